@@ -1,0 +1,185 @@
+"""What the worker answers, through the exchange `connectwise.sync`."""
+
+from typing import Annotated, Literal, Self, get_args
+
+from pydantic import Field, model_validator
+
+from messages.envelope import BillingPeriod, Code, Count, CwId, Id, Message, Name, Part, Quantity, Text, UtcTime
+from messages.events import CatalogKind
+
+LineStatus = Literal[
+    "updated", "unchanged", "preview", "held", "skipped", "superseded", "cancelled", "failed", "retrying"
+]
+PushStatus = Literal["completed", "refused", "cancelled"]
+ConnectionStatus = Literal["ok", "failed"]
+MappingStatus = Literal["complete", "incomplete", "invalid"]
+RightState = Literal["granted", "denied", "unproven"]
+
+FINAL: frozenset[LineStatus] = frozenset(get_args(LineStatus)) - {"retrying"}
+"""The statuses after which a line of a push gets no other result."""
+
+
+class Problem(Part):
+    """What went wrong and what to do about it, in words that a billing coordinator understands."""
+
+    code: Code
+    title: Name
+    detail: Text
+    fix: Text
+    link: Text | None = None
+
+
+class Result(Message):
+    """A message that the worker sends."""
+
+    source: Name = "connectwise-worker"
+
+
+class Right(Part):
+    """A right of the security role, like `Companies > Company Maintenance: Inquire (All)`, and the row to change."""
+
+    right: Name
+    state: RightState
+    fix: Text | None = None
+
+
+class ConnectionChecked(Result):
+    """What became of the connection saved at `changed_at`."""
+
+    type: Literal["connection.checked.v1"] = "connection.checked.v1"
+    changed_at: UtcTime
+    status: ConnectionStatus
+    base_url: Text | None = None
+    company_name: Name | None = None
+    rights: Annotated[tuple[Right, ...], Field(strict=False)] = ()
+    problem: Problem | None = None
+
+    @model_validator(mode="after")
+    def _failure_is_explained(self) -> Self:
+        if self.status == "failed" and self.problem is None:
+            raise ValueError("a failed connection needs a problem")
+        return self
+
+
+class MappingChecked(Result):
+    """What ConnectWise says of the mapping saved at `changed_at`: the names of its records, the current quantity."""
+
+    type: Literal["mapping.checked.v1"] = "mapping.checked.v1"
+    company_id: Id
+    changed_at: UtcTime
+    status: MappingStatus
+    problems: Annotated[tuple[Problem, ...], Field(strict=False)] = ()
+    cw_company_name: Name | None = None
+    agreement_name: Name | None = None
+    addition_name: Name | None = None
+    quantity: Quantity | None = None
+
+    @model_validator(mode="after")
+    def _failure_is_explained(self) -> Self:
+        if self.status == "invalid" and not self.problems:
+            raise ValueError("an invalid mapping needs a problem")
+        return self
+
+
+class Choice(Part):
+    """One entry of a drop-down; `quantity` only of an addition."""
+
+    id: CwId
+    name: Name
+    detail: Text | None = None
+    quantity: Quantity | None = None
+
+
+class Suggestion(Part):
+    """A ConnectWise company that looks like a Phin company; `score` 0 to 100, 100 = the same name."""
+
+    company_id: Id
+    cw_company_id: CwId
+    cw_company_name: Name
+    score: Annotated[int | float, Field(ge=0, le=100)]
+
+
+class CatalogListed(Result):
+    """One page of choices (of suggestions, if the kind is that), or the problem that there are none."""
+
+    type: Literal["catalog.listed.v1"] = "catalog.listed.v1"
+    kind: CatalogKind
+    cw_company_id: CwId | None = None
+    agreement_id: CwId | None = None
+    search: Name | None = None
+    page: Annotated[int, Field(ge=1)] = 1
+    more: bool = False
+    choices: Annotated[tuple[Choice, ...], Field(strict=False)] = ()
+    suggestions: Annotated[tuple[Suggestion, ...], Field(strict=False)] = ()
+    problem: Problem | None = None
+
+
+class SyncResult(Result):
+    """What became of one line of a push.
+
+    Newest by (period, requested_at, sequence). `retrying` is not final and says when the next attempt is.
+    `unit_price`, `less_included` and `amount` are given in a preview.
+    """
+
+    type: Literal["sync.result.v1"] = "sync.result.v1"
+    push_id: Id
+    company_id: Id
+    period: BillingPeriod
+    requested_at: UtcTime
+    sequence: Annotated[int, Field(ge=0)]
+    status: LineStatus
+    quantity_before: Quantity | None = None
+    quantity_wanted: Quantity | None = None
+    quantity_after: Quantity | None = None
+    attempts: Count = 0
+    next_attempt_at: UtcTime | None = None
+    unit_price: Quantity | None = None
+    less_included: Quantity | None = None
+    amount: Quantity | None = None
+    problem: Problem | None = None
+
+    @model_validator(mode="after")
+    def _says_what_to_do(self) -> Self:
+        if (self.status == "retrying") != (self.next_attempt_at is not None):
+            raise ValueError("next_attempt_at belongs to retrying, and only to that")
+        if self.status in {"failed", "held", "skipped"} and self.problem is None:
+            raise ValueError(f"a line that is {self.status} needs a problem")
+        return self
+
+
+class LineCounts(Part):
+    """How many lines of a push ended in each final status."""
+
+    updated: Count = 0
+    unchanged: Count = 0
+    preview: Count = 0
+    held: Count = 0
+    skipped: Count = 0
+    superseded: Count = 0
+    cancelled: Count = 0
+    failed: Count = 0
+
+
+class UnmappedCompany(Part):
+    """A company with billable users that no addition stands for."""
+
+    company_id: Id
+    company_name: Name
+    billable_users: Count
+
+
+class PushCompleted(Result):
+    """Every line of a push is final; or the push was refused, which a problem explains, or cancelled."""
+
+    type: Literal["push.completed.v1"] = "push.completed.v1"
+    push_id: Id
+    status: PushStatus
+    problem: Problem | None = None
+    counts: LineCounts = LineCounts()
+    unmapped: Annotated[tuple[UnmappedCompany, ...], Field(strict=False)] = ()
+
+    @model_validator(mode="after")
+    def _refusal_is_explained(self) -> Self:
+        if self.status == "refused" and self.problem is None:
+            raise ValueError("a refused push needs a problem")
+        return self

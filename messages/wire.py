@@ -1,0 +1,240 @@
+"""Messages to and from AMQP: a JSON body and the properties that name it."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from typing import Literal
+
+from pydantic import TypeAdapter, ValidationError
+
+from messages.envelope import Id, Message, TraceParent, type_of
+from messages.events import (
+    CatalogRequested,
+    ConnectionChanged,
+    MappingChanged,
+    PartnerDue,
+    PushCancelRequested,
+    PushRequested,
+    RevertRequested,
+)
+from messages.results import CatalogListed, ConnectionChecked, MappingChecked, PushCompleted, SyncResult
+
+EXCHANGE_IN = "phin.billing"
+EXCHANGE_OUT = "connectwise.sync"
+
+INPUTS: tuple[type[Message], ...] = (
+    ConnectionChanged,
+    MappingChanged,
+    CatalogRequested,
+    PushRequested,
+    PushCancelRequested,
+    RevertRequested,
+)
+OUTPUTS: tuple[type[Message], ...] = (ConnectionChecked, MappingChecked, CatalogListed, SyncResult, PushCompleted)
+INTERNAL: tuple[type[Message], ...] = (PartnerDue,)
+KINDS: Mapping[str, type[Message]] = {type_of(kind): kind for kind in INPUTS + OUTPUTS + INTERNAL}
+"""The class of each `type`."""
+
+MAX_BODY = 16 * 1024 * 1024
+"""Bytes in a body; RabbitMQ takes no more since 4.0."""
+
+CONTENT_TYPE = "application/json"
+
+ContractReason = Literal[
+    "content_type",
+    "too_large",
+    "not_utf8",
+    "not_json",
+    "too_deep",
+    "duplicate_key",
+    "not_an_object",
+    "unknown_type",
+    "unknown_version",
+    "type_mismatch",
+    "invalid",
+]
+
+_NAMES = {name.rpartition(".")[0] for name in KINDS}
+_FIELD = re.compile(r"[a-z_]{1,40}", re.ASCII)
+_SHOWN_ERRORS = 5
+_ID: TypeAdapter[str] = TypeAdapter(Id)
+_TRACEPARENT: TypeAdapter[str] = TypeAdapter(TraceParent)
+
+
+class ContractError(Exception):
+    """A body that is no message of this contract; `detail` shows no value of a connection.
+
+    `type`, `partner_id`, `push_id` and `correlation_id` are given where they can be read, so that it can be answered.
+    """
+
+    def __init__(
+        self,
+        reason: ContractReason,
+        detail: str,
+        *,
+        type: str | None = None,  # noqa: A002 - the envelope's name
+        partner_id: str | None = None,
+        push_id: str | None = None,
+        correlation_id: str | None = None,
+    ) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+        self.type = type
+        self.partner_id = partner_id
+        self.push_id = push_id
+        self.correlation_id = correlation_id
+
+
+@dataclass(frozen=True)
+class Properties:
+    """AMQP basic properties, under their own names."""
+
+    message_id: str
+    type: str
+    correlation_id: str
+    content_type: str = CONTENT_TYPE
+    delivery_mode: int = 2
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Wire:
+    """A message as the broker carries it."""
+
+    body: bytes
+    properties: Properties
+
+    @property
+    def routing_key(self) -> str:
+        """The type."""
+        return self.properties.type
+
+
+def encode(message: Message) -> Wire:
+    """Write a message. Raises ContractError `too_large` if no reader would take it."""
+    body = message.model_dump_json().encode()
+    if len(body) > MAX_BODY:
+        raise ContractError("too_large", f"{len(body)} bytes, at most {MAX_BODY} are taken")
+    properties = Properties(
+        message_id=str(message.id),
+        type=message.type,
+        correlation_id=message.correlation_id,
+        headers={"traceparent": message.traceparent} if message.traceparent else {},
+    )
+    return Wire(body, properties)
+
+
+def decode(
+    body: bytes,
+    *,
+    type: str | None,  # noqa: A002 - the AMQP property's name
+    content_type: str | None,
+    headers: Mapping[str, object] | None = None,
+    now: datetime | None = None,
+) -> Message:
+    """Read a message; ignores unknown fields. Raises ContractError, and nothing else, whatever the bytes.
+
+    `type` and `content_type` are the AMQP properties; one that is absent (None) is not checked. A `traceparent` header
+    is used if the body has none. `now` is the clock that versions are held against.
+    """
+    if content_type is not None and content_type.partition(";")[0].strip().lower() != CONTENT_TYPE:
+        raise ContractError("content_type", f"the content type is not {CONTENT_TYPE}")
+    content = _parse(body)
+    named = content.get("type")
+    kind = KINDS.get(named) if isinstance(named, str) else None
+    refusal = partial(
+        ContractError,
+        type=type_of(kind) if kind else None,
+        partner_id=_readable_id(content, "partner_id"),
+        push_id=_readable_id(content, "push_id"),
+        correlation_id=_readable_id(content, "correlation_id"),
+    )
+    if type is not None and type != named:
+        raise refusal("type_mismatch", "the AMQP type and the type in the body differ")
+    if kind is None:
+        raise refusal(*_unknown(named))
+    try:
+        message = kind.model_validate_json(body, extra="ignore", context={"now": now or datetime.now(UTC)})
+    except ValidationError as error:
+        raise refusal(*_invalid(error)) from None
+    traceparent = (headers or {}).get("traceparent")
+    if message.traceparent is None and _is_valid(_TRACEPARENT, traceparent):
+        return message.model_copy(update={"traceparent": traceparent})
+    return message
+
+
+def _parse(body: bytes) -> dict[str, object]:
+    if len(body) > MAX_BODY:
+        raise ContractError("too_large", f"{len(body)} bytes, at most {MAX_BODY} are taken")
+    try:
+        content = json.loads(body.decode(), object_pairs_hook=_unique, parse_constant=_no_constant)
+    except UnicodeDecodeError as error:
+        raise ContractError("not_utf8", f"not UTF-8 at byte {error.start}") from None
+    except json.JSONDecodeError as error:
+        raise ContractError("not_json", f"{error.msg} at character {error.pos}") from None
+    except ValueError:
+        raise ContractError("not_json", "a number has too many digits") from None
+    except RecursionError:
+        raise ContractError("too_deep", "objects or arrays are nested too deeply") from None
+    if not isinstance(content, dict):
+        raise ContractError("not_an_object", "the body is not a JSON object")
+    return content
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        shown = repr(twice) if _FIELD.fullmatch(twice) else "a field"
+        raise ContractError("duplicate_key", f"an object has {shown} twice")
+    return content
+
+
+def _no_constant(name: str) -> object:
+    raise ContractError("not_json", f"{name} is not a JSON number")
+
+
+def _unknown(named: object) -> tuple[ContractReason, str]:
+    if not isinstance(named, str):
+        return "unknown_type", "the body names no type"
+    name, _, version = named.rpartition(".")
+    if name in _NAMES and re.fullmatch(r"v\d+", version, re.ASCII):
+        return "unknown_version", f"version {version[:10]} of {name} is not known here"
+    return "unknown_type", f"the type {named[:80]!a} is not known here"
+
+
+def _invalid(error: ValidationError) -> tuple[ContractReason, str]:
+    errors = error.errors(include_url=False, include_context=False, include_input=False)
+    if errors[0]["type"] == "json_invalid":
+        if "recursion" in errors[0]["msg"]:
+            return "too_deep", "objects or arrays are nested too deeply"
+        return "not_json", errors[0]["msg"].removeprefix("Invalid JSON: ")
+    # A list whose only item is wrong is reported as too short besides.
+    told = [one for one in errors if one["type"] != "too_short"] or errors
+    shown = [f"{_path(one['loc'])}{one['msg'].removeprefix('Value error, ')}" for one in told[:_SHOWN_ERRORS]]
+    if len(told) > len(shown):
+        shown.append(f"and {len(told) - len(shown)} more")
+    return "invalid", "; ".join(shown)
+
+
+def _path(location: Sequence[int | str]) -> str:
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
+    return f"{path.removeprefix('.')}: " if path else ""
+
+
+def _readable_id(content: Mapping[str, object], name: str) -> str | None:
+    value = content.get(name)
+    return value if isinstance(value, str) and _is_valid(_ID, value) else None
+
+
+def _is_valid(adapter: TypeAdapter[str], value: object) -> bool:
+    try:
+        adapter.validate_python(value, strict=True)
+    except ValidationError:
+        return False
+    return True

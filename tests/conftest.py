@@ -1,0 +1,100 @@
+"""Fixtures for all tests: real servers, and on them things of each test's own."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from store import Database
+from tests.support.databases import Postgresql, migrate_to_newest
+from tests.support.rabbitmq import Broker, declared
+from tests.support.servers import POSTGRESQL, RABBITMQ
+
+
+@pytest.fixture(scope="session")
+def amqp_url() -> Iterator[str]:
+    """A RabbitMQ server; tests name what they declare at random, and delete it."""
+    with RABBITMQ.running() as url:
+        yield url
+
+
+@pytest.fixture
+def broker(amqp_url: str) -> Iterator[Broker]:
+    """An exchange and queue of the test's own."""
+    with declared(amqp_url) as broker:
+        yield broker
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Postgresql]:
+    """A PostgreSQL server on which tests make databases of their own."""
+    with POSTGRESQL.running() as url:
+        yield Postgresql(url)
+
+
+@pytest.fixture(scope="session")
+def postgresql_template(postgresql: Postgresql) -> Iterator[str]:
+    """The name of a database with all tables; a copy takes a fraction of a migration's time."""
+    with postgresql.database() as url:
+        migrate_to_newest(url)
+        yield urlsplit(url).path.removeprefix("/")
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite file with all tables, to copy."""
+    path = tmp_path_factory.mktemp("sqlite") / "template.db"
+    migrate_to_newest(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def postgresql_url(postgresql: Postgresql, postgresql_template: str) -> Iterator[str]:
+    """A PostgreSQL database of the test's own, with all tables."""
+    with postgresql.database(postgresql_template) as url:
+        yield url
+
+
+@pytest.fixture
+def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
+    """A SQLite file of the test's own, with all tables."""
+    return f"sqlite:///{shutil.copyfile(sqlite_template, tmp_path / 'store.db')}"
+
+
+@pytest.fixture(params=["postgresql", "sqlite"])
+def backend(request: pytest.FixtureRequest) -> str:
+    """The kind of database; `parametrize("backend", ["postgresql"])` restricts a test to one."""
+    return str(request.param)
+
+
+@pytest.fixture
+def database_url(backend: str, request: pytest.FixtureRequest) -> str:
+    """A database of the test's own, with all tables."""
+    return str(request.getfixturevalue(f"{backend}_url"))
+
+
+@pytest.fixture
+def empty_database_url(backend: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A database of the test's own, without tables."""
+    if backend == "sqlite":
+        yield f"sqlite:///{tmp_path / 'empty.db'}"
+    else:
+        with request.getfixturevalue("postgresql").database() as url:
+            yield url
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    """The store on a database of the test's own."""
+    with closing(Database(database_url)) as database:
+        yield database
+
+
+@pytest.fixture
+def empty_database(empty_database_url: str) -> Iterator[Database]:
+    """The store on a database without tables."""
+    with closing(Database(empty_database_url)) as database:
+        yield database

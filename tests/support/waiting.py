@@ -1,0 +1,33 @@
+"""Waiting for what other threads and processes do, without sleeping blindly."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from time import monotonic
+from typing import TypeVar
+
+import pytest
+
+T = TypeVar("T")
+
+
+def wait_for(condition: Callable[[], T], what: str, timeout: float = 20.0) -> T:
+    """Ask again and again until the condition holds; return what it gave. Fails the test naming what was waited for."""
+    until, pause = monotonic() + timeout, threading.Event()
+    while not (value := condition()):
+        if monotonic() > until:
+            pytest.fail(f"waited {timeout:g} s in vain for {what}")
+        pause.wait(0.02)
+    return value
+
+
+def together(*calls: Callable[[], T]) -> list[T]:
+    """Run each call in a thread of its own, all started at one moment; return their results in order."""
+    start = threading.Barrier(len(calls))
+
+    def run(call: Callable[[], T]) -> T:
+        start.wait()
+        return call()
+
+    with ThreadPoolExecutor(len(calls)) as pool:
+        return list(pool.map(run, calls))
