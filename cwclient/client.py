@@ -1,0 +1,183 @@
+"""The calls to ConnectWise that the billing needs, one HTTP call each: read records, and set one quantity."""
+
+import base64
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+from urllib.parse import quote, urlencode, urljoin, urlsplit
+
+from cwclient.errors import ForbiddenHost, QuantityNotKept, ServerTrouble
+from cwclient.models import Addition, Agreement, Company, Count, Record, read
+from cwclient.transport import Response, Transport
+
+#: Omitted, the newest version would answer, whatever it has changed (connectwise-api.md 2.1).
+ACCEPT = "application/vnd.connectwise.com+json; version=2025.8"
+#: connectwise-api.md 4.4.
+MAX_PAGE_SIZE = 1000
+#: A million records: more is a server that never says "last page".
+MAX_PAGES = 1000
+#: connectwise-api.md 4.3: about 150 values advised for `in`.
+MAX_IDS = 150
+
+R = TypeVar("R", bound=Record)
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """API keys of a tenant. The private key is kept out of `repr`, and of the text of every error."""
+
+    company_identifier: str
+    public_key: str
+    private_key: str = field(repr=False)
+
+    def token(self) -> str:
+        """`company+public:private` in Base64, for HTTP Basic authentication (connectwise-api.md 2.1)."""
+        text = f"{self.company_identifier}+{self.public_key}:{self.private_key}"
+        return base64.b64encode(text.encode()).decode()
+
+
+def id_in(ids: Iterable[int], reference: str = "") -> str:
+    """Condition for records of these ids, or whose `reference` (such as "company") has one of them.
+
+    Conditions are made of ids alone, since no way to quote text is confirmed (connectwise-api.md 4.3).
+    Raises ValueError for none, or for more than 150 of them.
+    """
+    numbers = sorted({int(i) for i in ids})
+    if not 1 <= len(numbers) <= MAX_IDS:
+        raise ValueError(f"a condition takes 1 to {MAX_IDS} ids, not {len(numbers)}")
+    name = f"{reference}/id" if reference else "id"
+    return f"{name}={numbers[0]}" if len(numbers) == 1 else f"{name} in ({','.join(map(str, numbers))})"
+
+
+class ConnectWise:
+    """The API of one tenant. Safe from several threads at once, as far as its transport is.
+
+    Every method raises the errors of `cwclient.errors`; an answer of another shape than asked for is ServerTrouble.
+    """
+
+    def __init__(self, base_url: str, credentials: Credentials, client_id: str, transport: Transport) -> None:
+        self._base = base_url.rstrip("/")
+        self._transport = transport
+        token = credentials.token()
+        self._secrets = (token, credentials.private_key)
+        self._headers = {"Authorization": f"Basic {token}", "clientId": client_id, "Accept": ACCEPT}
+
+    def count_companies(self) -> int:
+        """Count the companies; proves Companies > Company Maintenance: Inquire (connectwise-api.md 4.1)."""
+        return self._count("company/companies/count")
+
+    def count_agreements(self) -> int:
+        """Count the agreements; proves Finance > Agreements: Inquire, but not Edit (connectwise-api.md 4.1)."""
+        return self._count("finance/agreements/count")
+
+    def companies(self, conditions: str | None = None, page_size: int = MAX_PAGE_SIZE) -> Iterator[Company]:
+        """Companies by id, fetched page by page as they are used; deleted ones too unless `deletedFlag=false`."""
+        return self._list(Company, "company/companies", conditions, page_size)
+
+    def agreements(self, company_id: int) -> Iterator[Agreement]:
+        """Agreements of a company in every status; fewer, with no error, if the role is limited to some types."""
+        return self._list(Agreement, "finance/agreements", id_in([company_id], "company"))
+
+    def additions(self, agreement_id: int) -> Iterator[Addition]:
+        """Additions of an agreement, in every status (connectwise-api.md 5.2)."""
+        return self._list(Addition, f"finance/agreements/{agreement_id:d}/additions")
+
+    def company(self, company_id: int) -> Company:
+        """One company."""
+        return self._record(Company, company_id, self._get(f"company/companies/{company_id:d}"))
+
+    def agreement(self, agreement_id: int) -> Agreement:
+        """One agreement."""
+        return self._record(Agreement, agreement_id, self._get(f"finance/agreements/{agreement_id:d}"))
+
+    def addition(self, agreement_id: int, addition_id: int) -> Addition:
+        """One addition, by one GET."""
+        return self._record(Addition, addition_id, self._get(_addition_path(agreement_id, addition_id)))
+
+    def set_quantity(self, agreement_id: int, addition_id: int, quantity: float) -> Addition:
+        """Set the quantity of an addition, and nothing else, by one PATCH; return the addition as it then is.
+
+        Raises QuantityNotKept if another quantity comes back, as a 200 may change nothing (connectwise-api.md 6.1);
+        Unreachable and ServerTrouble say by `sent` whether it may have been applied; ValueError for a quantity that
+        is negative or not finite, of which nothing is known (connectwise-api.md 6.3).
+        """
+        if not math.isfinite(quantity) or quantity < 0:
+            raise ValueError(f"{quantity} is no quantity")
+        value = int(quantity) if quantity == int(quantity) else quantity
+        # An array of operations, its path without a slash and case-sensitive (connectwise-api.md 6.1).
+        patch = [{"op": "replace", "path": "quantity", "value": value}]
+        url = f"{self._base}/{_addition_path(agreement_id, addition_id)}"
+        response = self._transport.request("PATCH", url, headers=self._headers, json=patch)
+        addition = self._record(Addition, addition_id, response)
+        if addition.quantity != quantity:
+            raise QuantityNotKept(quantity, addition.quantity)
+        return addition
+
+    def _get(self, path: str) -> Response:
+        return self._transport.request("GET", f"{self._base}/{path}", headers=self._headers)
+
+    def _count(self, path: str) -> int:
+        return read(Count, self._get(path).json(self._secrets)).count
+
+    def _record(self, model: type[R], record_id: int, response: Response) -> R:
+        record = read(model, response.json(self._secrets))
+        if record.id != record_id:
+            message = f"ConnectWise answered with {model.__name__} {record.id} instead of {record_id}."
+            raise ServerTrouble(message, sent=True, status=response.status)
+        return record
+
+    def _list(
+        self, model: type[R], path: str, conditions: str | None = None, page_size: int = MAX_PAGE_SIZE
+    ) -> Iterator[R]:
+        if not 1 <= page_size <= MAX_PAGE_SIZE:
+            raise ValueError(f"page_size must be 1 to {MAX_PAGE_SIZE}, not {page_size}")
+        query = {"orderBy": "id", "pageSize": str(page_size)} | ({"conditions": conditions} if conditions else {})
+        return self._pages(model, f"{self._base}/{path}?{urlencode(query, quote_via=quote, safe='')}")
+
+    def _pages(self, model: type[R], first: str) -> Iterator[R]:
+        """Yield the records of all pages. A list that changes meanwhile may repeat some, which are dropped (4.4)."""
+        url = first
+        seen: set[int] = set()
+        for _ in range(MAX_PAGES):
+            response = self._transport.request("GET", url, headers=self._headers)
+            page = response.json(self._secrets)
+            if not isinstance(page, list):
+                raise ServerTrouble("ConnectWise answered with something that is no list.", sent=True, status=200)
+            for record in (read(model, value) for value in page):
+                if record.id not in seen:
+                    seen.add(record.id)
+                    yield record
+            following = _next_page(url, response.headers)
+            if following is None or not page:
+                return
+            url = following
+        raise ServerTrouble(f"The list did not end after {MAX_PAGES} pages.", sent=True, status=200)
+
+
+def _addition_path(agreement_id: int, addition_id: int) -> str:
+    return f"finance/agreements/{agreement_id:d}/additions/{addition_id:d}"
+
+
+def _next_page(url: str, headers: Mapping[str, str]) -> str | None:
+    """URL of the next page from the `Link` header (RFC 5988); None on the last page (connectwise-api.md 4.4).
+
+    Raises ForbiddenHost if it leads to another origin: credentials go there with the next request.
+    """
+    for target, parameters in re.findall(r"<([^<>]*)>([^<]*)", headers.get("link", "")):
+        if re.search(r';\s*rel\s*=\s*"?next\b', parameters, re.IGNORECASE):
+            try:
+                following = str(urljoin(url, target))
+                if _origin(following) == _origin(url):
+                    return following
+            except ValueError:
+                pass  # not a URL at all
+            raise ForbiddenHost(f"The next page of a list is said to be at another place: {target}")
+    return None
+
+
+def _origin(url: str) -> tuple[str, str | None, str | None, int | None]:
+    """Scheme, user, host and port. Raises ValueError."""
+    parts = urlsplit(url)
+    return parts.scheme, parts.username, parts.hostname, parts.port or {"https": 443, "http": 80}.get(parts.scheme)

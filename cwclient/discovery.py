@@ -1,0 +1,76 @@
+"""Finding the base URL of a tenant's API, from the login URL and the company identifier."""
+
+import re
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from cwclient.address import CLOUD_API_HOSTS, Site, parse_site
+from cwclient.errors import (
+    ConnectWiseError,
+    ForbiddenHost,
+    InvalidSite,
+    RecordNotFound,
+    ServerTrouble,
+    UnknownCompany,
+)
+from cwclient.models import CompanyInfo, read
+from cwclient.transport import Transport
+
+#: A cloud codebase changes with every upgrade; on-premise it is always the second form (connectwise-api.md 1.3).
+_CODEBASE = re.compile(r"v[0-9]{4}_[0-9]{1,2}/|v4_6_release/")
+_CLOUD_DOMAINS = (".myconnectwise.net", ".connectwisedev.com")
+
+
+@dataclass(frozen=True)
+class BaseUrl:
+    """Where a tenant's API is: `url` without a slash at its end, such as https://api-na.…/v2025_1/apis/3.0."""
+
+    url: str
+    company_name: str
+    is_cloud: bool
+    version_code: str
+
+
+def discover(site_url: str, company_identifier: str, transport: Transport) -> BaseUrl:
+    """Ask `login/companyinfo` where the API of a company is (connectwise-api.md 1). Sends no credentials.
+
+    Raises InvalidSite, UnknownCompany, ForbiddenHost (also if the answer leads elsewhere), and what a call raises.
+    """
+    site = parse_site(site_url)
+    company = company_identifier.strip()
+    unknown = f"{site.key} has no company {company!r}. Enter the Company ID as on the login page, also its upper case."
+    if company in {"", ".", ".."}:
+        raise UnknownCompany(unknown)
+    url = f"{site.origin}/login/companyinfo/{quote(company, safe='')}"
+    response = transport.request("GET", url, headers={"Accept": "application/json"})
+    try:
+        value = response.json()
+    except ConnectWiseError as error:
+        if response.status == 404 or isinstance(error, RecordNotFound):
+            raise UnknownCompany(unknown, status=404) from error
+        raise
+    if value is None:
+        raise UnknownCompany(unknown, status=response.status)
+    info = read(CompanyInfo, value)
+    if not _CODEBASE.fullmatch(info.codebase):
+        raise ServerTrouble(f"{site.key} names an impossible codebase, {info.codebase!r}.", sent=True)
+    is_cloud = info.is_cloud or site.host in CLOUD_API_HOSTS
+    origin = _api_origin(site, info.site_url) if is_cloud else site.origin
+    return BaseUrl(f"{origin}/{info.codebase}apis/3.0", info.company_name, is_cloud, info.version_code)
+
+
+def _api_origin(site: Site, site_url: str) -> str:
+    """Origin of a cloud API: as the login host says, if that stays with ConnectWise or with the host itself."""
+    own = CLOUD_API_HOSTS.get(site.host)
+    if not site_url:
+        return f"https://{own}" if own else site.origin
+    try:
+        named = parse_site(site_url)
+    except InvalidSite as error:
+        raise ForbiddenHost(f"{site.key} names an impossible API host, {site_url!r}.") from error
+    if named.host == site.host:
+        # parse_site has made the login host of a known API host: the API is at the latter.
+        return f"https://{own}" if own else site.origin
+    if named.scheme == "https" and (named.host == f"api-{site.host}" or named.host.endswith(_CLOUD_DOMAINS)):
+        return f"https://{CLOUD_API_HOSTS[named.host]}" if named.host in CLOUD_API_HOSTS else named.origin
+    raise ForbiddenHost(f"{site.key} names an API host that is not ConnectWise's: {named.host}.")

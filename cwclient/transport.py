@@ -1,0 +1,187 @@
+"""The one door to HTTP: a request out, an answer back, within a budget and only to hosts that the policy allows.
+
+It uses the adapter of `requests` without a `Session`, since all that a Session adds is unwanted here: proxies, netrc
+and CA bundles from the environment (`trust_env`), redirects, and cookies, which would pass from tenant to tenant.
+"""
+
+import json as jsonlib
+import socket
+import ssl
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import requests
+from requests.adapters import HTTPAdapter
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import HTTPError
+from urllib3.exceptions import TimeoutError as HTTPTimeoutError
+
+from cwclient.address import AddressPolicy
+from cwclient.errors import CertificateRefused, ConnectWiseError, ServerTrouble, Unreachable, from_response
+from cwclient.sockets import CALL, BudgetTLSSocket, Call, CallBudget, open_connection
+
+POOLED_HOSTS = 16
+POOLED_CONNECTIONS_PER_HOST = 16
+CHUNK = 64 * 1024
+
+
+@dataclass(frozen=True)
+class Response:
+    """An answer, whatever its status. Header names are in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def json(self, secrets: Sequence[str] = ()) -> object:
+        """Return the value that a 2xx carries. Everything else raises `from_response()`, as do NaN and Infinity."""
+        if 200 <= self.status < 300:
+            try:
+                return jsonlib.loads(self.body, parse_constant=_refuse_constant)
+            except (ValueError, RecursionError):
+                pass
+        raise from_response(self.status, self.headers, self.body, secrets=secrets)
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+class Transport:
+    """Sends requests over pooled connections; safe from several threads at once.
+
+    `ca_bundle` is PEM text, trusted besides the public authorities. Raises CertificateRefused if it cannot be read.
+    """
+
+    def __init__(self, policy: AddressPolicy, budget: CallBudget | None = None, ca_bundle: str | None = None) -> None:
+        self._policy = policy
+        self._budget = budget or CallBudget()
+        self._adapter = _Adapter(_tls_context(ca_bundle))
+
+    def request(self, method: str, url: str, *, headers: Mapping[str, str], json: object = None) -> Response:
+        """Make one call, with `json` as its body if given. Any status is an answer; redirects are not followed.
+
+        Raises Unreachable, ServerTrouble, ForbiddenHost, CertificateRefused.
+        """
+        call = Call(self._policy, self._budget, deadline=time.monotonic() + self._budget.total)
+        token = CALL.set(call)
+        try:
+            request = _prepare(method, url, headers, json)
+            try:
+                return self._exchange(request)
+            except _OUTSIDE as error:
+                if not _was_stale(call, method, error):
+                    raise
+            call.fresh = True
+            return self._exchange(request)
+        except _OUTSIDE as error:
+            raise _translate(call, error) from error
+        finally:
+            CALL.reset(token)
+
+    def close(self) -> None:
+        """Close the pooled connections."""
+        self._adapter.close()
+
+    def _exchange(self, request: requests.PreparedRequest) -> Response:
+        answer = self._adapter.send(request, stream=True, timeout=self._budget.read)
+        headers = {name.lower(): value for name, value in answer.headers.items()}
+        encoding = headers.get("content-encoding", "identity").strip().lower()
+        if encoding != "identity":
+            answer.raw.close()
+            raise ServerTrouble(f"The answer came with the encoding {encoding}, not asked for.", sent=True)
+        body = b"".join(answer.raw.stream(CHUNK, decode_content=False))
+        return Response(answer.status_code, headers, body)
+
+
+def _prepare(method: str, url: str, headers: Mapping[str, str], json: object) -> requests.PreparedRequest:
+    # Identity: what is counted on the wire is then what is held in memory.
+    own = {"User-Agent": "phin-connectwise", "Accept-Encoding": "identity"}
+    if json is None:
+        return requests.Request(method, url, headers={**own, **headers}).prepare()
+    body = jsonlib.dumps(json, allow_nan=False).encode()
+    own["Content-Type"] = "application/json"
+    return requests.Request(method, url, headers={**own, **headers}, data=body).prepare()
+
+
+_OUTSIDE = (requests.RequestException, HTTPError, OSError)
+_TIMEOUT = (requests.Timeout, HTTPTimeoutError)
+
+
+def _was_stale(call: Call, method: str, error: Exception) -> bool:
+    """Whether a pooled connection was dead, so that the request may be made again on a fresh one.
+
+    A write is repeated only if it certainly never arrived whole.
+    """
+    in_time = not isinstance(error, _TIMEOUT)
+    return in_time and not call.opened and not call.received and (method == "GET" or not call.sent)
+
+
+def _translate(call: Call, error: Exception) -> ConnectWiseError:
+    if not call.sent:
+        return Unreachable(f"The request could not be sent: {error}", sent=False)
+    if isinstance(error, _TIMEOUT) or time.monotonic() >= call.deadline:
+        return Unreachable("The server did not answer in time.", sent=True)
+    return ServerTrouble("The connection broke before the answer was complete.", sent=True)
+
+
+def _tls_context(ca_bundle: str | None) -> ssl.SSLContext:
+    # Not `create_default_context`, which writes session keys to a file that the environment names.
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.sslsocket_class = BudgetTLSSocket
+    context.load_verify_locations(cafile=DEFAULT_CA_BUNDLE_PATH)
+    if ca_bundle is not None:
+        try:
+            context.load_verify_locations(cadata=ca_bundle)
+        except (ssl.SSLError, ValueError) as error:
+            raise CertificateRefused(f"The CA bundle is not readable PEM text ({error}).") from error
+    return context
+
+
+class _Connection(HTTPConnection):
+    scheme = "http"
+
+    def _new_conn(self) -> socket.socket:
+        return open_connection(self.scheme, self.host, self.port)
+
+    @property
+    def is_connected(self) -> bool:
+        return super().is_connected and not CALL.get().fresh
+
+
+class _TLSConnection(_Connection, HTTPSConnection):
+    scheme = "https"
+
+    def connect(self) -> None:
+        try:
+            super().connect()
+        except ssl.SSLCertVerificationError as error:
+            raise CertificateRefused(
+                f"The certificate of {self.host} is not trusted: {error.verify_message}."
+            ) from error
+        except OSError as error:
+            raise Unreachable(f"No secure connection to {self.host}: {error}.", sent=False) from error
+
+
+class _Pool(HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _TLSPool(HTTPSConnectionPool):
+    ConnectionCls = _TLSConnection
+
+
+class _Adapter(HTTPAdapter):
+    """Gives the pools our connections and our TLS context. It never retries."""
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        super().__init__(pool_connections=POOLED_HOSTS, pool_maxsize=POOLED_CONNECTIONS_PER_HOST)
+        self.poolmanager.connection_pool_kw["ssl_context"] = context
+        self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _TLSPool}
+
+    def cert_verify(self, conn: object, url: str, verify: object, cert: object) -> None:
+        """Leave it to the TLS context, which always verifies; requests would load a bundle for every connection."""
