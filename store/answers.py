@@ -1,0 +1,136 @@
+"""The answers to the lines of pushes: recorded with the line, and leaving by the outbox in the same transaction."""
+
+from collections.abc import Collection, Sequence
+
+from sqlalchemy import bindparam, func, select, update
+
+from messages import PushCompleted, SyncResult
+from store import outbox
+from store.database import Tx
+from store.pushes import Line, Push, chunks, line_of, line_query, push_of
+from store.schema import OPEN_STATUSES, push_lines, pushes
+
+
+def answer(tx: Tx, results: Sequence[SyncResult]) -> None:
+    """Record these answers with their lines and let them leave; for lines that are still open."""
+    if not results:
+        return
+    tx.execute(
+        update(push_lines)
+        .where(
+            push_lines.c.partner_id == bindparam("b_partner"),
+            push_lines.c.push_id == bindparam("b_push"),
+            push_lines.c.company_id == bindparam("b_company"),
+        )
+        .values(
+            status=bindparam("b_status"),
+            sequence=bindparam("b_sequence"),
+            attempts=bindparam("b_attempts"),
+            result_id=bindparam("b_id"),
+            result_json=bindparam("b_json"),
+            result_at=bindparam("b_at"),
+            preview_due_at=None,
+        ),
+        [
+            {
+                "b_partner": result.partner_id,
+                "b_push": result.push_id,
+                "b_company": result.company_id,
+                "b_status": str(result.status),
+                "b_sequence": result.sequence,
+                "b_attempts": result.attempts,
+                "b_id": str(result.id),
+                "b_json": result.model_dump_json(),
+                "b_at": result.time,
+            }
+            for result in results
+        ],
+    )
+    outbox.put(tx, *results)
+
+
+def say_again(tx: Tx, partner_id: str, push_id: str) -> int:
+    """Let the recorded final answers of a push leave again, with the same ids; returns how many."""
+    query = select(push_lines.c.result_json).where(
+        push_lines.c.partner_id == partner_id,
+        push_lines.c.push_id == push_id,
+        push_lines.c.status.not_in(OPEN_STATUSES),
+    )
+    recorded = list(tx.execute(query).scalars())
+    for some in chunks(recorded, 500):
+        outbox.put(tx, *(read_result(text) for text in some))
+    completed = select(pushes.c.completed_json).where(pushes.c.partner_id == partner_id, pushes.c.push_id == push_id)
+    for text in tx.execute(completed).scalars():
+        if text is not None:
+            outbox.put(tx, PushCompleted.model_validate_json(text, extra="ignore"))
+    return len(recorded)
+
+
+def read_result(text: str) -> SyncResult:
+    """Read a recorded answer, also one that a newer version of us wrote."""
+    return SyncResult.model_validate_json(text, extra="ignore")
+
+
+def report(tx: Tx, partner_id: str, push_id: str, result_ids: Collection[str]) -> tuple[Push, bool] | None:
+    """Final results came back through the queue; (the push, whether nothing is missing any more), None if unknown.
+
+    Locks the push, so that of two workers exactly one sees the last result come in.
+    """
+    which = (pushes.c.partner_id == partner_id, pushes.c.push_id == push_id)
+    row = tx.execute(select(pushes).where(*which).with_for_update()).mappings().first()
+    if row is None:
+        return None
+    mine = (push_lines.c.partner_id == partner_id, push_lines.c.push_id == push_id)
+    tx.execute(update(push_lines).where(*mine, push_lines.c.result_id.in_(result_ids)).values(reported=True))
+    missing = tx.execute(select(push_lines.c.company_id).where(*mine, ~push_lines.c.reported).limit(1)).first()
+    return push_of(row), missing is None and row["state"] == "accepted"
+
+
+def complete(tx: Tx, completed: PushCompleted) -> None:
+    """Close the push and let its completion leave."""
+    tx.execute(
+        update(pushes)
+        .where(pushes.c.partner_id == completed.partner_id, pushes.c.push_id == completed.push_id)
+        .values(state="completed", completed_json=completed.model_dump_json())
+    )
+    outbox.put(tx, completed)
+
+
+def counts(tx: Tx, partner_id: str, push_id: str) -> dict[str, int]:
+    """How many lines of the push have each status, open ones too."""
+    query = (
+        select(push_lines.c.status, func.count())
+        .where(push_lines.c.partner_id == partner_id, push_lines.c.push_id == push_id)
+        .group_by(push_lines.c.status)
+    )
+    return dict(tx.execute(query).all())
+
+
+def lines_with_status(tx: Tx, partner_id: str, push_id: str, status: str) -> list[Line]:
+    """The push's lines of one status, by company id."""
+    query = line_query(partner_id).where(push_lines.c.push_id == push_id, push_lines.c.status == status)
+    return [line_of(row) for row in tx.execute(query.order_by(push_lines.c.company_id)).mappings()]
+
+
+def answers(tx: Tx, partner_id: str, push_id: str) -> list[tuple[str, str, int, SyncResult | None]]:
+    """(company id, company name, billable users, newest answer) of each line, by company id."""
+    query = (
+        select(push_lines)
+        .where(push_lines.c.partner_id == partner_id, push_lines.c.push_id == push_id)
+        .order_by(push_lines.c.company_id)
+    )
+    return [
+        (
+            row.company_id,
+            row.company_name,
+            row.billable_users,
+            read_result(row.result_json) if row.result_json else None,
+        )
+        for row in tx.execute(query)
+    ]
+
+
+def progress(tx: Tx, partner_id: str, push_id: str) -> tuple[int, int]:
+    """(lines with a final answer, lines in all), for a progress bar."""
+    by_status = counts(tx, partner_id, push_id)
+    return sum(n for status, n in by_status.items() if status not in OPEN_STATUSES), sum(by_status.values())

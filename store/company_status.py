@@ -1,0 +1,56 @@
+"""Sync Status: the newest result of each company, as read from the results that went out."""
+
+from collections.abc import Sequence
+from datetime import date, datetime
+
+from sqlalchemy import select, tuple_
+
+from messages import SyncResult
+from store.answers import read_result
+from store.database import Tx, upsert
+from store.schema import company_status
+
+
+def keep_newest(tx: Tx, results: Sequence[SyncResult]) -> None:
+    """Keep each result unless a newer one of its company is known, by (period, requested_at, push id, sequence)."""
+    newest: dict[tuple[str, str], SyncResult] = {}
+    for result in sorted(results, key=_order):
+        newest[result.partner_id, result.company_id] = result
+    if not newest:
+        return
+    # In one order, so that two workers cannot deadlock.
+    rows = [_row(newest[key]) for key in sorted(newest)]
+    statement = upsert(tx, company_status).values(rows)
+    order = ("period_start", "requested_at", "push_id", "sequence")
+    tx.execute(
+        statement.on_conflict_do_update(
+            index_elements=["partner_id", "company_id"],
+            set_={name: statement.excluded[name] for name in rows[0] if name not in {"partner_id", "company_id"}},
+            where=tuple_(*(company_status.c[name] for name in order))
+            < tuple_(*(statement.excluded[name] for name in order)),
+        )
+    )
+
+
+def _order(result: SyncResult) -> tuple[date, datetime, str, int]:
+    return (result.period.start, result.requested_at, result.push_id, result.sequence)
+
+
+def _row(result: SyncResult) -> dict[str, object]:
+    return {
+        "partner_id": result.partner_id,
+        "company_id": result.company_id,
+        "period_start": result.period.start,
+        "period_key": result.period.key,
+        "requested_at": result.requested_at,
+        "sequence": result.sequence,
+        "push_id": result.push_id,
+        "status": str(result.status),
+        "result_json": result.model_dump_json(),
+    }
+
+
+def of_partner(tx: Tx, partner_id: str) -> list[SyncResult]:
+    """The newest result of each company of a partner, by company id."""
+    query = select(company_status.c.result_json).where(company_status.c.partner_id == partner_id)
+    return [read_result(text) for text in tx.execute(query.order_by(company_status.c.company_id)).scalars()]

@@ -1,0 +1,141 @@
+"""Connections: every announced version, of which the newest counts."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import and_, or_, select, update
+
+from store.database import Tx, upsert
+from store.schema import connections
+
+Version = tuple[datetime, str]
+
+
+@dataclass(frozen=True)
+class ConnectionVersion:
+    """One version of a partner's connection; `tenant` is None for a disconnect (a tombstone)."""
+
+    partner_id: str
+    changed_at: datetime
+    message_id: str
+    tenant: str | None
+    site_url: str | None = None
+    company_identifier: str | None = None
+    public_key: str | None = None
+    key_id: str | None = None
+    box: str | None = None
+    ca_bundle: str | None = None
+    base_url: str | None = None
+    base_url_at: datetime | None = None
+    check: dict[str, Any] | None = None
+    check_due_at: datetime | None = None
+
+    @property
+    def version(self) -> Version:
+        """What orders versions: the time of the change, ties by message id."""
+        return (self.changed_at, self.message_id)
+
+
+def save(tx: Tx, new: ConnectionVersion) -> bool:
+    """Keep a version; returns whether it is the newest now. Only the newest keeps its key.
+
+    The same version twice changes nothing.
+    """
+    values = {
+        "partner_id": new.partner_id,
+        "changed_at": new.changed_at,
+        "message_id": new.message_id,
+        "disconnected": new.tenant is None,
+        "tenant": new.tenant,
+        "site_url": new.site_url,
+        "company_identifier": new.company_identifier,
+        "public_key": new.public_key,
+        "key_id": new.key_id,
+        "box": new.box,
+        "ca_bundle": new.ca_bundle,
+        "check_due_at": new.check_due_at,
+    }
+    tx.execute(upsert(tx, connections).values(values).on_conflict_do_nothing())
+    newest = current(tx, new.partner_id)
+    if newest is None:
+        return False
+    tx.execute(
+        update(connections)
+        .where(
+            connections.c.partner_id == new.partner_id,
+            or_(
+                connections.c.changed_at < newest.changed_at,
+                and_(
+                    connections.c.changed_at == newest.changed_at,
+                    connections.c.message_id < newest.message_id,
+                ),
+            ),
+        )
+        .values(box=None, key_id=None, ca_bundle=None, check_due_at=None)
+    )
+    return newest.version == new.version
+
+
+def current(tx: Tx, partner_id: str) -> ConnectionVersion | None:
+    """The newest version, which may be a tombstone; None if the partner never connected."""
+    row = tx.execute(_newest_first(partner_id).limit(1)).mappings().first()
+    return None if row is None else _version(dict(row))
+
+
+def all_current(tx: Tx, partner_id: str | None = None) -> list[ConnectionVersion]:
+    """The newest version of each partner, for an operator's list."""
+    partners = select(connections.c.partner_id).distinct().order_by(connections.c.partner_id)
+    if partner_id is not None:
+        partners = partners.where(connections.c.partner_id == partner_id)
+    found = (current(tx, partner) for partner in tx.execute(partners).scalars().all())
+    return [version for version in found if version is not None]
+
+
+def tenants(tx: Tx, partner_id: str) -> list[tuple[datetime, str | None]]:
+    """(changed_at, tenant) of all versions, oldest first: under which tenant was a mapping made?"""
+    query = (
+        select(connections.c.changed_at, connections.c.tenant)
+        .where(connections.c.partner_id == partner_id)
+        .order_by(connections.c.changed_at, connections.c.message_id)
+    )
+    return [(row.changed_at, row.tenant) for row in tx.execute(query)]
+
+
+def tenant_at(history: Sequence[tuple[datetime, str | None]], when: datetime) -> str | None:
+    """The tenant that was connected last at `when`; a disconnect in between does not forget it."""
+    return next((tenant for changed_at, tenant in reversed(history) if tenant and changed_at <= when), None)
+
+
+def save_check(tx: Tx, version: ConnectionVersion, check: dict[str, Any]) -> None:
+    """Keep what the check of this version found."""
+    tx.execute(update(connections).where(*_is(version)).values(check_json=json.dumps(check), check_due_at=None))
+
+
+def save_base_url(tx: Tx, version: ConnectionVersion, base_url: str, found_at: datetime) -> None:
+    """Keep the base URL that discovery found for this version."""
+    tx.execute(update(connections).where(*_is(version)).values(base_url=base_url, base_url_at=found_at))
+
+
+def _is(version: ConnectionVersion) -> tuple[Any, ...]:
+    return (
+        connections.c.partner_id == version.partner_id,
+        connections.c.changed_at == version.changed_at,
+        connections.c.message_id == version.message_id,
+    )
+
+
+def _newest_first(partner_id: str) -> Any:  # noqa: ANN401 - a Select of all columns
+    return (
+        select(connections)
+        .where(connections.c.partner_id == partner_id)
+        .order_by(connections.c.changed_at.desc(), connections.c.message_id.desc())
+    )
+
+
+def _version(row: dict[str, Any]) -> ConnectionVersion:
+    check = row.pop("check_json")
+    row.pop("disconnected")
+    return ConnectionVersion(**row, check=json.loads(check) if check else None)

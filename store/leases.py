@@ -1,0 +1,135 @@
+"""Leases: the one worker that calls a partner's ConnectWise, its wake-ups, and the partner's pauses."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import uuid4
+
+from sqlalchemy import func, or_, select, update
+
+from messages import PartnerDue
+from store import outbox
+from store.database import Tx, db_now, now, upsert
+from store.schema import connections, leases, mappings, push_lines, syncs
+
+LEASE_SECONDS = 15.0
+WAKE_IS_LOST_AFTER = timedelta(seconds=60)
+
+
+@dataclass(frozen=True)
+class Health:
+    """How a partner's ConnectWise does. `paused_why` is a problem's code; the count is of failures in a row."""
+
+    paused_until: datetime | None = None
+    paused_why: str | None = None
+    unreachable_count: int = 0
+    unreachable_since: datetime | None = None
+
+
+def acquire(tx: Tx, partner_id: str) -> str | None:
+    """Take the lease if nobody has it; a fresh token, or None. Either way the wake-up that led here is used up."""
+    token = str(uuid4())
+    taken = (
+        upsert(tx, leases)
+        .values(partner_id=partner_id, token=token, until=db_now(LEASE_SECONDS))
+        .on_conflict_do_update(
+            index_elements=["partner_id"],
+            set_={"token": token, "until": db_now(LEASE_SECONDS), "wake_at": None},
+            where=or_(leases.c.token.is_(None), leases.c.until < db_now()),
+        )
+        .returning(leases.c.token)
+    )
+    if tx.execute(taken).first() is not None:
+        return token
+    tx.execute(update(leases).where(leases.c.partner_id == partner_id).values(wake_at=None))
+    return None
+
+
+def renew(tx: Tx, partner_id: str, token: str) -> datetime | None:
+    """Keep the lease for another 15 s and own the partner, as `Database.partner` does; the database's time.
+
+    None = another worker took over, and whatever this one holds is void.
+    """
+    mine = (leases.c.partner_id == partner_id, leases.c.token == token)
+    kept = update(leases).where(*mine).values(until=db_now(LEASE_SECONDS)).returning(db_now())
+    return tx.execute(kept).scalar_one_or_none()
+
+
+def release(tx: Tx, partner_id: str, token: str) -> bool:
+    """Give the lease back; False = it was not ours any more."""
+    mine = (leases.c.partner_id == partner_id, leases.c.token == token)
+    return tx.execute(update(leases).where(*mine).values(token=None, until=None)).rowcount == 1
+
+
+def health(tx: Tx, partner_id: str) -> Health:
+    """How the partner's ConnectWise did when it was last called."""
+    row = tx.execute(select(leases).where(leases.c.partner_id == partner_id)).one()
+    return Health(
+        paused_until=row.paused_until,
+        paused_why=row.paused_why,
+        unreachable_count=row.unreachable_count,
+        unreachable_since=row.unreachable_since,
+    )
+
+
+def save_health(tx: Tx, partner_id: str, health: Health) -> None:
+    """Keep how the partner's ConnectWise does, for this worker and the next."""
+    tx.execute(
+        update(leases)
+        .where(leases.c.partner_id == partner_id)
+        .values(
+            paused_until=health.paused_until,
+            paused_why=health.paused_why,
+            unreachable_count=health.unreachable_count,
+            unreachable_since=health.unreachable_since,
+        )
+    )
+
+
+def wake(tx: Tx, partner_id: str, at: datetime | None = None) -> None:
+    """Put a `partner.due` into the outbox, unless one is under way that comes as early. None = now.
+
+    Call it inside `Database.partner(partner_id)`. At most one wake-up is outstanding, unless an earlier one is needed.
+    """
+    at_once = now(tx)
+    at = at_once if at is None else max(at, at_once)
+    outstanding = tx.execute(select(leases.c.wake_at).where(leases.c.partner_id == partner_id)).scalar_one()
+    if outstanding is not None and at_once - WAKE_IS_LOST_AFTER < outstanding <= at:
+        return
+    outbox.put(tx, PartnerDue(partner_id=partner_id, correlation_id=str(uuid4())), not_before=at)
+    tx.execute(update(leases).where(leases.c.partner_id == partner_id).values(wake_at=at))
+
+
+def next_due(tx: Tx, partner_id: str) -> datetime | None:
+    """When the partner next needs ConnectWise: a wish, a preview or a check; None = nothing is open."""
+    times = (
+        select(func.min(syncs.c.due_at)).where(syncs.c.partner_id == partner_id),
+        select(func.min(push_lines.c.preview_due_at)).where(push_lines.c.partner_id == partner_id),
+        select(func.min(mappings.c.check_due_at)).where(mappings.c.partner_id == partner_id),
+        select(func.min(connections.c.check_due_at)).where(connections.c.partner_id == partner_id),
+    )
+    found = [tx.execute(query).scalar_one() for query in times]
+    return min((at for at in found if at is not None), default=None)
+
+
+def forgotten(tx: Tx, limit: int = 100) -> list[str]:
+    """Partners with something due, no live lease and no wake-up under way: what a killed worker left."""
+    due = (
+        select(syncs.c.partner_id)
+        .where(syncs.c.due_at <= db_now())
+        .union(
+            select(push_lines.c.partner_id).where(push_lines.c.preview_due_at <= db_now()),
+            select(mappings.c.partner_id).where(mappings.c.check_due_at <= db_now()),
+            select(connections.c.partner_id).where(connections.c.check_due_at <= db_now()),
+        )
+        .subquery()
+    )
+    query = (
+        select(due.c.partner_id)
+        .select_from(due.outerjoin(leases, leases.c.partner_id == due.c.partner_id))
+        .where(
+            or_(leases.c.until.is_(None), leases.c.until < db_now()),
+            or_(leases.c.wake_at.is_(None), leases.c.wake_at < db_now(-WAKE_IS_LOST_AFTER.total_seconds())),
+        )
+        .limit(limit)
+    )
+    return list(tx.execute(query).scalars())

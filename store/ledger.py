@@ -1,0 +1,142 @@
+"""The ledger: one row per write to ConnectWise, opened before the PATCH and closed after it. Append-only."""
+
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Literal
+
+from sqlalchemy import Row, bindparam, insert, select, tuple_, update
+
+from store.database import Tx, db_now
+from store.mappings import Addition
+from store.schema import ledger
+from store.wishes import Days
+
+Outcome = Literal["written", "not_kept", "refused", "not_sent", "not_applied", "unknown"]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A write that is about to be made. `call_seconds`: when it is certainly over, counted from the opening."""
+
+    addition: Addition
+    push_id: str
+    period_key: str
+    period_start: date
+    period_end: date
+    company_ids: tuple[str, ...]
+    quantity_before: float | None
+    quantity_wanted: float
+
+
+@dataclass(frozen=True)
+class OpenEntry(Entry):
+    """A write whose end is not known (yet); until `call_until` it may still reach ConnectWise."""
+
+    id: int
+    call_until: datetime
+
+
+@dataclass(frozen=True)
+class Closing:
+    """How a write ended; `quantity_after` and `http_status` as ConnectWise answered, if it did."""
+
+    id: int
+    outcome: Outcome
+    quantity_after: float | None
+    http_status: int | None
+
+
+def open_entries(
+    tx: Tx, partner_id: str, tenant: str, entries: Sequence[Entry], call_seconds: float
+) -> dict[Addition, OpenEntry]:
+    """Open a row for each write, in the transaction that has checked the lease's token; by addition."""
+    if not entries:
+        return {}
+    statement = (
+        insert(ledger)
+        .values(opened_at=db_now(), call_until=db_now(call_seconds))
+        .returning(ledger, sort_by_parameter_order=True)
+    )
+    rows = [
+        {
+            "partner_id": partner_id,
+            "tenant": tenant,
+            "agreement_id": entry.addition[0],
+            "addition_id": entry.addition[1],
+            "push_id": entry.push_id,
+            "period_key": entry.period_key,
+            "period_start": entry.period_start,
+            "period_end": entry.period_end,
+            "companies_json": json.dumps(entry.company_ids),
+            "quantity_before": entry.quantity_before,
+            "quantity_wanted": entry.quantity_wanted,
+        }
+        for entry in entries
+    ]
+    return {entry.addition: entry for entry in map(_entry, tx.execute(statement, rows))}
+
+
+def close(tx: Tx, closings: Collection[Closing]) -> None:
+    """Say how these writes ended. A row that is closed already stays as it is."""
+    if not closings:
+        return
+    statement = (
+        update(ledger)
+        .where(ledger.c.id == bindparam("b_id"), ledger.c.closed_at.is_(None))
+        .values(
+            outcome=bindparam("b_outcome"),
+            quantity_after=bindparam("b_after"),
+            http_status=bindparam("b_status"),
+            closed_at=db_now(),
+        )
+    )
+    rows = [
+        {"b_id": end.id, "b_outcome": end.outcome, "b_after": end.quantity_after, "b_status": end.http_status}
+        for end in closings
+    ]
+    tx.execute(statement, rows)
+
+
+def still_open(tx: Tx, partner_id: str, tenant: str) -> dict[Addition, OpenEntry]:
+    """Writes of this tenant whose end is not known, by addition."""
+    query = select(ledger).where(
+        ledger.c.partner_id == partner_id, ledger.c.tenant == tenant, ledger.c.closed_at.is_(None)
+    )
+    return {entry.addition: entry for entry in map(_entry, tx.execute(query))}
+
+
+def written_periods(
+    tx: Tx, partner_id: str, tenant: str, additions: Collection[Addition]
+) -> list[tuple[Addition, Days]]:
+    """The periods (first and last day) that were ever written to each of these additions."""
+    if not additions:
+        return []
+    which = (ledger.c.agreement_id, ledger.c.addition_id)
+    query = (
+        select(*which, ledger.c.period_start, ledger.c.period_end)
+        .where(
+            ledger.c.partner_id == partner_id,
+            ledger.c.tenant == tenant,
+            tuple_(*which).in_(additions),
+            ledger.c.outcome == "written",
+        )
+        .distinct()
+    )
+    return [((row[0], row[1]), (row[2], row[3])) for row in tx.execute(query)]
+
+
+def _entry(row: Row[tuple[object, ...]]) -> OpenEntry:
+    return OpenEntry(
+        id=row.id,
+        addition=(row.agreement_id, row.addition_id),
+        push_id=row.push_id,
+        period_key=row.period_key,
+        period_start=row.period_start,
+        period_end=row.period_end,
+        company_ids=tuple(json.loads(row.companies_json)),
+        quantity_before=row.quantity_before,
+        quantity_wanted=row.quantity_wanted,
+        call_until=row.call_until,
+    )

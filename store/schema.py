@@ -1,0 +1,398 @@
+"""The tables, for PostgreSQL and SQLite alike.
+
+Times are UTC and sort as stored. `*_json` columns hold JSON text. Constraints make impossible states impossible,
+so that a wrong line of code is an error and never a wrong invoice.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Date,
+    DateTime,
+    Dialect,
+    Float,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    text,
+)
+
+FINAL_STATUSES = ("updated", "unchanged", "preview", "held", "skipped", "superseded", "cancelled", "failed")
+OPEN_STATUSES = ("pending", "retrying")
+
+
+def _quoted(values: tuple[str, ...]) -> str:
+    return ", ".join(f"'{value}'" for value in values)
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """An aware UTC datetime; naive ones are refused. SQLite keeps it as text that sorts."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Normalise to UTC; SQLite's text carries no zone."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a time without a zone cannot be stored")
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - the signature is SQLAlchemy's
+        """Give the time back as UTC."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+# SQLite numbers rows by itself only for a column typed exactly INTEGER.
+_Counter = BigInteger().with_variant(Integer, "sqlite")
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(referred_table_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+
+def _key(name: str) -> Column[str]:
+    return Column(name, String(128), nullable=False)
+
+
+def _time(name: str, *, nullable: bool = False) -> Column[Any]:
+    return Column(name, UtcTime, nullable=nullable)
+
+
+# Every version that was announced: the newest counts, and an older one tells under which ConnectWise tenant a mapping
+# was made. Only the newest keeps its keys.
+connections = Table(
+    "connections",
+    metadata,
+    _key("partner_id"),
+    _time("changed_at"),
+    _key("message_id"),
+    Column("disconnected", Boolean, nullable=False),
+    Column("tenant", Text),
+    Column("site_url", Text),
+    Column("company_identifier", String(128)),
+    Column("public_key", String(256)),
+    Column("key_id", String(128)),
+    Column("box", Text),
+    Column("ca_bundle", Text),
+    Column("base_url", Text),
+    _time("base_url_at", nullable=True),
+    Column("check_json", Text),
+    _time("check_due_at", nullable=True),
+    PrimaryKeyConstraint("partner_id", "changed_at", "message_id"),
+    CheckConstraint("disconnected = (tenant IS NULL)", name="tombstone_has_no_tenant"),
+    CheckConstraint("NOT disconnected OR box IS NULL", name="tombstone_has_no_key"),
+    CheckConstraint("NOT disconnected OR check_due_at IS NULL", name="tombstone_needs_no_check"),
+    CheckConstraint("(box IS NULL) = (key_id IS NULL)", name="box_names_its_key"),
+    CheckConstraint("(base_url IS NULL) = (base_url_at IS NULL)", name="base_url_has_its_time"),
+)
+
+mappings = Table(
+    "mappings",
+    metadata,
+    _key("partner_id"),
+    _key("company_id"),
+    _time("changed_at"),
+    _key("message_id"),
+    Column("company_name", String(256), nullable=False),
+    Column("cw_company_id", Integer),
+    Column("agreement_id", Integer),
+    Column("addition_id", Integer),
+    Column("rule", String(8), nullable=False),
+    Column("minimum", Integer),
+    Column("check_json", Text),
+    _time("check_due_at", nullable=True),
+    PrimaryKeyConstraint("partner_id", "company_id"),
+    CheckConstraint("rule IN ('refuse', 'sum')", name="rule"),
+    CheckConstraint("minimum IS NULL OR minimum BETWEEN 0 AND 1000000", name="minimum"),
+    CheckConstraint("agreement_id IS NULL OR cw_company_id IS NOT NULL", name="agreement_needs_company"),
+    CheckConstraint("addition_id IS NULL OR agreement_id IS NOT NULL", name="addition_needs_agreement"),
+    Index("ix_mappings_addition", "partner_id", "agreement_id", "addition_id"),
+)
+
+pushes = Table(
+    "pushes",
+    metadata,
+    _key("partner_id"),
+    _key("push_id"),
+    _key("message_id"),
+    Column("correlation_id", String(128), nullable=False),
+    Column("traceparent", String(64)),
+    _time("requested_at"),
+    Column("requested_by", String(256), nullable=False),
+    Column("period_start", Date, nullable=False),
+    Column("period_end", Date, nullable=False),
+    Column("period_key", String(32), nullable=False),
+    Column("mode", String(8), nullable=False),
+    _time("connection_changed_at", nullable=True),
+    Column("body_hash", String(64), nullable=False),
+    Column("line_count", Integer, nullable=False),
+    _time("accepted_at"),
+    Column("round", Integer, nullable=False, server_default=text("0")),
+    Column("state", String(16), nullable=False),
+    Column("completed_json", Text),
+    PrimaryKeyConstraint("partner_id", "push_id"),
+    CheckConstraint("mode IN ('apply', 'preview')", name="mode"),
+    CheckConstraint("state IN ('accepted', 'completed', 'cancelled')", name="state"),
+    CheckConstraint("(state = 'accepted') = (completed_json IS NULL)", name="completion_is_kept"),
+    CheckConstraint("period_start <= period_end", name="period"),
+)
+
+# `reported`: the final result came back through the queue, so the platform's queue has it too. A preview's line is due
+# itself; an apply's is due as a wish (syncs).
+push_lines = Table(
+    "push_lines",
+    metadata,
+    _key("partner_id"),
+    _key("push_id"),
+    _key("company_id"),
+    Column("company_name", String(256), nullable=False),
+    Column("billable_users", Integer, nullable=False),
+    _time("mapping_changed_at", nullable=True),
+    Column("confirmation_json", Text),
+    Column("status", String(16), nullable=False),
+    Column("sequence", Integer, nullable=False, server_default=text("0")),
+    Column("result_id", String(128)),
+    Column("result_json", Text),
+    _time("result_at", nullable=True),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    Column("round", Integer, nullable=False, server_default=text("0")),
+    Column("reported", Boolean, nullable=False, server_default=text("false")),
+    _time("preview_due_at", nullable=True),
+    PrimaryKeyConstraint("partner_id", "push_id", "company_id"),
+    ForeignKeyConstraint(["partner_id", "push_id"], ["pushes.partner_id", "pushes.push_id"], ondelete="CASCADE"),
+    CheckConstraint(f"status IN ({_quoted(OPEN_STATUSES + FINAL_STATUSES)})", name="status"),
+    CheckConstraint("billable_users BETWEEN 0 AND 1000000", name="billable_users"),
+    CheckConstraint("(status = 'pending') = (result_json IS NULL)", name="every_answer_is_kept"),
+    CheckConstraint("(result_json IS NULL) = (result_id IS NULL)", name="every_answer_has_an_id"),
+    CheckConstraint("NOT reported OR status NOT IN ('pending', 'retrying')", name="only_final_is_reported"),
+    CheckConstraint("preview_due_at IS NULL OR status = 'pending'", name="answered_is_not_due"),
+    Index(
+        "ix_push_lines_preview_due",
+        "partner_id",
+        "preview_due_at",
+        postgresql_where=text("preview_due_at IS NOT NULL"),
+        sqlite_where=text("preview_due_at IS NOT NULL"),
+    ),
+    Index(
+        "ix_push_lines_unreported",
+        "partner_id",
+        "push_id",
+        postgresql_where=text("NOT reported"),
+        sqlite_where=text("NOT reported"),
+    ),
+)
+
+# The wish is (wanted users, version); it is due as long as its version is not the settled one. The settled addition
+# is the one that was made to match, NULL if the line was answered in another way.
+syncs = Table(
+    "syncs",
+    metadata,
+    _key("partner_id"),
+    _key("company_id"),
+    Column("period_key", String(32), nullable=False),
+    Column("period_start", Date, nullable=False),
+    Column("period_end", Date, nullable=False),
+    Column("billable_users", Integer, nullable=False),
+    _time("requested_at"),
+    _key("push_id"),
+    _time("settled_requested_at", nullable=True),
+    Column("settled_push_id", String(128)),
+    Column("settled_tenant", Text),
+    Column("settled_agreement_id", Integer),
+    Column("settled_addition_id", Integer),
+    _time("accepted_at"),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    _time("first_failed_at", nullable=True),
+    _time("reported_at", nullable=True),
+    _time("due_at", nullable=True),
+    PrimaryKeyConstraint("partner_id", "company_id", "period_key"),
+    ForeignKeyConstraint(
+        ["partner_id", "push_id", "company_id"],
+        ["push_lines.partner_id", "push_lines.push_id", "push_lines.company_id"],
+    ),
+    CheckConstraint("billable_users BETWEEN 0 AND 1000000", name="billable_users"),
+    CheckConstraint("(settled_push_id IS NULL) = (settled_requested_at IS NULL)", name="settled_version_is_whole"),
+    CheckConstraint(
+        "(due_at IS NULL) = (settled_push_id IS NOT NULL AND settled_push_id = push_id"
+        " AND settled_requested_at = requested_at)",
+        name="due_until_settled",
+    ),
+    Index("ix_syncs_settled_addition", "partner_id", "settled_agreement_id", "settled_addition_id"),
+    Index(
+        "ix_syncs_due",
+        "partner_id",
+        "due_at",
+        postgresql_where=text("due_at IS NOT NULL"),
+        sqlite_where=text("due_at IS NOT NULL"),
+    ),
+)
+
+# One row per partner: the lock of its transactions, and the lease of the one worker that calls its ConnectWise.
+leases = Table(
+    "leases",
+    metadata,
+    _key("partner_id"),
+    Column("token", String(36)),
+    _time("until", nullable=True),
+    _time("wake_at", nullable=True),
+    Column("budget_tokens", Float),
+    _time("budget_at", nullable=True),
+    _time("paused_until", nullable=True),
+    Column("paused_why", String(64)),
+    Column("unreachable_count", Integer, nullable=False, server_default=text("0")),
+    _time("unreachable_since", nullable=True),
+    PrimaryKeyConstraint("partner_id"),
+    CheckConstraint("(token IS NULL) = (until IS NULL)", name="held_or_free"),
+    CheckConstraint("(paused_until IS NULL) = (paused_why IS NULL)", name="a_pause_has_a_reason"),
+    CheckConstraint("(unreachable_count = 0) = (unreachable_since IS NULL)", name="unreachable_since_the_first"),
+)
+
+# Append-only: opened before the PATCH, closed after it. Two open rows on one addition cannot be.
+ledger = Table(
+    "ledger",
+    metadata,
+    Column("id", _Counter, autoincrement=True),
+    _key("partner_id"),
+    Column("tenant", Text, nullable=False),
+    Column("agreement_id", Integer, nullable=False),
+    Column("addition_id", Integer, nullable=False),
+    Column("push_id", String(128), nullable=False),
+    Column("period_key", String(32), nullable=False),
+    Column("period_start", Date, nullable=False),
+    Column("period_end", Date, nullable=False),
+    Column("companies_json", Text, nullable=False),
+    Column("quantity_before", Float),
+    Column("quantity_wanted", Float, nullable=False),
+    _time("opened_at"),
+    _time("call_until"),
+    Column("quantity_after", Float),
+    Column("http_status", Integer),
+    Column("outcome", String(16)),
+    _time("closed_at", nullable=True),
+    PrimaryKeyConstraint("id"),
+    CheckConstraint("(outcome IS NULL) = (closed_at IS NULL)", name="open_or_closed"),
+    CheckConstraint(
+        "outcome IN ('written', 'not_kept', 'refused', 'not_sent', 'not_applied', 'unknown')", name="outcome"
+    ),
+    CheckConstraint(
+        "outcome <> 'written' OR (quantity_after IS NOT NULL AND quantity_after = quantity_wanted)",
+        name="written_means_kept",
+    ),
+    Index(
+        "uq_ledger_open",
+        "partner_id",
+        "tenant",
+        "agreement_id",
+        "addition_id",
+        unique=True,
+        postgresql_where=text("closed_at IS NULL"),
+        sqlite_where=text("closed_at IS NULL"),
+    ),
+    Index("ix_ledger_addition", "partner_id", "tenant", "agreement_id", "addition_id", "period_start"),
+    Index("ix_ledger_push", "partner_id", "push_id"),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", _Counter, autoincrement=True),
+    _key("message_id"),
+    _time("not_before"),
+    Column("claim_token", String(36)),
+    _time("claim_until", nullable=True),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    Column("exchange", String(128), nullable=False),
+    Column("routing_key", String(255), nullable=False),
+    Column("properties_json", Text, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("id"),
+    CheckConstraint("(claim_token IS NULL) = (claim_until IS NULL)", name="claimed_or_free"),
+    Index("ix_outbox_due", "not_before", "id"),
+)
+
+dead_letters = Table(
+    "dead_letters",
+    metadata,
+    Column("id", String(36)),
+    Column("partner_id", String(128)),
+    Column("message_id", String(128)),
+    Column("kind", String(255)),
+    Column("queue", String(255), nullable=False),
+    Column("properties_json", Text, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("reason", String(64), nullable=False),
+    Column("error_type", String(255)),
+    Column("error", Text, nullable=False),
+    Column("fingerprint", String(64), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    _time("first_failed_at"),
+    _time("last_failed_at"),
+    Column("replays", Integer, nullable=False, server_default=text("0")),
+    Column("state", String(16), nullable=False, server_default=text("'open'")),
+    Column("history_json", Text, nullable=False, server_default=text("'[]'")),
+    PrimaryKeyConstraint("id"),
+    CheckConstraint("state IN ('open', 'replayed', 'discarded')", name="state"),
+    Index("ix_dead_letters_open", "state", "partner_id", "last_failed_at"),
+    Index("ix_dead_letters_fingerprint", "fingerprint", "state"),
+)
+
+in_hand = Table(
+    "in_hand",
+    metadata,
+    Column("queue", String(255)),
+    Column("message_key", String(128)),
+    Column("tries", Integer, nullable=False),
+    _time("since"),
+    PrimaryKeyConstraint("queue", "message_key"),
+    CheckConstraint("tries > 0", name="tries"),
+)
+
+catalog_cache = Table(
+    "catalog_cache",
+    metadata,
+    _key("partner_id"),
+    Column("tenant", String(512)),
+    Column("cache_key", String(512)),
+    _time("fetched_at"),
+    Column("choices_json", Text, nullable=False),
+    PrimaryKeyConstraint("partner_id", "tenant", "cache_key"),
+)
+
+# The read model behind Sync Status: the newest result of each company, by (period, requested_at, sequence).
+company_status = Table(
+    "company_status",
+    metadata,
+    _key("partner_id"),
+    _key("company_id"),
+    Column("period_start", Date, nullable=False),
+    Column("period_key", String(32), nullable=False),
+    _time("requested_at"),
+    Column("sequence", Integer, nullable=False),
+    _key("push_id"),
+    Column("status", String(16), nullable=False),
+    Column("result_json", Text, nullable=False),
+    PrimaryKeyConstraint("partner_id", "company_id"),
+)

@@ -1,0 +1,221 @@
+"""Wishes: for each (partner, company, period) the newest count that was asked for, and whether it is settled."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from sqlalchemy import Row, bindparam, insert, select, tuple_, update
+
+from messages import PushLine, PushRequested
+from store.database import Tx
+from store.mappings import Addition
+from store.schema import syncs
+
+Days = tuple[date, date]
+"""First and last day of a billing period; they order periods."""
+
+WishKey = tuple[str, str]
+"""(company id, period key)"""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """The newest count asked for. `due_at` None = settled: ConnectWise was made to match, or the line was answered."""
+
+    company_id: str
+    period_key: str
+    period_start: date
+    period_end: date
+    billable_users: int
+    requested_at: datetime
+    push_id: str
+    accepted_at: datetime
+    attempts: int
+    first_failed_at: datetime | None
+    reported_at: datetime | None
+    due_at: datetime | None
+
+    @property
+    def key(self) -> WishKey:
+        """What names the wish within its partner."""
+        return (self.company_id, self.period_key)
+
+    @property
+    def version(self) -> tuple[datetime, str]:
+        """What orders wishes of one key: the newest request wins, ties by push id."""
+        return (self.requested_at, self.push_id)
+
+
+def want(tx: Tx, event: PushRequested, lines: Sequence[PushLine], at: datetime) -> list[tuple[str, str]]:
+    """Upsert the wishes of an apply; returns (push id, company id) of the lines that are superseded by that.
+
+    A line is superseded when it is older than the stored wish, or when its wish is displaced before it was settled.
+    """
+    stored = {wish.company_id: wish for wish in _of_period(tx, event.partner_id, event.period.key)}
+    version = (event.requested_at, event.push_id)
+    superseded: list[tuple[str, str]] = []
+    fresh: list[dict[str, object]] = []
+    newer: list[dict[str, object]] = []
+    for line in lines:
+        known = stored.get(line.company_id)
+        values = {
+            "billable_users": line.billable_users,
+            "requested_at": event.requested_at,
+            "push_id": event.push_id,
+            "accepted_at": at,
+            "due_at": at,
+        }
+        if known is None:
+            key = {"partner_id": event.partner_id, "company_id": line.company_id, "period_key": event.period.key}
+            fresh.append({**key, "period_start": event.period.start, "period_end": event.period.end, **values})
+        elif known.version < version:
+            newer.append({**values, "b_company": line.company_id})
+            if known.due_at is not None:
+                superseded.append((known.push_id, known.company_id))
+        else:
+            superseded.append((event.push_id, line.company_id))
+    if fresh:
+        tx.execute(insert(syncs), fresh)
+    if newer:
+        statement = (
+            update(syncs)
+            .where(
+                syncs.c.partner_id == event.partner_id,
+                syncs.c.company_id == bindparam("b_company"),
+                syncs.c.period_key == event.period.key,
+            )
+            .values(attempts=0, first_failed_at=None, reported_at=None)
+        )
+        tx.execute(statement, newer)
+    return superseded
+
+
+def unsettled(tx: Tx, partner_id: str) -> list[Wish]:
+    """All wishes of a partner that wait for an answer, due or not."""
+    query = select(syncs).where(syncs.c.partner_id == partner_id, syncs.c.due_at.is_not(None))
+    return [_wish(row) for row in tx.execute(query.order_by(syncs.c.company_id, syncs.c.period_key))]
+
+
+def due(tx: Tx, partner_id: str, at: datetime, limit: int) -> list[Wish]:
+    """Wishes to be settled now: newest push first, newest period first."""
+    query = (
+        select(syncs)
+        .where(syncs.c.partner_id == partner_id, syncs.c.due_at <= at)
+        .order_by(syncs.c.requested_at.desc(), syncs.c.period_start.desc(), syncs.c.company_id)
+        .limit(limit)
+    )
+    return [_wish(row) for row in tx.execute(query)]
+
+
+def of_companies(tx: Tx, partner_id: str, company_ids: Collection[str]) -> dict[WishKey, Wish]:
+    """All wishes of these companies, settled ones too, by key."""
+    if not company_ids:
+        return {}
+    query = select(syncs).where(syncs.c.partner_id == partner_id, syncs.c.company_id.in_(company_ids))
+    return {wish.key: wish for wish in map(_wish, tx.execute(query))}
+
+
+@dataclass(frozen=True)
+class Holder:
+    """The addition that holds the quantity of a settled wish."""
+
+    tenant: str
+    addition: Addition
+
+
+def settle(tx: Tx, partner_id: str, wishes: Sequence[tuple[Wish, Holder | None]]) -> None:
+    """These wishes are answered, each with the addition that holds its quantity now, if one does.
+
+    Call it with what `of_companies` gave in the same transaction.
+    """
+    _each(
+        tx,
+        partner_id,
+        [
+            {
+                "settled_requested_at": wish.requested_at,
+                "settled_push_id": wish.push_id,
+                "settled_tenant": holder and holder.tenant,
+                "settled_agreement_id": holder and holder.addition[0],
+                "settled_addition_id": holder and holder.addition[1],
+                "due_at": None,
+            }
+            for wish, holder in wishes
+        ],
+        [wish for wish, _ in wishes],
+    )
+
+
+def held_periods(tx: Tx, partner_id: str, tenant: str, additions: Collection[Addition]) -> list[tuple[Addition, Days]]:
+    """The periods (first and last day) whose quantity each of these additions was made to hold, newest or not."""
+    if not additions:
+        return []
+    which = (syncs.c.settled_agreement_id, syncs.c.settled_addition_id)
+    query = (
+        select(*which, syncs.c.period_start, syncs.c.period_end)
+        .where(syncs.c.partner_id == partner_id, syncs.c.settled_tenant == tenant, tuple_(*which).in_(additions))
+        .distinct()
+    )
+    return [((row[0], row[1]), (row[2], row[3])) for row in tx.execute(query)]
+
+
+def postpone(tx: Tx, partner_id: str, wishes: Sequence[Wish]) -> None:
+    """Store the attempts, first failure and due time that these wishes carry."""
+    _each(
+        tx,
+        partner_id,
+        [
+            {
+                "attempts": wish.attempts,
+                "first_failed_at": wish.first_failed_at,
+                "reported_at": wish.reported_at,
+                "due_at": wish.due_at,
+            }
+            for wish in wishes
+        ],
+        wishes,
+    )
+
+
+def look_now(tx: Tx, partner_id: str, at: datetime, company_ids: Collection[str] | None = None) -> None:
+    """What open wishes waited for has arrived: mappings of these companies, or the connection (of all)."""
+    which = [syncs.c.partner_id == partner_id, syncs.c.due_at > at]
+    if company_ids is not None:
+        which.append(syncs.c.company_id.in_(company_ids))
+    tx.execute(update(syncs).where(*which).values(due_at=at))
+
+
+def _each(tx: Tx, partner_id: str, values: list[dict[str, object]], wishes: Sequence[Wish]) -> None:
+    rows = [
+        {**value, "b_company": wish.company_id, "b_period": wish.period_key}
+        for value, wish in zip(values, wishes, strict=True)
+    ]
+    if rows:
+        statement = update(syncs).where(
+            syncs.c.partner_id == partner_id,
+            syncs.c.company_id == bindparam("b_company"),
+            syncs.c.period_key == bindparam("b_period"),
+        )
+        tx.execute(statement, rows)
+
+
+def _of_period(tx: Tx, partner_id: str, period_key: str) -> list[Wish]:
+    query = select(syncs).where(syncs.c.partner_id == partner_id, syncs.c.period_key == period_key)
+    return [_wish(row) for row in tx.execute(query)]
+
+
+def _wish(row: Row[tuple[object, ...]]) -> Wish:
+    return Wish(
+        company_id=row.company_id,
+        period_key=row.period_key,
+        period_start=row.period_start,
+        period_end=row.period_end,
+        billable_users=row.billable_users,
+        requested_at=row.requested_at,
+        push_id=row.push_id,
+        accepted_at=row.accepted_at,
+        attempts=row.attempts,
+        first_failed_at=row.first_failed_at,
+        reported_at=row.reported_at,
+        due_at=row.due_at,
+    )

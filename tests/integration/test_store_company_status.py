@@ -1,0 +1,48 @@
+"""Sync Status: the newest result of each company, in whatever order results come."""
+
+from collections.abc import Sequence
+from uuid import uuid4
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from messages import SyncResult
+from store import Database, company_status
+from tests.support.samples import PARTNER, push, sync_result
+
+
+def _results(partner_id: str) -> list[SyncResult]:
+    """Oldest first, by (period, requested_at, sequence)."""
+    october = push("p-3", partner_id=partner_id, month="2025-10", at=9)
+    older = push("p-1", partner_id=partner_id, at=0)
+    newer = push("p-2", partner_id=partner_id, at=1)
+    return [
+        sync_result(october, sequence=7),
+        sync_result(older, status="retrying", sequence=1),
+        sync_result(older, sequence=2),
+        sync_result(newer, status="retrying", sequence=1),
+        sync_result(newer, status="failed", sequence=2),
+    ]
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(order=st.lists(st.sampled_from(range(5)), min_size=1, max_size=8), batch=st.integers(1, 8))
+def test_the_newest_result_is_shown_in_any_order(database: Database, order: Sequence[int], batch: int) -> None:
+    """The check or the X that the partner sees is that of the newest result, however they are repeated or reordered."""
+    partner_id = str(uuid4())
+    results = _results(partner_id)
+    coming = [results[index] for index in order]
+    with database.begin() as tx:
+        for start in range(0, len(coming), batch):
+            company_status.keep_newest(tx, coming[start : start + batch])
+        assert company_status.of_partner(tx, partner_id) == [results[max(order)]]
+
+
+def test_each_company_of_a_partner_has_its_own_status(database: Database) -> None:
+    """A result of one company, or of another partner, changes no other's."""
+    event, foreign = push(users={"c-2": 2, "c-1": 1}), push(partner_id="msp-2")
+    results = [sync_result(event, "c-2"), sync_result(event, "c-1", "held")]
+    with database.begin() as tx:
+        company_status.keep_newest(tx, [*results, sync_result(foreign, "c-1")])
+        company_status.keep_newest(tx, [])
+        assert company_status.of_partner(tx, PARTNER) == [results[1], results[0]]

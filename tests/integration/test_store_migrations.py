@@ -1,0 +1,73 @@
+"""Migrations: what they make is what the program expects."""
+
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import inspect
+
+from store import Database, SchemaOutdated
+from store.database import Tx
+from store.migrate import check, upgrade
+from store.schema import metadata
+
+
+def _by_name(items: Any) -> list[dict[str, Any]]:
+    return sorted(
+        ({name: _text(value) for name, value in item.items()} for item in items), key=lambda item: item["name"]
+    )
+
+
+def _text(value: Any) -> Any:
+    """Types and SQL expressions compare by how they are written."""
+    return {name: str(one) for name, one in value.items()} if isinstance(value, dict) else str(value)
+
+
+def _described(tx: Tx) -> dict[str, Any]:
+    """All that the database says of our tables, checks too, which Alembic does not compare."""
+    seen = inspect(tx)
+    return {
+        table: {
+            "columns": _by_name(seen.get_columns(table)),
+            "primary key": seen.get_pk_constraint(table),
+            "foreign keys": _by_name(seen.get_foreign_keys(table)),
+            "checks": _by_name(seen.get_check_constraints(table)),
+            "unique": _by_name(seen.get_unique_constraints(table)),
+            "indexes": _by_name(seen.get_indexes(table)),
+        }
+        for table in metadata.tables
+    }
+
+
+def test_migrations_make_the_tables_of_the_schema(database: Database, empty_database: Database) -> None:
+    """An upgraded installation has exactly the columns, keys, checks and indexes that the code was written for."""
+    with empty_database.begin() as tx:
+        metadata.create_all(tx)
+        expected = _described(tx)
+    with database.begin() as tx:
+        assert _described(tx) == expected
+        assert set(inspect(tx).get_table_names()) == set(metadata.tables) | {"alembic_version"}
+
+
+def test_no_migration_is_missing(database: Database) -> None:
+    """A change of the schema cannot be released without its migration."""
+    with database.begin() as tx:
+        context = MigrationContext.configure(tx)
+        assert compare_metadata(context, metadata) == []
+
+
+def test_upgrading_again_changes_nothing(database: Database) -> None:
+    """Every container may run the upgrade at its start."""
+    with database.begin() as tx:
+        before = _described(tx)
+    upgrade(database)
+    check(database)
+    with database.begin() as tx:
+        assert _described(tx) == before
+
+
+def test_a_database_without_tables_is_told(empty_database: Database) -> None:
+    """A worker that is started before the upgrade says which command is missing."""
+    with pytest.raises(SchemaOutdated, match="phin-connectwise db upgrade"):
+        check(empty_database)

@@ -1,0 +1,247 @@
+"""Pushes: what is asked is kept once, each line gets its answer, and exactly one worker sees the last come back."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import pytest
+
+from messages import PushCompleted, PushRequested, SyncResult
+from store import Database, answers, outbox, pushes, wishes
+from store.pushes import Acceptance, Accepted, LineKey
+from store.wishes import Holder
+from tests.support.samples import NOVEMBER, PARTNER, TENANT, minute, push, sync_result
+from tests.support.store import accept, leaving
+from tests.support.waiting import together
+
+THREE = {"c-1": 1, "c-2": 2, "c-3": 3}
+
+
+def _answer(database: Database, *results: SyncResult) -> None:
+    with database.partner(PARTNER) as tx:
+        answers.answer(tx, results)
+
+
+def _report(database: Database, push_id: str, results: Sequence[SyncResult]) -> bool:
+    with database.begin() as tx:
+        reported = answers.report(tx, PARTNER, push_id, [str(result.id) for result in results])
+        assert reported is not None
+        return reported[1]
+
+
+def test_a_new_push_is_kept_with_its_lines(database: Database) -> None:
+    """All that a result must name later is there: who asked, for what, and each company's users."""
+    event = push(users=THREE, confirmations=())
+    assert accept(database, event) == Accepted(Acceptance.NEW, [])
+    with database.begin() as tx:
+        kept = pushes.find(tx, PARTNER, "p-1")
+        lines = answers.lines_with_status(tx, PARTNER, "p-1", "pending")
+        progress = answers.progress(tx, PARTNER, "p-1")
+    assert kept is not None
+    assert (kept.message_id, kept.requested_by, kept.period) == (str(event.id), event.requested_by, NOVEMBER)
+    assert [(line.company_id, line.billable_users, line.push) for line in lines] == [
+        (company, users, kept) for company, users in THREE.items()
+    ]
+    assert progress == (0, 3)
+
+
+def test_the_same_push_again_is_a_repeat(database: Database) -> None:
+    """A message that the broker delivers twice changes nothing."""
+    accept(database, push(users=THREE))
+    assert accept(database, push(users=THREE)) == Accepted(Acceptance.REPEAT, [])
+
+
+def test_another_push_of_the_same_id_is_a_conflict(database: Database) -> None:
+    """A push id that is used twice for different counts is told, and the first stays."""
+    accept(database, push(users={"c-1": 5}), body="five")
+    assert accept(database, push(users={"c-1": 6}), body="six") == Accepted(Acceptance.CONFLICT, [])
+    with database.begin() as tx:
+        assert [line.billable_users for line in answers.lines_with_status(tx, PARTNER, "p-1", "pending")] == [5]
+
+
+def test_partners_may_use_the_same_push_id(database: Database) -> None:
+    """One partner's ids are no concern of another's."""
+    accept(database, push())
+    assert accept(database, push(partner_id="msp-2"), body="other").acceptance is Acceptance.NEW
+
+
+@pytest.mark.parametrize(
+    ("older", "newer", "superseded"),
+    [
+        (push("p-1", at=0), push("p-2", at=1), [("p-1", "c-1")]),
+        (push("p-1", at=0), push("p-2", at=0), [("p-1", "c-1")]),
+    ],
+    ids=["by time", "by push id at the same time"],
+)
+@pytest.mark.parametrize("reordered", [False, True])
+def test_the_newest_wish_wins_in_any_order(
+    database: Database, older: PushRequested, newer: PushRequested, superseded: list[LineKey], *, reordered: bool
+) -> None:
+    """Of two pushes of one company and period the older line is superseded, whichever arrives first."""
+    first, second = (newer, older) if reordered else (older, newer)
+    assert accept(database, first).superseded == []
+    assert accept(database, second).superseded == superseded
+    with database.begin() as tx:
+        [wish] = wishes.unsettled(tx, PARTNER)
+    assert wish.push_id == newer.push_id
+
+
+def test_a_settled_wish_is_not_superseded(database: Database) -> None:
+    """A line that has its answer keeps it when a newer push comes."""
+    accept(database, push("p-1", at=0))
+    with database.partner(PARTNER) as tx:
+        wishes.settle(tx, PARTNER, [(wish, Holder(TENANT, (7, 11))) for wish in wishes.unsettled(tx, PARTNER)])
+    assert accept(database, push("p-2", at=1)).superseded == []
+
+
+def test_only_the_same_company_and_period_are_superseded(database: Database) -> None:
+    """A push of another month or another company takes nobody's place."""
+    accept(database, push("p-1", THREE, at=0))
+    assert accept(database, push("p-2", THREE, at=1, month="2025-10")).superseded == []
+    assert accept(database, push("p-3", {"c-2": 9, "c-4": 4}, at=2)).superseded == [("p-1", "c-2")]
+
+
+def test_a_preview_touches_no_wish(database: Database) -> None:
+    """Looking at what a push would do changes nothing that is to be billed."""
+    accept(database, push("p-1", at=0))
+    assert accept(database, push("p-2", {"c-1": 99}, at=1, mode="preview")).superseded == []
+    with database.begin() as tx:
+        [wish] = wishes.unsettled(tx, PARTNER)
+        [line] = pushes.preview_lines(tx, PARTNER, wish.accepted_at.replace(year=9999), limit=10)
+    assert (wish.push_id, wish.billable_users) == ("p-1", 5)
+    assert line.key == ("p-2", "c-1")
+
+
+def _previewed(database: Database, at: datetime) -> list[str]:
+    with database.begin() as tx:
+        return [line.company_id for line in pushes.preview_lines(tx, PARTNER, at, limit=10)]
+
+
+def test_a_line_of_a_preview_is_due_until_it_is_answered(database: Database) -> None:
+    """A preview is not looked at for ever, and none of its lines is forgotten."""
+    event = push(users=THREE, mode="preview")
+    accept(database, event, at=minute(0))
+    _answer(database, sync_result(event, "c-1", "preview"), sync_result(event, "c-3", "held"))
+    assert _previewed(database, minute(0)) == ["c-2"]
+    _answer(database, sync_result(event, "c-2", "skipped"))
+    assert _previewed(database, minute(0)) == []
+
+
+def test_a_line_of_a_preview_that_waits_is_due_at_its_time_or_when_something_comes(database: Database) -> None:
+    """A preview waits for the mapping it was asked under, and no longer than needed."""
+    accept(database, push(users=THREE, mode="preview"), at=minute(0))
+    with database.partner(PARTNER) as tx:
+        for line in pushes.preview_lines(tx, PARTNER, minute(0), limit=2):
+            pushes.look_at_preview(tx, line, minute(1))
+    assert _previewed(database, minute(0)) == ["c-3"]
+    assert _previewed(database, minute(1)) == ["c-1", "c-2", "c-3"]
+    with database.partner(PARTNER) as tx:
+        pushes.look_now(tx, PARTNER, minute(0))
+    assert _previewed(database, minute(0)) == ["c-1", "c-2", "c-3"]
+
+
+def test_ten_thousand_lines_are_one_push(database: Database) -> None:
+    """The largest push that the contract allows is accepted, displaced and answered whole."""
+    users = {f"c-{number}": number for number in range(10_000)}
+    first, second = push("p-1", users, at=0), push("p-2", users, at=1)
+    assert accept(database, first).superseded == []
+    superseded = accept(database, second).superseded
+    assert len(superseded) == 10_000
+    with database.begin() as tx:
+        assert len(pushes.lines(tx, PARTNER, superseded)) == 10_000
+    _answer(database, *(sync_result(first, company, "superseded") for company in users))
+    with database.begin() as tx:
+        assert answers.counts(tx, PARTNER, "p-1") == {"superseded": 10_000}
+        assert answers.counts(tx, PARTNER, "p-2") == {"pending": 10_000}
+
+
+def test_an_answer_is_kept_and_leaves_in_one_transaction(database: Database) -> None:
+    """What the platform is told and what is recorded are the same, also when the worker is killed between."""
+    event = push()
+    accept(database, event)
+    retrying, updated = sync_result(event, status="retrying"), sync_result(event, sequence=2)
+    _answer(database, retrying)
+    _answer(database, updated)
+    with database.begin() as tx:
+        [(company, _, _, newest)] = answers.answers(tx, PARTNER, "p-1")
+        line = pushes.lines(tx, PARTNER, [("p-1", "c-1")])["p-1", "c-1"]
+    assert (company, newest, line.status, line.sequence) == ("c-1", updated, "updated", 2)
+    assert leaving(database) == [str(retrying.id), str(updated.id)]
+
+
+def test_a_repeat_says_the_recorded_answers_again(database: Database) -> None:
+    """Who asks again gets the same answers under the same ids, and none that is still owed."""
+    event = push(users=THREE)
+    accept(database, event)
+    results = [sync_result(event, "c-1"), sync_result(event, "c-2", "held"), sync_result(event, "c-3", "retrying")]
+    _answer(database, *results)
+    with database.begin() as tx:
+        outbox.delete(tx, [row.id for row in outbox.claim(tx, 10, 60.0)[1]])
+        assert answers.say_again(tx, PARTNER, "p-1") == 2
+    assert sorted(leaving(database)) == sorted(str(result.id) for result in results[:2])
+
+
+def test_a_repeat_of_a_completed_push_says_its_completion_again(database: Database) -> None:
+    """A platform that lost everything can ask for everything."""
+    event = push()
+    accept(database, event)
+    result = sync_result(event)
+    _answer(database, result)
+    completed = PushCompleted(partner_id=PARTNER, correlation_id="q-1", push_id="p-1", status="completed")
+    assert _report(database, "p-1", [result])
+    with database.begin() as tx:
+        answers.complete(tx, completed)
+        outbox.delete(tx, [row.id for row in outbox.claim(tx, 10, 60.0)[1]])
+        answers.say_again(tx, PARTNER, "p-1")
+    assert leaving(database) == [str(result.id), str(completed.id)]
+
+
+def test_exactly_one_worker_sees_the_last_result(database: Database) -> None:
+    """A push is completed once, however many workers read its last results at the same moment."""
+    completed = PushCompleted(partner_id=PARTNER, correlation_id="q-1", push_id="p-1", status="completed")
+    event = push(users=THREE)
+    accept(database, event)
+    first, second, third = (sync_result(event, company) for company in THREE)
+    _answer(database, first, second, third)
+
+    def complete(result: SyncResult) -> bool:
+        with database.begin() as tx:
+            reported = answers.report(tx, PARTNER, "p-1", [str(result.id)])
+            assert reported is not None
+            if reported[1]:
+                answers.complete(tx, completed)
+            return reported[1]
+
+    assert not complete(first)
+    assert sorted(together(lambda: complete(second), lambda: complete(third))) == [False, True]
+    assert not complete(third)
+
+
+def test_a_push_is_not_complete_without_its_newest_results(database: Database) -> None:
+    """An answer that was replaced, or is another push's, completes nothing."""
+    event, other = push(users={"c-1": 1, "c-2": 2}), push("p-2", {"c-9": 9}, at=1)
+    accept(database, event)
+    accept(database, other)
+    one, two, foreign = sync_result(event, "c-1"), sync_result(event, "c-2"), sync_result(other, "c-9")
+    _answer(database, one, foreign)
+    assert not _report(database, "p-1", [one, foreign])
+    _answer(database, two)
+    assert not _report(database, "p-1", [one])
+    assert _report(database, "p-1", [two])
+
+
+def test_an_unknown_push_is_nobodys_to_complete(database: Database) -> None:
+    """A result of a push that was removed meanwhile is read without harm."""
+    with database.begin() as tx:
+        assert answers.report(tx, PARTNER, "p-0", ["r-1"]) is None
+        assert pushes.find(tx, PARTNER, "p-0") is None
+        assert pushes.latest(tx, PARTNER) is None
+
+
+def test_the_latest_push_is_the_newest_asked_for(database: Database) -> None:
+    """`status` without a push id shows the newest push, not the last that arrived."""
+    for event in (push("p-2", at=2), push("p-1", at=1)):
+        accept(database, event)
+    with database.begin() as tx:
+        latest = pushes.latest(tx, PARTNER)
+    assert latest is not None
+    assert latest.push_id == "p-2"
