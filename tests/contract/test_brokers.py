@@ -1,0 +1,191 @@
+"""What both brokers promise (worker/delivery.py): RabbitMQ, and the outbox of the embedded worker."""
+
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from messages import MappingChanged, PushCancelRequested
+from store import now, outbox
+from tests.support.waiting import wait_for
+from tests.support.world import World
+from worker import app
+from worker.broker import RabbitBroker
+from worker.delivery import Delivery, Verdict
+from worker.relay import Relay
+
+Settle = Callable[[Verdict], None]
+
+
+@pytest.fixture(params=["rabbitmq", "embedded"])
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
+    """An installation on RabbitMQ with PostgreSQL, and an embedded one."""
+    names = {"rabbitmq": ("amqp_url", "postgresql_url"), "embedded": (None, "sqlite_url")}[request.param]
+    broker_url = request.getfixturevalue(names[0]) if names[0] else "local:"
+    with World(broker_url, request.getfixturevalue(str(names[1])), tmp_path) as world:
+        yield world
+
+
+class Consumer:
+    """Consumes in a thread; `answer` says what to do with each delivery."""
+
+    def __init__(self, world: World, answer: Callable[[Delivery, Settle], None]) -> None:
+        self.got: list[Delivery] = []
+        self.stop = threading.Event()
+
+        def deliver(delivery: Delivery, settle: Settle) -> None:
+            self.got.append(delivery)
+            answer(delivery, settle)
+
+        broker = app.open_broker(world.settings, world.database)
+        self.thread = threading.Thread(target=lambda: broker.consume(deliver, self.stop))
+
+    def ids(self) -> list[str | None]:
+        """The message ids, as they came."""
+        return [delivery.message_id for delivery in list(self.got)]
+
+
+@contextmanager
+def consuming(
+    world: World, answer: Callable[[Delivery, Settle], None] = lambda _, settle: settle(Verdict.DONE)
+) -> Iterator[Consumer]:
+    """Consume while the block lasts."""
+    consumer = Consumer(world, answer)
+    consumer.thread.start()
+    yield consumer
+    consumer.stop.set()
+    consumer.thread.join()
+
+
+def mappings(world: World, count: int) -> list[MappingChanged]:
+    """Messages that are all different."""
+    return [world.mapped("p1", number) for number in range(1, count + 1)]
+
+
+def process(world: World, path: Path, answer_first: int) -> "subprocess.Popen[bytes]":
+    """A consumer that can be killed."""
+    command = [sys.executable, "-m", "tests.support.consuming", str(path), str(answer_first)]
+    return subprocess.Popen(command, env=world.environment, cwd=Path(__file__).parents[2])
+
+
+def test_a_message_arrives_as_it_was_sent(world: World) -> None:
+    """Body, type and id reach the handler unharmed, marked as new."""
+    (message,) = mappings(world, 1)
+    world.publish(message)
+    with consuming(world) as consumer:
+        wait_for(lambda: consumer.got, "the delivery")
+    (delivery,) = consumer.got
+    assert delivery.kind == "mapping.changed.v1"
+    assert delivery.queue == "connectwise.mapping-changed.v1"
+    assert delivery.message_id == str(message.id)
+    assert delivery.properties["type"] == "mapping.changed.v1"
+    assert not delivery.redelivered
+    assert MappingChanged.model_validate_json(delivery.body) == message
+
+
+def test_what_a_killed_process_had_in_hand_is_delivered_again(world: World, tmp_path: Path) -> None:
+    """A message that was not settled when the process died comes again, marked as redelivered."""
+    (message,) = mappings(world, 1)
+    world.publish(message)
+    notes = tmp_path / "notes"
+    killed = process(world, notes, answer_first=0)
+    wait_for(lambda: notes.exists() and notes.read_text(), "the first delivery")
+    killed.kill()
+    killed.wait()
+    with consuming(world) as consumer:
+        wait_for(lambda: consumer.got, "the second delivery")
+    assert consumer.ids() == [str(message.id)]
+    assert consumer.got[0].redelivered
+
+
+def _has_lines(notes: Path, count: int) -> bool:
+    return notes.exists() and len(notes.read_text().splitlines()) >= count
+
+
+def test_nothing_is_lost_when_consumers_are_killed(world: World, tmp_path: Path) -> None:
+    """Of 200 messages, with three consumers killed half-way, every one is settled in the end."""
+    sent = mappings(world, 200)
+    world.publish(*sent)
+    for number in range(3):
+        notes = tmp_path / f"notes-{number}"
+        killed = process(world, notes, answer_first=30)
+        wait_for(partial(_has_lines, notes, 31), "deliveries")
+        killed.kill()
+        killed.wait()
+    early = [line.split()[0] for n in range(3) for line in (tmp_path / f"notes-{n}").read_text().splitlines()[:30]]
+    with consuming(world) as consumer:
+        wait_for(lambda: set(early) | set(consumer.ids()) == {str(message.id) for message in sent}, "all messages")
+
+
+def test_a_message_is_not_early(world: World) -> None:
+    """A delay is honoured: the message comes when it is due, not before."""
+    (message,) = mappings(world, 1)
+    with world.database.begin() as tx:
+        due = now(tx) + timedelta(seconds=1)
+        outbox.put(tx, message, not_before=due)
+    stop = threading.Event()
+    relay = threading.Thread(target=Relay(world.database, world.broker).run, args=(stop,))
+    if isinstance(world.broker, RabbitBroker):
+        relay.start()
+    with consuming(world) as consumer:
+        wait_for(lambda: consumer.got, "the delivery")
+        with world.database.begin() as tx:
+            assert now(tx) >= due
+    stop.set()
+    if relay.ident is not None:
+        relay.join()
+
+
+def test_publishing_what_no_queue_takes_raises(world: World) -> None:
+    """A message that would go nowhere is an error at once, not a loss."""
+    event = PushCancelRequested(
+        partner_id="p1",
+        correlation_id="test",
+        push_id="x",
+        requested_at=world.mapped("p1", 1).changed_at,
+        requested_by="ana",
+    )
+    with pytest.raises(app.Unroutable, match="no queue takes it"):
+        world.publish(event)
+
+
+def test_a_message_to_be_tried_again_holds_up_no_other(world: World) -> None:
+    """Order is not promised: what is given back comes again while the others go on."""
+    sent = mappings(world, 20)
+    world.publish(*sent)
+    refused = str(sent[0].id)
+    times = 0
+
+    def answer(delivery: Delivery, settle: Settle) -> None:
+        nonlocal times
+        times += delivery.message_id == refused
+        settle(Verdict.AGAIN if delivery.message_id == refused and times < 3 else Verdict.DONE)
+
+    with consuming(world, answer) as consumer:
+        wait_for(lambda: consumer.ids().count(refused) == 3, "the third try")
+        wait_for(lambda: set(consumer.ids()) == {str(message.id) for message in sent}, "all messages")
+    assert [d.redelivered for d in consumer.got if d.message_id == refused] == [False, True, True]
+
+
+def test_stopping_waits_for_what_is_in_hand(world: World) -> None:
+    """A consumer that stops takes nothing new and ends when the last verdict is stored, so no work is done twice."""
+    (message,) = mappings(world, 1)
+    world.publish(message)
+    held: list[Settle] = []
+    with consuming(world, lambda _, settle: held.append(settle)) as consumer:
+        wait_for(lambda: held, "the delivery")
+        consumer.stop.set()
+        assert consumer.thread.is_alive()
+        held[0](Verdict.DONE)
+        consumer.thread.join()
+    with consuming(world) as later:
+        second = world.mapped("p1", 2)
+        world.publish(second)
+        wait_for(lambda: later.got, "the second message")
+    assert later.ids() == [str(second.id)]

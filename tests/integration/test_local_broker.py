@@ -1,0 +1,85 @@
+"""The embedded broker when its store is away for a moment, or the process was frozen."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+from sqlalchemy import func, select
+
+from messages import PartnerDue
+from store import Database, StoreConflict, Tx, outbox
+from store.schema import outbox as outbox_table
+from tests.support.waiting import wait_for
+from worker import local_broker
+from worker.delivery import Delivery, Verdict
+from worker.local_broker import LocalBroker
+from worker.topology import Topology
+
+Settle = Callable[[Verdict], None]
+
+
+@contextmanager
+def _consuming(database: Database, deliver: Callable[[Delivery, Settle], None]) -> Iterator[threading.Event]:
+    with database.begin() as tx:
+        outbox.put(tx, PartnerDue(partner_id="p1", correlation_id="test"))
+    stop = threading.Event()
+    thread = threading.Thread(target=LocalBroker(database, Topology()).consume, args=(deliver, stop))
+    thread.start()
+    yield stop
+    stop.set()
+    thread.join()
+
+
+def _left(database: Database) -> int:
+    with database.begin() as tx:
+        return tx.execute(select(func.count()).select_from(outbox_table)).scalar_one()
+
+
+def test_a_verdict_survives_a_store_that_is_away(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store refuses to take a verdict once: it is stored at the next try, nothing hangs or comes twice."""
+    database = Database(sqlite_url)
+    got: list[Delivery] = []
+    begin, away = database.begin, threading.Event()
+
+    def begin_unless_away() -> object:
+        if away.is_set():
+            away.clear()
+            raise StoreConflict("database is locked")
+        return begin()
+
+    def deliver(delivery: Delivery, settle: Settle) -> None:
+        got.append(delivery)
+        settle(Verdict.DONE)
+        away.set()
+
+    monkeypatch.setattr(database, "begin", begin_unless_away)
+    with _consuming(database, deliver):
+        wait_for(lambda: got and not away.is_set() and _left(database) == 0, "the row to be deleted")
+    assert len(got) == 1
+    database.close()
+
+
+def test_a_row_in_hand_is_not_delivered_again_to_the_same_process(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a freeze longer than its claim the process finds its own row free: it goes on with the one in hand."""
+    monkeypatch.setattr(local_broker, "CLAIM_SECONDS", 0.1)
+    monkeypatch.setattr(local_broker, "EXTEND_SECONDS", 60.0)
+    database = Database(sqlite_url)
+    held: list[Settle] = []
+    claims: list[int] = []
+    claim = outbox.claim
+
+    def counted(tx: Tx, limit: int, seconds: float, *, only: tuple[str, str] | None = None) -> object:
+        token, rows = claim(tx, limit, seconds, only=only)
+        claims.extend(row.id for row in rows)
+        return token, rows
+
+    monkeypatch.setattr(outbox, "claim", counted)
+    with _consuming(database, lambda _, settle: held.append(settle)):
+        wait_for(lambda: len(claims) >= 3, "the row to be claimed again")
+        assert len(held) == 1
+        held[0](Verdict.DONE)
+        wait_for(lambda: _left(database) == 0, "the row to be deleted")
+    database.close()

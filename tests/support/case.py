@@ -1,0 +1,82 @@
+"""A partner whose ConnectWise is connected and mapped, with a worker in this process, to spoil and to push."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import select
+
+from cwclient.simulator import StateDocument
+from cwclient.simulator.document import Rights
+from messages import BillingPeriod, SyncResult
+from store import connections, dead_letters, mappings
+from store.schema import leases
+from tests.support.waiting import wait_for
+from tests.support.world import NOVEMBER, PRIVATE_KEY, World
+
+
+@dataclass
+class Case:
+    """Companies 1 and 2 are mapped to additions 100001 and 100002, which hold 1 each; company 3 is not mapped."""
+
+    world: World
+
+    def push(
+        self, users: int = 5, *, period: BillingPeriod = NOVEMBER, companies: tuple[int, ...] = (1,)
+    ) -> dict[str, SyncResult]:
+        """Push the companies; their final results."""
+        request = self.world.push("p1", dict.fromkeys(companies, users), period=period)
+        self.world.publish(request)
+        wait_for(lambda: self.world.state_of(request) == "completed", "the push's completion")
+        return {company: answer for company, answer in self.world.answers(request).items() if answer is not None}
+
+    def dead(self) -> dict[str, int]:
+        """Dead letters by reason."""
+        with self.world.database.begin() as tx:
+            return dead_letters.count_by_reason(tx)
+
+    def set_rights(self, rights: Rights) -> None:
+        """Change the security role of the API member."""
+        self._set_key({"public": "public", "private": PRIVATE_KEY, "rights": rights.model_dump()})
+
+    def set_key(self, private_key: str) -> None:
+        """Replace the API member's private key."""
+        self._set_key({"public": "public", "private": private_key})
+
+    def _set_key(self, key: dict[str, Any]) -> None:
+        tenant = {"company_identifier": "cw-p1", "keys": [key]}
+        self.world.simulator.state.merge(StateDocument.model_validate({"tenants": [tenant]}))
+
+    def is_checked(self) -> bool:
+        """Whether the connection and both mappings were checked."""
+        with self.world.database.begin() as tx:
+            connection = connections.current(tx, "p1")
+            found = mappings.of_partner(tx, "p1")
+        checked = connection is not None and connection.check is not None
+        return checked and len(found) == 2 and all(mapping.check for mapping in found)
+
+    def is_running(self) -> bool:
+        """Whether a worker holds the partner's lease."""
+        with self.world.database.begin() as tx:
+            return tx.execute(select(leases.c.token)).scalar_one() is not None
+
+    def has_mapping_of(self, changed_at: object) -> bool:
+        """Whether this version of a mapping is stored."""
+        with self.world.database.begin() as tx:
+            return any(mapping.changed_at == changed_at for mapping in mappings.of_partner(tx, "p1"))
+
+    def check(self) -> dict[str, Any] | None:
+        """What the check of the stored connection found."""
+        with self.world.database.begin() as tx:
+            connection = connections.current(tx, "p1")
+        return connection.check if connection else None
+
+    def tenant(self) -> str | None:
+        """The tenant of the stored connection."""
+        with self.world.database.begin() as tx:
+            connection = connections.current(tx, "p1")
+        return connection.tenant if connection else None
+
+
+def code(answer: SyncResult) -> str | None:
+    """The code of its problem."""
+    return answer.problem.code if answer.problem else None

@@ -1,0 +1,164 @@
+"""The real worker in a process of its own, which kills itself or stalls at a named point, once.
+
+`python -m tests.support.hooked_worker POINT FLAG_FILE`, settings from the environment as always. The flag file says
+that the hook has struck, so that a restarted worker goes on unhooked. Times are shortened, never the order of things.
+"""
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from messages import PushRequested
+from store import leases
+from worker import app, dispatch, handlers, local_broker, logs, run
+from worker.broker import RabbitBroker
+from worker.local_broker import LocalBroker
+from worker.remote import Remote
+from worker.run import Run
+from worker.settings import load
+
+POINTS = (
+    "after_accept_commit",
+    "after_get",
+    "after_ledger_open",
+    "after_patch",
+    "before_flush_commit",
+    "after_flush_commit",
+    "before_ack",
+    "between_publish_and_delete",
+)
+
+
+def serve() -> None:
+    """What the command `worker` does."""
+    settings = load()
+    logs.configure(settings.log_level, settings.log_format)
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    worker = app.build(settings)
+    worker.start()
+    while not stop.wait(0.1):
+        pass
+    sys.exit(0 if worker.drain() else 6)
+
+
+def shorten() -> None:
+    """Shorten leases and claims, so that a successor need not wait long."""
+    leases.LEASE_SECONDS = 3.0
+    run.RENEW_SECONDS = 1.0
+    run.LEASE_LEFT_FOR_PATCH = 1.0
+    run.START_WITHIN = 1.0
+    app.SWEEP_SECONDS = 1.0
+    local_broker.CLAIM_SECONDS, local_broker.EXTEND_SECONDS = 3.0, 1.0
+
+
+def once(flag: Path, action: Callable[[], None]) -> Callable[[], None]:
+    """Act the first time that this is called, in whichever process."""
+
+    def strike() -> None:
+        try:
+            flag.touch(exist_ok=False)
+        except FileExistsError:
+            return
+        action()
+
+    return strike
+
+
+def die() -> None:
+    """What no handler of a signal sees."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def stall(flag: Path) -> None:
+    """Hold this thread until the test puts a file `….go` beside the flag."""
+    pause = threading.Event()
+    while not flag.with_suffix(".go").exists():
+        pause.wait(0.05)
+
+
+def after(owner: Any, name: str, strike: Callable[[], None], when: Callable[..., bool] = lambda *_: True) -> None:
+    """Strike after each call of owner.name for whose arguments and result `when` holds."""
+    original = getattr(owner, name)
+
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        result = original(*args, **kwargs)
+        if when(result, *args):
+            strike()
+        return result
+
+    setattr(owner, name, wrapped)
+
+
+def hook(point: str, strike: Callable[[], None]) -> None:
+    """Put the strike at the point."""
+    if point == "after_accept_commit":
+        accept = handlers.push_requested
+
+        def accepted(context: Any, event: Any) -> None:
+            accept(context, event)
+            strike()
+
+        handlers.HANDLERS[PushRequested] = accepted  # type: ignore[index] # a test may
+    elif point == "after_get":
+        after(Remote, "addition", strike, lambda *_: _is_working())
+    elif point == "after_ledger_open":
+        after(Run, "_flush", strike, lambda _result, self: bool(self._to_write))
+    elif point == "after_patch":
+        after(Remote, "set_quantity", strike)
+    elif point == "before_flush_commit":
+        after(run, "settle", strike, lambda flushed, *_: bool(flushed.answers))
+    elif point == "after_flush_commit":
+        answered: list[bool] = []
+        after(run, "settle", lambda: answered.append(True), lambda flushed, *_: bool(flushed.answers))
+        after(Run, "_flush", strike, lambda *_: bool(answered))
+    elif point == "before_ack":
+        after(dispatch.Dispatcher, "handle", strike, lambda _result, _self, some: some[0].kind == "partner.due.v1")
+    elif point == "between_publish_and_delete":
+        after(RabbitBroker, "publish", strike, lambda _result, _self, rows: any(_is_result(row) for row in rows))
+        settle_local = LocalBroker._settle
+
+        def settle_rows(self: LocalBroker) -> bool:
+            if any(_is_result(row) for row, _, _ in self._settled):
+                strike()
+            return settle_local(self)
+
+        LocalBroker._settle = settle_rows  # type: ignore[method-assign] # a test may
+    elif point == "stall_before_patch":
+        start = Run._write
+
+        def write(self: Run, job: Any) -> None:
+            strike()
+            start(self, job)
+
+        Run._write = write  # type: ignore[method-assign] # a test may
+    elif point != "none":
+        raise SystemExit(f"no such point: {point}")
+
+
+def _is_result(row: Any) -> bool:
+    return str(row.routing_key) == "sync.result.v1"
+
+
+def _is_working() -> bool:
+    """Not a mapping check, which reads additions too."""
+    return not any(frame.f_code.co_name == "check_mapping" for frame in _frames())
+
+
+def _frames() -> Any:
+    frame = sys._getframe()
+    while frame is not None:
+        yield frame
+        frame = frame.f_back  # type: ignore[assignment]
+
+
+if __name__ == "__main__":
+    point, flag = sys.argv[1], Path(sys.argv[2])
+    shorten()
+    hook(point, once(flag, partial(stall, flag) if point == "stall_before_patch" else die))
+    serve()

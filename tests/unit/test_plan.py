@@ -1,0 +1,296 @@
+"""What to do with a wish: tables of cases, from what is wanted, what is set up, and what is there."""
+
+from collections.abc import Mapping as Map
+from dataclasses import replace
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from cwclient import Addition
+from store.connections import ConnectionVersion
+from store.mappings import Mapping
+from store.wishes import Days
+from tests.support.samples import NOVEMBER, OCTOBER, TEN, connection, disconnect, mapping, minute
+from worker import plan
+from worker.plan import Answer, Go, Settings, Unchanged, Wait, Wanted, Write
+
+DECEMBER = (date(2025, 12, 1), date(2025, 12, 31))
+HALF_NOVEMBER = (NOVEMBER.start, date(2025, 11, 15))
+NOW = minute(0.5)
+OTHER = "eu.myconnectwise.net acme"
+WANTED = Wanted(
+    company_id="c-1",
+    company_name="Acme",
+    period=NOVEMBER,
+    billable_users=42,
+    requested_at=TEN,
+    push_id="p-1",
+    accepted_at=TEN,
+)
+WAITED = minute(1)
+UNFINISHED = ("skipped", "mapping_unfinished")
+UNMAPPED = mapping(cw_company_id=None, agreement_id=None, addition_id=None)
+
+
+def _settings(connected: ConnectionVersion | None, mapped: Mapping | None, *earlier: ConnectionVersion) -> Settings:
+    history = [*earlier, connected] if connected else list(earlier)
+    return Settings(
+        connection=connected,
+        tenants=[(version.changed_at, version.tenant) for version in history],
+        mappings={} if mapped is None else {"c-1": mapped},
+    )
+
+
+def _said(outcome: object) -> object:
+    return (outcome.status, outcome.problem.code) if isinstance(outcome, Answer) else outcome
+
+
+@pytest.mark.parametrize(
+    ("changes", "settings", "now", "outcome"),
+    [
+        pytest.param({}, _settings(connection(), mapping()), NOW, Go((7, 11)), id="mapped"),
+        pytest.param({}, _settings(None, mapping()), NOW, ("failed", "not_connected"), id="never connected"),
+        pytest.param({}, _settings(disconnect(), mapping()), NOW, ("failed", "not_connected"), id="disconnected"),
+        pytest.param({}, _settings(connection(), None), NOW, ("skipped", "unmapped"), id="never mapped"),
+        pytest.param({}, _settings(connection(), UNMAPPED), NOW, ("skipped", "unmapped"), id="unmapped again"),
+        pytest.param({}, _settings(connection(), mapping(addition_id=None)), NOW, UNFINISHED, id="no addition"),
+        pytest.param(
+            {},
+            _settings(connection(), mapping(agreement_id=None, addition_id=None)),
+            NOW,
+            UNFINISHED,
+            id="no agreement",
+        ),
+        pytest.param(
+            {},
+            _settings(connection(at=2), mapping(at=1), connection(at=0, tenant=OTHER)),
+            NOW,
+            ("skipped", "map_again"),
+            id="mapped under another tenant",
+        ),
+        pytest.param(
+            {}, _settings(connection(at=2), mapping(at=1)), NOW, ("skipped", "map_again"), id="mapped before any tenant"
+        ),
+        pytest.param(
+            {},
+            _settings(connection(at=2), mapping(at=1), connection(at=0), disconnect(at=0.5)),
+            NOW,
+            Go((7, 11)),
+            id="mapped under this tenant, disconnected between",
+        ),
+        pytest.param(
+            {"mapping_changed_at": minute(2)},
+            _settings(connection(), mapping(at=1)),
+            NOW,
+            Wait(WAITED),
+            id="older mapping",
+        ),
+        pytest.param(
+            {"mapping_changed_at": TEN}, _settings(connection(), None), NOW, Wait(WAITED), id="no mapping yet"
+        ),
+        pytest.param(
+            {"mapping_changed_at": TEN},
+            _settings(connection(), None),
+            WAITED,
+            ("failed", "mapping_not_received"),
+            id="no mapping in a minute",
+        ),
+        pytest.param(
+            {"mapping_changed_at": minute(1)},
+            _settings(connection(), mapping(at=1)),
+            NOW,
+            Go((7, 11)),
+            id="the mapping seen",
+        ),
+        pytest.param(
+            {"mapping_changed_at": TEN}, _settings(connection(), mapping(at=1)), NOW, Go((7, 11)), id="a newer mapping"
+        ),
+        pytest.param(
+            {"connection_changed_at": TEN}, _settings(None, mapping()), NOW, Wait(WAITED), id="no connection yet"
+        ),
+        pytest.param(
+            {"connection_changed_at": minute(3)},
+            _settings(disconnect(at=2), mapping()),
+            NOW,
+            Wait(WAITED),
+            id="disconnected before the connection seen",
+        ),
+        pytest.param(
+            {"connection_changed_at": TEN},
+            _settings(None, mapping()),
+            WAITED,
+            ("failed", "connection_not_received"),
+            id="no connection in a minute",
+        ),
+        pytest.param(
+            {"connection_changed_at": minute(1)},
+            _settings(disconnect(at=2), mapping()),
+            NOW,
+            ("failed", "not_connected"),
+            id="disconnected after the connection seen",
+        ),
+    ],
+)
+def test_whether_a_line_may_go(changes: dict[str, Any], settings: Settings, now: datetime, outcome: object) -> None:
+    """A line goes to ConnectWise only with the settings it was made under, waits for them, or says what is missing."""
+    assert _said(plan.ready(replace(WANTED, **changes), settings, now)) == outcome
+
+
+@pytest.mark.parametrize(
+    ("users", "minimum", "quantity"), [(5, None, 5), (5, 10, 10), (15, 10, 15), (0, 0, 0), (0, 3, 3)]
+)
+def test_a_minimum_is_billed_at_least(users: int, minimum: int | None, quantity: int) -> None:
+    """A company with fewer users than agreed is billed the agreed minimum."""
+    assert plan.counted(mapping(minimum=minimum), users) == quantity
+
+
+def _sharing(*rules: str, minimum: int | None = None) -> list[Mapping]:
+    return [mapping(f"c-{number}", rule=rule, minimum=minimum) for number, rule in enumerate(rules, 1)]
+
+
+@pytest.mark.parametrize(
+    ("sharing", "counts", "outcome"),
+    [
+        (_sharing("sum", "sum"), {"c-1": 4, "c-2": 5}, 9),
+        (_sharing("sum", "sum", minimum=10), {"c-1": 4, "c-2": 15}, 25),
+        (_sharing("sum", "sum"), {"c-1": 4, "c-2": 0}, 4),
+        (_sharing("sum", "sum"), {"c-1": 4}, ("held", "group_incomplete")),
+        (_sharing("sum", "refuse"), {"c-1": 4, "c-2": 5}, ("failed", "shared_addition")),
+        (_sharing("refuse", "refuse"), {"c-1": 4}, ("failed", "shared_addition")),
+    ],
+)
+def test_a_shared_addition_is_summed_or_refused(sharing: list[Mapping], counts: Map[str, int], outcome: object) -> None:
+    """Companies on one addition are summed if all of them say so and are pushed, and never overwrite each other."""
+    assert _said(plan.shared(sharing, counts)) == outcome
+
+
+def test_a_shared_addition_names_the_companies() -> None:
+    """The coordinator reads which companies share it, and which of them are missing."""
+    refused = plan.shared(_sharing("refuse", "sum"), {})
+    incomplete = plan.shared(_sharing("sum", "sum"), {"c-1": 1})
+    assert isinstance(refused, Answer)
+    assert isinstance(incomplete, Answer)
+    assert "C-1, C-2" in refused.problem.detail
+    assert "C-2" in incomplete.problem.detail
+    assert "C-1" not in incomplete.problem.detail
+
+
+def _addition(**changes: Any) -> Addition:
+    fields: dict[str, Any] = {
+        "id": 11,
+        "agreement_id": 7,
+        "quantity": 4.0,
+        "bill_customer": "Billable",
+        "effective_date": minute(-60),
+        "agreement_status": "Active",
+        "addition_status": "Active",
+    }
+    return Addition(**fields | changes)
+
+
+SECOND = timedelta(seconds=1)
+LIVE: list[dict[str, Any]] = [
+    {},
+    {"agreement_id": None, "bill_customer": None, "agreement_status": None, "addition_status": None},
+    {"effective_date": None},
+    {"effective_date": NOW},
+    {"cancelled_date": NOW + SECOND},
+    {"cancelled_date": NOW + SECOND, "addition_status": "Cancelled"},
+]
+NOT_LIVE: list[tuple[dict[str, Any], str]] = [
+    ({"agreement_id": 8}, "addition_elsewhere"),
+    ({"cancelled_date": NOW}, "addition_cancelled"),
+    ({"cancelled_date": NOW - SECOND}, "addition_cancelled"),
+    ({"addition_status": "Cancelled"}, "addition_cancelled"),
+    ({"agreement_status": "Cancelled"}, "agreement_cancelled"),
+    ({"agreement_status": "Expired"}, "agreement_expired"),
+    ({"agreement_status": "Inactive"}, "agreement_inactive"),
+    ({"agreement_status": "Paused"}, "agreement_not_active"),
+    ({"effective_date": NOW + SECOND}, "addition_not_begun"),
+    ({"addition_status": "Expired"}, "addition_not_active"),
+    ({"addition_status": "Inactive"}, "addition_not_active"),
+    ({"bill_customer": "DoNotBill"}, "not_billable"),
+    ({"bill_customer": "NoCharge"}, "not_billable"),
+]
+
+
+@pytest.mark.parametrize("changes", LIVE)
+def test_what_is_live_is_billed_through(changes: dict[str, Any]) -> None:
+    """An addition whose dates say that it runs is used, also when ConnectWise leaves fields out."""
+    assert plan.not_live(_addition(**changes), agreement_id=7, now=NOW) is None
+
+
+@pytest.mark.parametrize(("changes", "code"), NOT_LIVE)
+def test_what_is_not_live_is_not_billed_through(changes: dict[str, Any], code: str) -> None:
+    """A quantity on a record that is never invoiced would be money lost, so the line says which record it is."""
+    problem = plan.not_live(_addition(**changes), agreement_id=7, now=NOW)
+    assert problem is not None
+    assert problem.code == code
+
+
+def _confirmed(reason: str, before: float) -> dict[str, Any]:
+    return {"company_id": "c-1", "reasons": [reason], "quantity_before": before}
+
+
+@pytest.mark.parametrize(
+    ("actual", "quantity", "newest_period", "confirmation", "outcome"),
+    [
+        pytest.param({}, 42, None, None, Write(42), id="another quantity"),
+        pytest.param({"quantity": 42.0}, 42, None, None, Unchanged(), id="the same quantity"),
+        pytest.param({"quantity": 42.5}, 42, None, None, Write(42), id="a fraction more"),
+        pytest.param({"quantity": None}, 0, None, None, Write(0), id="no quantity yet"),
+        pytest.param({"quantity": 0.0}, 0, None, None, Unchanged(), id="zero already"),
+        pytest.param(
+            {"quantity": 42.0, "agreement_id": 8}, 42, None, None, ("failed", "addition_elsewhere"), id="not live"
+        ),
+        pytest.param({}, 42, (NOVEMBER.start, NOVEMBER.end), None, Write(42), id="the same period again"),
+        pytest.param({}, 42, (OCTOBER.start, OCTOBER.end), None, Write(42), id="a newer period"),
+        pytest.param({}, 42, DECEMBER, None, ("held", "older_period"), id="an older period"),
+        pytest.param({}, 42, HALF_NOVEMBER, None, Write(42), id="the same start, a later end"),
+        pytest.param({"quantity": 42.0}, 42, DECEMBER, None, Unchanged(), id="an older period, nothing to write"),
+        pytest.param({}, 42, DECEMBER, _confirmed("older_period", 4), Write(42), id="an older period, confirmed"),
+        pytest.param(
+            {},
+            42,
+            DECEMBER,
+            _confirmed("older_period", 5),
+            ("held", "older_period"),
+            id="confirmed at another value",
+        ),
+        pytest.param(
+            {},
+            42,
+            DECEMBER,
+            _confirmed("big_jump", 4),
+            ("held", "older_period"),
+            id="confirmed for another reason",
+        ),
+        pytest.param(
+            {"quantity": None},
+            42,
+            DECEMBER,
+            _confirmed("older_period", 0),
+            ("held", "older_period"),
+            id="confirmed at a value that is not there",
+        ),
+    ],
+)
+def test_what_is_done_with_an_addition(
+    actual: dict[str, Any],
+    quantity: int,
+    newest_period: Days | None,
+    confirmation: Map[str, Any] | None,
+    outcome: object,
+) -> None:
+    """Only a quantity that differs is written, an older period over a newer one only if confirmed for this value."""
+    decided = plan.decide(
+        _addition(**actual),
+        agreement_id=7,
+        quantity=quantity,
+        period=NOVEMBER,
+        newest_period=newest_period,
+        confirmation=confirmation,
+        now=NOW,
+    )
+    assert _said(decided) == outcome

@@ -1,0 +1,177 @@
+"""What follows from an error: tables of cases, with chance and time passed in."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import cwclient
+from cwclient import (
+    BadCredentials,
+    CertificateRefused,
+    ClientIdRefused,
+    ConnectWiseError,
+    ForbiddenHost,
+    InvalidSite,
+    MissingRight,
+    QuantityNotKept,
+    RateLimited,
+    RecordNotFound,
+    RecordRefused,
+    ServerTrouble,
+    UnknownCompany,
+    Unreachable,
+    WrongRoute,
+)
+from store.leases import Health
+from tests.support.samples import TEN, minute
+from worker import policy, problems
+from worker.policy import AllFailed, Failed, Later, Paused, Verdict, judge
+
+EDIT = "Finance > Agreements: Edit (All)"
+
+# error, verdict's class, problem's code, dead letters' reason or seconds at the first attempt and chance 1
+JUDGED: list[tuple[BaseException, type[Verdict], str, str | float | None]] = [
+    (RecordRefused("no"), Failed, "record_refused", None),
+    (RecordNotFound("no"), Failed, "record_not_found", None),
+    (QuantityNotKept(42.0, 40.0), Failed, "not_kept", None),
+    (ConnectWiseError("no"), Failed, "record_refused", None),
+    (policy.RestrictedAgreement(), Failed, "restricted_agreement", None),
+    (BadCredentials("no"), AllFailed, "bad_credentials", "credentials"),
+    (MissingRight("no"), AllFailed, "missing_right", "credentials"),
+    (policy.RightRefused(EDIT), AllFailed, "missing_right", "credentials"),
+    (policy.KeyUnreadable(), AllFailed, "key_unreadable", "credentials"),
+    (CertificateRefused("no"), AllFailed, "certificate", "connection"),
+    (ForbiddenHost("no"), AllFailed, "wrong_address", "connection"),
+    (WrongRoute("no"), AllFailed, "wrong_address", "connection"),
+    (InvalidSite("no"), AllFailed, "wrong_address", "connection"),
+    (UnknownCompany("acme"), AllFailed, "unknown_company", "connection"),
+    (ClientIdRefused("no"), Paused, "client_id", 300.0),
+    (RateLimited("no", retry_after=7.0), Paused, "rate_limited", 7.0),
+    (RateLimited("no"), Paused, "rate_limited", 30.0),
+    (Unreachable("no", sent=False), Later, "unreachable", 2.0),
+    (ServerTrouble("no", sent=True), Later, "server_trouble", 2.0),
+    (policy.NotStarted(), Later, "unexpected", 0.0),
+    (RuntimeError("a bug of ours"), Later, "unexpected", 2.0),
+]
+
+
+def _detail(verdict: Verdict) -> str | float | None:
+    match verdict:
+        case Failed():
+            return None
+        case AllFailed():
+            return verdict.reason
+        case Later() | Paused():
+            return verdict.seconds
+
+
+@pytest.mark.parametrize(("error", "kind", "code", "detail"), JUDGED, ids=lambda value: type(value).__name__)
+def test_each_error_has_its_remedy(
+    error: BaseException, kind: type[Verdict], code: str, detail: str | float | None
+) -> None:
+    """The line, all lines, or nobody is answered, now or later, as the error's remedy asks."""
+    verdict = judge(error, attempts=0, chance=1.0)
+    assert (type(verdict), verdict.problem.code, _detail(verdict)) == (kind, code, detail)
+
+
+def test_every_error_of_the_client_is_judged_here() -> None:
+    """A class that the client gets is given its remedy, and not by accident that of another."""
+    known = {one for one in vars(cwclient).values() if isinstance(one, type) and issubclass(one, ConnectWiseError)}
+    assert known == {type(error) for error, *_ in JUDGED if isinstance(error, ConnectWiseError)}
+
+
+@pytest.mark.parametrize("right", problems.RIGHTS_FIX)
+def test_a_missing_right_names_the_row_to_change(right: str) -> None:
+    """The ConnectWise administrator reads which right to set to All."""
+    verdict = judge(policy.RightRefused(right), attempts=0, chance=0.5)
+    assert right in verdict.problem.detail
+    assert problems.RIGHTS_FIX[right] in verdict.problem.fix
+
+
+@pytest.mark.parametrize(("attempts", "kind"), [(0, Later), (1, Later), (2, Failed), (99, Failed)])
+def test_a_bug_of_ours_is_tried_three_times(attempts: int, kind: type[Verdict]) -> None:
+    """An error that nobody foresaw ends as an answer, not as a loop."""
+    verdict = judge(KeyError("ours"), attempts=attempts, chance=0.5)
+    assert type(verdict) is kind
+    assert verdict.problem is problems.UNEXPECTED
+
+
+@pytest.mark.parametrize("attempts", [3, 1000])
+def test_trouble_of_theirs_is_retried_whatever_the_count(attempts: int) -> None:
+    """How long a server is waited for is a matter of time, not of attempts."""
+    assert type(judge(Unreachable("no", sent=False), attempts=attempts, chance=0.5)) is Later
+
+
+@pytest.mark.parametrize(
+    ("attempts", "chance", "seconds"),
+    [(0, 1.0, 2.0), (1, 1.0, 4.0), (3, 0.5, 8.0), (7, 1.0, 256.0), (8, 1.0, 300.0), (9, 0.5, 150.0), (0, 0.0, 0.5)],
+)
+def test_the_back_off_doubles_to_five_minutes(attempts: int, chance: float, seconds: float) -> None:
+    """A server in trouble is asked less and less often."""
+    assert policy.backoff(attempts, chance) == seconds
+
+
+@given(attempts=st.integers(0, 100_000), chance=st.floats(0, 1))
+def test_the_back_off_stays_within_its_bounds(attempts: int, chance: float) -> None:
+    """A retry is never at once, and never later than in five minutes."""
+    assert 0.5 <= policy.backoff(attempts, chance) <= 300.0
+
+
+@pytest.mark.parametrize(
+    ("first_failed_at", "given_up"),
+    [(None, False), (minute(0), True), (minute(-1), True), (minute(0.1), False), (minute(60), False)],
+)
+def test_what_fails_for_an_hour_is_given_up(first_failed_at: datetime | None, *, given_up: bool) -> None:
+    """A partner gets an answer in the end, also when ConnectWise never comes back."""
+    assert policy.given_up(first_failed_at, minute(60), timedelta(hours=1)) == given_up
+
+
+DOWN = Unreachable("no", sent=False)
+ONCE = Health(unreachable_count=1, unreachable_since=TEN)
+TWICE = Health(unreachable_count=2, unreachable_since=TEN)
+
+
+def _after(health: Health, error: BaseException | None) -> Health:
+    verdict = None if error is None else judge(error, attempts=0, chance=1.0)
+    return policy.health_after(health, error, verdict, minute(1), chance=1.0)
+
+
+def _paused(minutes: float, why: str, health: Health) -> Health:
+    return replace(health, paused_until=minute(minutes), paused_why=why)
+
+
+@pytest.mark.parametrize(
+    ("health", "error", "after"),
+    [
+        pytest.param(Health(), None, Health(), id="all is well"),
+        pytest.param(Health(), DOWN, Health(unreachable_count=1, unreachable_since=minute(1)), id="first failure"),
+        pytest.param(ONCE, DOWN, TWICE, id="second failure"),
+        pytest.param(TWICE, DOWN, _paused(1 + 2 / 60, "unreachable", replace(TWICE, unreachable_count=3)), id="third"),
+        pytest.param(
+            replace(TWICE, unreachable_count=5),
+            DOWN,
+            _paused(1 + 16 / 60, "unreachable", replace(TWICE, unreachable_count=6)),
+            id="each probe that fails doubles the pause",
+        ),
+        pytest.param(TWICE, None, Health(), id="it answers again"),
+        pytest.param(TWICE, RecordRefused("no"), Health(), id="a refusal is an answer"),
+        pytest.param(TWICE, ServerTrouble("no", sent=True), Health(), id="an error of its own is an answer"),
+        pytest.param(TWICE, policy.NotStarted(), TWICE, id="what was not sent says nothing"),
+        pytest.param(Health(), RateLimited("no", retry_after=60), _paused(2, "rate_limited", Health()), id="limited"),
+        pytest.param(TWICE, ClientIdRefused("no"), _paused(6, "client_id", Health()), id="our client id"),
+        pytest.param(
+            _paused(9, "rate_limited", Health()),
+            None,
+            _paused(9, "rate_limited", Health()),
+            id="a pause is not cut short",
+        ),
+    ],
+)
+def test_three_failures_to_reach_a_partner_in_a_row_pause_it(
+    health: Health, error: BaseException | None, after: Health
+) -> None:
+    """A server that is down is probed ever more rarely, and any answer ends that."""
+    assert _after(health, error) == after

@@ -1,0 +1,274 @@
+"""What an answer or an error of ConnectWise makes of a job: its outcome, and how its ledger rows end."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from cwclient import (
+    Addition,
+    BadCredentials,
+    MissingRight,
+    QuantityNotKept,
+    RateLimited,
+    RecordRefused,
+    ServerTrouble,
+    Unreachable,
+)
+from store.ledger import Closing, OpenEntry
+from store.pushes import Line, Push
+from store.wishes import Wish
+from tests.support.samples import NOVEMBER, OCTOBER, PARTNER, TEN, mapping, minute
+from worker import plan, problems, progress
+from worker.jobs import Job, Member, Postponed, Settled
+from worker.policy import KeyUnreadable, NotStarted, RightRefused, judge
+from worker.progress import Moment
+
+NOW = minute(10)
+CALL_UNTIL = minute(11)
+MOMENT = Moment(NOW, timedelta(hours=1))
+DECEMBER = (NOVEMBER.start.replace(month=12), NOVEMBER.end.replace(month=12))
+
+
+def _push(mode: str) -> Push:
+    return Push(
+        partner_id=PARTNER,
+        push_id="p-1",
+        message_id="m-1",
+        correlation_id="q-1",
+        traceparent=None,
+        requested_at=TEN,
+        requested_by="ana",
+        period=NOVEMBER,
+        mode=mode,
+        connection_changed_at=None,
+        line_count=1,
+        accepted_at=TEN,
+        round=0,
+        state="accepted",
+        body_hash="hash",
+    )
+
+
+def _member(*, preview: bool = False, attempts: int = 0, first_failed_at: datetime | None = None) -> Member:
+    line = Line(_push("preview" if preview else "apply"), "c-1", "Acme", 42, None, None, "pending", 0, 0)
+    wish = Wish(
+        "c-1", NOVEMBER.key, NOVEMBER.start, NOVEMBER.end, 42, TEN, "p-1", TEN, attempts, first_failed_at, None, TEN
+    )
+    wanted = plan.Wanted("c-1", "Acme", NOVEMBER, 42, TEN, "p-1", TEN)
+    return Member(line, wanted, mapping(), None if preview else wish)
+
+
+def _entry(push_id: str = "p-1", before: float | None = 4.0, wanted: float = 42.0) -> OpenEntry:
+    return OpenEntry(
+        addition=(7, 11),
+        push_id=push_id,
+        period_key=NOVEMBER.key,
+        period_start=NOVEMBER.start,
+        period_end=NOVEMBER.end,
+        company_ids=("c-1",),
+        quantity_before=before,
+        quantity_wanted=wanted,
+        id=5,
+        call_until=CALL_UNTIL,
+    )
+
+
+def _job(*, attempts: int = 0, first_failed_at: datetime | None = None, preview: bool = False, **changes: Any) -> Job:
+    member = _member(preview=preview, attempts=attempts, first_failed_at=first_failed_at)
+    return Job([member], addition=(7, 11), quantity=42, preview=preview, **changes)
+
+
+def _addition(quantity: float | None = 4.0, **changes: Any) -> Addition:
+    return Addition(id=11, agreement_id=7, quantity=quantity, bill_customer="Billable", **changes)
+
+
+def _short(outcome: object) -> object:
+    match outcome:
+        case Settled():
+            code = outcome.problem.code if outcome.problem else None
+            return (outcome.status, code, outcome.before, outcome.after, outcome.bury)
+        case Postponed():
+            return (outcome.until, outcome.problem.code if outcome.problem else None, outcome.counts)
+    return None
+
+
+@pytest.mark.parametrize(
+    ("job", "actual", "outcome"),
+    [
+        pytest.param(_job(), _addition(), None, id="to be written"),
+        pytest.param(_job(), _addition(42.0), ("unchanged", None, 42.0, 42.0, None), id="already there"),
+        pytest.param(_job(), _addition(None), None, id="empty, to be written"),
+        pytest.param(
+            _job(),
+            _addition(cancelled_date=TEN),
+            ("failed", "addition_cancelled", 4.0, None, None),
+            id="not live",
+        ),
+        pytest.param(
+            _job(newest_period=DECEMBER), _addition(), ("held", "older_period", 4.0, None, None), id="an older period"
+        ),
+        pytest.param(_job(newest_period=(OCTOBER.start, OCTOBER.end)), _addition(), None, id="a newer period"),
+        pytest.param(_job(preview=True), _addition(), ("preview", None, 4.0, None, None), id="a preview of a change"),
+        pytest.param(_job(preview=True), _addition(42.0), ("preview", None, 42.0, None, None), id="a preview of none"),
+        pytest.param(
+            _job(preview=True, newest_period=DECEMBER),
+            _addition(),
+            ("held", "older_period", 4.0, None, None),
+            id="a preview of what would be held",
+        ),
+        pytest.param(
+            _job(previous=_entry()), _addition(42.0), ("updated", None, 4.0, 42.0, None), id="its lost write landed"
+        ),
+        pytest.param(_job(previous=_entry()), _addition(), None, id="its lost write did not land"),
+        pytest.param(
+            _job(previous=_entry("p-0")),
+            _addition(42.0),
+            ("unchanged", None, 42.0, 42.0, None),
+            id="the lost write of another push landed on the same value",
+        ),
+        pytest.param(
+            _job(previous=_entry(wanted=9.0)),
+            _addition(9.0),
+            None,
+            id="an older lost write landed, another is wanted now",
+        ),
+    ],
+)
+def test_what_follows_from_a_read(job: Job, actual: Addition, outcome: object) -> None:
+    """A read decides the line, or leaves it to be written."""
+    progress.after_read(job, actual, MOMENT)
+    assert _short(job.outcome) == outcome
+    assert job.actual == actual
+    assert job.is_decided == (outcome is not None)
+
+
+@pytest.mark.parametrize(
+    ("quantity", "members", "closing"),
+    [
+        (42.0, True, Closing(5, "written", 42.0, None)),
+        (42.0, False, Closing(5, "written", 42.0, None)),
+        (4.0, True, Closing(5, "not_applied", 4.0, None)),
+        (None, False, Closing(5, "not_applied", None, None)),
+    ],
+)
+def test_a_write_whose_end_was_unknown_is_closed_by_a_read(
+    quantity: float | None, closing: Closing, *, members: bool
+) -> None:
+    """What a killed worker wrote is known afterwards, also when nobody wants that addition any more."""
+    job = _job(previous=_entry()) if members else Job([], addition=(7, 11), previous=_entry())
+    progress.after_read(job, _addition(quantity), MOMENT)
+    assert job.closings == [closing]
+    assert members or job.is_decided
+
+
+def test_the_ledger_row_says_what_is_about_to_be_written() -> None:
+    """A successor knows from the row alone what was there, what was wanted, and for whom."""
+    job = _job()
+    progress.after_read(job, _addition(), MOMENT)
+    entry = progress.entry_of(job)
+    assert (entry.addition, entry.push_id, entry.period_key) == ((7, 11), "p-1", NOVEMBER.key)
+    assert (entry.company_ids, entry.quantity_before, entry.quantity_wanted) == (("c-1",), 4.0, 42.0)
+
+
+def test_a_write_that_was_kept_is_told_with_both_values() -> None:
+    """The partner sees what the quantity was and what it is."""
+    job = _job(entry=_entry(), actual=_addition())
+    progress.after_write(job, _addition(42.0))
+    assert _short(job.outcome) == ("updated", None, 4.0, 42.0, None)
+    assert job.closings == [Closing(5, "written", 42.0, 200)]
+
+
+EDIT = "Finance > Agreements: Edit (All)"
+WRITING: list[tuple[BaseException, object, list[Closing]]] = [
+    (
+        RecordRefused("no", status=400),
+        ("failed", "record_refused", 4.0, None, None),
+        [Closing(5, "refused", None, 400)],
+    ),
+    (QuantityNotKept(42.0, 40.0), ("failed", "not_kept", 4.0, None, None), [Closing(5, "not_kept", 40.0, 200)]),
+    (
+        RateLimited("no", status=429, retry_after=60),
+        (minute(11), "rate_limited", False),
+        [Closing(5, "refused", None, 429)],
+    ),
+    (
+        Unreachable("no", sent=False),
+        (NOW + timedelta(seconds=2), "unreachable", True),
+        [Closing(5, "not_sent", None, None)],
+    ),
+    (Unreachable("no", sent=True), (CALL_UNTIL, "unreachable", True), []),
+    (ServerTrouble("no", sent=True, status=500), (CALL_UNTIL, "server_trouble", True), []),
+    (RuntimeError("a bug of ours"), (CALL_UNTIL, "unexpected", True), []),
+    (NotStarted(), None, [Closing(5, "not_sent", None, None)]),
+    (BadCredentials("no", status=401), None, [Closing(5, "refused", None, 401)]),
+    (MissingRight("no", status=403), None, [Closing(5, "refused", None, 403)]),
+    (RightRefused(EDIT), None, [Closing(5, "refused", None, 403)]),
+    (KeyUnreadable(), None, [Closing(5, "not_sent", None, None)]),
+]
+
+
+@pytest.mark.parametrize(("error", "outcome", "closings"), WRITING, ids=lambda value: type(value).__name__)
+def test_what_follows_from_a_write_that_failed(error: BaseException, outcome: object, closings: list[Closing]) -> None:
+    """A write that may have landed stays open until it is certainly over; any other is closed with what is known."""
+    job = _job(entry=_entry(), actual=_addition())
+    progress.after_error(job, error, judge(error, attempts=0, chance=1.0), MOMENT)
+    assert _short(job.outcome) == outcome
+    assert job.closings == closings
+
+
+READING: list[tuple[Job, BaseException, object]] = [
+    (_job(), RecordRefused("no"), ("failed", "record_refused", None, None, None)),
+    (_job(), Unreachable("no", sent=True), (NOW + timedelta(seconds=2), "unreachable", True)),
+    (_job(), RateLimited("no", retry_after=60), (minute(11), "rate_limited", False)),
+    (_job(), BadCredentials("no"), None),
+    (_job(), RuntimeError("ours"), (NOW + timedelta(seconds=2), "unexpected", True)),
+    (_job(attempts=2), RuntimeError("ours"), ("failed", "unexpected", None, None, "unexpected")),
+    (
+        _job(first_failed_at=minute(-49)),
+        ServerTrouble("no", sent=True),
+        (NOW + timedelta(seconds=2), "server_trouble", True),
+    ),
+    (
+        _job(first_failed_at=minute(-50)),
+        ServerTrouble("no", sent=True),
+        ("failed", "exhausted", None, None, "exhausted"),
+    ),
+    (_job(first_failed_at=minute(-50)), RateLimited("no", retry_after=60), (minute(11), "rate_limited", False)),
+    (_job(preview=True), Unreachable("no", sent=True), ("failed", "unreachable", None, None, None)),
+    (_job(preview=True), RateLimited("no", retry_after=60), ("failed", "rate_limited", None, None, None)),
+]
+
+
+@pytest.mark.parametrize(("job", "error", "outcome"), READING, ids=lambda value: type(value).__name__)
+def test_what_follows_from_a_read_that_failed(job: Job, error: BaseException, outcome: object) -> None:
+    """A line is answered, or tried again until its time is up; a preview says at once what is wrong."""
+    progress.after_error(job, error, judge(error, attempts=job.attempts, chance=1.0), MOMENT)
+    assert _short(job.outcome) == outcome
+    assert job.closings == []
+
+
+def test_a_line_that_is_given_up_says_why() -> None:
+    """The coordinator reads what the last failure was, not only that there were many."""
+    job = _job(first_failed_at=minute(-50))
+    error = ServerTrouble("ConnectWise is upgrading", sent=True)
+    progress.after_error(job, error, judge(error, attempts=0, chance=1.0), MOMENT)
+    assert isinstance(job.outcome, Settled)
+    assert job.outcome.problem is not None
+    assert "ConnectWise is upgrading" in job.outcome.problem.detail
+    assert job.outcome.problem != problems.UNEXPECTED
+
+
+def test_a_write_that_never_gets_an_answer_is_given_up() -> None:
+    """After RETRY_FOR of unanswered writes the line fails, once a read has shown that none of them arrived."""
+    job = _job(entry=None, actual=None)
+    job.previous = _entry()
+    wish = job.members[0].wish
+    assert wish is not None
+    failing = replace(wish, first_failed_at=NOW - timedelta(hours=2))
+    job.members[0] = replace(job.members[0], wish=failing)
+    progress.after_read(job, _addition(1), MOMENT)
+    assert isinstance(job.outcome, Settled)
+    assert (job.outcome.status, job.outcome.bury) == ("failed", "exhausted")
+    assert [closing.outcome for closing in job.closings] == ["not_applied"]

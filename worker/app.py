@@ -1,0 +1,217 @@
+"""The composition: everything is made here, from settings. Also the way to embed the worker in another program.
+
+with build(settings) as app:      # starts; drains at the end
+    app.publish(message)
+"""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from datetime import UTC, datetime
+from threading import Event, Lock, Thread
+from time import monotonic
+from types import TracebackType
+from typing import Self
+
+import structlog
+
+from cwclient import AddressPolicy, CallBudget, Transport
+from messages import KeyRing, Message, encode
+from store import Database, StoreConflict, StoreError, leases, migrate, outbox
+from store.connections import ConnectionVersion
+from worker.broker import RabbitBroker
+from worker.delivery import Broker, Delivery, Verdict
+from worker.dispatch import Dispatcher
+from worker.handlers import Context
+from worker.lanes import Lane
+from worker.local_broker import LocalBroker
+from worker.relay import Relay
+from worker.remote import Discovery, Remote
+from worker.run import CALLS_AT_ONCE, Tools
+from worker.settings import Settings
+from worker.topology import Topology
+
+DRAIN_SECONDS = 25.0
+SWEEP_SECONDS = 5.0
+
+THREADS = {"connection.changed.v1": 1, "mapping.changed.v1": 2, "push.requested.v1": 2, "sync.result.v1": 2}
+# Kinds with a handler for many, and how many at most in one transaction.
+BATCHES = {"mapping.changed.v1": 100, "sync.result.v1": 100}
+
+log = structlog.get_logger()
+
+
+class Unroutable(Exception):
+    """No queue takes the message."""
+
+
+class App:
+    """One worker: consumer, lanes of threads, relay and sweeper. `start`, then `drain`."""
+
+    def __init__(self, settings: Settings, database: Database, broker: Broker) -> None:
+        settings.require("client_id", "seal_keys")
+        self.database, self.broker = database, broker
+        self._stop = Event()
+        self._transports = _Transports(settings)
+        calls = ThreadPoolExecutor(settings.partners_at_once * CALLS_AT_ONCE, thread_name_prefix="call")
+        self._calls = calls
+        self.tools = Tools(
+            database=database,
+            calls=calls,
+            connect=self._transports.connect,
+            budget=self._transports.budget,
+            retry_for=settings.retry_for,
+        )
+        self.dispatcher = Dispatcher(Context(database, self.tools), self.tools.draining)
+        threads = THREADS | {"partner.due.v1": settings.partners_at_once}
+        self._lanes = {
+            kind: Lane(kind, self.dispatcher.handle, threads=count, batch=BATCHES.get(kind, 1))
+            for kind, count in threads.items()
+        }
+        self._consumer = Thread(target=self._consume, name="consumer", daemon=True)
+        self._sweeper = Thread(target=self._sweep, name="sweeper", daemon=True)
+        self._stop_relay = Event()
+        relay = Relay(database, broker)
+        self._relay = None if settings.is_embedded else Thread(target=relay.run, args=(self._stop_relay,), name="relay")
+
+    def start(self) -> None:
+        """Start working. Raises SchemaOutdated or StoreError if the tables are not there."""
+        migrate.check(self.database)
+        for lane in self._lanes.values():
+            lane.start()
+        self._consumer.start()
+        self._sweeper.start()
+        if self._relay is not None:
+            self._relay.start()
+        log.info("worker.started")
+
+    def drain(self, seconds: float = DRAIN_SECONDS) -> bool:
+        """Take no new work, let calls in flight finish, hand the rest on; whether all was done in time."""
+        until = monotonic() + seconds
+        log.info("worker.draining")
+        self.tools.draining.set()
+        self._stop.set()
+        self._consumer.join(max(0.1, until - monotonic()))
+        idle = not [lane for lane in self._lanes.values() if not lane.stop(max(0.1, until - monotonic()))]
+        self._stop_relay.set()
+        if self._relay is not None:
+            self._relay.join(max(0.1, until - monotonic()))
+        in_time = idle and not self._consumer.is_alive() and not (self._relay is not None and self._relay.is_alive())
+        self._calls.shutdown(wait=in_time, cancel_futures=True)
+        self._sweeper.join(1.0)
+        self.broker.close()
+        self._transports.close()
+        log.info("worker.stopped", in_time=in_time)
+        return in_time
+
+    def publish(self, *messages: Message) -> None:
+        """Hand messages to the broker. Raises Unroutable, BrokerUnavailable or StoreError."""
+        publish(self.broker, messages)
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the worker does not work now; None = it does."""
+        return self.dispatcher.store_trouble or self.broker.trouble
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.drain()
+
+    def _consume(self) -> None:
+        self.broker.consume(self._deliver, self._stop)
+
+    def _deliver(self, delivery: Delivery, settle: Callable[[Verdict], None]) -> None:
+        self._lanes[delivery.kind].put(delivery, settle)
+
+    def _sweep(self) -> None:
+        while not self._stop.wait(SWEEP_SECONDS):
+            try:
+                sweep(self.database)
+            except Exception as error:
+                log.warning("store.trouble", error=str(error), exc_info=not isinstance(error, StoreError))
+
+
+def build(settings: Settings) -> App:
+    """Make a worker from settings; nothing is started. Raises SettingsError if it could not work."""
+    database = open_database(settings)
+    return App(settings, database, open_broker(settings, database))
+
+
+def open_database(settings: Settings) -> Database:
+    """The store that the settings name."""
+    return Database(settings.database_url.get_secret_value())
+
+
+def open_broker(settings: Settings, database: Database) -> RabbitBroker | LocalBroker:
+    """The broker that the settings name."""
+    topology = Topology(
+        prefix=settings.queue_prefix, results_queue=settings.results_queue, partners_at_once=settings.partners_at_once
+    )
+    if settings.is_embedded:
+        return LocalBroker(database, topology)
+    return RabbitBroker(settings.broker_url.get_secret_value(), topology)
+
+
+def publish(broker: Broker, messages: Sequence[Message]) -> None:
+    """Hand messages to a broker. Raises Unroutable, BrokerUnavailable or StoreError."""
+    rows = [
+        outbox.row(outbox.exchange_of(message), message.type, asdict(wire.properties), wire.body)
+        for message, wire in ((message, encode(message)) for message in messages)
+    ]
+    refusals = [refusal for refusal in broker.publish(rows) if refusal is not None]
+    if refusals:
+        raise Unroutable(refusals[0])
+
+
+def sweep(database: Database) -> None:
+    """Wake the partners that a killed worker left: the net under all that is careful."""
+    with database.begin() as tx:
+        forgotten = leases.forgotten(tx)
+    for partner_id in forgotten:
+        log.info("partner.found", partner=partner_id)
+        try:
+            with database.partner(partner_id) as tx:
+                leases.wake(tx, partner_id)
+        except StoreConflict as error:
+            # Its transactions are stuck; that must not be the others' trouble.
+            log.warning("store.trouble", partner=partner_id, error=str(error))
+
+
+class _Transports:
+    """HTTP connections, pooled by certificate authority, and what else a Remote is made of."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.budget = CallBudget(total=settings.call_timeout)
+        self._policy = AddressPolicy(settings.allow_private_hosts)
+        self._client_id = settings.client_id or ""
+        self._keys = KeyRing.parse(settings.seal_keys.get_secret_value() if settings.seal_keys else "")
+        self._by_authority: dict[str | None, Transport] = {}
+        self._lock = Lock()
+
+    def connect(self, connection: ConnectionVersion) -> Remote:
+        """A partner's ConnectWise; nothing is called yet."""
+        return Remote(
+            connection=connection,
+            client_id=self._client_id,
+            open_transport=lambda: self._transport(connection.ca_bundle),
+            key_ring=self._keys,
+            clock=lambda: datetime.now(UTC),
+            discovery=Discovery(connection.base_url, connection.base_url_at),
+        )
+
+    def _transport(self, ca_bundle: str | None) -> Transport:
+        """The pool for this certificate authority. Raises CertificateRefused if it cannot be read."""
+        with self._lock:
+            if ca_bundle not in self._by_authority:
+                self._by_authority[ca_bundle] = Transport(self._policy, self.budget, ca_bundle)
+            return self._by_authority[ca_bundle]
+
+    def close(self) -> None:
+        """Close all connections."""
+        for transport in self._by_authority.values():
+            transport.close()

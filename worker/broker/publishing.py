@@ -1,0 +1,85 @@
+"""Publishing with pipelined confirms: many messages on their way at once, each answered by the broker."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from time import monotonic
+from typing import Any
+
+from amqp import exceptions as amqp_errors
+
+from store.outbox import OutboxRow
+from worker.broker.connection import CONNECTION_ERRORS, connect
+from worker.topology import Topology
+
+CONFIRM_TIMEOUT = 15.0
+PROPERTIES = ("message_id", "type", "correlation_id", "reply_to")
+
+
+class ConfirmedChannel:
+    """One channel in confirm mode on a connection of its own; not for several threads. Any error makes it void."""
+
+    def __init__(self, url: str, topology: Topology) -> None:
+        self._topology = topology
+        self._connection = connect(url)
+        self._channel: Any = self._connection.channel()
+        self._channel.confirm_select()
+        self._channel.events["basic_ack"].add(self._on_ack)
+        self._channel.events["basic_nack"].add(self._on_nack)
+        self._channel.events["basic_return"].add(self._on_return)
+        self._published = 0
+        self._unconfirmed: set[int] = set()
+        self._refused: dict[int, str] = {}
+        self._returned: dict[str, str] = {}
+
+    def publish(self, rows: Sequence[OutboxRow]) -> list[str | None]:
+        """Publish persistent and mandatory; for each row None = the broker has it, or why it does not.
+
+        Raises py-amqp's errors, and TimeoutError if a confirm stays out (an alarm blocks the connection).
+        """
+        self._refused.clear()
+        self._returned.clear()
+        tags = [self._send(row) for row in rows]
+        until = monotonic() + CONFIRM_TIMEOUT
+        while self._unconfirmed:
+            if monotonic() >= until:
+                raise TimeoutError("RabbitMQ did not confirm in time; is it blocked by an alarm?")
+            self._connection.drain_events(timeout=max(0.01, until - monotonic()))
+        return [
+            self._refused.get(tag) or self._returned.get(row.message_id) for tag, row in zip(tags, rows, strict=True)
+        ]
+
+    def close(self) -> None:
+        """Close the connection."""
+        with suppress(*CONNECTION_ERRORS, amqp_errors.AMQPError):
+            self._connection.release()
+
+    def _send(self, row: OutboxRow) -> int:
+        message = self._channel.prepare_message(
+            row.body,
+            content_type=row.properties.get("content_type"),
+            headers=dict(row.properties.get("headers") or {}),
+            properties={name: row.properties[name] for name in PROPERTIES if row.properties.get(name) is not None}
+            | {"delivery_mode": 2},
+        )
+        exchange = self._topology.exchange(row.exchange)
+        routing_key = row.routing_key if row.exchange else f"{self._topology.prefix}{row.routing_key}"
+        self._published += 1
+        self._unconfirmed.add(self._published)
+        self._channel.basic_publish(message, exchange, routing_key, mandatory=True, timeout=CONFIRM_TIMEOUT)
+        return self._published
+
+    def _on_ack(self, delivery_tag: int, multiple: bool) -> None:  # noqa: FBT001 - called by py-amqp
+        self._unconfirmed -= self._tags(delivery_tag, multiple=multiple)
+
+    def _on_nack(self, delivery_tag: int, multiple: bool) -> None:  # noqa: FBT001 - called by py-amqp
+        tags = self._tags(delivery_tag, multiple=multiple)
+        self._refused |= dict.fromkeys(tags, "RabbitMQ refused it: a queue is full or failed")
+        self._unconfirmed -= tags
+
+    def _on_return(self, error: Exception, exchange: str, routing_key: str, message: Any) -> None:  # noqa: ANN401
+        # An unroutable message is returned before it is confirmed.
+        said = f"no queue takes it: exchange {exchange}, routing key {routing_key} ({error})"
+        self._returned[str(message.properties.get("message_id"))] = said
+
+    def _tags(self, delivery_tag: int, *, multiple: bool) -> set[int]:
+        return {tag for tag in self._unconfirmed if tag <= delivery_tag} if multiple else {delivery_tag}

@@ -1,0 +1,66 @@
+"""A message in hand, and the promises that both brokers keep (one conformance suite holds them to these).
+
+A broker delivers a message again until it is settled `DONE`; one that nobody can take is refused aloud; order is not
+promised; nothing is lost when a process dies.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from threading import Event
+from typing import Any, Protocol
+
+from store.outbox import OutboxRow
+
+
+class Verdict(Enum):
+    """What becomes of a delivery."""
+
+    DONE = "done"
+    AGAIN = "again"
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """Bytes as they came. `kind` is what its queue is for; `properties` are AMQP's by name, with `headers`."""
+
+    kind: str
+    queue: str
+    body: bytes
+    properties: Mapping[str, Any]
+    redelivered: bool
+
+    @property
+    def message_id(self) -> str | None:
+        """The AMQP message id, if it is a text."""
+        value = self.properties.get("message_id")
+        return value if isinstance(value, str) else None
+
+
+Deliver = Callable[[Delivery, Callable[[Verdict], None]], None]
+"""Takes a delivery and calls back once, from any thread, with its verdict. Must not block."""
+
+
+class BrokerUnavailable(Exception):
+    """The broker cannot be reached or does not answer: pause, then do the same again."""
+
+
+class TopologyMismatch(Exception):
+    """The broker has a queue or exchange of this name with other arguments; the text says which and what to do."""
+
+
+class Broker(Protocol):
+    """RabbitMQ, or the outbox itself."""
+
+    @property
+    def trouble(self) -> str | None:
+        """Why nothing is being consumed now; None = it is."""
+
+    def publish(self, rows: Sequence[OutboxRow]) -> list[str | None]:
+        """Hand these over; for each, None = it is safe there, or why it was refused. Raises BrokerUnavailable."""
+
+    def close(self) -> None:
+        """Give back what publishing holds."""
+
+    def consume(self, deliver: Deliver, stop: Event) -> None:
+        """Deliver until `stop` is set and all that was delivered is settled or void. Reconnects by itself."""

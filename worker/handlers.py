@@ -1,0 +1,205 @@
+"""What each kind of message does to the store: one function a kind, one transaction each, in milliseconds.
+
+Handlers are idempotent by natural key: a message that comes again changes nothing and answers the same.
+"""
+
+import hashlib
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import structlog
+
+from cwclient import InvalidSite, parse_site
+from messages import (
+    FINAL,
+    ConnectionChanged,
+    LineCounts,
+    MappingChanged,
+    Message,
+    PartnerDue,
+    PushCompleted,
+    PushRequested,
+    SyncResult,
+    UnmappedCompany,
+    derived_id,
+)
+from store import Database, Tx, answers, company_status, connections, leases, mappings, now, pushes, wishes
+from store.connections import ConnectionVersion
+from store.pushes import Acceptance, Push
+from worker import run
+from worker.answers import superseded
+from worker.run import Tools
+
+log = structlog.get_logger()
+
+ENVELOPE = {"id", "time", "source", "correlation_id", "causation_id", "traceparent"}
+
+
+class Refused(Exception):
+    """The message can be read but not be accepted: it becomes a dead letter of this reason."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class Context:
+    """What handlers work with."""
+
+    database: Database
+    tools: Tools
+
+
+def connection_changed(context: Context, event: ConnectionChanged) -> None:
+    """Keep the version and have it checked; lines that waited for it are looked at again."""
+    with context.database.partner(event.partner_id) as tx:
+        at = now(tx)
+        sealed = event.sealed_private_key
+        version = ConnectionVersion(
+            partner_id=event.partner_id,
+            changed_at=event.changed_at,
+            message_id=str(event.id),
+            tenant=None if event.disconnected else _tenant(event.site_url or "", event.company_identifier or ""),
+            site_url=event.site_url,
+            company_identifier=event.company_identifier,
+            public_key=event.public_key,
+            key_id=sealed.key_id if sealed else None,
+            box=sealed.box if sealed else None,
+            ca_bundle=event.ca_bundle,
+            check_due_at=None if event.disconnected else at,
+        )
+        newest = connections.save(tx, version)
+        if newest:
+            leases.save_health(tx, event.partner_id, leases.Health())
+        _arrived(tx, event.partner_id)
+    log.info("connection.changed", newest=newest, disconnected=event.disconnected)
+
+
+def mappings_changed(context: Context, events: Sequence[MappingChanged]) -> None:
+    """Keep the mappings that are the newest and have them checked; lines that waited for them are looked at again."""
+    by_partner: dict[str, list[MappingChanged]] = {}
+    for event in events:
+        by_partner.setdefault(event.partner_id, []).append(event)
+    for partner_id, its_events in by_partner.items():
+        with context.database.partner(partner_id) as tx:
+            at = now(tx)
+            companies = {event.company_id for event in its_events}
+            # A sum waits for all of its members: also those who share the old or the new addition look again.
+            before = mappings.sharing(tx, partner_id, companies)
+            newest = {event.id for event in its_events if mappings.save(tx, _mapping(event, at))}
+            _arrived(tx, partner_id, companies | before | mappings.sharing(tx, partner_id, companies))
+        for event in its_events:
+            log.info("mapping.changed", partner=partner_id, company=event.company_id, newest=event.id in newest)
+
+
+def push_requested(context: Context, event: PushRequested) -> None:
+    """Accept the push: its lines, and the wishes that are newer than the stored ones. The work comes by the wake-up.
+
+    A repeat of a push sends the answers that are recorded again. Raises Refused if the push id is taken.
+    """
+    with context.database.partner(event.partner_id) as tx:
+        accepted = pushes.accept(tx, event, _fingerprint(event), now(tx))
+        if accepted.acceptance is Acceptance.CONFLICT:
+            raise Refused("conflict", f"a push {event.push_id} with other content was accepted before")
+        if accepted.acceptance is Acceptance.REPEAT:
+            answers.say_again(tx, event.partner_id, event.push_id)
+        lines = pushes.lines(tx, event.partner_id, accepted.superseded)
+        answers.answer(tx, [superseded(line) for line in lines.values() if line.is_open])
+        leases.wake(tx, event.partner_id)
+    log.info("push.accepted", push=event.push_id, lines=len(event.lines), acceptance=accepted.acceptance.value)
+
+
+def partner_due(context: Context, event: PartnerDue) -> None:
+    """Work for the partner as long as the slice lasts, unless another worker does."""
+    run.serve(context.tools, event.partner_id)
+
+
+def sync_results(context: Context, results: Sequence[SyncResult]) -> None:
+    """Keep Sync Status, and complete each push whose last final result has come back through the queue."""
+    final: dict[tuple[str, str], list[str]] = {}
+    for result in results:
+        if result.status in FINAL:
+            final.setdefault((result.partner_id, result.push_id), []).append(str(result.id))
+    with context.database.begin() as tx:
+        company_status.keep_newest(tx, [result for result in results if result.status != "preview"])
+        for (partner_id, push_id), result_ids in sorted(final.items()):
+            reported = answers.report(tx, partner_id, push_id, result_ids)
+            if reported is not None and reported[1]:
+                answers.complete(tx, _completed(tx, reported[0]))
+                log.info("push.completed", partner=partner_id, push=push_id)
+
+
+def _completed(tx: Tx, push: Push) -> PushCompleted:
+    counts = answers.counts(tx, push.partner_id, push.push_id)
+    unmapped = answers.lines_with_status(tx, push.partner_id, push.push_id, "skipped")
+    return PushCompleted(
+        id=derived_id(push.requested_at, "push.completed", push.partner_id, push.push_id, str(push.round)),
+        partner_id=push.partner_id,
+        correlation_id=push.correlation_id,
+        causation_id=push.message_id,
+        traceparent=push.traceparent,
+        push_id=push.push_id,
+        status="completed",
+        counts=LineCounts(**counts),
+        unmapped=tuple(
+            UnmappedCompany(
+                company_id=line.company_id, company_name=line.company_name, billable_users=line.billable_users
+            )
+            for line in unmapped
+        ),
+    )
+
+
+def _mapping(event: MappingChanged, at: datetime) -> mappings.Mapping:
+    return mappings.Mapping(
+        partner_id=event.partner_id,
+        company_id=event.company_id,
+        changed_at=event.changed_at,
+        message_id=str(event.id),
+        company_name=event.company_name,
+        cw_company_id=event.cw_company_id,
+        agreement_id=event.agreement_id,
+        addition_id=event.addition_id,
+        rule=event.rule,
+        minimum=event.minimum,
+        check_due_at=at,
+    )
+
+
+def _arrived(tx: Tx, partner_id: str, company_ids: Collection[str] | None = None) -> None:
+    """Look again at what may have waited for this, and at what is to be checked; None = for the connection."""
+    at = now(tx)
+    wishes.look_now(tx, partner_id, at, company_ids)
+    pushes.look_now(tx, partner_id, at)
+    leases.wake(tx, partner_id)
+
+
+def _tenant(site_url: str, company_identifier: str) -> str:
+    """Name the ConnectWise tenant: the same however its URL was written."""
+    try:
+        site = parse_site(site_url).key
+    except InvalidSite:
+        site = site_url.strip().lower()
+    return f"{site} {company_identifier.strip().lower()}"
+
+
+def _fingerprint(event: PushRequested) -> str:
+    """Hash what is asked for, not the envelope: a repeat may come in a new one."""
+    return hashlib.sha256(event.model_dump_json(exclude=ENVELOPE).encode()).hexdigest()
+
+
+HANDLERS: Mapping[type[Message], Callable[[Context, Any], None]] = {
+    ConnectionChanged: connection_changed,
+    PushRequested: push_requested,
+    PartnerDue: partner_due,
+}
+"""The handler of each kind that is handled one message at a time."""
+
+BATCH_HANDLERS: Mapping[type[Message], Callable[[Context, Sequence[Any]], None]] = {
+    MappingChanged: mappings_changed,
+    SyncResult: sync_results,
+}
+"""The handler of each kind that comes in numbers: under load, one transaction for many."""

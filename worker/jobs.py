@@ -1,0 +1,272 @@
+"""What a run has to do: due wishes and previews, grouped by addition; mappings to be checked. Read-only."""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from cwclient import Addition as ActualAddition
+from messages import LineStatus, Problem
+from store import Tx, connections, ledger, mappings, pushes, wishes
+from store.connections import ConnectionVersion
+from store.ledger import Closing, OpenEntry
+from store.mappings import Addition, Mapping
+from store.pushes import Line
+from store.wishes import Days, Wish
+from worker import plan
+
+BATCH = 100
+"""Lines read at a time: a huge push is worked through in pieces, so memory stays flat and the newest comes first."""
+
+CHECKS = 20
+"""Mappings checked before looking again: a push that has come meanwhile goes first."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """A line that a job answers, and the versions that it was decided with. `wish` is None in a preview."""
+
+    line: Line
+    wanted: plan.Wanted
+    mapping: Mapping | None
+    wish: Wish | None
+
+
+@dataclass(frozen=True)
+class Settled:
+    """The final answer for a job's members; `bury` = the reason of the dead letter that their lines become too."""
+
+    status: LineStatus
+    problem: Problem | None = None
+    before: float | None = None
+    after: float | None = None
+    actual: ActualAddition | None = None
+    bury: str | None = None
+
+
+@dataclass(frozen=True)
+class Postponed:
+    """Look again at `until`. A problem is reported as `retrying`; `counts` = it was an attempt of the line's own."""
+
+    until: datetime
+    problem: Problem | None = None
+    counts: bool = True
+
+
+@dataclass
+class Job:
+    """One addition's work, on its way: read, then perhaps written. `outcome` None at the end = decide again."""
+
+    members: list[Member]
+    addition: Addition | None = None
+    quantity: int = 0
+    preview: bool = False
+    newest_period: Days | None = None
+    previous: OpenEntry | None = None
+    actual: ActualAddition | None = None
+    entry: OpenEntry | None = None
+    start_by: float = 0.0
+    closings: list[Closing] = field(default_factory=list)
+    outcome: Settled | Postponed | None = None
+
+    @property
+    def address(self) -> Addition:
+        """The addition; only jobs without calls have none."""
+        return self.addition or (0, 0)
+
+    @property
+    def attempts(self) -> int:
+        """How often its lines were tried before."""
+        return max((member.wish.attempts for member in self.members if member.wish is not None), default=0)
+
+    @property
+    def first_failed_at(self) -> datetime | None:
+        """Since when its lines have been failing."""
+        failed = [member.wish.first_failed_at for member in self.members if member.wish is not None]
+        return min((at for at in failed if at is not None), default=None)
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether nothing is left to be written: there is an outcome, or nobody asked."""
+        return self.outcome is not None or not self.members
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a run sees: jobs that need ConnectWise, jobs that are answered without, mappings to check."""
+
+    connection: ConnectionVersion | None
+    jobs: list[Job]
+    decided: list[Job]
+    checks: list[Mapping]
+
+
+def look(tx: Tx, partner_id: str, now: datetime) -> Look:
+    """Read what is due, at most BATCH of each kind; each addition is in one job only."""
+    connection = connections.current(tx, partner_id)
+    due = wishes.due(tx, partner_id, now, BATCH)
+    lines = pushes.lines(tx, partner_id, {(wish.push_id, wish.company_id) for wish in due})
+    previews = pushes.preview_lines(tx, partner_id, now, BATCH)
+    settings = plan.Settings(
+        connection=connection,
+        tenants=connections.tenants(tx, partner_id),
+        mappings=mappings.of_companies(
+            tx, partner_id, {wish.company_id for wish in due} | {line.company_id for line in previews}
+        ),
+    )
+    decided: list[Job] = []
+    going: list[tuple[Addition, Member]] = []
+    members = [_member(lines[wish.push_id, wish.company_id], settings, wish) for wish in due]
+    members += [_member(line, settings, None) for line in previews]
+    for member in members:
+        match plan.ready(member.wanted, settings, now):
+            case plan.Go(addition):
+                going.append((addition, member))
+            case plan.Wait(until):
+                decided.append(Job([member], outcome=Postponed(until)))
+            case plan.Answer(status, problem):
+                decided.append(Job([member], outcome=Settled(status, problem)))
+    jobs = _grouped(tx, partner_id, settings, going, now)
+    tenant = connection.tenant if connection is not None else None
+    if tenant is not None:
+        jobs += _left_open(tx, partner_id, tenant, jobs, now)
+    return Look(
+        connection=connection,
+        jobs=[job for job in jobs if job.outcome is None],
+        decided=decided + [job for job in jobs if job.outcome is not None],
+        checks=mappings.due_checks(tx, partner_id, now, CHECKS),
+    )
+
+
+def _member(line: Line, settings: plan.Settings, wish: Wish | None) -> Member:
+    return Member(line=line, wanted=_wanted(line), mapping=settings.mappings.get(line.company_id), wish=wish)
+
+
+def _wanted(line: Line) -> plan.Wanted:
+    push = line.push
+    return plan.Wanted(
+        company_id=line.company_id,
+        company_name=line.company_name,
+        period=push.period,
+        billable_users=line.billable_users,
+        requested_at=push.requested_at,
+        push_id=push.push_id,
+        accepted_at=push.accepted_at,
+        mapping_changed_at=line.mapping_changed_at,
+        connection_changed_at=push.connection_changed_at,
+        confirmation=line.confirmation,
+    )
+
+
+def _grouped(
+    tx: Tx, partner_id: str, settings: plan.Settings, going: Iterable[tuple[Addition, Member]], now: datetime
+) -> list[Job]:
+    """One job an addition: of an apply only the newest period at a time, of a preview one push at a time."""
+    chosen: dict[Addition, list[Member]] = {}
+    for addition, member in sorted(going, key=lambda item: _turn(item[1])):
+        first = chosen.setdefault(addition, [member])[0]
+        if member is not first and _turn(member) == _turn(first):
+            chosen[addition].append(member)
+    sharing = _sharing(tx, partner_id, settings, chosen)
+    newest = _newest_periods(tx, partner_id, settings, chosen)
+    jobs = []
+    for addition, members in chosen.items():
+        job = Job(
+            members,
+            addition=addition,
+            preview=members[0].wish is None,
+            newest_period=newest.get(addition),
+        )
+        _set_quantity(tx, partner_id, settings, job, sharing[addition], now)
+        jobs.append(job)
+    return jobs
+
+
+def _turn(member: Member) -> tuple[bool, int, int, str]:
+    """Applies before previews, the newest period first; of previews one push at a time."""
+    period, preview = member.wanted.period, member.wish is None
+    return (preview, -period.start.toordinal(), -period.end.toordinal(), member.wanted.push_id if preview else "")
+
+
+def _sharing(
+    tx: Tx, partner_id: str, settings: plan.Settings, additions: Collection[Addition]
+) -> dict[Addition, list[Mapping]]:
+    """The companies mapped to each addition under the connected tenant."""
+    found: dict[Addition, list[Mapping]] = {addition: [] for addition in additions}
+    tenant = settings.connection.tenant if settings.connection else None
+    for mapping in mappings.of_additions(tx, partner_id, additions):
+        if mapping.addition is not None and connections.tenant_at(settings.tenants, mapping.changed_at) == tenant:
+            found[mapping.addition].append(mapping)
+    return found
+
+
+def _newest_periods(
+    tx: Tx, partner_id: str, settings: plan.Settings, additions: Collection[Addition]
+) -> dict[Addition, Days]:
+    tenant = (settings.connection.tenant if settings.connection else None) or ""
+    newest: dict[Addition, Days] = {}
+    for addition, days in (
+        *ledger.written_periods(tx, partner_id, tenant, additions),
+        *wishes.held_periods(tx, partner_id, tenant, additions),
+    ):
+        newest[addition] = max(newest.get(addition, days), days)
+    return newest
+
+
+def _set_quantity(
+    tx: Tx, partner_id: str, settings: plan.Settings, job: Job, sharing: list[Mapping], now: datetime
+) -> None:
+    """Say what the addition is to hold: one company's count, or the sum of all that share it."""
+    first = job.members[0]
+    if len(sharing) == 1:
+        job.quantity = plan.counted(sharing[0], first.wanted.billable_users)
+        return
+    counts = {member.line.company_id: member.wanted.billable_users for member in job.members}
+    others = {mapping.company_id: mapping for mapping in sharing if mapping.company_id not in counts}
+    asked = _asked(tx, partner_id, others, first)
+    for company_id, line in asked.items():
+        if line.is_open:
+            waiting = plan.ready(_wanted(line), replace(settings, mappings=others), now)
+            if isinstance(waiting, plan.Wait):
+                # Its mapping is on the way and may take it off this addition: the sum is not known yet.
+                job.outcome = Postponed(waiting.until)
+                return
+        counts[company_id] = line.billable_users
+    match plan.shared(sharing, counts):
+        case plan.Answer(status, problem):
+            job.outcome = Settled(status, problem)
+        case quantity:
+            job.quantity = quantity
+
+
+def _asked(tx: Tx, partner_id: str, company_ids: Collection[str], first: Member) -> dict[str, Line]:
+    """The lines that say how many users these companies have in the period: of the preview itself, else the newest."""
+    stored = wishes.of_companies(tx, partner_id, company_ids)
+    keys = {
+        (wish.push_id, company_id)
+        for company_id in company_ids
+        if (wish := stored.get((company_id, first.wanted.period.key))) is not None
+    }
+    preview = first.wish is None
+    if preview:
+        keys |= {(first.wanted.push_id, company_id) for company_id in company_ids}
+    found = pushes.lines(tx, partner_id, keys)
+    chosen = {line.company_id: line for line in found.values()}
+    return chosen | {
+        line.company_id: line for (push, _), line in found.items() if preview and push == first.wanted.push_id
+    }
+
+
+def _left_open(tx: Tx, partner_id: str, tenant: str, jobs: list[Job], now: datetime) -> list[Job]:
+    """Take writes whose end is not known into their jobs, or into jobs of their own that only read."""
+    by_addition = {job.addition: job for job in jobs if job.outcome is None}
+    alone = []
+    for addition, entry in ledger.still_open(tx, partner_id, tenant).items():
+        job = by_addition.get(addition)
+        if entry.call_until > now:
+            if job is not None:
+                job.outcome = Postponed(entry.call_until)
+        elif job is not None:
+            job.previous = entry
+        else:
+            alone.append(Job([], addition=addition, previous=entry))
+    return alone

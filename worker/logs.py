@@ -1,0 +1,40 @@
+"""Structured logs: an event's name and fields, one JSON object a line; never a secret."""
+
+import logging
+import sys
+from typing import Any
+
+import structlog
+
+SECRET_WORDS = ("password", "private_key", "secret", "authorization", "seal_keys", "box")
+
+
+def configure(level: str, form: str) -> None:
+    """Log to standard error, for machines (`json`) or people (`console`). Libraries log there too, from warning up."""
+    renderer: Any = (
+        structlog.processors.JSONRenderer()
+        if form == "json"
+        else structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
+    )
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            _hide_secrets,
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(name)s %(levelname)s %(message)s")
+
+
+def _hide_secrets(_logger: object, _name: str, event: Any) -> Any:  # noqa: ANN401 - structlog's types
+    for key in event:
+        if any(word in key for word in SECRET_WORDS):
+            event[key] = "***"
+    return event

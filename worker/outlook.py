@@ -1,0 +1,63 @@
+"""What a run has learned of its partner's ConnectWise: does it answer, is it to be left alone, has all failed?"""
+
+import random
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from store import Tx, leases
+from store.leases import Health
+from worker import problems
+from worker.policy import AllFailed, Failed, Verdict, given_up, health_after, judge
+
+
+@dataclass
+class Outlook:
+    """Starts from what the last run stored; `stop` set = every open line of the partner fails for this reason."""
+
+    retry_for: timedelta
+    stored: Health
+    health: Health = field(init=False)
+    answered: bool = False
+    stop: AllFailed | None = None
+
+    def __post_init__(self) -> None:
+        self.health = self.stored
+
+    def pause_is_over(self, now: datetime) -> None:
+        """Forget a pause that has passed; how often the server was out of reach stays known."""
+        if self.health.paused_until is not None and self.health.paused_until <= now:
+            self.health = replace(self.health, paused_until=None, paused_why=None)
+
+    @property
+    def is_bad(self) -> bool:
+        """Whether nothing new is to be asked of ConnectWise now."""
+        return self.stop is not None or self.health.paused_until is not None
+
+    @property
+    def is_proven(self) -> bool:
+        """Whether it answers and takes the keys; until then one call at a time, so wrong keys are no hammering."""
+        return self.answered and not self.health.unreachable_count
+
+    def note_answer(self, now: datetime) -> None:
+        """ConnectWise answered: it can be reached, and takes the keys."""
+        self.answered = True
+        self.health = health_after(self.health, None, None, now, chance=0.0)
+
+    def note_error(self, error: BaseException, now: datetime, *, attempts: int = 0) -> Verdict:
+        """Judge an error of a call, and learn from it."""
+        verdict = judge(error, attempts=attempts, chance=random.random())  # noqa: S311 - jitter
+        self.health = health_after(self.health, error, verdict, now, chance=random.random())  # noqa: S311 - jitter
+        self.answered = self.answered or isinstance(verdict, Failed)
+        silent_since = self.health.unreachable_since if self.health.paused_until else None
+        if isinstance(verdict, AllFailed):
+            self.stop = self.stop or verdict
+        elif given_up(silent_since, now, self.retry_for):
+            self.stop = AllFailed(problems.exhausted(verdict.problem), "exhausted")
+            self.health = Health()
+        return verdict
+
+    def store(self, tx: Tx, partner_id: str) -> None:
+        """Keep it for the next run, if it has changed."""
+        if self.health != self.stored:
+            leases.save_health(tx, partner_id, self.health)
+            self.stored = self.health

@@ -1,0 +1,168 @@
+"""What to do about an error: when to try again, whom it concerns, what the coordinator reads. Pure.
+
+The classes of errors are cwclient's, one per remedy; chance and time are passed in.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from cwclient import (
+    BadCredentials,
+    CertificateRefused,
+    ClientIdRefused,
+    ConnectWiseError,
+    ForbiddenHost,
+    InvalidSite,
+    MissingRight,
+    QuantityNotKept,
+    RateLimited,
+    RecordNotFound,
+    RecordRefused,
+    ServerTrouble,
+    UnknownCompany,
+    Unreachable,
+    WrongRoute,
+)
+from messages import Problem
+from store.leases import Health
+from worker import problems
+
+RETRY_FIRST = 2.0
+RETRY_MOST = 300.0
+UNREACHABLE_IN_A_ROW = 3
+UNEXPECTED_TRIES = 3
+CLIENT_ID_PAUSE = timedelta(minutes=5)
+RATE_LIMIT_PAUSE = timedelta(seconds=30)
+REPORT_EVERY = timedelta(minutes=5)
+
+
+class RestrictedAgreement(Exception):
+    """This agreement is refused although the rights as a whole are granted: its type is not allowed."""
+
+
+class RightRefused(Exception):
+    """A right is missing for the whole connection; `right` is a key of problems.RIGHTS_FIX."""
+
+    def __init__(self, right: str) -> None:
+        super().__init__(right)
+        self.right = right
+
+
+class NotStarted(Exception):
+    """The PATCH was not sent: too little time was left of the lease, or since the ledger row was opened."""
+
+
+class KeyUnreadable(Exception):
+    """The sealed private key does not open for this connection."""
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The line is answered `failed`; trying again would not help."""
+
+    problem: Problem
+
+
+@dataclass(frozen=True)
+class AllFailed:
+    """All of the partner's lines fail: each would meet the same. `reason` is the dead letters' reason."""
+
+    problem: Problem
+    reason: str
+
+
+@dataclass(frozen=True)
+class Later:
+    """Try this line again after `seconds`."""
+
+    problem: Problem
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Paused:
+    """Leave the partner alone for `seconds`; no line's attempt is counted."""
+
+    problem: Problem
+    seconds: float
+
+
+Verdict = Failed | AllFailed | Later | Paused
+
+
+def judge(error: BaseException, *, attempts: int, chance: float) -> Verdict:
+    """The outcome table: what follows from this error at this many earlier attempts. `chance` is in 0 … 1."""
+    match error:
+        case RestrictedAgreement():
+            return Failed(problems.RESTRICTED_AGREEMENT)
+        case RightRefused():
+            return AllFailed(problems.missing_right(error.right), "credentials")
+        case KeyUnreadable():
+            return AllFailed(problems.KEY_UNREADABLE, "credentials")
+        case NotStarted():
+            return Later(problems.UNEXPECTED, 0.0)
+        case BadCredentials():
+            return AllFailed(problems.BAD_CREDENTIALS, "credentials")
+        case ClientIdRefused():
+            return Paused(problems.CLIENT_ID_REFUSED, CLIENT_ID_PAUSE.total_seconds())
+        case CertificateRefused():
+            return AllFailed(problems.CERTIFICATE_REFUSED, "connection")
+        case ForbiddenHost() | WrongRoute() | InvalidSite():
+            return AllFailed(problems.wrong_address(error.message), "connection")
+        case UnknownCompany():
+            return AllFailed(problems.unknown_company(error.message), "connection")
+        case RateLimited():
+            return Paused(problems.RATE_LIMITED, _pause_seconds(error.retry_after))
+        case Unreachable():
+            return Later(problems.unreachable(error.message), backoff(attempts, chance))
+        case MissingRight():
+            return AllFailed(problems.missing_right("Finance > Agreements: Edit (All)"), "credentials")
+        case RecordNotFound():
+            return Failed(problems.record_not_found(error.message))
+        case QuantityNotKept():
+            return Failed(problems.not_kept(error.wanted, error.got))
+        case ServerTrouble():
+            return Later(problems.server_trouble(error.message), backoff(attempts, chance))
+        case RecordRefused() | ConnectWiseError():
+            return Failed(problems.record_refused(error.message))
+        case _:
+            later = Later(problems.UNEXPECTED, backoff(attempts, chance))
+            return later if attempts + 1 < UNEXPECTED_TRIES else Failed(problems.UNEXPECTED)
+
+
+def _pause_seconds(retry_after: float | None) -> float:
+    return RATE_LIMIT_PAUSE.total_seconds() if retry_after is None else max(1.0, retry_after)
+
+
+def backoff(attempts: int, chance: float) -> float:
+    """Seconds to the next attempt: full jitter under a ceiling that doubles from 2 s to 5 min; at least 0.5."""
+    ceiling = min(RETRY_MOST, RETRY_FIRST * 2.0 ** min(attempts, 16))
+    return max(0.5, chance * ceiling)
+
+
+def given_up(first_failed_at: datetime | None, now: datetime, retry_for: timedelta) -> bool:
+    """Whether what has failed since then is to be given up."""
+    return first_failed_at is not None and now - first_failed_at >= retry_for
+
+
+def health_after(
+    health: Health, error: BaseException | None, verdict: Verdict | None, now: datetime, *, chance: float
+) -> Health:
+    """How a partner's ConnectWise does after a call. Three failures to reach it in a row pause the partner."""
+    if isinstance(error, NotStarted):
+        return health
+    if isinstance(verdict, Paused):
+        until = now + timedelta(seconds=verdict.seconds)
+        if health.paused_until is not None and health.paused_until > until:
+            return health
+        return Health(paused_until=until, paused_why=verdict.problem.code)
+    if not isinstance(error, Unreachable):
+        return replace(health, unreachable_count=0, unreachable_since=None)
+    count = health.unreachable_count + 1
+    failed = replace(health, unreachable_count=count, unreachable_since=health.unreachable_since or now)
+    if count < UNREACHABLE_IN_A_ROW:
+        return failed
+    until = now + timedelta(seconds=backoff(count - UNREACHABLE_IN_A_ROW, chance))
+    if health.paused_until is not None and health.paused_until > until:
+        return failed
+    return replace(failed, paused_until=until, paused_why="unreachable")

@@ -1,0 +1,132 @@
+"""A job on its way: what an answer of ConnectWise, or an error, makes of it. Touches nothing but the job."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from cwclient import Addition, ConnectWiseError, QuantityNotKept, ServerTrouble, Unreachable
+from store.ledger import Closing, Entry, Outcome
+from worker import plan, problems
+from worker.jobs import Job, Postponed, Settled
+from worker.policy import Failed, KeyUnreadable, Later, NotStarted, Paused, RightRefused, Verdict, given_up
+
+
+@dataclass(frozen=True)
+class Moment:
+    """When something came of a call, and how long a line may be retried."""
+
+    now: datetime
+    retry_for: timedelta
+
+
+def after_read(job: Job, actual: Addition, moment: Moment) -> None:
+    """Decide what to do with the addition: the job gets its outcome, or is to be written (`outcome` None)."""
+    job.actual = actual
+    quantity = actual.quantity
+    wrote_it = job.previous is not None and quantity == job.previous.quantity_wanted
+    if job.previous is not None:
+        ended: Outcome = "written" if wrote_it else "not_applied"
+        job.closings.append(Closing(job.previous.id, ended, quantity, None))
+        if wrote_it:
+            days = (job.previous.period_start, job.previous.period_end)
+            job.newest_period = max(job.newest_period or days, days)
+    if not job.members:
+        return
+    first = job.members[0].wanted
+    match plan.decide(
+        actual,
+        agreement_id=job.address[0],
+        quantity=job.quantity,
+        period=first.period,
+        newest_period=job.newest_period,
+        confirmation=first.confirmation,
+        now=moment.now,
+    ):
+        case plan.Answer(status, problem):
+            job.outcome = Settled(status, problem, before=quantity, actual=actual)
+        case plan.Write() | plan.Unchanged() if job.preview:
+            job.outcome = Settled("preview", before=quantity, actual=actual)
+        case plan.Unchanged() if wrote_it and job.previous is not None and _asked_for(job):
+            # The answer to that write was lost; this is how it ended.
+            job.outcome = Settled("updated", before=job.previous.quantity_before, after=quantity, actual=actual)
+        case plan.Unchanged():
+            job.outcome = Settled("unchanged", before=quantity, after=quantity, actual=actual)
+        case plan.Write() if job.previous is not None and given_up(job.first_failed_at, moment.now, moment.retry_for):
+            # Written again and again without an answer, and now it is certain that none arrived.
+            problem = problems.exhausted(problems.unreachable("No answer to the change of the quantity."))
+            job.outcome = Settled("failed", problem, before=quantity, actual=actual, bury="exhausted")
+        case plan.Write():
+            pass  # outcome None: its ledger row is to be opened.
+
+
+def entry_of(job: Job) -> Entry:
+    """The ledger row to open before this job's PATCH."""
+    first = job.members[0].wanted
+    return Entry(
+        addition=job.address,
+        push_id=first.push_id,
+        period_key=first.period.key,
+        period_start=first.period.start,
+        period_end=first.period.end,
+        company_ids=tuple(member.line.company_id for member in job.members),
+        quantity_before=job.actual.quantity if job.actual else None,
+        quantity_wanted=float(job.quantity),
+    )
+
+
+def after_write(job: Job, actual: Addition) -> None:
+    """ConnectWise returned the quantity that was sent."""
+    before = job.actual.quantity if job.actual else None
+    if job.entry is not None:
+        job.closings.append(Closing(job.entry.id, "written", actual.quantity, 200))
+    job.outcome = Settled("updated", before=before, after=actual.quantity, actual=actual)
+
+
+def after_error(job: Job, error: BaseException, verdict: Verdict, moment: Moment) -> None:
+    """The read or the write failed: say how the ledger row ends, if that is known, and what becomes of the line."""
+    if job.entry is not None:
+        if isinstance(error, NotStarted):
+            job.closings.append(Closing(job.entry.id, "not_sent", None, None))
+            return
+        if _may_be_applied(error):
+            # The row stays open: nobody touches the addition until that call is certainly over, then it is read.
+            job.outcome = Postponed(job.entry.call_until, verdict.problem)
+            return
+        job.closings.append(_refused(job.entry.id, error))
+    elif job.previous is not None and isinstance(verdict, Failed):
+        job.closings.append(Closing(job.previous.id, "unknown", None, None))
+    before = job.actual.quantity if job.actual else None
+    match verdict:
+        case Failed(problem):
+            bury = "unexpected" if problem is problems.UNEXPECTED else None
+            job.outcome = Settled("failed", problem, before=before, actual=job.actual, bury=bury)
+        case Later(problem) | Paused(problem) if job.preview:
+            # Somebody waits for a preview, so it says what stands in the way now.
+            job.outcome = Settled("failed", problem, before=before, actual=job.actual)
+        case Later(problem) if given_up(job.first_failed_at, moment.now, moment.retry_for):
+            job.outcome = Settled("failed", problems.exhausted(problem), actual=job.actual, bury="exhausted")
+        case Later(problem, seconds):
+            job.outcome = Postponed(moment.now + timedelta(seconds=seconds), problem)
+        case Paused(problem, seconds):
+            job.outcome = Postponed(moment.now + timedelta(seconds=seconds), problem, counts=False)
+        case _:
+            pass  # AllFailed: the run answers every open line of the partner at once.
+
+
+def _asked_for(job: Job) -> bool:
+    return job.previous is not None and job.previous.push_id in {member.wanted.push_id for member in job.members}
+
+
+def _may_be_applied(error: BaseException) -> bool:
+    if isinstance(error, Unreachable | ServerTrouble):
+        return error.sent
+    return not isinstance(error, ConnectWiseError | KeyUnreadable | RightRefused)
+
+
+def _refused(entry_id: int, error: BaseException) -> Closing:
+    """How the ledger row of a write ends that was certainly not applied as sent."""
+    if isinstance(error, QuantityNotKept):
+        return Closing(entry_id, "not_kept", error.got, 200)
+    if isinstance(error, RightRefused):
+        return Closing(entry_id, "refused", None, 403)
+    status = error.status if isinstance(error, ConnectWiseError) else None
+    return Closing(entry_id, "not_sent" if status is None else "refused", None, status)

@@ -1,0 +1,168 @@
+"""A partner's ConnectWise, as one run sees it: keys opened in memory, base URL found, moved or proven.
+
+Its methods are called from several threads at once; each makes at most the HTTP calls that its docstring says.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from threading import Lock
+from typing import TypeVar
+
+from cwclient import (
+    Addition,
+    Agreement,
+    BaseUrl,
+    Company,
+    ConnectWise,
+    Credentials,
+    MissingRight,
+    RecordNotFound,
+    Transport,
+    WrongRoute,
+    discover,
+)
+from messages import KeyRing, SealedPrivateKey, SealError, unseal
+from store.connections import ConnectionVersion
+from worker.policy import KeyUnreadable, RestrictedAgreement, RightRefused
+
+T = TypeVar("T")
+
+REDISCOVER_EVERY = timedelta(minutes=5)
+COMPANY_INQUIRE = "Companies > Company Maintenance: Inquire (All)"
+AGREEMENT_INQUIRE = "Finance > Agreements: Inquire (All)"
+AGREEMENT_EDIT = "Finance > Agreements: Edit (All)"
+
+
+@dataclass
+class Discovery:
+    """The base URL in use. `moved` = found during this run, so that the run stores it."""
+
+    base_url: str | None
+    looked_up_at: datetime | None
+    moved: bool = False
+
+
+@dataclass
+class Remote:
+    """One partner's ConnectWise for the length of a run. Raises cwclient's errors and those of policy.py."""
+
+    connection: ConnectionVersion
+    client_id: str
+    open_transport: Callable[[], Transport]
+    key_ring: KeyRing
+    clock: Callable[[], datetime]
+    discovery: Discovery
+    _lock: Lock = field(default_factory=Lock)
+    _client: ConnectWise | None = None
+    _rights_proven: bool = False
+
+    def addition(self, agreement_id: int, addition_id: int) -> Addition:
+        """Read the addition: one GET, unless the base URL moved or the role is in doubt."""
+        return self._read(lambda client: client.addition(agreement_id, addition_id))
+
+    def agreement(self, agreement_id: int) -> Agreement:
+        """Read the agreement: one GET, unless the base URL moved or the role is in doubt."""
+        return self._read(lambda client: client.agreement(agreement_id))
+
+    def company(self, company_id: int) -> Company:
+        """Read the company: one GET, unless the base URL moved or the role is in doubt."""
+        return self._read(lambda client: client.company(company_id))
+
+    def set_quantity(self, agreement_id: int, addition_id: int, quantity: int) -> Addition:
+        """Set the quantity: one PATCH. Raises RightRefused on 403."""
+        try:
+            return self.client().set_quantity(agreement_id, addition_id, quantity)
+        except MissingRight as error:
+            raise RightRefused(AGREEMENT_EDIT) from error
+
+    def check_rights(self) -> dict[str, bool]:
+        """Ask for the two counts that prove the Inquire rights; right → granted (connectwise-api.md 4.1)."""
+        client = self.client()
+        granted = {}
+        for right, count in (
+            (COMPANY_INQUIRE, client.count_companies),
+            (AGREEMENT_INQUIRE, client.count_agreements),
+        ):
+            try:
+                count()
+                granted[right] = True
+            except MissingRight:
+                granted[right] = False
+        return granted
+
+    def look_up(self) -> BaseUrl:
+        """Ask login/companyinfo for the base URL, one GET, and use it from now on."""
+        found = discover(
+            self.connection.site_url or "", self.connection.company_identifier or "", self.open_transport()
+        )
+        self.discovery = Discovery(base_url=found.url, looked_up_at=self.clock(), moved=True)
+        self._client = None
+        return found
+
+    def client(self) -> ConnectWise:
+        """The client for the base URL in use; looked up first if none is known."""
+        with self._lock:
+            if self._client is None:
+                if self.discovery.base_url is None:
+                    self.look_up()
+                self._client = ConnectWise(
+                    base_url=self.discovery.base_url or "",
+                    credentials=self._credentials(),
+                    client_id=self.client_id,
+                    transport=self.open_transport(),
+                )
+            return self._client
+
+    def _read(self, call: Callable[[ConnectWise], T]) -> T:
+        client = self.client()
+        try:
+            return call(client)
+        except MissingRight as error:
+            self._prove_rights()
+            raise RestrictedAgreement from error
+        except (RecordNotFound, WrongRoute):
+            # A 404 or "Cannot route" may be a codebase that changed with an upgrade (connectwise-api.md 1.3).
+            if not self._moved_from(client):
+                raise
+            return call(self.client())
+
+    def _prove_rights(self) -> None:
+        """Raise RightRefused unless both Inquire rights are granted; asked once a run."""
+        with self._lock:
+            if self._rights_proven:
+                return
+        for right, granted in self.check_rights().items():
+            if not granted:
+                raise RightRefused(right)
+        self._rights_proven = True
+
+    def _moved_from(self, client: ConnectWise) -> bool:
+        """Look the base URL up again, at most once in 5 minutes; whether another one is in use now."""
+        with self._lock:
+            if self._client is not None and self._client is not client:
+                return True
+            before, last = self.discovery.base_url, self.discovery.looked_up_at
+            if last is not None and self.clock() - last < REDISCOVER_EVERY:
+                return False
+            self.look_up()
+            return self.discovery.base_url != before
+
+    def _credentials(self) -> Credentials:
+        connection = self.connection
+        try:
+            private_key = unseal(
+                SealedPrivateKey(key_id=connection.key_id or "-", box=connection.box or "-"),
+                self.key_ring,
+                public_key=connection.public_key or "",
+                partner_id=connection.partner_id,
+                company_identifier=connection.company_identifier or "",
+                site_url=connection.site_url or "",
+            )
+        except (SealError, ValueError) as error:
+            raise KeyUnreadable from error
+        return Credentials(
+            company_identifier=connection.company_identifier or "",
+            public_key=connection.public_key or "",
+            private_key=private_key,
+        )

@@ -1,0 +1,354 @@
+"""One run: while its lease holds, make a partner's ConnectWise match what is wanted, and say what became of it.
+
+The run's own thread decides and stores; HTTP calls are made by a shared pool of threads, at most four at a time, and
+no transaction is open meanwhile. The way of one addition: read, decide, open its ledger row, write, store.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from threading import Event
+from time import monotonic
+from typing import Any
+
+import structlog
+
+from cwclient import CallBudget
+from messages import SyncResult
+from store import Database, StoreError, Tx, connections, leases, ledger, now
+from store.connections import ConnectionVersion
+from store.mappings import Mapping
+from worker import checks, problems, progress
+from worker.checks import CheckedConnection, CheckedMapping
+from worker.jobs import Job, look
+from worker.outlook import Outlook
+from worker.policy import NotStarted, given_up
+from worker.remote import Remote
+from worker.settle import fail_all, is_outdated, settle
+
+CALLS_AT_ONCE = 4
+SLICE_SECONDS = 30.0
+FLUSH_SECONDS = 0.25
+OPEN_WRITES_EVERY = timedelta(minutes=1)
+BUG_PAUSE = timedelta(minutes=1)
+# A flush takes at most this part of a run's time: 1 / FLUSH_SHARE.
+FLUSH_SHARE = 8.0
+OPEN_AT_ONCE = 16
+RENEW_SECONDS = 5.0
+LEASE_LEFT_FOR_PATCH = 5.0
+# A PATCH starts within this time of its ledger row's opening; later it is decided anew.
+START_WITHIN = 10.0
+
+log = structlog.get_logger()
+
+
+class LeaseLost(Exception):
+    """Another worker took over: whatever this run still holds is void."""
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What runs work with; one for all runs of a worker. `draining` set = start nothing new."""
+
+    database: Database
+    calls: Executor
+    connect: Callable[[ConnectionVersion], Remote]
+    budget: CallBudget
+    retry_for: timedelta
+    draining: Event = field(default_factory=Event)
+
+    @property
+    def call_seconds(self) -> float:
+        """Counted from the opening of a ledger row: after this its PATCH is certainly over."""
+        return START_WITHIN + self.budget.total + LEASE_LEFT_FOR_PATCH
+
+
+def serve(tools: Tools, partner_id: str) -> None:
+    """Take the partner's lease, if it is free, and work until nothing is due or it is time to stop."""
+    started = monotonic()
+    with tools.database.begin() as tx:
+        token = leases.acquire(tx, partner_id)
+    if token is None:
+        return
+    try:
+        Run(tools, partner_id, token, started + leases.LEASE_SECONDS).work()
+    except LeaseLost:
+        log.warning("lease.lost")
+    except StoreError:
+        raise
+    except Exception:
+        log.exception("run.failed")
+        _pause_after_bug(tools, partner_id, token)
+
+
+def _pause_after_bug(tools: Tools, partner_id: str, token: str) -> None:
+    """Leave the partner alone for a while: whatever it was, it must neither spin nor hold up the others."""
+    with tools.database.partner(partner_id) as tx:
+        at, health = now(tx), leases.health(tx, partner_id)
+        paused = replace(health, paused_until=at + BUG_PAUSE, paused_why="unexpected")
+        leases.save_health(tx, partner_id, paused)
+        leases.wake(tx, partner_id, at + BUG_PAUSE)
+        leases.release(tx, partner_id, token)
+
+
+class Run:
+    """The state of one run; see the module."""
+
+    def __init__(self, tools: Tools, partner_id: str, token: str, lease_until: float) -> None:
+        self._tools, self._partner_id, self._token = tools, partner_id, token
+        self._lease_until = lease_until
+        self._slice_until = monotonic() + SLICE_SECONDS
+        self._next_flush = monotonic() + FLUSH_SECONDS
+        self._connection: ConnectionVersion | None = None
+        self._remote: Remote | None = None
+        self._has_looked = False
+        self._jobs: deque[Job] = deque()
+        self._to_check: deque[Mapping] = deque()
+        self._to_open: list[Job] = []
+        self._to_write: deque[Job] = deque()
+        self._finished: list[Job] = []
+        self._checked: list[CheckedConnection | CheckedMapping] = []
+        self._calls: dict[Future[Any], Callable[[Future[Any]], None]] = {}
+        with tools.database.begin() as tx:
+            self._clock = (now(tx), monotonic())
+            self._outlook = Outlook(tools.retry_for, leases.health(tx, partner_id))
+        self._outlook.pause_is_over(self._now())
+
+    def work(self) -> None:
+        """Work until there is nothing to do or it is time to stop, then let the lease go."""
+        while True:
+            if not self._is_over():
+                self._look()
+            while self._has_work():
+                self._step()
+            if self._let_go():
+                return
+
+    def _now(self) -> datetime:
+        """The database's clock."""
+        at, measured = self._clock
+        return at + timedelta(seconds=monotonic() - measured)
+
+    def _moment(self) -> progress.Moment:
+        return progress.Moment(self._now(), self._tools.retry_for)
+
+    def _is_over(self) -> bool:
+        """Start nothing new: the slice is over, the worker drains, or ConnectWise is to be left alone."""
+        return self._tools.draining.is_set() or monotonic() > self._slice_until or self._outlook.is_bad
+
+    def _has_work(self) -> bool:
+        if self._calls or self._to_open or self._to_write or self._finished or self._checked:
+            return True
+        return not self._is_over() and bool(self._jobs or self._to_check)
+
+    # --- look, call, store
+
+    def _look(self) -> None:
+        with self._tools.database.begin() as tx:
+            seen = look(tx, self._partner_id, now(tx))
+        self._has_looked = True
+        self._jobs.clear()
+        self._to_check.clear()
+        if self._remote is None or seen.connection != self._connection:
+            self._connection = seen.connection
+            connected = seen.connection is not None and seen.connection.tenant is not None
+            self._remote = self._tools.connect(seen.connection) if seen.connection and connected else None
+        self._finished.extend(seen.decided)
+        if self._remote is None:
+            self._checked.extend(checks.refused(mapping, problems.NOT_CONNECTED) for mapping in seen.checks)
+            return
+        self._jobs.extend(seen.jobs)
+        self._to_check.extend(seen.checks)
+        if self._remote.connection.check_due_at is not None:
+            self._call(checks.check_connection, lambda future: self._checked.append(future.result()))
+
+    def _step(self) -> None:
+        """Start calls, wait for some, take what came of them, store at the tick."""
+        self._start_calls()
+        renew_at = self._lease_until - leases.LEASE_SECONDS + RENEW_SECONDS
+        if self._calls:
+            until = min(renew_at, self._next_flush) if self._waiting() else renew_at
+            done, _ = wait(self._calls, timeout=max(0.0, until - monotonic()), return_when=FIRST_COMPLETED)
+            for future in done:
+                self._calls.pop(future)(future)
+        at = monotonic()
+        idle = not self._calls and not self._to_write
+        full = at >= self._next_flush or len(self._to_open) >= OPEN_AT_ONCE
+        if (self._waiting() and (idle or full)) or at >= renew_at:
+            self._flush()
+
+    def _waiting(self) -> int:
+        """How much there is to be stored."""
+        return len(self._to_open) + len(self._finished) + len(self._checked)
+
+    def _start_calls(self) -> None:
+        most = CALLS_AT_ONCE if self._outlook.is_proven else 1
+        while len(self._calls) < most:
+            if self._to_write:
+                self._write(self._to_write.popleft())
+            elif self._is_over():
+                return
+            elif self._jobs:
+                self._read(self._jobs.popleft())
+            elif self._to_check:
+                self._check(self._to_check.popleft())
+            else:
+                return
+
+    def _call(self, call: Callable[[Remote], Any], then: Callable[[Future[Any]], None]) -> None:
+        if self._remote is not None:
+            self._calls[self._tools.calls.submit(call, self._remote)] = then
+
+    def _read(self, job: Job) -> None:
+        agreement_id, addition_id = job.address
+
+        def then(future: Future[Any]) -> None:
+            error = future.exception()
+            if error is None:
+                try:
+                    progress.after_read(job, future.result(), self._moment())
+                except Exception as bug:  # noqa: BLE001 - it fails this line, not the partner
+                    error = bug
+            if error is not None:
+                self._fail(job, error)
+                return
+            self._outlook.note_answer(self._now())
+            (self._finished if job.is_decided else self._to_open).append(job)
+
+        self._call(lambda remote: remote.addition(agreement_id, addition_id), then)
+
+    def _write(self, job: Job) -> None:
+        agreement_id, addition_id = job.address
+
+        def patch(remote: Remote) -> Any:  # noqa: ANN401 - an Addition
+            late = monotonic() > min(job.start_by, self._lease_until - LEASE_LEFT_FOR_PATCH)
+            if late or self._outlook.is_bad or self._tools.draining.is_set():
+                raise NotStarted
+            return remote.set_quantity(agreement_id, addition_id, job.quantity)
+
+        def then(future: Future[Any]) -> None:
+            error = future.exception()
+            if error is not None:
+                self._fail(job, error)
+                return
+            self._outlook.note_answer(self._now())
+            progress.after_write(job, future.result())
+            self._finished.append(job)
+
+        self._call(patch, then)
+
+    def _check(self, mapping: Mapping) -> None:
+        at = self._now()
+
+        def then(future: Future[Any]) -> None:
+            error = future.exception()
+            if error is None:
+                self._outlook.note_answer(self._now())
+                self._checked.append(CheckedMapping(mapping, future.result()))
+                return
+            verdict = self._outlook.note_error(error, self._now())
+            late = given_up(mapping.changed_at, self._now(), self._tools.retry_for)
+            if isinstance(verdict, checks.PASSING) and not late:
+                retry_at = self._now() + timedelta(seconds=verdict.seconds)
+                self._checked.append(CheckedMapping(mapping, None, retry_at))
+            else:
+                self._checked.append(checks.refused(mapping, verdict.problem))
+
+        if mapping.cw_company_id is None:
+            self._checked.append(CheckedMapping(mapping, checks.unmapped(mapping)))
+        else:
+            self._call(lambda remote: checks.check_mapping(remote, mapping, at), then)
+
+    def _fail(self, job: Job, error: BaseException) -> None:
+        """Take the error of a job's call."""
+        verdict = self._outlook.note_error(error, self._now(), attempts=job.attempts)
+        if not isinstance(error, NotStarted):
+            log.info("call.failed", error=str(error), error_type=type(error).__name__, addition=job.addition)
+        # Once all has failed the line fails with the others, not alone.
+        progress.after_error(job, error, self._outlook.stop or verdict, self._moment())
+        self._finished.append(job)
+
+    def _flush(self) -> None:
+        """One transaction: settle what is finished, open the ledger rows of what is to be written, keep the lease."""
+        finished, opening, checked = self._finished, self._to_open, self._checked
+        self._finished, self._to_open, self._checked = [], [], []
+        started = monotonic()
+        with self._tools.database.begin() as tx:
+            at = self._own(tx)
+            flushed = settle(tx, at, finished, opening, partner_id=self._partner_id, connection=self._connection)
+            for found in checked:
+                found.save(tx)
+            tenant = (self._connection.tenant if self._connection else None) or ""
+            entries = [progress.entry_of(job) for job in flushed.still_wanted]
+            opened = ledger.open_entries(tx, self._partner_id, tenant, entries, self._tools.call_seconds)
+            self._store_learned(tx, outdated=flushed.outdated)
+        # Many runs at once make each transaction slow: then store larger batches, less often.
+        self._next_flush = started + max(FLUSH_SECONDS, FLUSH_SHARE * (monotonic() - started))
+        self._lease_until = started + leases.LEASE_SECONDS
+        for job in flushed.still_wanted:
+            job.entry, job.start_by = opened[job.address], started + START_WITHIN
+            self._to_write.append(job)
+        _log(flushed.answers)
+
+    def _own(self, tx: Tx) -> datetime:
+        """Check and renew the lease, and own the partner for this transaction; the database's time."""
+        at = leases.renew(tx, self._partner_id, self._token)
+        if at is None:
+            self._lease_until = 0.0
+            raise LeaseLost
+        return at
+
+    def _store_learned(self, tx: Tx, *, outdated: bool) -> None:
+        """Keep how ConnectWise does and where its API is; forget it if that was learned of another connection."""
+        if outdated:
+            self._outlook = Outlook(self._tools.retry_for, leases.health(tx, self._partner_id))
+            return
+        self._outlook.store(tx, self._partner_id)
+        found = self._remote.discovery if self._remote else None
+        if self._connection and found and found.moved and found.base_url and found.looked_up_at:
+            connections.save_base_url(tx, self._connection, found.base_url, found.looked_up_at)
+            found.moved = False
+
+    def _let_go(self) -> bool:
+        """Release the lease, unless more has come meanwhile; a wake-up is left for what is due later."""
+        answers: list[SyncResult] = []
+        with self._tools.database.begin() as tx:
+            at = self._own(tx)
+            outdated = self._has_looked and is_outdated(tx, self._partner_id, self._connection)
+            if self._outlook.stop is not None and not outdated:
+                answers = fail_all(tx, at, self._partner_id, self._outlook.stop)
+            self._store_learned(tx, outdated=outdated)
+            due = leases.next_due(tx, self._partner_id)
+            if due is not None and due <= at and not self._is_over():
+                return False
+            due = self._or_open_writes(tx, at, due)
+            if due is not None:
+                leases.wake(tx, self._partner_id, max(due, self._outlook.health.paused_until or due))
+            leases.release(tx, self._partner_id, self._token)
+        _log(answers)
+        return True
+
+    def _or_open_writes(self, tx: Tx, at: datetime, due: datetime | None) -> datetime | None:
+        """Also look again at writes whose end is not known, but not more than once a minute for that alone."""
+        tenant = self._connection.tenant if self._connection else None
+        ends = [entry.call_until for entry in ledger.still_open(tx, self._partner_id, tenant or "").values()]
+        if not ends:
+            return due
+        later = max(min(ends), at + OPEN_WRITES_EVERY)
+        return later if due is None else min(due, later)
+
+
+def _log(answers: list[SyncResult]) -> None:
+    for answer in answers:
+        event = f"line.{answer.status}"
+        log.info(
+            event,
+            company=answer.company_id,
+            period=answer.period.key,
+            push=answer.push_id,
+            before=answer.quantity_before,
+            after=answer.quantity_after,
+            problem=answer.problem.code if answer.problem else None,
+        )

@@ -1,0 +1,242 @@
+"""Settings: environment variables `PHIN_CONNECTWISE_…`, or `.env`, each also as `…_FILE` for a secret in a file.
+
+The only file that reads the environment. What cannot work is named all at once, without its value.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    EnvSettingsSource,
+    NoDecode,
+    SettingsConfigDict,
+)
+
+from cwclient import AddressPolicy
+from messages import KeyRing
+from store.database import check_url
+
+PREFIX = "PHIN_CONNECTWISE_"
+EMBEDDED = "local:"
+NEEDED_TO_WORK = ("client_id", "seal_keys")
+"""What a worker does not start without."""
+
+MAX_QUEUE_NAME = 255
+
+_GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+
+
+class SettingsError(Exception):
+    """Settings that cannot work; `problems` has one line for each, naming the variable but not its value."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+def _broker_url(url: SecretStr) -> SecretStr:
+    text = url.get_secret_value()
+    if text != EMBEDDED and (urlsplit(text).scheme not in {"amqp", "amqps"} or not urlsplit(text).hostname):
+        raise ValueError("is neither local: nor amqp(s)://user:password@host/vhost")
+    return url
+
+
+def _database_url(url: SecretStr) -> SecretStr:
+    try:
+        check_url(url.get_secret_value())
+    except ValueError:
+        raise ValueError("is neither sqlite:///file nor postgresql://user:password@host/database") from None
+    return url
+
+
+def _private_hosts(hosts: tuple[str, ...]) -> tuple[str, ...]:
+    try:
+        AddressPolicy(hosts)
+    except ValueError:
+        raise ValueError("has an entry that is neither a host name nor an address nor a CIDR network") from None
+    return hosts
+
+
+def _client_id(guid: str | None) -> str | None:
+    if guid is not None and not _GUID.fullmatch(guid):
+        raise ValueError("is not a GUID")
+    return guid
+
+
+def _queue_prefix(prefix: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._-]{0,64}", prefix):
+        raise ValueError("may hold letters, digits, . _ - only, at most 64")
+    return prefix
+
+
+def _results_queue(name: str | None, info: ValidationInfo) -> str | None:
+    prefix = info.data.get("queue_prefix", "")
+    if name is not None and len(f"{prefix}{name}".encode()) > MAX_QUEUE_NAME:
+        raise ValueError(f"is longer than the {MAX_QUEUE_NAME} bytes that RabbitMQ takes, QUEUE_PREFIX included")
+    return name
+
+
+def _seal_keys(keys: SecretStr | None) -> SecretStr | None:
+    if keys is not None:
+        try:
+            KeyRing.parse(keys.get_secret_value())
+        except ValueError as error:
+            raise ValueError(f"cannot be used ({error}); make one with `phin-connectwise keys generate`") from None
+    return keys
+
+
+def _seconds(value: object) -> object:
+    # The environment gives text, which pydantic would read as an ISO 8601 duration.
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        raise ValueError("is not a number of seconds") from None
+
+
+class Settings(BaseSettings):
+    """Everything that can be set. Only CLIENT_ID and SEAL_KEYS have no default; the worker does not start without."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=".env", extra="ignore", frozen=True)
+
+    broker_url: Annotated[SecretStr, AfterValidator(_broker_url)] = Field(
+        SecretStr(EMBEDDED), description="`local:` (no broker) or `amqp(s)://user:password@host/vhost`"
+    )
+    database_url: Annotated[SecretStr, AfterValidator(_database_url)] = Field(
+        SecretStr("sqlite:///phin-connectwise.db"),
+        description="`sqlite:///file` or `postgresql://user:password@host/db`",
+    )
+    client_id: Annotated[str | None, AfterValidator(_client_id)] = Field(
+        None, description="the vendor's ConnectWise clientId, a GUID"
+    )
+    seal_keys: Annotated[SecretStr | None, AfterValidator(_seal_keys)] = Field(
+        None, description="private seal keys, comma separated, the current one first"
+    )
+    allow_private_hosts: Annotated[tuple[str, ...], NoDecode, AfterValidator(_private_hosts)] = Field(
+        (), description="hosts or CIDRs of ConnectWise servers in private networks, comma separated"
+    )
+    queue_prefix: Annotated[str, AfterValidator(_queue_prefix)] = Field(
+        "", description="put before all names in RabbitMQ"
+    )
+    results_queue: Annotated[str | None, AfterValidator(_results_queue)] = Field(
+        "phin.connectwise-results.v1", description="the platform's queue for all results; empty = none is declared"
+    )
+    partners_at_once: int = Field(32, ge=1, le=256, description="partners that one worker serves side by side")
+    retry_for: Annotated[timedelta, BeforeValidator(_seconds)] = Field(
+        timedelta(hours=1), gt=timedelta(0), description="how long a line is retried, in seconds"
+    )
+    call_timeout: float = Field(60.0, gt=0, le=600, description="seconds that one call to ConnectWise may take in all")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least severe log line shown")
+    log_format: Literal["json", "console"] = Field("json", description="json for machines, console for people")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, values: Any) -> Any:  # noqa: ANN401 - whatever the sources gave
+        hosts = values.get("allow_private_hosts")
+        if isinstance(hosts, str):
+            values["allow_private_hosts"] = tuple(part.strip() for part in hosts.split(",") if part.strip())
+        for name in ("results_queue", *NEEDED_TO_WORK):
+            value = values.get(name)
+            if isinstance(value, str):
+                values[name] = value.strip() or None
+        return values
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether there is no broker but the outbox."""
+        return self.broker_url.get_secret_value() == EMBEDDED
+
+    def require(self, *names: str) -> Self:
+        """Raise SettingsError unless these optional settings are given."""
+        missing = [_missing(name) for name in names if not getattr(self, name)]
+        if missing:
+            raise SettingsError(missing)
+        return self
+
+
+def load(
+    overrides: Mapping[str, Any] | None = None,
+    required: Sequence[str] = (),
+    required_if_embedded: Sequence[str] = (),
+) -> Settings:
+    """Read the settings: the caller's, then the environment, then `.env`, each of these also by `…_FILE`.
+
+    Raises SettingsError naming all that cannot work, and what is required (always, or with `local:`) but not set.
+    """
+    given, doubtful = _given()
+    given |= overrides or {}
+    # What is not read or not settled is told once, not as missing or wrong too.
+    unsettled = {name for name in doubtful if name not in (overrides or {})}
+    problems = [doubtful[name] for name in Settings.model_fields if name in unsettled]
+    settings = None
+    try:
+        settings = Settings(**given)
+    except ValidationError as error:
+        told = error.errors(include_input=False, include_url=False)
+        problems += [_named(one) for one in told if not one["loc"] or one["loc"][0] not in unsettled]
+    is_embedded = given.get("broker_url", EMBEDDED) == EMBEDDED
+    wanted = (*required, *(required_if_embedded if is_embedded else ()))
+    problems += [
+        _missing(name)
+        for name in Settings.model_fields
+        if name in wanted and name not in unsettled and not str(given.get(name) or "").strip()
+    ]
+    if settings is None or problems:
+        raise SettingsError(problems)
+    return settings
+
+
+def unknown_variables() -> list[str]:
+    """Variables with our prefix, in the environment or `.env`, that are no setting: slips, most likely."""
+    known = {f"{PREFIX}{name.upper()}{ending}" for name in Settings.model_fields for ending in ("", "_FILE")}
+    given = {name.upper() for source in _sources() for name in source}
+    return sorted(name for name in given - known if name.startswith(PREFIX))
+
+
+def _sources() -> tuple[Mapping[str, str | None], ...]:
+    """The environment and `.env`, the nearer first, with names in small letters, as pydantic-settings reads them."""
+    try:
+        return EnvSettingsSource(Settings).env_vars, DotEnvSettingsSource(Settings).env_vars
+    except (OSError, UnicodeError):
+        raise SettingsError([".env cannot be read as UTF-8 text"]) from None
+
+
+def _given() -> tuple[dict[str, Any], dict[str, str]]:
+    """The value of each setting that is given, from the nearest source, and the problem of each that is in doubt."""
+    given: dict[str, Any] = {}
+    problems: dict[str, str] = {}
+    sources = _sources()
+    for name in Settings.model_fields:
+        variable = f"{PREFIX}{name.upper()}"
+        for source in sources:
+            value, file = source.get(variable.lower()), source.get(f"{variable}_FILE".lower())
+            if value is None and file is None:
+                continue
+            if file is None:
+                given[name] = value
+            elif value is not None:
+                problems[name] = f"{variable} and {variable}_FILE are both set; keep one"
+            else:
+                try:
+                    given[name] = Path(file).read_text(encoding="utf-8").strip()
+                except UnicodeError:
+                    problems[name] = f"{variable}_FILE names a file that is not UTF-8 text"
+                except (OSError, ValueError):
+                    problems[name] = f"{variable}_FILE names a file that cannot be read"
+            break
+    return given, problems
+
+
+def _missing(name: str) -> str:
+    return f"{PREFIX}{name.upper()} is not set"
+
+
+def _named(error: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
+    name = str(error["loc"][0]) if error["loc"] else "settings"
+    return f"{PREFIX}{name.upper()}: {error['msg'].removeprefix('Value error, ')}"

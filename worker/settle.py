@@ -1,0 +1,246 @@
+"""The flush: what became of a batch of jobs, in one transaction that owns the partner and its lease."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from messages import Confirmation, Problem, PushLine, PushRequested, SyncResult, encode
+from store import Tx, answers, connections, dead_letters, ledger, mappings, outbox, pushes, wishes
+from store.connections import ConnectionVersion
+from store.dead_letters import DeadLetter
+from store.mappings import Mapping
+from store.pushes import Line
+from store.wishes import Holder, Wish
+from worker import checks
+from worker.answers import result
+from worker.jobs import Job, Member, Postponed, Settled
+from worker.policy import REPORT_EVERY, AllFailed
+from worker.topology import queue_of
+
+MAX_LINES = 10_000
+
+
+@dataclass(frozen=True)
+class Flushed:
+    """The answers that leave with the transaction, and the jobs that may go on to be written.
+
+    `outdated` = the connection has changed since: nothing was decided with what is stored now.
+    """
+
+    answers: list[SyncResult]
+    still_wanted: list[Job]
+    outdated: bool = False
+
+
+def settle(
+    tx: Tx,
+    at: datetime,
+    finished: Sequence[Job],
+    opening: Sequence[Job],
+    *,
+    partner_id: str,
+    connection: ConnectionVersion | None,
+) -> Flushed:
+    """Close the ledger rows of all these jobs, answer the members of the finished ones.
+
+    Call it with the lease's token checked. A line is answered, and an addition may be written, only if its wish, its
+    mapping and the connection are still those it was decided with; otherwise it stays due and is decided again.
+    """
+    ledger.close(tx, [closing for job in (*finished, *opening) for closing in job.closings])
+    for job in opening:
+        job.closings.clear()
+    if is_outdated(tx, partner_id, connection):
+        return Flushed([], [], outdated=True)
+    answered = [(job, member) for job in finished if job.outcome is not None for member in job.members]
+    members = [*(member for _, member in answered), *(member for job in opening for member in job.members)]
+    if not members:
+        return Flushed([], [])
+    batch = _Batch(tx, at, partner_id, connection.tenant if connection else None, members)
+    for job, member in answered:
+        if batch.still_holds(member):
+            batch.take(job, member)
+    batch.store()
+    return Flushed(batch.answers, [job for job in opening if all(map(batch.still_holds, job.members))])
+
+
+def is_outdated(tx: Tx, partner_id: str, connection: ConnectionVersion | None) -> bool:
+    """Whether another version of the connection is stored by now."""
+    return _version(connections.current(tx, partner_id)) != _version(connection)
+
+
+class _Batch:
+    """The rows behind a batch of members as they are now, and what is to be stored for them."""
+
+    def __init__(self, tx: Tx, at: datetime, partner_id: str, tenant: str | None, members: Sequence[Member]) -> None:
+        companies = {member.line.company_id for member in members}
+        self._tx, self._now, self._partner_id, self._tenant = tx, at, partner_id, tenant
+        self._wishes = wishes.of_companies(tx, partner_id, companies)
+        self._mappings = mappings.of_companies(tx, partner_id, companies)
+        self._lines = pushes.lines(tx, partner_id, {member.line.key for member in members})
+        self._settled: list[tuple[Wish, Holder | None]] = []
+        self._postponed: list[Wish] = []
+        self._buried: dict[tuple[str, str], tuple[Problem, list[Line]]] = {}
+        self.answers: list[SyncResult] = []
+
+    def still_holds(self, member: Member) -> bool:
+        """Whether the decision about this line was made with what is stored now."""
+        wish = member.wish and self._wishes.get(member.wish.key)
+        if member.wish is not None and (wish is None or wish.version != member.wish.version or wish.due_at is None):
+            return False
+        mapping = self._mappings.get(member.line.company_id)
+        return self._lines[member.line.key].is_open and _version(mapping) == _version(member.mapping)
+
+    def take(self, job: Job, member: Member) -> None:
+        """Note what follows from the job's outcome for this member."""
+        line = self._lines[member.line.key]
+        wish = member.wish and self._wishes[member.wish.key]
+        match job.outcome:
+            case Settled() as end:
+                self.answers.append(_answer(job, line, end, 1 if wish is None else wish.attempts + 1))
+                if end.bury is not None and end.problem is not None:
+                    self._buried.setdefault((line.push.push_id, end.bury), (end.problem, []))[1].append(line)
+                if wish is not None:
+                    self._settled.append((wish, self._holder(job, end)))
+            case Postponed(until) if wish is None:
+                pushes.look_at_preview(self._tx, line, until)
+            case Postponed(until, None) if wish is not None:
+                self._postponed.append(replace(wish, due_at=until))
+            case Postponed() as later if wish is not None:
+                self._retry(line, wish, later)
+
+    def _holder(self, job: Job, end: Settled) -> Holder | None:
+        holds = end.status in {"updated", "unchanged"} and self._tenant is not None and job.addition is not None
+        return Holder(self._tenant or "", job.address) if holds else None
+
+    def _retry(self, line: Line, wish: Wish, later: Postponed) -> None:
+        told = wish.reported_at is not None and self._now - wish.reported_at < REPORT_EVERY
+        tried = replace(
+            wish,
+            attempts=wish.attempts + later.counts,
+            first_failed_at=(wish.first_failed_at or self._now) if later.counts else wish.first_failed_at,
+            reported_at=wish.reported_at if told else self._now,
+            due_at=later.until,
+        )
+        self._postponed.append(tried)
+        if not told:
+            self.answers.append(
+                result(line, "retrying", attempts=tried.attempts, problem=later.problem, next_attempt_at=later.until)
+            )
+
+    def store(self) -> None:
+        """Store it all; the answers leave with the transaction."""
+        for (_, reason), (problem, lines) in self._buried.items():
+            _bury(self._tx, lines, AllFailed(problem, reason))
+        wishes.settle(self._tx, self._partner_id, self._settled)
+        wishes.postpone(self._tx, self._partner_id, self._postponed)
+        answers.answer(self._tx, self.answers)
+
+
+def fail_all(tx: Tx, at: datetime, partner_id: str, verdict: AllFailed) -> list[SyncResult]:
+    """Answer every open line of the partner `failed`, with one dead letter per push that holds exactly them.
+
+    Lines that wait for a newer connection stay: it may bring the remedy.
+    """
+    connection = connections.current(tx, partner_id)
+    open_wishes = {(wish.push_id, wish.company_id): wish for wish in wishes.unsettled(tx, partner_id)}
+    failing = {
+        key: line
+        for key, line in pushes.lines(tx, partner_id, open_wishes.keys()).items()
+        if _seen_by(line.push.connection_changed_at, connection)
+    }
+    by_push: dict[str, list[Line]] = {}
+    for line in failing.values():
+        by_push.setdefault(line.push.push_id, []).append(line)
+    for lines in by_push.values():
+        _bury(tx, lines, verdict)
+    for mapping in mappings.due_checks(tx, partner_id, at, MAX_LINES):
+        checks.refused(mapping, verdict.problem).save(tx)
+    previews = pushes.preview_lines(tx, partner_id, at, limit=MAX_LINES)
+    failed = [
+        result(line, "failed", attempts=open_wishes[key].attempts + 1, problem=verdict.problem)
+        for key, line in failing.items()
+    ]
+    failed += [result(line, "failed", attempts=1, problem=verdict.problem) for line in previews]
+    wishes.settle(tx, partner_id, [(open_wishes[key], None) for key in failing])
+    answers.answer(tx, failed)
+    return failed
+
+
+def _bury(tx: Tx, lines: Sequence[Line], verdict: AllFailed) -> None:
+    wire = encode(request_of(lines))
+    dead_letters.add(
+        tx,
+        DeadLetter(
+            queue=queue_of(wire.routing_key),
+            body=wire.body,
+            properties=outbox.properties_of(wire),
+            reason=verdict.reason,
+            error=f"{verdict.problem.title}: {verdict.problem.detail}",
+            error_type=verdict.problem.code,
+            partner_id=lines[0].push.partner_id,
+            message_id=wire.properties.message_id,
+            kind=wire.routing_key,
+        ),
+    )
+
+
+def request_of(lines: Sequence[Line]) -> PushRequested:
+    """A `push.requested` with exactly these lines, all of one push: what a replay sends."""
+    push = lines[0].push
+    return PushRequested(
+        partner_id=push.partner_id,
+        correlation_id=push.correlation_id,
+        causation_id=push.message_id,
+        traceparent=push.traceparent,
+        push_id=push.push_id,
+        period=push.period,
+        requested_at=push.requested_at,
+        requested_by=push.requested_by,
+        mode="preview" if push.mode == "preview" else "apply",
+        connection_changed_at=push.connection_changed_at,
+        confirmations=_confirmations(lines),
+        lines=tuple(
+            PushLine(
+                company_id=line.company_id,
+                company_name=line.company_name,
+                billable_users=line.billable_users,
+                mapping_changed_at=line.mapping_changed_at,
+            )
+            for line in lines
+        ),
+    )
+
+
+def _confirmations(lines: Iterable[Line]) -> tuple[Confirmation, ...]:
+    return tuple(
+        Confirmation.model_validate_json(json.dumps(line.confirmation))
+        for line in lines
+        if line.confirmation is not None
+    )
+
+
+def _answer(job: Job, line: Line, end: Settled, attempts: int) -> SyncResult:
+    actual = end.actual
+    previewed = end.status == "preview" and actual is not None
+    billed = job.quantity - ((actual.less_included if actual else None) or 0.0)
+    return result(
+        line,
+        end.status,
+        attempts=attempts,
+        problem=end.problem,
+        before=end.before,
+        wanted=job.quantity if actual is not None else None,
+        after=end.after,
+        unit_price=actual.unit_price if previewed and actual else None,
+        less_included=actual.less_included if previewed and actual else None,
+        amount=round(billed * actual.unit_price, 2) if previewed and actual and actual.unit_price is not None else None,
+    )
+
+
+def _seen_by(seen: datetime | None, connection: ConnectionVersion | None) -> bool:
+    return seen is None or (connection is not None and seen <= connection.changed_at)
+
+
+def _version(row: ConnectionVersion | Mapping | None) -> tuple[datetime, str] | None:
+    return None if row is None else row.version
