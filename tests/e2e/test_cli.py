@@ -1,0 +1,258 @@
+"""The commands as a person or a script uses them: real processes, `local:`, a simulated ConnectWise."""
+
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cwclient.simulator import SimulatorServer, State, StateDocument, faults
+from messages import generate_keypair
+from tests.support.commands import environment, run
+from tests.support.waiting import wait_for
+from worker import sample
+
+KEY = "Demo4PrivateKey"
+PUSH = ("push", "--partner", "msp-1", "--period", "2026-11", "--counts", sample.COUNTS)
+
+
+@dataclass(frozen=True)
+class Installation:
+    """A folder with settings and a SQLite file, and a simulated ConnectWise beside it."""
+
+    folder: Path
+    settings: dict[str, str]
+    simulator: SimulatorServer
+    seen_before: int = 0
+
+    def copied(self, folder: Path) -> "Installation":
+        """The same in another folder, with the records of ConnectWise set back."""
+        shutil.copyfile(self.folder / "store.db", folder / "store.db")
+        self.simulator.state.merge(StateDocument.model_validate_json(sample.SIMULATOR_STATE.read_bytes()))
+        return Installation(folder, self.settings, self.simulator, len(self.simulator.log))
+
+    def run(self, *arguments: str | Path, typed: str = "") -> "subprocess.CompletedProcess[str]":
+        """Run a command to its end."""
+        return run(*arguments, folder=self.folder, settings=self.settings, typed=typed)
+
+    def json(self, *arguments: str | Path) -> Any:
+        """The one JSON document that a command prints to standard output."""
+        return json.loads(self.run(*arguments, "--json").stdout)
+
+    def connect(self, typed: str) -> "subprocess.CompletedProcess[str]":
+        """Connect partner msp-1 with the private key that is typed."""
+        options = ("--site", self.simulator.url, "--company", "harbourit", "--public-key", "Demo4PublicKey")
+        return self.run(
+            "connection", "set", "--partner", "msp-1", *options, "--ca-file", str(self.simulator.ca_file), typed=typed
+        )
+
+    @property
+    def writes(self) -> int:
+        """How many PATCH requests ConnectWise has seen since the test began."""
+        return sum(record["method"] == "PATCH" for record in self.simulator.log[self.seen_before :])
+
+
+@pytest.fixture(scope="module")
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """One simulator for all tests, and tables with no partner yet."""
+    settings = {
+        "CLIENT_ID": "00000000-0000-0000-0000-000000000001",
+        "SEAL_KEYS": generate_keypair().private,
+        "ALLOW_PRIVATE_HOSTS": "127.0.0.1",
+        "DATABASE_URL": "sqlite:///store.db",
+    }
+    with SimulatorServer(State.from_file(sample.SIMULATOR_STATE)) as simulator:
+        made = Installation(tmp_path_factory.mktemp("started"), settings, simulator)
+        assert made.run("db", "upgrade").returncode == 0
+        yield made
+
+
+@pytest.fixture(scope="module")
+def prepared(started: Installation, tmp_path_factory: pytest.TempPathFactory) -> Installation:
+    """Partner msp-1 is connected, and its companies are mapped as in the sample."""
+    made = started.copied(tmp_path_factory.mktemp("prepared"))
+    assert made.connect(f"{KEY}\n").returncode == 0
+    assert made.run("mapping", "import", "--partner", "msp-1", sample.MAPPINGS).returncode == 1
+    return made
+
+
+@pytest.fixture
+def installation(started: Installation, tmp_path: Path) -> Installation:
+    """An installation of the test's own, with no partner yet."""
+    return started.copied(tmp_path)
+
+
+@pytest.fixture
+def mapped(prepared: Installation, tmp_path: Path) -> Installation:
+    """An installation of the test's own, with partner msp-1 as prepared and ConnectWise as in the sample."""
+    return prepared.copied(tmp_path)
+
+
+def test_connecting_shows_the_rights_and_never_the_key(installation: Installation) -> None:
+    """`connection set` seals the key, prints each right with what to do, and `connection list` shows the outcome."""
+    done = installation.connect(f"{KEY}\n")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("✓ granted") == 2
+    assert "? unproven" in done.stdout
+    (listed,) = installation.json("connection", "list")
+    assert listed["connected"] is True
+    assert listed["check"]["status"] == "ok"
+    stored = b"".join(file.read_bytes() for file in installation.folder.iterdir())
+    assert KEY not in done.stdout + done.stderr + json.dumps(listed)
+    assert KEY.encode() not in stored
+
+
+def test_a_wrong_key_is_explained(installation: Installation) -> None:
+    """With a wrong private key `connection set` ends with 1 and says what to do, without showing the key."""
+    done = installation.connect("WrongPrivateKey\n")
+    assert done.returncode == 1
+    assert "ConnectWise refused the keys" in done.stdout
+    assert "Create new API keys" in done.stdout
+    assert "WrongPrivateKey" not in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_push_ends_with_a_table_of_what_to_do(mapped: Installation) -> None:
+    """`push` prints each company's quantity before and after, the reason and remedy of each red X, and ends with 1."""
+    done = mapped.run(*PUSH)
+    assert done.returncode == 1, done.stderr
+    lines = done.stdout.splitlines()
+    assert any("Alder & Finch Architects" in line and "18 → 21" in line and "✓" in line for line in lines)
+    assert any("Nordhaus" in line and "12.5 → 13" in line and "✓" in line for line in lines)
+    assert any("Juniper Wealth" in line and "✗  The addition is cancelled." in line for line in lines)
+    assert "25 companies: 12 updated, 3 unchanged, 7 failed, 3 skipped" in lines
+    assert "Hollis Brothers Roofing (12)" in lines[-1]
+    assert max(map(len, lines[:-1])) <= 80
+    assert "\x1b" not in done.stdout + done.stderr
+
+
+def test_a_push_repeated_writes_nothing(mapped: Installation) -> None:
+    """Pushing the same counts twice writes once per changed addition; `--json` is one document with every line."""
+    first = mapped.json(*PUSH)
+    assert first["counts"] == {"updated": 12, "unchanged": 3, "failed": 7, "skipped": 3}
+    assert mapped.writes == 11
+    again = mapped.json(*PUSH)
+    assert again["counts"] == {"unchanged": 15, "failed": 7, "skipped": 3}
+    assert mapped.writes == 11
+    assert again["push"]["state"] == "completed"
+    assert {line["company_id"]: line["quantity_after"] for line in again["lines"]}["c-117"] == 43
+    assert [company["company_id"] for company in again["unmapped"]] == ["c-108", "c-109"]
+    status = mapped.json("status", "--partner", "msp-1", "--push", first["push"]["push_id"])
+    assert status == first
+    newest = mapped.json("status", "--partner", "msp-1")
+    assert newest["lines"] == again["lines"]
+
+
+def test_a_preview_writes_nothing(mapped: Installation) -> None:
+    """`push --preview` says what would change and what it would cost, and leaves ConnectWise as it is."""
+    done = mapped.run(*PUSH, "--preview")
+    assert "18 → 21" in done.stdout
+    assert "preview, amount 52.50" in done.stdout
+    assert mapped.writes == 0
+
+
+def test_a_worker_beside_takes_what_was_sent(mapped: Installation) -> None:
+    """A push sent with `--no-wait` is done by a worker, which ends with 0 after SIGTERM."""
+    done = mapped.run(*PUSH, "--no-wait", "--json")
+    assert done.returncode == 0
+    push_id = json.loads(done.stdout)["push"]["push_id"]
+    assert push_id in done.stderr
+    unknown = mapped.run("status", "--partner", "msp-1", "--push", push_id)
+    assert (unknown.returncode, unknown.stdout) == (2, "")
+    command = [sys.executable, "-m", "worker.cli", "worker"]
+    with subprocess.Popen(
+        command, cwd=mapped.folder, env=environment(mapped.settings), stderr=subprocess.DEVNULL
+    ) as worker:
+        try:
+            wait_for(lambda: mapped.writes == 11, "eleven writes")
+            worker.send_signal(signal.SIGTERM)
+            assert worker.wait(30) == 0
+        finally:
+            worker.kill()
+
+
+def test_a_push_that_is_stopped_says_how_it_goes_on(mapped: Installation) -> None:
+    """Ctrl-C ends a push with 130 and says how many lines wait; so does `status`, until the next push does them."""
+    command = [sys.executable, "-m", "worker.cli", *map(str, PUSH)]
+    mapped.simulator.faults.set([faults.MissingClientId()])
+    try:
+        with subprocess.Popen(
+            command,
+            cwd=mapped.folder,
+            env=environment(mapped.settings),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+        ) as pushing:
+            wait_for(lambda: len(mapped.simulator.log) > mapped.seen_before, "a request")
+            pushing.send_signal(signal.SIGINT)
+            _, told = pushing.communicate(timeout=60)
+    finally:
+        mapped.simulator.faults.clear()
+    assert pushing.returncode == 130, told
+    stopped = re.search(r"^Stopped\. (\d+ lines wait; they go on .*) See: (.*--push \S+)$", told, re.MULTILINE)
+    assert stopped, told
+    shown = mapped.run(*stopped[2].split()[1:])
+    assert shown.stderr == f"{stopped[1]}\n"
+    assert "…" in shown.stdout
+
+
+def test_a_refused_client_id_is_told_to_the_operator(installation: Installation) -> None:
+    """When ConnectWise refuses our clientId, the check names the setting, which is the operator's to correct."""
+    installation.simulator.faults.set([faults.MissingClientId()])
+    try:
+        done = installation.connect(f"{KEY}\n")
+    finally:
+        installation.simulator.faults.clear()
+    assert done.returncode == 1
+    assert "check PHIN_CONNECTWISE_CLIENT_ID" in done.stderr
+
+
+def test_mappings_survive_export_and_import(mapped: Installation) -> None:
+    """`mapping export` writes what `mapping import` reads; the mappings are the same afterwards."""
+    before = mapped.json("mapping", "list", "--partner", "msp-1")
+    exported = mapped.run("mapping", "export", "--partner", "msp-1")
+    mapped.run("mapping", "export", "--partner", "msp-1", "all.csv")
+    assert (mapped.folder / "all.csv").read_text("utf-8-sig") == exported.stdout
+    done = mapped.run("mapping", "import", "--partner", "msp-1", "all.csv")
+    assert done.stdout.splitlines()[-1] == "24 companies: 17 complete, 2 incomplete, 5 invalid"
+
+    def kept(mappings: Any) -> Any:
+        return [{name: one[name] for name in one if name not in {"changed_at", "check"}} for one in mappings]
+
+    assert kept(mapped.json("mapping", "list", "--partner", "msp-1")) == kept(before)
+
+
+def test_one_company_is_mapped_and_unmapped(mapped: Installation) -> None:
+    """`mapping set` shows the records that it found; left without ids it unmaps, and keeps the company's name."""
+    ids = ("--cw-company", "2001", "--agreement", "401", "--addition", "7101")
+    done = mapped.run("mapping", "set", "--partner", "msp-1", "--company", "c-101", *ids, "--minimum", "5")
+    assert done.returncode == 0, done.stderr
+    assert "✓ complete" in done.stdout
+    (unmapped,) = mapped.json("mapping", "set", "--partner", "msp-1", "--company", "c-101")
+    assert unmapped["company_name"] == "Alder & Finch Architects"
+    assert (unmapped["addition_id"], unmapped["state"]) == (None, "incomplete")
+    assert mapped.run("mapping", "set", "--partner", "msp-1", "--company", "c-101", "--addition", "1").returncode == 2
+
+
+def test_disconnecting_forgets_the_keys(mapped: Installation) -> None:
+    """After `connection remove` the partner is listed as disconnected, and every line of a push fails with the fix."""
+    assert mapped.run("connection", "remove", "--partner", "msp-1").returncode == 0
+    assert "disconnected" in mapped.run("connection", "list").stdout
+    pushed = mapped.json(*PUSH)
+    assert {line["problem"]["code"] for line in pushed["lines"]} == {"not_connected"}
+
+
+def test_names_are_shown_as_they_are(mapped: Installation) -> None:
+    """A company's name that looks like markup is shown literally."""
+    counts = mapped.folder / "counts.csv"
+    counts.write_text("company_id,company_name,billable_users\nc-1,[red]Acme[/red] :smile:,1\n", "utf-8")
+    done = mapped.run(*PUSH[:-1], counts)
+    assert "[red]Acme[/red] :smile:" in done.stdout

@@ -1,0 +1,51 @@
+"""Writing CSV files: what is written is read back exactly, and no spreadsheet program runs it."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from store.mappings import Mapping
+from worker import sample
+from worker.spreadsheet import escape, read_counts, read_mappings, unescape, write_mappings
+
+NOW = datetime(2026, 11, 22, 10, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("cell", ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx", "'=1+1"])
+def test_a_formula_is_made_harmless(cell: str) -> None:
+    """A cell that a spreadsheet program would run as a formula is written with a leading '."""
+    assert escape(cell) == f"'{cell}"
+
+
+@given(st.text(alphabet="'=+-@\t\ra1 "))
+def test_import_undoes_exactly_what_export_did(cell: str) -> None:
+    """Whatever a cell holds, quotes and formula signs included, it comes back as it was."""
+    assert unescape(escape(cell)) == cell
+    assert escape(cell)[:1] not in set("=+-@\t\r")
+
+
+def test_an_exported_file_can_be_imported(tmp_path: Path) -> None:
+    """Mappings with names that CSV or a spreadsheet would trip over are the same after export and import."""
+    names = ['Hart, Moss "HM"; Sons', "=cmd|' /C calc'!A0", "Kältetechnik 株式会社", "'quoted'", " padded "]
+    stored = [Mapping("msp-1", f"-c{n}", NOW, "m", name, 250, 7, 11, "sum", n) for n, name in enumerate(names)] + [
+        Mapping("msp-1", "c-unmapped", NOW, "m", "Acme")
+    ]
+    file = tmp_path / "mappings.csv"
+    file.write_text(write_mappings(stored), encoding="utf-8-sig", newline="")
+    read = read_mappings(file, "msp-1", NOW)
+
+    def content(one: object) -> tuple[object, ...]:
+        names = ("company_id", "company_name", "cw_company_id", "agreement_id", "addition_id", "rule", "minimum")
+        return tuple(getattr(one, name) for name in names)
+
+    assert [content(one) for one in read] == [content(one) for one in stored]
+
+
+def test_the_sample_is_complete() -> None:
+    """The sample that ships can be read: 25 companies with counts, of which one has no mapping at all."""
+    counts, mappings = read_counts(sample.COUNTS), read_mappings(sample.MAPPINGS, "demo", NOW)
+    assert len(counts) == 25
+    assert {line.company_id for line in counts} - {event.company_id for event in mappings} == {"c-108"}

@@ -1,0 +1,66 @@
+"""The command line `phin-connectwise`: it runs the worker, and does from a terminal what the portal does."""
+
+import sys
+from io import TextIOWrapper
+
+import typer
+
+from worker import demo
+from worker.cli import connection, mapping, push, service
+from worker.cli.exits import explained
+from worker.settings import PREFIX, Settings
+
+HELP = """Push Phin's billable users into ConnectWise agreement additions.
+
+Try it with no server at all: `phin-connectwise demo`.
+
+Your own data, without RabbitMQ:
+
+1. `phin-connectwise keys generate`, and set PHIN_CONNECTWISE_SEAL_KEYS and PHIN_CONNECTWISE_CLIENT_ID
+
+2. `phin-connectwise db upgrade`
+
+3. `phin-connectwise connection set --partner msp-1 --site URL --company ID --public-key KEY`
+
+4. `phin-connectwise mapping import --partner msp-1 mappings.csv`
+
+5. `phin-connectwise push --partner msp-1 --period 2026-11 --counts counts.csv --preview`, then without --preview
+"""
+
+EXIT_CODES = """Exit codes: 0 ok · 1 finished with failed or held lines, or not in time · 2 usage · 3 RabbitMQ ·
+4 database · 5 settings · 6 the worker could not finish in time"""
+
+
+def _settings() -> str:
+    shown = [f"* {PREFIX}{name.upper()}: {field.description}" for name, field in Settings.model_fields.items()]
+    return "Settings, from the environment or `.env`, each also as …_FILE:\n\n" + "\n".join(shown)
+
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help=HELP,
+    epilog=f"{_settings()}\n\n{EXIT_CODES}",
+)
+app.command()(push.push)
+app.command()(push.status)
+app.add_typer(mapping.commands, name="mapping")
+app.add_typer(connection.commands, name="connection")
+app.command()(demo.demo)
+app.command()(service.worker)
+app.command()(service.simulator)
+app.add_typer(service.db, name="db")
+app.add_typer(service.topology, name="topology")
+app.add_typer(service.keys, name="keys")
+
+
+def main() -> None:
+    """Run the command line; ends the process with one of the codes above."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            # A terminal that has no ✓ shows a ?, rather than ending the command.
+            stream.reconfigure(errors="replace")
+    with explained():
+        app(prog_name="phin-connectwise")

@@ -1,0 +1,226 @@
+"""`connection`: connect a partner's ConnectWise, have its rights checked, disconnect it."""
+
+import json
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.text import Text
+
+from messages import ConnectionChanged, ConnectionChecked, KeyRing, seal
+from store import Tx, connections
+from store.connections import ConnectionVersion
+from worker.cli.exits import UNFINISHED
+from worker.cli.options import AsJson, NoWait, Partner, Timeout, identifier, usage
+from worker.cli.output import complain, dump, mark, safe, say, table
+from worker.cli.session import CLIENT_ID_REFUSED, Seen, Session, session, still_running
+
+commands = typer.Typer(no_args_is_help=True, help="Connect a partner's ConnectWise, and see whether it works.")
+
+STATES = {"granted": "good", "denied": "bad", "unproven": "unknown"}
+
+
+@commands.command("set")
+def set_(
+    partner: Partner,
+    site: Annotated[str, typer.Option(metavar="URL", help="The URL used to log in to ConnectWise.")],
+    company: Annotated[str, typer.Option(metavar="ID", help="The Company ID of the ConnectWise login page.")],
+    public_key: Annotated[str, typer.Option(metavar="KEY", help="The public key of the API member.")],
+    *,
+    private_key_file: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="Holds the private key; else it is read from standard input."),
+    ] = None,
+    ca_file: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="Own certificate authority of the server, PEM."),
+    ] = None,
+    no_wait: NoWait = False,
+    timeout: Timeout = 60.0,
+    as_json: AsJson = False,
+) -> None:
+    """Save the connection, sealed, and print what its check found. Exit code 1 if it failed.
+
+    The private key comes from a file, from standard input, or is asked for; never from an argument. It is sealed with
+    the first of PHIN_CONNECTWISE_SEAL_KEYS before it leaves this process.
+
+    Example: phin-connectwise connection set --partner msp-1 --site https://na.myconnectwise.net --company acme
+    --public-key AbCd1234 --private-key-file key.txt
+    """
+    with usage("private key"):
+        private_key = _private_key(private_key_file)
+    with usage("--ca-file"):
+        ca_bundle = ca_file.read_text(encoding="utf-8") if ca_file else None
+    with session(works=not no_wait) as opened:
+        with usage():
+            event = connected(
+                opened,
+                partner,
+                site=site,
+                company=company,
+                public_key=public_key,
+                private_key=private_key,
+                ca_bundle=ca_bundle,
+            )
+        version = save(opened, event, timeout=timeout, wait=not no_wait)
+    if no_wait:
+        complain("Sent. See it with `phin-connectwise connection list`.")
+        return
+    if version is None or (version.version == _version(event) and version.check is None):
+        still_running(f"phin-connectwise connection list --partner {partner}")
+        raise typer.Exit(UNFINISHED)
+    if version.version != _version(event):
+        complain("A newer connection has been saved meanwhile.")
+    checked = found_by_check(version)
+    if checked is not None and checked.problem is not None and checked.problem.code == "client_id":
+        complain(f"{CLIENT_ID_REFUSED}.")
+    if as_json:
+        dump(_as_json(version))
+    elif checked is not None:
+        show(checked)
+    raise typer.Exit(0 if checked is not None and checked.status == "ok" else UNFINISHED)
+
+
+@commands.command()
+def remove(partner: Partner, *, no_wait: NoWait = False, timeout: Timeout = 60.0) -> None:
+    """Disconnect ConnectWise: its keys are forgotten, and pushes fail until it is connected again."""
+    with session(works=not no_wait) as opened:
+        with usage():
+            at = datetime.now(UTC)
+            event = ConnectionChanged(
+                partner_id=partner, correlation_id=_correlation(at), changed_at=at, disconnected=True
+            )
+        version = save(opened, event, timeout=timeout, wait=not no_wait)
+    if not no_wait and version is None:
+        still_running(f"phin-connectwise connection list --partner {partner}")
+        raise typer.Exit(UNFINISHED)
+    complain("Sent." if no_wait else "Disconnected.")
+
+
+@commands.command("list")
+def list_(
+    partner: Annotated[
+        str | None, typer.Option("--partner", metavar="ID", help="Only this partner.", callback=identifier)
+    ] = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """List the connections and what their checks found."""
+    with session() as opened, opened.database.begin() as tx:
+        found = connections.all_current(tx, partner)
+    if as_json:
+        dump([_as_json(version) for version in found])
+    elif found:
+        table(("Partner", "ConnectWise", "", "What to do"), [_cells(version) for version in found])
+    else:
+        say("No connection has been saved.")
+
+
+def connected(
+    opened: Session,
+    partner: str,
+    *,
+    site: str,
+    company: str,
+    public_key: str,
+    private_key: str,
+    ca_bundle: str | None,
+) -> ConnectionChanged:
+    """Make the event, with the private key sealed. Raises SettingsError, and ValueError for a refused value."""
+    keys = opened.settings.require("seal_keys").seal_keys
+    belongings: dict[str, Any] = {
+        "partner_id": partner,
+        "company_identifier": company,
+        "public_key": public_key,
+        "site_url": site,
+    }
+    seal_key = KeyRing.parse(keys.get_secret_value() if keys else "").seal_key
+    sealed = seal(private_key, seal_key=seal_key, **belongings)
+    at = datetime.now(UTC)
+    return ConnectionChanged(
+        correlation_id=_correlation(at), changed_at=at, sealed_private_key=sealed, ca_bundle=ca_bundle, **belongings
+    )
+
+
+def save(opened: Session, event: ConnectionChanged, *, timeout: float, wait: bool) -> ConnectionVersion | None:
+    """Send a connection; the version that is stored when it (or a newer one) has been checked, None = not in time."""
+    see = f"phin-connectwise connection list --partner {event.partner_id}"
+
+    def newest(tx: Tx) -> ConnectionVersion | None:
+        version = connections.current(tx, event.partner_id)
+        return version if version and version.version >= _version(event) else None
+
+    def look(tx: Tx) -> Seen:
+        version = newest(tx)
+        finished = version is not None and version.check_due_at is None
+        return Seen(done=0, total=1, accepted=version is not None, finished=finished)
+
+    opened.carry_out([event], look, what="Checking the connection", timeout=timeout, wait=wait, see=see)
+    with opened.database.begin() as tx:
+        return newest(tx)
+
+
+def found_by_check(version: ConnectionVersion) -> ConnectionChecked | None:
+    """What the check of a version found; None as long as it has not been checked."""
+    if version.check is None:
+        return None
+    return ConnectionChecked.model_validate_json(json.dumps(version.check), extra="ignore")
+
+
+def show(checked: ConnectionChecked) -> None:
+    """Print the base URL that was found, the rights, and the problem with what to do."""
+    if checked.base_url:
+        say(f"{checked.company_name or 'ConnectWise'}: {checked.base_url}")
+    if checked.rights:
+        rows = [[mark(STATES[one.state], one.state), safe(one.right), safe(one.fix or "")] for one in checked.rights]
+        table(("", "Right", "What to do"), rows, widest=46)
+    if checked.problem is not None:
+        say(f"✗ {checked.problem.title}: {checked.problem.detail}")
+        say(f"  {checked.problem.fix}")
+    else:
+        say("✓ Connected. That quantities may be edited is proven by the first push.")
+
+
+def _private_key(file: Path | None) -> str:
+    if file is not None:
+        return file.read_text(encoding="utf-8").rstrip("\r\n")
+    if not sys.stdin.isatty():
+        return sys.stdin.readline().rstrip("\r\n")
+    return str(typer.prompt("Private key", hide_input=True, err=True))
+
+
+def _correlation(at: datetime) -> str:
+    return f"connection {at.isoformat()}"
+
+
+def _version(event: ConnectionChanged) -> connections.Version:
+    return (event.changed_at, str(event.id))
+
+
+def _as_json(version: ConnectionVersion) -> dict[str, Any]:
+    return {
+        "partner_id": version.partner_id,
+        "changed_at": version.changed_at.isoformat(),
+        "connected": version.tenant is not None,
+        "site_url": version.site_url,
+        "company_identifier": version.company_identifier,
+        "public_key": version.public_key,
+        "base_url": version.base_url,
+        "check": version.check,
+    }
+
+
+def _cells(version: ConnectionVersion) -> list[Text]:
+    checked = found_by_check(version)
+    if version.tenant is None:
+        state, fix = mark("none", "disconnected"), ""
+    elif checked is None:
+        state, fix = mark("waiting", "not checked"), ""
+    elif checked.problem is None:
+        state, fix = mark("good", "ok"), ""
+    else:
+        state, fix = mark("bad", "failed"), f"{checked.problem.title}. {checked.problem.fix}"
+    where = f"{version.site_url} {version.company_identifier}" if version.tenant else ""
+    return [safe(version.partner_id), safe(where), state, safe(fix)]

@@ -1,0 +1,42 @@
+"""Options that several commands share, and how bad ones are explained."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+from pydantic import TypeAdapter, ValidationError
+
+from messages.envelope import Id
+from worker.spreadsheet import in_words
+
+_IDENTIFIER: TypeAdapter[str] = TypeAdapter(Id)
+
+
+def identifier(value: str | None) -> str | None:
+    """Refuse an id that the contract refuses, naming the option."""
+    if value is not None:
+        try:
+            _IDENTIFIER.validate_python(value)
+        except ValidationError as error:
+            raise typer.BadParameter(in_words(*error.errors(include_url=False, include_input=False)[:1])) from None
+    return value
+
+
+Partner = Annotated[str, typer.Option("--partner", metavar="ID", help="The partner's id in Phin.", callback=identifier)]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, and nothing else, to standard output.")]
+NoWait = Annotated[bool, typer.Option("--no-wait", help="Return as soon as it is sent.")]
+Timeout = Annotated[float, typer.Option("--timeout", min=1, metavar="SECONDS", help="Wait at most so long.")]
+
+
+@contextmanager
+def usage(option: str | None = None) -> Iterator[None]:
+    """Turn a value that the contract refuses into an error of usage (exit code 2); `option` names its option."""
+    try:
+        yield
+    except ValidationError as error:
+        one = error.errors(include_url=False, include_input=False)[0]
+        where = f"{'.'.join(str(part) for part in one['loc'])}: " if one["loc"] else ""
+        raise typer.BadParameter(f"{where}{in_words(one)}", param_hint=option) from None
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint=option) from None

@@ -1,0 +1,74 @@
+"""What people and programs read: tables, lines, JSON. Text from outside is shown as text, whatever is in it."""
+
+import json
+import unicodedata
+from collections.abc import Sequence
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+MARKS = {
+    "good": ("✓", "green"),
+    "bad": ("✗", "red"),
+    "unknown": ("?", "yellow"),
+    "none": ("\N{EN DASH}", "dim"),
+    "waiting": ("…", "yellow"),
+}
+
+# Control, format (direction) and half characters, line and paragraph separators.
+_MOVES = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+
+
+def safe(value: object, style: str = "") -> Text:
+    """One line of text that is no markup and, without control and direction characters, cannot move the cursor."""
+    kept = "".join(" " if unicodedata.category(c) in _MOVES else c for c in str(value))
+    return Text(kept, style=style)
+
+
+def mark(kind: str, word: str = "") -> Text:
+    """A sign in its colour, with a word after it; `kind` is a key of MARKS."""
+    sign, style = MARKS[kind]
+    return Text(f"{sign} {word}".rstrip(), style=style)
+
+
+def say(line: object = "") -> None:
+    """A line on standard output."""
+    out.print(safe(line), soft_wrap=True)
+
+
+def complain(line: object) -> None:
+    """A line on standard error."""
+    err.print(safe(line), soft_wrap=True)
+
+
+def dump(document: object) -> None:
+    """The one JSON document of `--json`, on standard output."""
+    typer.echo(json.dumps(document, indent=2))
+
+
+def table(
+    headers: Sequence[str], rows: Sequence[Sequence[Text]], *, right: Sequence[str] = (), widest: int = 24
+) -> None:
+    """A table on standard output; columns in `right` hold numbers. What does not fit is folded, never cut.
+
+    The last column takes the room that the others, each at most `widest`, leave.
+    """
+    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, collapse_padding=True, header_style="bold")
+    for header in headers:
+        numbers = header in right
+        shown.add_column(
+            header,
+            justify="right" if numbers else "left",
+            no_wrap=numbers,
+            overflow="fold",
+            max_width=None if header is headers[-1] else widest,
+        )
+    for row in rows:
+        shown.add_row(*row)
+    out.print(shown)

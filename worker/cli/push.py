@@ -1,0 +1,191 @@
+"""`push` and `status`: set the quantities of a billing period, and see what became of them."""
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from uuid6 import uuid7
+
+from messages import FINAL, BillingPeriod, PushLine, PushMode, PushRequested
+from store import Tx, answers, connections, mappings, pushes
+from store.pushes import Push
+from worker.cli import results
+from worker.cli.exits import UNFINISHED, USAGE
+from worker.cli.options import AsJson, NoWait, Partner, Timeout, usage
+from worker.cli.output import complain, dump, say
+from worker.cli.session import Seen, Session, session, still_running
+from worker.spreadsheet import read_counts
+
+EARLIEST = date(2015, 1, 1)
+MAX_AHEAD = timedelta(days=366)
+"""How long before its start a billing period may be pushed."""
+
+
+def push(
+    partner: Partner,
+    period: Annotated[
+        str, typer.Option(metavar="PERIOD", help="2026-11, or both days included: 2026-11-15/2026-12-14.")
+    ],
+    counts: Annotated[
+        Path,
+        typer.Option(exists=True, dir_okay=False, help="The CSV file."),
+    ],
+    *,
+    preview: Annotated[bool, typer.Option("--preview", help="Only say what would change; write nothing.")] = False,
+    requested_by: Annotated[str, typer.Option(metavar="NAME", help="Who wants it.")] = "command line",
+    no_wait: NoWait = False,
+    timeout: Timeout = 600.0,
+    as_json: AsJson = False,
+) -> None:
+    """Set the quantities of a billing period to the billable users of a CSV file.
+
+    Its columns: company_id,company_name,billable_users.
+
+    Prints what became of each company, and what to do about it. Exit code 1 if a line failed or is held, or if it is
+    not finished in time; then it goes on, and `status --push` shows it.
+
+    Example: phin-connectwise push --partner msp-1 --period 2026-11 --counts counts.csv --preview
+    """
+    lines = read_counts(counts)
+    mode: PushMode = "preview" if preview else "apply"
+    with usage("--period"):
+        asked = _plausible(BillingPeriod.parse(period))
+    with session(works=not no_wait) as opened:
+        with usage():
+            event = requested(opened, partner, asked, lines, mode=mode, requested_by=requested_by)
+        see = f"phin-connectwise status --partner {partner} --push {event.push_id}"
+        sent = f"Push {event.push_id}: see it at any time with `{see}`."
+        finished = carry_out(opened, event, timeout=timeout, wait=not no_wait, sent=sent, see=see)
+        if no_wait and opened.settings.is_embedded:
+            complain(opened.goes_on(len(lines), "line", None))
+        if not finished and not no_wait:
+            still_running(see)
+        trouble = _show(opened, partner, event.push_id, as_json=as_json, table=not no_wait)
+    raise typer.Exit(UNFINISHED if trouble or not (finished or no_wait) else 0)
+
+
+def status(
+    partner: Partner,
+    *,
+    push_id: Annotated[
+        str | None, typer.Option("--push", metavar="ID", help="One push, instead of the newest of each company.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show Sync Status: the newest result of each company, or the lines of one push, also while it runs.
+
+    Exit code 1 if a line failed or is held.
+    """
+    with session() as opened:
+        trouble = _show(opened, partner, push_id, as_json=as_json, table=True)
+        if push_id and opened.settings.is_embedded:
+            _say_unfinished(opened, partner, push_id)
+    raise typer.Exit(UNFINISHED if trouble else 0)
+
+
+def requested(
+    opened: Session,
+    partner: str,
+    period: BillingPeriod,
+    lines: Sequence[PushLine],
+    *,
+    mode: PushMode,
+    requested_by: str,
+) -> PushRequested:
+    """Make a push that names the connection and the mappings which are stored now, so that it is made under these."""
+    with opened.database.begin() as tx:
+        connection = connections.current(tx, partner)
+        known = mappings.of_companies(tx, partner, {line.company_id for line in lines})
+    push_id = str(uuid7())
+    return PushRequested(
+        partner_id=partner,
+        correlation_id=push_id,
+        push_id=push_id,
+        period=period,
+        requested_at=datetime.now(UTC),
+        requested_by=requested_by,
+        mode=mode,
+        connection_changed_at=connection.changed_at if connection else None,
+        lines=tuple(
+            line.model_copy(update={"mapping_changed_at": known[line.company_id].changed_at})
+            if line.company_id in known
+            else line
+            for line in lines
+        ),
+    )
+
+
+def carry_out(
+    opened: Session,
+    event: PushRequested,
+    *,
+    timeout: float,
+    wait: bool = True,
+    sent: str | None = None,
+    see: str | None = None,
+) -> bool:
+    """Send a push, say `sent`, and wait until all its lines are answered; whether they are. `see` shows them."""
+
+    def look(tx: Tx) -> Seen:
+        found = pushes.find(tx, event.partner_id, event.push_id)
+        counts = answers.counts(tx, event.partner_id, event.push_id)
+        return Seen(
+            done=sum(count for status, count in counts.items() if status in FINAL),
+            total=len(event.lines),
+            accepted=found is not None,
+            finished=found is not None and found.state != "accepted",
+            news=counts,
+        )
+
+    what = f"Push {event.period}"
+    return opened.carry_out([event], look, what=what, timeout=timeout, wait=wait, sent=sent, see=see, unit="line")
+
+
+def _plausible(period: BillingPeriod) -> BillingPeriod:
+    """The period, unless a slip of the pen made it. Raises ValueError."""
+    if period.start < EARLIEST:
+        raise ValueError(f"the billing period {period} starts before {EARLIEST.year}")
+    if period.start > datetime.now(UTC).date() + MAX_AHEAD:
+        raise ValueError(f"the billing period {period} starts more than {MAX_AHEAD.days} days ahead")
+    return period
+
+
+def _show(opened: Session, partner: str, push_id: str | None, *, as_json: bool, table: bool) -> bool:
+    """Print one push, or the partner's Sync Status; whether a line failed or is held."""
+    with opened.database.begin() as tx:
+        found = pushes.find(tx, partner, push_id) if push_id else None
+        rows = results.of_push(tx, partner, push_id) if push_id else results.of_partner(tx, partner)
+    if as_json:
+        dump({"partner_id": partner} | ({"push": _as_json(push_id, found)} if push_id else {}) | results.as_json(rows))
+    elif table and push_id and found is None:
+        complain(f"No worker has accepted a push {push_id} of partner {partner} yet.")
+        raise typer.Exit(USAGE)
+    elif table and rows:
+        results.show(rows)
+    elif table:
+        say(f"Nothing has been pushed for partner {partner} yet.")
+    return results.has_trouble(rows)
+
+
+def _say_unfinished(opened: Session, partner: str, push_id: str) -> None:
+    """Say how a push goes on of which lines wait, as nothing may be running."""
+    with opened.database.begin() as tx:
+        found = pushes.find(tx, partner, push_id)
+        waiting = sum(row.status not in FINAL for row in results.of_push(tx, partner, push_id))
+    if found is not None and found.state == "accepted" and waiting:
+        complain(opened.goes_on(waiting, "line", None))
+
+
+def _as_json(push_id: str, found: Push | None) -> dict[str, object]:
+    if found is None:
+        return {"push_id": push_id, "state": "sent"}
+    return {
+        "push_id": push_id,
+        "state": found.state,
+        "period": found.period.key,
+        "mode": found.mode,
+        "requested_at": found.requested_at.isoformat(),
+        "requested_by": found.requested_by,
+    }

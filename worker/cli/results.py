@@ -1,0 +1,145 @@
+"""Answers to the lines of a push, as a table for people and as JSON for programs."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.text import Text
+
+from messages import SyncResult
+from store import Tx, answers, company_status, pushes
+from worker.cli.output import mark, safe, say, table
+
+LOOKS = {
+    "updated": "good",
+    "unchanged": "good",
+    "preview": "none",
+    "held": "bad",
+    "failed": "bad",
+    "skipped": "none",
+    "superseded": "none",
+    "cancelled": "none",
+    "retrying": "waiting",
+    "pending": "waiting",
+}
+"""Which mark a status has. Green check = updated or unchanged."""
+
+QUANTITIES = ("quantity_before", "quantity_wanted", "quantity_after", "unit_price", "less_included", "amount")
+
+NAMED = 20
+"""How many unmapped companies are named below the table."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One company's line; `result` is None as long as nothing has been said about it."""
+
+    company_id: str
+    company_name: str
+    billable_users: int
+    result: SyncResult | None
+
+    @property
+    def status(self) -> str:
+        """The line's status, `pending` before the first answer."""
+        return self.result.status if self.result else "pending"
+
+
+def of_push(tx: Tx, partner_id: str, push_id: str) -> list[Row]:
+    """The lines of one push, by company id."""
+    return [Row(*answer) for answer in answers.answers(tx, partner_id, push_id)]
+
+
+def of_partner(tx: Tx, partner_id: str) -> list[Row]:
+    """The newest result of each company (Sync Status), by company id."""
+    results = company_status.of_partner(tx, partner_id)
+    lines = pushes.lines(tx, partner_id, {(result.push_id, result.company_id) for result in results})
+    asked = [(lines.get((result.push_id, result.company_id)), result) for result in results]
+    return [Row(line.company_id, line.company_name, line.billable_users, result) for line, result in asked if line]
+
+
+def has_trouble(rows: Sequence[Row]) -> bool:
+    """Whether a line failed or is held: exit code 1."""
+    return any(row.status in {"failed", "held"} for row in rows)
+
+
+def show(rows: Sequence[Row]) -> None:
+    """Print the table and, below it, how many lines of each status there are and which users are not billed."""
+    headers = ("Company", "Users", "ConnectWise", "", "Result")
+    table(headers, [_cells(row) for row in rows], right=("Users", "ConnectWise"))
+    say()
+    say(summary(rows))
+    unbilled = _unmapped(rows)
+    if unbilled:
+        users = sum(row.billable_users for row in unbilled)
+        named = [f"{row.company_name} ({row.billable_users})" for row in unbilled[:NAMED]]
+        if len(unbilled) > NAMED:
+            named.append(f"{len(unbilled) - NAMED:,} more")
+        names = ", ".join(named)
+        say(f"Not billed, as not mapped: {_many(users, 'user')} of {names}")
+
+
+def summary(rows: Sequence[Row]) -> str:
+    """How many lines of each status: `25 companies: 12 updated, 2 failed`."""
+    counts = Counter(row.status for row in rows)
+    told = ", ".join(f"{counts[status]} {status}" for status in LOOKS if counts[status])
+    return f"{_many(len(rows), 'company', 'companies')}: {told or 'nothing yet'}"
+
+
+def as_json(rows: Sequence[Row]) -> dict[str, Any]:
+    """Counts per status, unmapped companies with users, and the lines."""
+    return {
+        "counts": dict(Counter(row.status for row in rows)),
+        "unmapped": [_head(row) for row in _unmapped(rows)],
+        "lines": [_head(row) | _tail(row) for row in rows],
+    }
+
+
+def _unmapped(rows: Sequence[Row]) -> list[Row]:
+    return [row for row in rows if row.status == "skipped" and row.billable_users]
+
+
+def _head(row: Row) -> dict[str, Any]:
+    return {"company_id": row.company_id, "company_name": row.company_name, "billable_users": row.billable_users}
+
+
+def _tail(row: Row) -> dict[str, Any]:
+    if row.result is None:
+        return {"status": row.status}
+    names = {"push_id", "period", "requested_at", "status", "attempts", "next_attempt_at", "problem", *QUANTITIES}
+    return row.result.model_dump(mode="json", include=names)
+
+
+def _cells(row: Row) -> list[Text]:
+    return [
+        safe(row.company_name),
+        Text(str(row.billable_users)),
+        safe(_quantities(row.result)),
+        mark(LOOKS[row.status]),
+        safe(_told(row)),
+    ]
+
+
+def _quantities(result: SyncResult | None) -> str:
+    """`18 → 21`: before and after, in a preview before and wanted; one number if it stays."""
+    if result is None or result.quantity_before is None:
+        return ""
+    after = result.quantity_wanted if result.status == "preview" else result.quantity_after
+    if after is None or after == result.quantity_before:
+        return f"{result.quantity_before:,}"
+    return f"{result.quantity_before:,} → {after:,}"
+
+
+def _told(row: Row) -> str:
+    """The status in a word, or the problem and what to do about it."""
+    result = row.result
+    if result is not None and result.problem is not None:
+        return f"{result.problem.title}. {result.problem.fix}"
+    if result is not None and result.amount is not None:
+        return f"{row.status}, amount {result.amount:,.2f}"
+    return row.status
+
+
+def _many(count: int, one: str, more: str | None = None) -> str:
+    return f"{count:,} {one if count == 1 else more or one + 's'}"
