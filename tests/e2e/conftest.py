@@ -1,0 +1,34 @@
+"""Fixtures of the tests that run whole workers."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.support.case import Case
+from tests.support.waiting import wait_for
+from tests.support.world import World
+from worker import app, policy, run
+
+
+@pytest.fixture
+def world(sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    """An embedded installation; waiting times are short, their order is kept."""
+    monkeypatch.setattr(policy, "RETRY_FIRST", 0.2)
+    monkeypatch.setattr(policy, "CLIENT_ID_PAUSE", timedelta(seconds=1))
+    monkeypatch.setattr(run, "START_WITHIN", 1.0)
+    monkeypatch.setattr(run, "LEASE_LEFT_FOR_PATCH", 0.2)
+    with World("local:", sqlite_url, tmp_path, companies=3, call_timeout=1.0) as world:
+        yield world
+
+
+@pytest.fixture
+def case(world: World) -> Iterator[Case]:
+    """The worker runs, the connection and the mappings of companies 1 and 2 are saved and checked."""
+    case = Case(world)
+    with app.build(world.settings) as worker:
+        world.publish(world.connected("p1"), world.mapped("p1", 1), world.mapped("p1", 2))
+        wait_for(case.is_checked, "the checks")
+        yield case
+        assert worker.trouble is None

@@ -1,0 +1,161 @@
+"""The outcome table, provoked through the simulator: what became of the line, and what the coordinator reads."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+
+from cwclient.simulator import faults
+from cwclient.simulator.document import Rights
+from cwclient.simulator.faults import Match
+from store.schema import connections
+from tests.support.case import Case, code
+from tests.support.waiting import wait_for
+from tests.support.world import World, now
+from worker import app
+
+ADDITION = Match(path=r"/additions/10000\d$")
+PATCH = Match(path=r"/additions/10000\d$", method="PATCH")
+GET = Match(path=r"/additions/10000\d$", method="GET")
+
+
+def _cancel(world: World) -> None:
+    world.simulator.state.cancel_addition("cw-p1", 100_001)
+
+
+def _expire(world: World) -> None:
+    world.simulator.state.expire_agreement("cw-p1", 1001)
+
+
+def _change_addition(**fields: object) -> Callable[[World], None]:
+    return lambda world: world.simulator.state.change("cw-p1", "additions", 100_001, **fields)
+
+
+def _remove(world: World) -> None:
+    world.simulator.state.remove("cw-p1", "additions", 100_001)
+
+
+def _fault(*switched: faults.Fault) -> Callable[[World], None]:
+    return lambda world: world.simulator.faults.set(list(switched))
+
+
+FAILED = [
+    pytest.param(_cancel, "addition_cancelled", id="cancelled addition"),
+    pytest.param(_expire, "agreement_expired", id="expired agreement"),
+    pytest.param(_change_addition(effectiveDate="2099-01-01T00:00:00Z"), "addition_not_begun", id="not begun"),
+    pytest.param(_change_addition(billCustomer="DoNotBill"), "not_billable", id="not billed"),
+    pytest.param(_remove, "record_not_found", id="deleted addition"),
+    pytest.param(_fault(faults.NotKept(match=PATCH)), "not_kept", id="value does not stick"),
+    pytest.param(_fault(faults.Status(status=404, match=GET)), "record_not_found", id="404"),
+]
+
+
+@pytest.mark.parametrize(("arrange", "problem"), FAILED)
+def test_what_the_record_forbids_fails_only_its_line(
+    case: Case, arrange: Callable[[World], None], problem: str
+) -> None:
+    """A record that cannot be billed fails its own line, once, with what to change; the neighbour is written."""
+    arrange(case.world)
+    answers = case.push(companies=(1,))
+    assert (answers["c1"].status, code(answers["c1"])) == ("failed", problem)
+    case.world.simulator.faults.clear()
+    assert case.push(7, companies=(2,))["c2"].status == "updated"
+
+
+RETRIED = [
+    pytest.param(faults.Status(status=500, match=GET, times=2), id="500 of the record"),
+    pytest.param(faults.Status(status=503, match=GET, times=2), id="503"),
+    pytest.param(faults.BrokenJson(match=GET, times=2), id="broken JSON"),
+    pytest.param(faults.Reset(match=GET, times=2), id="reset"),
+    pytest.param(faults.Html(match=GET, times=2), id="HTML"),
+    pytest.param(faults.Html(status=200, match=GET, times=2), id="HTML 200"),
+    pytest.param(faults.Hang(match=GET, times=1), id="no answer"),
+    pytest.param(faults.Status(status=429, retry_after=1, match=GET, times=1), id="429"),
+    pytest.param(faults.MissingClientId(match=GET, times=1), id="clientId refused"),
+    pytest.param(faults.Status(status=500, match=PATCH, times=1), id="500 of the write"),
+    pytest.param(faults.Reset(match=PATCH, times=1), id="write reset"),
+    pytest.param(faults.Hang(match=PATCH, times=1), id="write without answer"),
+    pytest.param(faults.Status(status=429, retry_after=1, match=PATCH, times=1), id="429 of the write"),
+]
+
+
+@pytest.mark.parametrize("fault", RETRIED)
+def test_what_passes_is_tried_again(case: Case, fault: faults.Fault) -> None:
+    """Trouble that passes delays the line; in the end it is written once, and nobody has to do anything."""
+    case.world.simulator.faults.set([fault])
+    answer = case.push()["c1"]
+    assert (answer.status, answer.quantity_before, answer.quantity_after) == ("updated", 1, 5)
+    assert [write["quantity_after"] for write in case.world.writes()] == [5]
+    assert case.dead() == {}
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(faults.LostResponse(match=PATCH, times=1), id="connection closed"),
+        pytest.param(faults.Hang(applied=True, match=PATCH, times=1), id="no answer"),
+        pytest.param(faults.BrokenJson(match=PATCH, times=1), id="broken answer"),
+    ],
+)
+def test_a_write_whose_answer_is_lost_is_not_repeated(case: Case, fault: faults.Fault) -> None:
+    """ConnectWise took the write but the answer was lost: it is read, not written again; before is what was before."""
+    case.world.simulator.faults.set([fault])
+    answer = case.push()["c1"]
+    assert (answer.status, answer.quantity_before, answer.quantity_after) == ("updated", 1, 5)
+    assert len(case.world.writes()) == 1
+    assert [(row.outcome, row.quantity_before, row.quantity_after) for row in case.world.ledger()] == [
+        ("written", 1, 5)
+    ]
+
+
+def test_refused_keys_fail_all_lines_without_hammering(case: Case) -> None:
+    """Wrong keys: one request, all lines failed with what to do, one dead letter that a replay can start from."""
+    case.world.simulator.faults.set([faults.Status(status=401, match=ADDITION)])
+    before = len(case.world.simulator.log)
+    answers = case.push(companies=(1, 2))
+    assert {(answer.status, code(answer)) for answer in answers.values()} == {("failed", "bad_credentials")}
+    assert len(case.world.simulator.log) - before == 1
+    assert case.dead() == {"credentials": 1}
+
+
+def test_a_missing_edit_right_is_named(case: Case) -> None:
+    """403 on the write: all lines fail, and the coordinator reads which row of the security role to change."""
+    case.set_rights(Rights(agreements_edit="none"))
+    answer = case.push()["c1"]
+    assert code(answer) == "missing_right"
+    assert answer.problem is not None
+    assert "Finance > Agreements > Edit" in answer.problem.fix
+    assert case.dead() == {"credentials": 1}
+
+
+def test_a_restricted_agreement_type_fails_only_its_line(case: Case) -> None:
+    """403 on one addition while the rights as a whole are granted: that agreement's type is hidden from the role."""
+    case.world.simulator.faults.set([faults.MissingRight(match=Match(path="/additions/100001$"))])
+    answers = case.push(companies=(1, 2))
+    assert (answers["c1"].status, code(answers["c1"])) == ("failed", "restricted_agreement")
+    assert answers["c2"].status == "updated"
+
+
+def test_a_moved_codebase_is_found_again(case: Case) -> None:
+    """After an upgrade of the cloud the base URL is looked up again and the push goes on."""
+    _forget_last_look_up(case.world)
+    case.world.simulator.state.upgrade("cw-p1", "v2026_1/")
+    assert case.push()["c1"].status == "updated"
+
+
+def _forget_last_look_up(world: World) -> None:
+    with world.database.begin() as tx:
+        tx.execute(connections.update().values(base_url_at=now() - timedelta(minutes=10)))
+
+
+def test_a_silent_server_pauses_the_partner_and_is_given_up(world: World) -> None:
+    """A server that cannot be reached is left alone with growing pauses; after RETRY_FOR the lines fail together."""
+    settings = world.settings.model_copy(update={"retry_for": timedelta(seconds=2)})
+    case = Case(world)
+    with app.build(settings):
+        world.publish(world.connected("p1"), world.mapped("p1", 1), world.mapped("p1", 2))
+        wait_for(case.is_checked, "the checks")
+        world.simulator.faults.set([faults.Status(status=503, match=ADDITION)])
+        answers = case.push(companies=(1, 2))
+    assert {(answer.status, code(answer)) for answer in answers.values()} == {("failed", "exhausted")}
+    assert case.dead() == {"exhausted": 1}
