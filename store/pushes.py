@@ -179,13 +179,6 @@ def look_now(tx: Tx, partner_id: str, at: datetime) -> None:
     tx.execute(update(push_lines).where(*waiting).values(preview_due_at=at))
 
 
-def latest(tx: Tx, partner_id: str) -> Push | None:
-    """The partner's newest push."""
-    query = select(pushes).where(pushes.c.partner_id == partner_id)
-    row = tx.execute(query.order_by(pushes.c.requested_at.desc(), pushes.c.push_id.desc()).limit(1)).mappings().first()
-    return None if row is None else push_of(row)
-
-
 def line_query(partner_id: str) -> Any:  # noqa: ANN401 - a Select of two tables' columns
     """Select a partner's lines, each with its push."""
     joined = (pushes.c.partner_id == push_lines.c.partner_id) & (pushes.c.push_id == push_lines.c.push_id)

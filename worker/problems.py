@@ -307,13 +307,3 @@ SUPERSEDED = _problem(
 def refused_push(detail: str) -> Problem:
     """A push.requested that cannot be accepted."""
     return _problem("contract", "The push was not accepted", detail, "Correct the push and send it again.")
-
-
-def push_id_conflict(push_id: str) -> Problem:
-    """The same push id with other content."""
-    return _problem(
-        "conflict",
-        "This push id is taken",
-        f"A push {push_id} with other content has been accepted before.",
-        "Send the push with a new push id.",
-    )

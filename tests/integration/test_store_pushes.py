@@ -234,14 +234,3 @@ def test_an_unknown_push_is_nobodys_to_complete(database: Database) -> None:
     with database.begin() as tx:
         assert answers.report(tx, PARTNER, "p-0", ["r-1"]) is None
         assert pushes.find(tx, PARTNER, "p-0") is None
-        assert pushes.latest(tx, PARTNER) is None
-
-
-def test_the_latest_push_is_the_newest_asked_for(database: Database) -> None:
-    """`status` without a push id shows the newest push, not the last that arrived."""
-    for event in (push("p-2", at=2), push("p-1", at=1)):
-        accept(database, event)
-    with database.begin() as tx:
-        latest = pushes.latest(tx, PARTNER)
-    assert latest is not None
-    assert latest.push_id == "p-2"
