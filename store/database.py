@@ -109,11 +109,6 @@ class Database:
             tx.execute(select(leases.c.partner_id).where(leases.c.partner_id == partner_id).with_for_update())
             yield tx
 
-    def ping(self) -> None:
-        """Ask the database for its clock. Raises StoreUnavailable."""
-        with self.begin() as tx:
-            now(tx)
-
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()

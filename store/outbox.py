@@ -35,13 +35,14 @@ class OutboxRow:
 
 def put(tx: Tx, *messages: Message, not_before: datetime | None = None) -> None:
     """Let these messages leave when the transaction commits, or at `not_before`."""
-    rows = [row(exchange_of(message), message.type, *_written(message)) for message in messages]
-    put_rows(tx, rows, not_before=not_before)
+    put_rows(tx, [row_of(message) for message in messages], not_before=not_before)
 
 
-def exchange_of(message: Message) -> str:
-    """The exchange that messages of this kind leave by."""
-    return _EXCHANGES.get(type(message), EXCHANGE_INTERNAL)
+def row_of(message: Message) -> OutboxRow:
+    """The message as a row that is not in the table yet, with the exchange that its kind leaves by."""
+    wire = encode(message)
+    exchange = _EXCHANGES.get(type(message), EXCHANGE_INTERNAL)
+    return row(exchange, wire.routing_key, properties_of(wire), wire.body)
 
 
 def put_rows(tx: Tx, rows: Sequence[OutboxRow], *, not_before: datetime | None = None) -> None:
@@ -141,11 +142,6 @@ def row(exchange: str, routing_key: str, properties: dict[str, Any], body: bytes
 def _is_free() -> tuple[ColumnElement[bool], ...]:
     free = or_(outbox.c.claim_token.is_(None), outbox.c.claim_until < db_now())
     return (outbox.c.not_before <= db_now(), free)
-
-
-def _written(message: Message) -> tuple[dict[str, Any], bytes]:
-    wire = encode(message)
-    return properties_of(wire), wire.body
 
 
 def properties_of(wire: Wire) -> dict[str, Any]:

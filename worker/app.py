@@ -6,7 +6,6 @@ with build(settings) as app:      # starts; drains at the end
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
 from datetime import UTC, datetime
 from threading import Event, Lock, Thread
 from time import monotonic
@@ -16,7 +15,7 @@ from typing import Self
 import structlog
 
 from cwclient import AddressPolicy, CallBudget, Transport
-from messages import KeyRing, Message, encode
+from messages import KeyRing, Message
 from store import Database, StoreConflict, StoreError, leases, migrate, outbox
 from store.connections import ConnectionVersion
 from worker.broker import RabbitBroker
@@ -159,10 +158,7 @@ def open_broker(settings: Settings, database: Database) -> RabbitBroker | LocalB
 
 def publish(broker: Broker, messages: Sequence[Message]) -> None:
     """Hand messages to a broker. Raises Unroutable, BrokerUnavailable or StoreError."""
-    rows = [
-        outbox.row(outbox.exchange_of(message), message.type, asdict(wire.properties), wire.body)
-        for message, wire in ((message, encode(message)) for message in messages)
-    ]
+    rows = [outbox.row_of(message) for message in messages]
     refusals = [refusal for refusal in broker.publish(rows) if refusal is not None]
     if refusals:
         raise Unroutable(refusals[0])

@@ -27,7 +27,6 @@ class LocalBroker:
     def __init__(self, database: Database, topology: Topology) -> None:
         self.topology = topology
         self._database = database
-        self._queues = {queue.kind: queue for queue in topology.queues if queue.kind is not None}
         self._trouble: str | None = "not consuming yet"
         self._claimed: dict[int, str] = {}
         self._room: Counter[str] = Counter()
