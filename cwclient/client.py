@@ -145,6 +145,7 @@ class ConnectWise:
             page = response.json(self._secrets)
             if not isinstance(page, list):
                 raise ServerTrouble("ConnectWise answered with something that is no list.", sent=True, status=200)
+            known = len(seen)
             for record in (read(model, value) for value in page):
                 if record.id not in seen:
                     seen.add(record.id)
@@ -152,6 +153,8 @@ class ConnectWise:
             following = _next_page(url, response.headers)
             if following is None or not page:
                 return
+            if len(seen) == known:
+                raise ServerTrouble("The list repeats the same records without end.", sent=True, status=200)
             url = following
         raise ServerTrouble(f"The list did not end after {MAX_PAGES} pages.", sent=True, status=200)
 

@@ -9,16 +9,14 @@ from typing import Annotated, TypeVar
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel, to_pascal
 
-from cwclient.errors import ServerTrouble
+from cwclient.errors import ServerTrouble, clean
 
 
 def _printable(value: object) -> object:
-    """Text without the characters that neither a database nor a page takes: NUL, controls, lone surrogates."""
+    """Text on one line, short, without control, direction and half characters: as a page, log or database takes it."""
     if value is None:
         return ""
-    if isinstance(value, str):
-        return "".join(c for c in value if c >= " " and c != "\x7f" and not "\ud800" <= c <= "\udfff").strip()
-    return value
+    return clean(value) if isinstance(value, str) else value
 
 
 def _not_bool(value: object) -> object:

@@ -4,6 +4,7 @@ It uses the adapter of `requests` without a `Session`, since all that a Session 
 and CA bundles from the environment (`trust_env`), redirects, and cookies, which would pass from tenant to tenant.
 """
 
+import io
 import json as jsonlib
 import socket
 import ssl
@@ -19,6 +20,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError
 from urllib3.exceptions import TimeoutError as HTTPTimeoutError
 
+from cwclient import jsons
 from cwclient.address import AddressPolicy
 from cwclient.errors import CertificateRefused, ConnectWiseError, ServerTrouble, Unreachable, from_response
 from cwclient.sockets import CALL, BudgetTLSSocket, Call, CallBudget, open_connection
@@ -40,14 +42,10 @@ class Response:
         """Return the value that a 2xx carries. Everything else raises `from_response()`, as do NaN and Infinity."""
         if 200 <= self.status < 300:
             try:
-                return jsonlib.loads(self.body, parse_constant=_refuse_constant)
-            except (ValueError, RecursionError):
+                return jsons.loads(self.body)
+            except ValueError:
                 pass
         raise from_response(self.status, self.headers, self.body, secrets=secrets)
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
 
 
 class Transport:
@@ -93,8 +91,10 @@ class Transport:
         if encoding != "identity":
             answer.raw.close()
             raise ServerTrouble(f"The answer came with the encoding {encoding}, not asked for.", sent=True)
-        body = b"".join(answer.raw.stream(CHUNK, decode_content=False))
-        return Response(answer.status_code, headers, body)
+        body = io.BytesIO()  # joining a list of pieces would hold all of it twice
+        for piece in answer.raw.stream(CHUNK, decode_content=False):
+            body.write(piece)
+        return Response(answer.status_code, headers, body.getvalue())
 
 
 def _prepare(method: str, url: str, headers: Mapping[str, str], json: object) -> requests.PreparedRequest:

@@ -100,6 +100,11 @@ class KeyRing:
         key_id, private = next(iter(self._keys.items()))
         return SealKey(key_id, bytes(private.public_key))
 
+    @property
+    def key_ids(self) -> tuple[str, ...]:
+        """The ids of all keys, the current one first."""
+        return tuple(self._keys)
+
     def find(self, key_id: str) -> PrivateKey:
         """Raise UnknownSealKey if the ring lacks it."""
         try:
@@ -168,6 +173,19 @@ def unseal(
     if wrong:
         raise SealMismatch(f"the sealed private key belongs to another {', '.join(wrong)}")
     return private_key
+
+
+def seal_bytes(content: bytes, seal_key: SealKey) -> bytes:
+    """Seal bytes of any length, so that only the holder of the private half reads them."""
+    return SealedBox(PublicKey(seal_key.public)).encrypt(content)
+
+
+def unseal_bytes(box: bytes, key_id: str, keys: KeyRing) -> bytes:
+    """Open what `seal_bytes` sealed to the key of this id. Raises UnknownSealKey or SealBroken."""
+    try:
+        return SealedBox(keys.find(key_id)).decrypt(box)
+    except CryptoError:
+        raise SealBroken(f"what was sealed with the key {key_id} cannot be opened") from None
 
 
 def _open(sealed: SealedPrivateKey, private: PrivateKey) -> dict[str, object]:

