@@ -42,7 +42,7 @@ class Server:
         given = os.environ.get(self.variable)
         if given:
             yield given
-        elif _docker_answers():
+        elif docker_answers():
             with DockerContainer(self.image, env=dict(self.environment), ports=[self.port]) as container:
                 url = self.url.format(container.get_container_host_ip(), container.get_exposed_port(self.port))
                 # Logging in is the only proof: both servers listen before they serve.
@@ -66,7 +66,8 @@ def address(url: str) -> tuple[str, int]:
     return str(parts.hostname), parts.port or RABBITMQ.port
 
 
-def _docker_answers() -> bool:
+def docker_answers() -> bool:
+    """Whether there is a container engine."""
     with warnings.catch_warnings():
         # Where no engine listens, the client leaves its sockets to the garbage collector.
         warnings.simplefilter("ignore", ResourceWarning)

@@ -1,0 +1,35 @@
+"""RabbitMQ and PostgreSQL servers of a test's own, on ports of their own: to restart, kill and starve.
+
+From this machine's programs, else in containers. Each is a context manager: it starts, and everything of it ends with
+the block. Making one raises `Missing` if there is neither program nor Docker; in tests `own` skips then.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import pytest
+
+from cwclient.simulator.certificates import TlsFiles
+from tests.support.own_servers.base import OwnServer
+from tests.support.own_servers.places import Missing
+from tests.support.own_servers.postgresql import OwnPostgresql
+from tests.support.own_servers.rabbitmq import OwnRabbitMQ
+
+__all__ = ["Missing", "OwnPostgresql", "OwnRabbitMQ", "own"]
+
+S = TypeVar("S", bound=OwnServer)
+
+
+@contextmanager
+def own(kind: type[S], *, tls: bool | TlsFiles = False) -> Iterator[S]:
+    """A server of this kind that runs; without one the test is skipped, in CI it fails."""
+    try:
+        server = kind(tls=tls)
+    except Missing as missing:
+        if os.environ.get("CI") == "true":
+            pytest.fail(str(missing))
+        pytest.skip(str(missing))
+    with server:
+        yield server

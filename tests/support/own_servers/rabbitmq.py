@@ -1,0 +1,95 @@
+"""A RabbitMQ server of a test's own: one node with its own cookie, data and logs."""
+
+import shutil
+import signal
+import ssl
+from pathlib import Path
+
+import pika
+from testcontainers.core.container import DockerContainer
+
+from cwclient.simulator.certificates import TlsFiles
+from tests.support.own_servers.base import OwnServer
+from tests.support.own_servers.places import Container, Place, Process, free_port
+from tests.support.servers import RABBITMQ
+
+# Debian's wrapper on PATH insists on one user and one folder.
+SCRIPTS = Path("/usr/lib/rabbitmq/bin")
+
+
+class OwnRabbitMQ(OwnServer):
+    """A node with the user guest / guest, without plugins."""
+
+    name, package, stop_signal = "RabbitMQ", "rabbitmq-server", signal.SIGTERM
+
+    def __init__(self, *, tls: bool | TlsFiles = False) -> None:
+        self._control = ["rabbitmqctl"]
+        super().__init__(tls=tls)
+        self.url = f"amqp{'s' if self.tls else ''}://guest:guest@127.0.0.1:{self.port}/"
+
+    def memory_alarm(self, *, on: bool) -> None:
+        """Have it believe that it is short of memory: it takes nothing from publishers, and tells them so."""
+        self._place.run(*self._control, "set_vm_memory_high_watermark", "0.0000001" if on else "0.4")
+
+    def _process(self) -> Place | None:
+        found = shutil.which("rabbitmq-server", path=str(SCRIPTS)) or shutil.which("rabbitmq-server")
+        if found is None:
+            return None
+        node = f"own-{self.port}@localhost"
+        self._control = [str(Path(found).with_name("rabbitmqctl")), "-n", node]
+        (self.folder / "enabled_plugins").write_text("[].")
+        (self.folder / "rabbitmq.conf").write_text(self._configuration(self.tls, self.port, "127.0.0.1"))
+        environment = {
+            "HOME": str(self.folder),
+            "RABBITMQ_CONFIG_FILE": str(self.folder / "rabbitmq.conf"),
+            "RABBITMQ_CONF_ENV_FILE": str(self.folder / "no-such-file"),
+            "RABBITMQ_DIST_PORT": str(free_port()),
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(self.folder / "enabled_plugins"),
+            "RABBITMQ_GENERATED_CONFIG_DIR": str(self.folder / "generated"),
+            "RABBITMQ_LOG_BASE": str(self.folder / "log"),
+            "RABBITMQ_MNESIA_BASE": str(self.folder / "data"),
+            "RABBITMQ_NODENAME": node,
+        }
+        return Process([found], self.folder, environment)
+
+    def _container(self) -> Place:
+        inside, tls = 5672, self.tls
+        container = DockerContainer(RABBITMQ.image)
+        if tls is not None:
+            tls.key.chmod(0o644)
+            for path in tls:
+                container = container.with_volume_mapping(str(path), f"/tls/{path.name}")
+            tls = TlsFiles(*(Path("/tls") / path.name for path in tls))
+        # Beside the image's own configuration, which lets guest in from outside.
+        extra = self.folder / "90-own.conf"
+        extra.write_text(self._configuration(tls, inside, "0.0.0.0"))  # noqa: S104 - inside the container
+        container = container.with_volume_mapping(str(extra), f"/etc/rabbitmq/conf.d/{extra.name}")
+        return Container(container, inside=inside, port=self.port, data="/var/lib/rabbitmq")
+
+    @staticmethod
+    def _configuration(tls: TlsFiles | None, port: int, host: str) -> str:
+        if tls is None:
+            return f"listeners.tcp.own = {host}:{port}\n"
+        return (
+            "listeners.tcp = none\n"
+            f"listeners.ssl.own = {host}:{port}\n"
+            f"ssl_options.cacertfile = {tls.ca}\n"
+            f"ssl_options.certfile = {tls.certificate}\n"
+            f"ssl_options.keyfile = {tls.key}\n"
+            "ssl_options.verify = verify_none\n"
+        )
+
+    def _answers(self) -> bool:
+        parameters = pika.URLParameters(self.url)
+        if self.tls is not None:
+            # For waiting only: a test may have given a certificate of another name.
+            parameters.ssl_options = pika.SSLOptions(ssl._create_unverified_context())  # noqa: S323
+        try:
+            with pika.BlockingConnection(parameters) as connection:
+                # A node lets clients in a moment before it can make such a queue.
+                channel, name = connection.channel(), f"own-{self.port}-is-up"
+                channel.queue_declare(name, durable=True, arguments={"x-queue-type": "quorum"})
+                channel.queue_delete(name)
+        except (pika.exceptions.AMQPError, OSError):
+            return False
+        return True
