@@ -91,7 +91,7 @@ def complete(tx: Tx, completed: PushCompleted) -> None:
     tx.execute(
         update(pushes)
         .where(pushes.c.partner_id == completed.partner_id, pushes.c.push_id == completed.push_id)
-        .values(state="completed", completed_json=completed.model_dump_json())
+        .values(state=completed.status, completed_json=completed.model_dump_json())
     )
     outbox.put(tx, completed)
 
@@ -106,9 +106,9 @@ def counts(tx: Tx, partner_id: str, push_id: str) -> dict[str, int]:
     return dict(tx.execute(query).all())
 
 
-def lines_with_status(tx: Tx, partner_id: str, push_id: str, status: str) -> list[Line]:
-    """The push's lines of one status, by company id."""
-    query = line_query(partner_id).where(push_lines.c.push_id == push_id, push_lines.c.status == status)
+def lines_with_status(tx: Tx, partner_id: str, push_id: str, *statuses: str) -> list[Line]:
+    """The push's lines of these statuses, by company id."""
+    query = line_query(partner_id).where(push_lines.c.push_id == push_id, push_lines.c.status.in_(statuses))
     return [line_of(row) for row in tx.execute(query.order_by(push_lines.c.company_id)).mappings()]
 
 

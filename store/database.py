@@ -28,6 +28,7 @@ SQLITE_TROUBLE = (
 )
 USE = "use sqlite:///file or postgresql://user:password@host/database"
 POOL_SIZE = 10
+LARGE = 1024 * 1024
 # A worker that vanishes inside a transaction must not hold its partner for hours.
 OPTIONS = (
     "-c timezone=UTC -c lock_timeout=10s -c idle_in_transaction_session_timeout=60s"
@@ -77,6 +78,15 @@ def now(tx: Tx) -> datetime:
 def upsert(tx: Tx, table: Table) -> "postgresql.Insert | sqlite.Insert":
     """An INSERT that knows ON CONFLICT, in the dialect of this transaction."""
     return postgresql.insert(table) if tx.dialect.name == "postgresql" else sqlite.insert(table)
+
+
+def carried(tx: Tx, size: int) -> None:
+    """So many bytes went over this connection at once: one that carried much is closed after its transaction.
+
+    libpq's buffers grow to the largest message and never shrink; ten connections would keep them for good.
+    """
+    if size > LARGE and tx.dialect.name == "postgresql":
+        tx.detach()
 
 
 class Database:

@@ -1,22 +1,46 @@
-"""Dead letters: messages and work that wait for a human, with their reason; and messages that may be poison."""
+"""Dead letters: messages and work that wait for a human, with their reason."""
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from hashlib import sha256
 from typing import Any
+from uuid import UUID
 
-from sqlalchemy import delete, func, insert, select
-from uuid6 import uuid7
+from sqlalchemy import ColumnElement, bindparam, case, func, literal, select
 
-from store.database import Tx, db_now, upsert
-from store.schema import dead_letters, in_hand
+from store import properties as amqp
+from store.database import Tx, carried, now, upsert
+from store.schema import dead_letters
+
+_NEVER_LATE = 2**31 - 1
+# Of a letter that comes again the newest counts.
+_NEWEST = (
+    "partner_id",
+    "message_id",
+    "kind",
+    "properties_json",
+    "body",
+    "sealed_with",
+    "reason",
+    "error_type",
+    "error_at",
+    "error",
+    "fingerprint",
+    "last_failed_at",
+)
 
 
 @dataclass(frozen=True)
 class DeadLetter:
-    """A message for a human: bytes and properties unharmed, `queue` where a replay goes."""
+    """A message for a human: bytes and properties unharmed, `queue` where a replay goes.
 
+    `exchange` is where it goes instead, by the routing key `queue`. `sealed_with` = the body is sealed to that key of
+    ours. `replay` = it says that it is the so-many-th replay of the letter of this id.
+    """
+
+    id: str
     queue: str
     body: bytes
     properties: Mapping[str, Any]
@@ -28,35 +52,69 @@ class DeadLetter:
     message_id: str | None = None
     kind: str | None = None
     attempts: int = 1
+    exchange: str | None = None
+    sealed_with: str | None = None
+    replay: tuple[str, int] | None = None
 
     @property
     def fingerprint(self) -> str:
-        """What groups dead letters of one cause: reason, error type, first frame of ours."""
-        return sha256("\n".join((self.reason, self.error_type or "", self.error_at)).encode()).hexdigest()[:16]
+        """What groups dead letters of one cause."""
+        return fingerprint(self.reason, self.error_type, self.error_at)
 
 
-def add(tx: Tx, letter: DeadLetter) -> str:
-    """Keep it; returns its id."""
-    letter_id = str(uuid7())
-    tx.execute(
-        insert(dead_letters).values(
-            id=letter_id,
-            partner_id=letter.partner_id,
-            message_id=_short(letter.message_id, 128),
-            kind=_short(letter.kind, 255),
-            queue=letter.queue,
-            properties_json=json.dumps(dict(letter.properties), default=repr),
-            body=letter.body,
-            reason=letter.reason,
-            error_type=letter.error_type,
-            error=letter.error.replace("\0", "\\0")[:4000],
-            fingerprint=letter.fingerprint,
-            attempts=letter.attempts,
-            first_failed_at=db_now(),
-            last_failed_at=db_now(),
-        )
+def fingerprint(reason: str, error_type: str | None, error_at: str) -> str:
+    """Name a cause: reason, error type, first frame of ours."""
+    return sha256("\n".join((reason, error_type or "", error_at)).encode()).hexdigest()[:16]
+
+
+def id_of_message(queue: str, properties: Mapping[str, Any], body: bytes, exchange: str | None = None) -> str:
+    """Name a message by what its sender said: the same however often it comes.
+
+    `body` is the clear one: ConnectWise's keys are long and random, so a hash of them tells nothing.
+    """
+    return _id(json.dumps([queue, exchange]).encode(), amqp.dumps(amqp.as_sent(properties)).encode(), body)
+
+
+def id_of_lines(partner_id: str, push_id: str, reason: str) -> str:
+    """Name the lines of a push that failed for one reason."""
+    return _id(b"lines", json.dumps([partner_id, push_id, reason]).encode())
+
+
+def add(tx: Tx, *letters: DeadLetter) -> None:
+    """Keep them. One that is there is counted on; one that was replayed or discarded is open again.
+
+    A late report of an earlier replay than the last one opens nothing.
+    """
+    if not letters:
+        return
+    letters = tuple(_of_its_replay(tx, letter) for letter in letters)
+    at = now(tx)
+    came_back = json.dumps({"at": at.isoformat(), "what": "came back"})
+    table, insertion = dead_letters.c, upsert(tx, dead_letters)
+    new = insertion.excluded
+    is_late = table.replays > bindparam("b_replay")
+    is_open = table.state == "open"
+    is_back = (table.state == "replayed") & ~is_late
+    statement = insertion.on_conflict_do_update(
+        index_elements=["id"],
+        set_={
+            "attempts": table.attempts + case((is_open, 1), else_=new.attempts),
+            "returns": table.returns + case((is_back, 1), else_=0),
+            "history_json": case((is_back, appended(came_back)), else_=table.history_json),
+            "state": case((is_late, table.state), else_="open"),
+            **{name: new[name] for name in _NEWEST},
+        },
     )
-    return letter_id
+    # In one order, so that workers with the same letters do not wait for each other.
+    tx.execute(statement, [_row(letter, at) for letter in sorted(letters, key=lambda letter: letter.id)])
+    carried(tx, sum(len(letter.body) for letter in letters))
+
+
+def open_body(tx: Tx, letter_id: str) -> bytes | None:
+    """The body of a letter that is open, which nobody can replay until this transaction ends."""
+    query = select(dead_letters.c.state, dead_letters.c.body).where(dead_letters.c.id == letter_id).with_for_update()
+    row = tx.execute(query).first()
+    return row.body if row is not None and row.state == "open" else None
 
 
 def count_by_reason(tx: Tx) -> dict[str, int]:
@@ -65,21 +123,57 @@ def count_by_reason(tx: Tx) -> dict[str, int]:
     return dict(tx.execute(query.group_by(dead_letters.c.reason)).all())
 
 
-def take_in_hand(tx: Tx, queue: str, message_key: str) -> int:
-    """Note, before a redelivered message is handled, that it is; returns which try this is. Commit it at once."""
-    statement = (
-        upsert(tx, in_hand)
-        .values(queue=queue, message_key=message_key, tries=1, since=db_now())
-        .on_conflict_do_update(index_elements=["queue", "message_key"], set_={"tries": in_hand.c.tries + 1})
-        .returning(in_hand.c.tries)
+def appended(entry: str | ColumnElement[str]) -> ColumnElement[str]:
+    """The history with one more entry, which is JSON."""
+    kept, added = dead_letters.c.history_json, literal(entry) if isinstance(entry, str) else entry
+    return case(
+        (kept == "[]", literal("[") + added + literal("]")),
+        else_=func.substr(kept, 1, func.length(kept) - 1) + literal(", ") + added + literal("]"),
     )
-    return int(tx.execute(statement).scalar_one())
 
 
-def out_of_hand(tx: Tx, queue: str, message_key: str) -> None:
-    """The message is done with."""
-    tx.execute(delete(in_hand).where(in_hand.c.queue == queue, in_hand.c.message_key == message_key))
+def storable(text: str) -> str:
+    """Text as both databases keep it: no NUL, no half of a character."""
+    return text.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()
+
+
+def _id(*parts: bytes) -> str:
+    digest = sha256(b"".join(len(part).to_bytes(8) + part for part in parts)).digest()
+    return str(UUID(bytes=digest[:16]))
+
+
+def _of_its_replay(tx: Tx, letter: DeadLetter) -> DeadLetter:
+    """The letter under the id of the one that it is a replay of; whether it is, its queue and body tell."""
+    if letter.replay is None or letter.replay[0] == letter.id:
+        return letter
+    table = dead_letters.c
+    same = (table.id == letter.replay[0], table.queue == letter.queue, table.body == letter.body)
+    original = tx.execute(select(table.id).where(*same)).scalar()
+    return replace(letter, replay=None) if original is None else replace(letter, id=original)
+
+
+def _row(letter: DeadLetter, at: datetime) -> dict[str, Any]:
+    return {
+        "id": letter.id,
+        "partner_id": letter.partner_id,
+        "message_id": _short(letter.message_id, 128),
+        "kind": _short(letter.kind, 255),
+        "exchange": letter.exchange,
+        "queue": storable(letter.queue)[:255],
+        "properties_json": amqp.dumps(letter.properties),
+        "body": letter.body,
+        "sealed_with": letter.sealed_with,
+        "reason": letter.reason,
+        "error_type": letter.error_type,
+        "error_at": letter.error_at,
+        "error": storable(letter.error)[:4000],
+        "fingerprint": letter.fingerprint,
+        "attempts": letter.attempts,
+        "first_failed_at": at,
+        "last_failed_at": at,
+        "b_replay": _NEVER_LATE if letter.replay is None else letter.replay[1],
+    }
 
 
 def _short(text: str | None, length: int) -> str | None:
-    return None if text is None else text.replace("\0", "\\0")[:length]
+    return None if text is None else storable(text)[:length]

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import uuid4
 
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import case, func, or_, select, update
 
 from messages import PartnerDue
-from store import outbox
+from store import outbox, pauses
 from store.database import Tx, db_now, now, upsert
 from store.schema import connections, leases, mappings, push_lines, syncs
 
@@ -17,41 +17,81 @@ WAKE_IS_LOST_AFTER = timedelta(seconds=60)
 
 @dataclass(frozen=True)
 class Health:
-    """How a partner's ConnectWise does. `paused_why` is a problem's code; the count is of failures in a row."""
+    """How a partner's ConnectWise does. `paused_why` is a problem's code; the count is of failures in a row.
+
+    `limited_since`: since when it has answered nothing but 429.
+    """
 
     paused_until: datetime | None = None
     paused_why: str | None = None
     unreachable_count: int = 0
     unreachable_since: datetime | None = None
+    limited_since: datetime | None = None
 
 
-def acquire(tx: Tx, partner_id: str) -> str | None:
-    """Take the lease if nobody has it; a fresh token, or None. Either way the wake-up that led here is used up."""
+@dataclass(frozen=True)
+class Lease:
+    """A lease that was taken, with the request budget that the last holder left, and how many seconds ago."""
+
+    token: str
+    budget_tokens: float | None
+    budget_age: float
+
+
+@dataclass(frozen=True)
+class Renewed:
+    """The lease is kept. `at`: the database's time; `paused`: an operator wants the work to stop."""
+
+    at: datetime
+    paused: bool
+
+
+def acquire(tx: Tx, partner_id: str) -> Lease | None:
+    """Take the lease if nobody has it and no operator has paused the partner.
+
+    Either way the wake-up that led here is used up. A holder that vanished may have spent all of the budget, and more
+    since it last said so: then none is left.
+    """
     token = str(uuid4())
-    taken = (
-        upsert(tx, leases)
-        .values(partner_id=partner_id, token=token, until=db_now(LEASE_SECONDS))
-        .on_conflict_do_update(
-            index_elements=["partner_id"],
-            set_={"token": token, "until": db_now(LEASE_SECONDS), "wake_at": None},
-            where=or_(leases.c.token.is_(None), leases.c.until < db_now()),
+    if pauses.find(tx, partner_id) is None:
+        vanished = leases.c.token.is_not(None)
+        taken = (
+            upsert(tx, leases)
+            .values(partner_id=partner_id, token=token, until=db_now(LEASE_SECONDS))
+            .on_conflict_do_update(
+                index_elements=["partner_id"],
+                set_={
+                    "token": token,
+                    "until": db_now(LEASE_SECONDS),
+                    "wake_at": None,
+                    "budget_tokens": case((vanished, 0.0), else_=leases.c.budget_tokens),
+                    "budget_at": case((vanished, db_now()), else_=leases.c.budget_at),
+                },
+                where=or_(leases.c.token.is_(None), leases.c.until < db_now()),
+            )
+            .returning(leases.c.budget_tokens, leases.c.budget_at)
         )
-        .returning(leases.c.token)
-    )
-    if tx.execute(taken).first() is not None:
-        return token
+        row = tx.execute(taken).first()
+        if row is not None:
+            age = (now(tx) - row.budget_at).total_seconds() if row.budget_at else 0.0
+            return Lease(token, row.budget_tokens, age)
     tx.execute(update(leases).where(leases.c.partner_id == partner_id).values(wake_at=None))
     return None
 
 
-def renew(tx: Tx, partner_id: str, token: str) -> datetime | None:
-    """Keep the lease for another 15 s and own the partner, as `Database.partner` does; the database's time.
+def renew(tx: Tx, partner_id: str, token: str, budget_tokens: float) -> Renewed | None:
+    """Keep the lease for another 15 s, with what is left of the budget, and own the partner like `Database.partner`.
 
     None = another worker took over, and whatever this one holds is void.
     """
-    mine = (leases.c.partner_id == partner_id, leases.c.token == token)
-    kept = update(leases).where(*mine).values(until=db_now(LEASE_SECONDS)).returning(db_now())
-    return tx.execute(kept).scalar_one_or_none()
+    kept = (
+        update(leases)
+        .where(leases.c.partner_id == partner_id, leases.c.token == token)
+        .values(until=db_now(LEASE_SECONDS), budget_tokens=budget_tokens, budget_at=db_now())
+        .returning(db_now(), pauses.paused(partner_id))
+    )
+    row = tx.execute(kept).first()
+    return None if row is None else Renewed(at=row[0], paused=bool(row[1]))
 
 
 def release(tx: Tx, partner_id: str, token: str) -> bool:
@@ -68,6 +108,7 @@ def health(tx: Tx, partner_id: str) -> Health:
         paused_why=row.paused_why,
         unreachable_count=row.unreachable_count,
         unreachable_since=row.unreachable_since,
+        limited_since=row.limited_since,
     )
 
 
@@ -81,6 +122,7 @@ def save_health(tx: Tx, partner_id: str, health: Health) -> None:
             paused_why=health.paused_why,
             unreachable_count=health.unreachable_count,
             unreachable_since=health.unreachable_since,
+            limited_since=health.limited_since,
         )
     )
 
@@ -112,7 +154,7 @@ def next_due(tx: Tx, partner_id: str) -> datetime | None:
 
 
 def forgotten(tx: Tx, limit: int = 100) -> list[str]:
-    """Partners with something due, no live lease and no wake-up under way: what a killed worker left."""
+    """Partners with something due, no live lease, no wake-up under way and no pause: what a killed worker left."""
     due = (
         select(syncs.c.partner_id)
         .where(syncs.c.due_at <= db_now())
@@ -129,6 +171,7 @@ def forgotten(tx: Tx, limit: int = 100) -> list[str]:
         .where(
             or_(leases.c.until.is_(None), leases.c.until < db_now()),
             or_(leases.c.wake_at.is_(None), leases.c.wake_at < db_now(-WAKE_IS_LOST_AFTER.total_seconds())),
+            ~pauses.paused(due.c.partner_id),
         )
         .limit(limit)
     )

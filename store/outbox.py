@@ -1,9 +1,8 @@
 """The outbox: everything that leaves, now or later, written in the transaction of the work."""
 
-import json
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -11,7 +10,8 @@ from sqlalchemy import ColumnElement, insert, or_, select, update
 from sqlalchemy import delete as sql_delete
 
 from messages import EXCHANGE_IN, EXCHANGE_OUT, INPUTS, OUTPUTS, Message, Wire, encode
-from store.database import Tx, db_now
+from store import properties as amqp
+from store.database import Tx, carried, db_now, now
 from store.schema import outbox
 
 EXCHANGE_INTERNAL = "connectwise.internal"
@@ -49,19 +49,18 @@ def put_rows(tx: Tx, rows: Sequence[OutboxRow], *, not_before: datetime | None =
     """Let bytes leave as they are."""
     if not rows:
         return
+    leaves = insert(outbox).values(not_before=db_now() if not_before is None else not_before)
+    tx.execute(leaves, [_values(row) for row in rows])
+
+
+def put_later(tx: Tx, rows: Sequence[tuple[OutboxRow, float]]) -> None:
+    """Let bytes leave as they are, each after its own number of seconds."""
+    at = now(tx)
     tx.execute(
-        insert(outbox).values(not_before=db_now() if not_before is None else not_before),
-        [
-            {
-                "message_id": row.message_id,
-                "exchange": row.exchange,
-                "routing_key": row.routing_key,
-                "properties_json": json.dumps(row.properties),
-                "body": row.body,
-            }
-            for row in rows
-        ],
+        insert(outbox),
+        [{**_values(row), "not_before": at + timedelta(seconds=seconds)} for row, seconds in rows],
     )
+    carried(tx, sum(len(row.body) for row, _ in rows))
 
 
 def due_keys(tx: Tx) -> list[tuple[str, str]]:
@@ -94,6 +93,7 @@ def claim(tx: Tx, limit: int, seconds: float, *, only: tuple[str, str] | None = 
         .returning(outbox)
     )
     rows = sorted(tx.execute(taken), key=lambda row: (row.not_before, row.id))
+    carried(tx, sum(len(row.body) for row in rows))
     return token, [
         OutboxRow(
             id=row.id,
@@ -101,7 +101,7 @@ def claim(tx: Tx, limit: int, seconds: float, *, only: tuple[str, str] | None = 
             attempts=row.attempts,
             exchange=row.exchange,
             routing_key=row.routing_key,
-            properties=json.loads(row.properties_json),
+            properties=amqp.loads(row.properties_json),
             body=row.body,
         )
         for row in rows
@@ -137,6 +137,16 @@ def give_back(tx: Tx, ids: Collection[int], *, after: float = 0.0, tried: bool) 
 def row(exchange: str, routing_key: str, properties: dict[str, Any], body: bytes) -> OutboxRow:
     """A row that is not in the table yet; `properties` are AMQP's, by their names."""
     return OutboxRow(0, str(properties["message_id"]), 0, exchange, routing_key, properties, body)
+
+
+def _values(row: OutboxRow) -> dict[str, Any]:
+    return {
+        "message_id": row.message_id,
+        "exchange": row.exchange,
+        "routing_key": row.routing_key,
+        "properties_json": amqp.dumps(row.properties),
+        "body": row.body,
+    }
 
 
 def _is_free() -> tuple[ColumnElement[bool], ...]:

@@ -264,10 +264,46 @@ leases = Table(
     Column("paused_why", String(64)),
     Column("unreachable_count", Integer, nullable=False, server_default=text("0")),
     _time("unreachable_since", nullable=True),
+    _time("limited_since", nullable=True),
     PrimaryKeyConstraint("partner_id"),
     CheckConstraint("(token IS NULL) = (until IS NULL)", name="held_or_free"),
     CheckConstraint("(paused_until IS NULL) = (paused_why IS NULL)", name="a_pause_has_a_reason"),
     CheckConstraint("(unreachable_count = 0) = (unreachable_since IS NULL)", name="unreachable_since_the_first"),
+)
+
+# An operator's pause: of one partner, or of all (the empty id, which no partner has).
+pauses = Table(
+    "pauses",
+    metadata,
+    _key("partner_id"),
+    _time("since"),
+    Column("paused_by", String(256), nullable=False),
+    Column("why", Text, nullable=False),
+    PrimaryKeyConstraint("partner_id"),
+)
+
+# Pushes that are to be stopped; one may be named here before it has arrived.
+cancellations = Table(
+    "cancellations",
+    metadata,
+    _key("partner_id"),
+    _key("push_id"),
+    _time("requested_at"),
+    Column("requested_by", String(256), nullable=False),
+    PrimaryKeyConstraint("partner_id", "push_id"),
+)
+
+# What each running worker says of itself, every few seconds.
+workers = Table(
+    "workers",
+    metadata,
+    Column("id", String(36)),
+    Column("host", String(255), nullable=False),
+    Column("pid", Integer, nullable=False),
+    _time("started_at"),
+    _time("seen_at"),
+    Column("trouble", Text),
+    PrimaryKeyConstraint("id"),
 )
 
 # Append-only: opened before the PATCH, closed after it. Two open rows on one addition cannot be.
@@ -333,6 +369,8 @@ outbox = Table(
     Index("ix_outbox_due", "not_before", "id"),
 )
 
+# `exchange` NULL = a replay goes straight to the queue; `sealed_with` = the body is sealed to this key of ours;
+# `returns` = how often it was replayed in vain; `applied` = the last of its replays that was handled.
 dead_letters = Table(
     "dead_letters",
     metadata,
@@ -340,17 +378,22 @@ dead_letters = Table(
     Column("partner_id", String(128)),
     Column("message_id", String(128)),
     Column("kind", String(255)),
+    Column("exchange", String(128)),
     Column("queue", String(255), nullable=False),
     Column("properties_json", Text, nullable=False),
     Column("body", LargeBinary, nullable=False),
+    Column("sealed_with", String(128)),
     Column("reason", String(64), nullable=False),
     Column("error_type", String(255)),
+    Column("error_at", String(255), nullable=False, server_default=text("''")),
     Column("error", Text, nullable=False),
     Column("fingerprint", String(64), nullable=False),
     Column("attempts", Integer, nullable=False),
     _time("first_failed_at"),
     _time("last_failed_at"),
     Column("replays", Integer, nullable=False, server_default=text("0")),
+    Column("returns", Integer, nullable=False, server_default=text("0")),
+    Column("applied", Integer, nullable=False, server_default=text("0")),
     Column("state", String(16), nullable=False, server_default=text("'open'")),
     Column("history_json", Text, nullable=False, server_default=text("'[]'")),
     PrimaryKeyConstraint("id"),

@@ -90,6 +90,37 @@ def want(tx: Tx, event: PushRequested, lines: Sequence[PushLine], at: datetime) 
     return superseded
 
 
+def want_again(tx: Tx, event: PushRequested, company_ids: Sequence[str], at: datetime) -> set[str]:
+    """Make the wishes of these companies due again as if new; returns those whose wish is still this push's."""
+    mine: set[str] = set()
+    for start in range(0, len(company_ids), 1000):
+        statement = (
+            update(syncs)
+            .where(
+                syncs.c.partner_id == event.partner_id,
+                syncs.c.company_id.in_(company_ids[start : start + 1000]),
+                syncs.c.period_key == event.period.key,
+                syncs.c.push_id == event.push_id,
+                syncs.c.requested_at == event.requested_at,
+            )
+            .values(
+                accepted_at=at,
+                attempts=0,
+                first_failed_at=None,
+                reported_at=None,
+                due_at=at,
+                settled_requested_at=None,
+                settled_push_id=None,
+                settled_tenant=None,
+                settled_agreement_id=None,
+                settled_addition_id=None,
+            )
+            .returning(syncs.c.company_id)
+        )
+        mine.update(tx.execute(statement).scalars())
+    return mine
+
+
 def unsettled(tx: Tx, partner_id: str) -> list[Wish]:
     """All wishes of a partner that wait for an answer, due or not."""
     query = select(syncs).where(syncs.c.partner_id == partner_id, syncs.c.due_at.is_not(None))

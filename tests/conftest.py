@@ -10,6 +10,7 @@ import pytest
 
 from store import Database
 from tests.support.databases import Postgresql, migrate_to_newest
+from tests.support.own_servers import OwnPostgresql, OwnRabbitMQ, own
 from tests.support.rabbitmq import Broker, declared
 from tests.support.servers import POSTGRESQL, RABBITMQ
 
@@ -98,3 +99,32 @@ def empty_database(empty_database_url: str) -> Iterator[Database]:
     """The store on a database without tables."""
     with closing(Database(empty_database_url)) as database:
         yield database
+
+
+@pytest.fixture(scope="session")
+def session_rabbitmq() -> Iterator[OwnRabbitMQ]:
+    """Started once a session; tests take `own_rabbitmq`."""
+    with own(OwnRabbitMQ) as server:
+        yield server
+
+
+@pytest.fixture
+def own_rabbitmq(session_rabbitmq: OwnRabbitMQ) -> Iterator[OwnRabbitMQ]:
+    """A RabbitMQ that the test may stop, kill and starve; it runs and has memory afterwards."""
+    yield session_rabbitmq
+    session_rabbitmq.start()
+    session_rabbitmq.memory_alarm(on=False)
+
+
+@pytest.fixture(scope="session")
+def session_postgresql() -> Iterator[OwnPostgresql]:
+    """Started once a session; tests take `own_postgresql`."""
+    with own(OwnPostgresql) as server:
+        yield server
+
+
+@pytest.fixture
+def own_postgresql(session_postgresql: OwnPostgresql) -> Iterator[OwnPostgresql]:
+    """A PostgreSQL that the test may stop, kill and cut off; it runs afterwards."""
+    yield session_postgresql
+    session_postgresql.start()

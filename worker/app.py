@@ -6,36 +6,59 @@ with build(settings) as app:      # starts; drains at the end
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime
+from os import getpid
+from socket import gethostname
 from threading import Event, Lock, Thread
 from time import monotonic
 from types import TracebackType
 from typing import Self
+from uuid import uuid4
 
 import structlog
 
 from cwclient import AddressPolicy, CallBudget, Transport
 from messages import KeyRing, Message
-from store import Database, StoreConflict, StoreError, leases, migrate, outbox
+from store import Database, SchemaOutdated, StoreConflict, StoreError, leases, migrate, outbox, workers
 from store.connections import ConnectionVersion
 from worker.broker import RabbitBroker
+from worker.budget import Budget
+from worker.dead_letters import DeadLetters
 from worker.delivery import Broker, Delivery, Verdict
 from worker.dispatch import Dispatcher
 from worker.handlers import Context
 from worker.lanes import Lane
 from worker.local_broker import LocalBroker
+from worker.readiness import Readiness
 from worker.relay import Relay
 from worker.remote import Discovery, Remote
 from worker.run import CALLS_AT_ONCE, Tools
 from worker.settings import Settings
-from worker.topology import Topology
+from worker.topology import KIND_DEAD, PREFETCH_PUSHES, Topology
+from worker.turns import SHARES, Turns
 
 DRAIN_SECONDS = 25.0
 SWEEP_SECONDS = 5.0
+TABLES_SECONDS = 2.0
 
-THREADS = {"connection.changed.v1": 1, "mapping.changed.v1": 2, "push.requested.v1": 2, "sync.result.v1": 2}
-# Kinds with a handler for many, and how many at most in one transaction.
-BATCHES = {"mapping.changed.v1": 100, "sync.result.v1": 100}
+THREADS = {
+    "connection.changed.v1": 1,
+    "mapping.changed.v1": 2,
+    "push.requested.v1": 2,
+    "push.cancel_requested.v1": 1,
+    "sync.result.v1": 2,
+    KIND_DEAD: 1,
+}
+# How many of a kind are taken at once: in one transaction those that have a handler for many, what is refused, and
+# what is over a partner's share.
+BATCHES = {
+    "connection.changed.v1": 100,
+    "mapping.changed.v1": 100,
+    "push.requested.v1": PREFETCH_PUSHES,
+    "sync.result.v1": 100,
+    KIND_DEAD: 100,
+}
 
 log = structlog.get_logger()
 
@@ -47,9 +70,10 @@ class Unroutable(Exception):
 class App:
     """One worker: consumer, lanes of threads, relay and sweeper. `start`, then `drain`."""
 
-    def __init__(self, settings: Settings, database: Database, broker: Broker) -> None:
+    def __init__(self, settings: Settings, database: Database, broker: Broker, readiness: Readiness) -> None:
         settings.require("client_id", "seal_keys")
-        self.database, self.broker = database, broker
+        self.database, self.broker, self.readiness = database, broker, readiness
+        self._id = str(uuid4())
         self._stop = Event()
         self._transports = _Transports(settings)
         calls = ThreadPoolExecutor(settings.partners_at_once * CALLS_AT_ONCE, thread_name_prefix="call")
@@ -58,30 +82,27 @@ class App:
             database=database,
             calls=calls,
             connect=self._transports.connect,
-            budget=self._transports.budget,
+            call_budget=self._transports.budget,
             retry_for=settings.retry_for,
         )
-        self.dispatcher = Dispatcher(Context(database, self.tools), self.tools.draining)
+        self._letters = letters = DeadLetters(key_ring(settings), settings.queue_prefix)
+        self.dispatcher = Dispatcher(Context(database, self.tools), letters, self.tools.draining, readiness)
         threads = THREADS | {"partner.due.v1": settings.partners_at_once}
         self._lanes = {
-            kind: Lane(kind, self.dispatcher.handle, threads=count, batch=BATCHES.get(kind, 1))
+            kind: Lane(kind, self._handler(kind), threads=count, batch=BATCHES.get(kind, 1))
             for kind, count in threads.items()
         }
-        self._consumer = Thread(target=self._consume, name="consumer", daemon=True)
+        self._consumer = Thread(target=self._work, name="consumer", daemon=True)
         self._sweeper = Thread(target=self._sweep, name="sweeper", daemon=True)
         self._stop_relay = Event()
-        relay = Relay(database, broker)
+        relay = Relay(database, broker, readiness, letters.opened)
         self._relay = None if settings.is_embedded else Thread(target=relay.run, args=(self._stop_relay,), name="relay")
 
     def start(self) -> None:
-        """Start working. Raises SchemaOutdated or StoreError if the tables are not there."""
-        migrate.check(self.database)
-        for lane in self._lanes.values():
-            lane.start()
+        """Start working. A database or broker that is away is waited for. Raises SchemaOutdated."""
+        with suppress(StoreError):
+            migrate.check(self.database)
         self._consumer.start()
-        self._sweeper.start()
-        if self._relay is not None:
-            self._relay.start()
         log.info("worker.started")
 
     def drain(self, seconds: float = DRAIN_SECONDS) -> bool:
@@ -93,11 +114,11 @@ class App:
         self._consumer.join(max(0.1, until - monotonic()))
         idle = not [lane for lane in self._lanes.values() if not lane.stop(max(0.1, until - monotonic()))]
         self._stop_relay.set()
-        if self._relay is not None:
-            self._relay.join(max(0.1, until - monotonic()))
-        in_time = idle and not self._consumer.is_alive() and not (self._relay is not None and self._relay.is_alive())
+        begun = [thread for thread in (self._relay, self._sweeper) if thread is not None and thread.is_alive()]
+        for thread in begun:
+            thread.join(max(0.1, until - monotonic()))
+        in_time = idle and not any(thread.is_alive() for thread in (self._consumer, *begun))
         self._calls.shutdown(wait=in_time, cancel_futures=True)
-        self._sweeper.join(1.0)
         self.broker.close()
         self._transports.close()
         log.info("worker.stopped", in_time=in_time)
@@ -106,11 +127,6 @@ class App:
     def publish(self, *messages: Message) -> None:
         """Hand messages to the broker. Raises Unroutable, BrokerUnavailable or StoreError."""
         publish(self.broker, messages)
-
-    @property
-    def trouble(self) -> str | None:
-        """Why the worker does not work now; None = it does."""
-        return self.dispatcher.store_trouble or self.broker.trouble
 
     def __enter__(self) -> Self:
         self.start()
@@ -121,24 +137,60 @@ class App:
     ) -> None:
         self.drain()
 
-    def _consume(self) -> None:
+    def _work(self) -> None:
+        """Once the tables are there: sweep, relay, consume."""
+        while not self._tables_are_there():
+            if self._stop.wait(TABLES_SECONDS):
+                return
+        self._sweeper.start()
+        if self._relay is not None:
+            self._relay.start()
         self.broker.consume(self._deliver, self._stop)
+
+    def _tables_are_there(self) -> bool:
+        try:
+            migrate.check(self.database)
+        except (StoreError, SchemaOutdated) as error:
+            self.readiness.trouble("store", error)
+            return False
+        self.readiness.fine("store")
+        return True
+
+    def _handler(self, kind: str) -> Callable[[Sequence[Delivery]], list[Verdict]]:
+        handle = self.dispatcher.handle
+        if kind not in SHARES:
+            return handle
+        return Turns(SHARES[kind], self.database, self._letters.closed, handle).handle
 
     def _deliver(self, delivery: Delivery, settle: Callable[[Verdict], None]) -> None:
         self._lanes[delivery.kind].put(delivery, settle)
 
     def _sweep(self) -> None:
-        while not self._stop.wait(SWEEP_SECONDS):
+        """Every few seconds: say how this worker does, and wake whom a killed one left."""
+        while True:
+            ended = self._stop.wait(SWEEP_SECONDS)
             try:
-                sweep(self.database)
-            except Exception as error:
-                log.warning("store.trouble", error=str(error), exc_info=not isinstance(error, StoreError))
+                self._say(ended=ended)
+                if not ended:
+                    sweep(self.database)
+                self.readiness.fine("store")
+            except Exception as error:  # noqa: BLE001 - readiness tells it
+                self.readiness.trouble("store", error, expected=isinstance(error, StoreError))
+            if ended:
+                return
+
+    def _say(self, *, ended: bool) -> None:
+        with self.database.begin() as tx:
+            if ended:
+                workers.forget(tx, self._id)
+            else:
+                workers.say(tx, self._id, gethostname(), getpid(), str(self.readiness) or None)
 
 
 def build(settings: Settings) -> App:
     """Make a worker from settings; nothing is started. Raises SettingsError if it could not work."""
-    database = open_database(settings)
-    return App(settings, database, open_broker(settings, database))
+    database, readiness = open_database(settings), Readiness()
+    return App(settings, database, open_broker(settings, database, readiness), readiness)
 
 
 def open_database(settings: Settings) -> Database:
@@ -146,14 +198,21 @@ def open_database(settings: Settings) -> Database:
     return Database(settings.database_url.get_secret_value())
 
 
-def open_broker(settings: Settings, database: Database) -> RabbitBroker | LocalBroker:
-    """The broker that the settings name."""
+def open_broker(
+    settings: Settings, database: Database, readiness: Readiness | None = None
+) -> RabbitBroker | LocalBroker:
+    """The broker that the settings name; it tells `readiness` how consuming goes."""
     topology = Topology(
         prefix=settings.queue_prefix, results_queue=settings.results_queue, partners_at_once=settings.partners_at_once
     )
     if settings.is_embedded:
-        return LocalBroker(database, topology)
-    return RabbitBroker(settings.broker_url.get_secret_value(), topology)
+        return LocalBroker(database, topology, DeadLetters(key_ring(settings)).opened, readiness)
+    return RabbitBroker(settings.broker_url.get_secret_value(), topology, settings.broker_ca_file, readiness=readiness)
+
+
+def key_ring(settings: Settings) -> KeyRing:
+    """The private seal keys; an empty ring if none are set."""
+    return KeyRing.parse(settings.seal_keys.get_secret_value()) if settings.seal_keys else KeyRing({})
 
 
 def publish(broker: Broker, messages: Sequence[Message]) -> None:
@@ -185,11 +244,11 @@ class _Transports:
         self.budget = CallBudget(total=settings.call_timeout)
         self._policy = AddressPolicy(settings.allow_private_hosts)
         self._client_id = settings.client_id or ""
-        self._keys = KeyRing.parse(settings.seal_keys.get_secret_value() if settings.seal_keys else "")
+        self._keys = key_ring(settings)
         self._by_authority: dict[str | None, Transport] = {}
         self._lock = Lock()
 
-    def connect(self, connection: ConnectionVersion) -> Remote:
+    def connect(self, connection: ConnectionVersion, budget: Budget) -> Remote:
         """A partner's ConnectWise; nothing is called yet."""
         return Remote(
             connection=connection,
@@ -198,6 +257,7 @@ class _Transports:
             key_ring=self._keys,
             clock=lambda: datetime.now(UTC),
             discovery=Discovery(connection.base_url, connection.base_url_at),
+            budget=budget,
         )
 
     def _transport(self, ca_bundle: str | None) -> Transport:

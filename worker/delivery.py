@@ -52,10 +52,6 @@ class TopologyMismatch(Exception):
 class Broker(Protocol):
     """RabbitMQ, or the outbox itself."""
 
-    @property
-    def trouble(self) -> str | None:
-        """Why nothing is being consumed now; None = it is."""
-
     def publish(self, rows: Sequence[OutboxRow]) -> list[str | None]:
         """Hand these over; for each, None = it is safe there, or why it was refused. Raises BrokerUnavailable."""
 

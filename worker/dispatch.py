@@ -1,29 +1,31 @@
 """From raw bytes to a handler, and from what happens there to a verdict. Nothing that arrives ends the worker."""
 
 import hashlib
-import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from threading import Event, Lock
 from typing import Any
 
 import structlog
 
-from messages import KINDS, ContractError, Message, PushCompleted, decode, derived_id
-from store import StoreConflict, StoreUnavailable, dead_letters, outbox, pushes
+from messages import KINDS, ContractError, Message, PushCompleted, PushRequested, decode, derived_id
+from store import StoreConflict, StoreUnavailable, Tx, dead_letters, in_hand, outbox, pushes, replays
 from store.dead_letters import DeadLetter
+from store.replays import Replay, replay_of
 from worker import problems
+from worker.dead_letters import DeadLetters, first_own_frame
 from worker.delivery import Delivery, Verdict
 from worker.handlers import BATCH_HANDLERS, HANDLERS, Context, Refused
+from worker.readiness import Readiness
+from worker.topology import KIND_DEAD
 
 TRIES = 3
 CONFLICTS = 5
 FAILED_PAUSE = 1.0
 STORE_PAUSE_FIRST, STORE_PAUSE_MOST = 0.2, 5.0
-# A wake-up carries no data and a run takes long, so these are not made to take turns.
-NOT_IN_TURN = frozenset({"partner.due.v1"})
+# A wake-up carries no data and a run takes long; a dead letter is not looked into: these need not take turns.
+NOT_IN_TURN = frozenset({"partner.due.v1", KIND_DEAD})
 
 EPOCH = datetime.fromtimestamp(0, UTC)
 
@@ -33,29 +35,66 @@ log = structlog.get_logger()
 class Dispatcher:
     """Handles deliveries; safe from many threads. `stop` ends waiting for a database that is away."""
 
-    def __init__(self, context: Context, stop: Event) -> None:
-        self._context, self._stop = context, stop
+    def __init__(self, context: Context, letters: DeadLetters, stop: Event, readiness: Readiness) -> None:
+        self._context, self._letters, self._stop, self._readiness = context, letters, stop, readiness
         self._turn = Lock()
-        self.store_trouble: str | None = None
 
     def handle(self, deliveries: Sequence[Delivery]) -> list[Verdict]:
-        """Handle these, all of one kind, together if there is a handler for many; a verdict for each."""
-        together = self._handle_together(deliveries) if len(deliveries) > 1 else None
-        return together or [self._handle(delivery) for delivery in deliveries]
+        """Handle these, all of one kind; a verdict for each."""
+        if deliveries[0].kind == KIND_DEAD:
+            kept = self._tried(lambda: self._bury(*map(self._letters.given_up, deliveries)))
+            return [kept or self._handle(delivery) for delivery in deliveries]
+        done = self._handle_together(deliveries) if len(deliveries) > 1 else {}
+        return [done.get(place) or self._handle(delivery) for place, delivery in enumerate(deliveries)]
 
-    def _handle_together(self, deliveries: Sequence[Delivery]) -> list[Verdict] | None:
-        """Handle them in one go; None = one of them is not as it should be, and each alone shows which."""
+    def _handle_together(self, deliveries: Sequence[Delivery]) -> dict[int, Verdict | None]:
+        """What is to be refused in one transaction and, if there is a handler for many, what is good in another.
+
+        Verdicts by place; who has none is to be handled alone: replays, and what was in hand when a worker died.
+        """
         handler = BATCH_HANDLERS.get(KINDS[deliveries[0].kind])
-        if handler is None or any(delivery.redelivered for delivery in deliveries):
-            return None
+        again = {place: _key(one) for place, one in enumerate(deliveries) if one.redelivered}
+        suspects, noted = set(again), False
+        if again and handler is not None:
+            note = self._tried(lambda: suspects.intersection_update(self._noted_before(deliveries, again)))
+            noted = note is Verdict.DONE
+        good: dict[int, Message] = {}
+        refused: dict[int, tuple[Delivery, ContractError]] = {}
+        for place, delivery in enumerate(deliveries):
+            if place in suspects or replay_of(delivery.properties):
+                continue
+            try:
+                good[place] = self._decode(delivery)
+            except ContractError as error:
+                # Without its traceback, whose frames hold all of this batch, and this dictionary, in a circle.
+                refused[place] = (delivery, error.with_traceback(None))
+            except Exception:  # noqa: BLE001, S112 - a bug of ours: dealt with when handled alone
+                continue
+        done: dict[int, Verdict | None] = {}
+        if refused:
+            done |= dict.fromkeys(refused, self._tried(lambda: self._refuse(*refused.values())))
+        if good and handler is not None:
+            done |= dict.fromkeys(good, self._tried(lambda: handler(self._context, [*good.values()])))
+        over = [key for place, key in again.items() if done.get(place) is Verdict.DONE]
+        if noted and over:
+            self._tried(lambda: self._out_of_hand(deliveries[0], *over))
+        return done
+
+    def _noted_before(self, deliveries: Sequence[Delivery], again: Mapping[int, str]) -> set[int]:
+        """Note that these redelivered ones are in hand; the places of those that were when a worker died."""
+        with self._context.database.begin() as tx:
+            new = in_hand.note(tx, deliveries[0].queue, *again.values())
+        return {place for place, key in again.items() if key not in new}
+
+    def _tried(self, action: Callable[[], None]) -> Verdict | None:
+        """The verdict for all that this is about; None = something is wrong, and each alone shows which is at fault."""
         try:
-            messages = [self._decode(delivery) for delivery in deliveries]
-            self._with_store(lambda: handler(self._context, messages))
+            self._with_store(action)
         except _GivenUp:
-            return [Verdict.AGAIN] * len(deliveries)
+            return Verdict.AGAIN
         except Exception:  # noqa: BLE001 - found again, and dealt with, when handled alone
             return None
-        return [Verdict.DONE] * len(deliveries)
+        return Verdict.DONE
 
     def _handle(self, delivery: Delivery) -> Verdict:
         with structlog.contextvars.bound_contextvars(message_id=delivery.message_id, queue=delivery.queue):
@@ -74,13 +113,11 @@ class Dispatcher:
 
     def _again(self, delivery: Delivery) -> Verdict:
         """Handle a redelivered message after a committed note of it: one that kills the process is found out."""
-        named = (delivery.message_id or "").encode(errors="replace") or delivery.body
-        key = hashlib.sha256(named).hexdigest()
+        key = _key(delivery)
         tries = self._with_store(lambda: self._take_in_hand(delivery, key))
         if tries > TRIES:
-            self._bury(
-                delivery, "crashed", f"the worker died or failed {TRIES} times while handling this", attempts=tries
-            )
+            died = f"the worker died or failed {TRIES} times while handling this"
+            self._keep(self._letters.of(delivery, "crashed", died, attempts=tries))
         else:
             try:
                 self._do(delivery)
@@ -90,28 +127,46 @@ class Dispatcher:
                 if tries < TRIES:
                     raise
                 log.exception("message.failed")
-                self._bury(delivery, "unexpected", _brief(error), error=error, attempts=tries)
+                self._keep(
+                    self._letters.of(
+                        delivery,
+                        "unexpected",
+                        _brief(error),
+                        error_type=type(error).__name__,
+                        error_at=first_own_frame(error),
+                        attempts=tries,
+                    )
+                )
         self._with_store(lambda: self._out_of_hand(delivery, key))
         return Verdict.DONE
 
     def _do(self, delivery: Delivery) -> None:
         """Decode and handle; what is not ours, or not acceptable, becomes a dead letter."""
+        if delivery.kind == KIND_DEAD:
+            self._keep(self._letters.given_up(delivery))
+            return
         try:
             message = self._decode(delivery)
         except ContractError as error:
-            self._with_store(partial(self._refuse, delivery, error))
+            self._with_store(partial(self._refuse, (delivery, error)))
             return
         context = {"partner": message.partner_id, "correlation_id": message.correlation_id}
         with structlog.contextvars.bound_contextvars(**context):
+            replay = replay_of(delivery.properties)
             try:
-                self._with_store(lambda: self._call(message))
+                self._with_store(lambda: self._call(message, replay))
             except Refused as error:
-                self._bury(delivery, error.reason, str(error), partner_id=message.partner_id)
+                self._keep(self._letters.of(delivery, error.reason, str(error), partner_id=message.partner_id))
+            else:
+                if replay is not None:
+                    self._with_store(lambda: self._note(replay))
 
-    def _call(self, message: Message) -> None:
+    def _call(self, message: Message, replay: Replay | None) -> None:
         many = BATCH_HANDLERS.get(type(message))
         if many is not None:
             many(self._context, [message])
+        elif replay is not None and isinstance(message, PushRequested):
+            HANDLERS[PushRequested](self._context, message, replay)
         else:
             HANDLERS[type(message)](self._context, message)
 
@@ -138,99 +193,79 @@ class Dispatcher:
                 if conflicts > CONFLICTS:
                     raise
             except StoreUnavailable as error:
-                self.store_trouble = str(error)
-                log.warning("store.trouble", error=str(error), retry_in=pause)
+                self._readiness.trouble("store", error)
                 if self._stop.wait(pause):
                     raise _GivenUp from error
                 pause = min(pause * 2, STORE_PAUSE_MOST)
             else:
-                self.store_trouble = None
                 return result
 
     # --- dead letters
 
-    def _refuse(self, delivery: Delivery, error: ContractError) -> None:
-        """Keep it, and if it is a push that can be addressed, say that it was refused; in one transaction."""
-        log.warning("message.dead", reason="contract", error=str(error))
+    def _refuse(self, *refused: tuple[Delivery, ContractError]) -> None:
+        """Keep these, and of a push that can be addressed say that it was refused; in one transaction."""
+        letters = [
+            self._letters.of(delivery, "contract", str(error), partner_id=error.partner_id, error_type=error.reason)
+            for delivery, error in refused
+        ]
         with self._context.database.begin() as tx:
-            dead_letters.add(tx, _letter(delivery, "contract", str(error), partner_id=error.partner_id))
-            if error.type != "push.requested.v1" or error.partner_id is None or error.push_id is None:
-                return
-            if pushes.find(tx, error.partner_id, error.push_id) is not None:
-                return
-            digest = hashlib.sha256(delivery.body).hexdigest()
-            refused = PushCompleted(
-                id=derived_id(EPOCH, "push.refused", error.partner_id, error.push_id, digest),
-                partner_id=error.partner_id,
-                correlation_id=error.correlation_id or error.push_id,
-                push_id=error.push_id,
-                status="refused",
-                problem=problems.refused_push(error.detail),
-            )
-            outbox.put(tx, refused)
+            dead_letters.add(tx, *letters)
+            for delivery, error in refused:
+                _say_refused(tx, delivery, error)
+        _log(letters)
 
-    def _bury(
-        self,
-        delivery: Delivery,
-        reason: str,
-        said: str,
-        *,
-        partner_id: str | None = None,
-        error: Exception | None = None,
-        attempts: int = 1,
-    ) -> None:
-        log.warning("message.dead", reason=reason, error=said)
-        letter = _letter(delivery, reason, said, partner_id=partner_id, error=error, attempts=attempts)
+    def _keep(self, letter: DeadLetter) -> None:
+        self._with_store(lambda: self._bury(letter))
 
-        def keep() -> None:
-            with self._context.database.begin() as tx:
-                dead_letters.add(tx, letter)
+    def _bury(self, *letters: DeadLetter) -> None:
+        with self._context.database.begin() as tx:
+            dead_letters.add(tx, *letters)
+        _log(letters)
 
-        self._with_store(keep)
+    def _note(self, replay: Replay) -> None:
+        with self._context.database.begin() as tx:
+            replays.note(tx, replay)
 
     def _take_in_hand(self, delivery: Delivery, key: str) -> int:
         with self._context.database.begin() as tx:
-            return dead_letters.take_in_hand(tx, delivery.queue, key)
+            return in_hand.take(tx, delivery.queue, key)
 
-    def _out_of_hand(self, delivery: Delivery, key: str) -> None:
+    def _out_of_hand(self, delivery: Delivery, *keys: str) -> None:
         with self._context.database.begin() as tx:
-            dead_letters.out_of_hand(tx, delivery.queue, key)
+            in_hand.done(tx, delivery.queue, *keys)
 
 
 class _GivenUp(Exception):
     """The worker stops while the database is away: the message goes back."""
 
 
-def _letter(
-    delivery: Delivery,
-    reason: str,
-    said: str,
-    *,
-    partner_id: str | None = None,
-    error: Exception | None = None,
-    attempts: int = 1,
-) -> DeadLetter:
-    kind = delivery.properties.get("type")
-    return DeadLetter(
-        queue=delivery.queue,
-        body=delivery.body,
-        properties=delivery.properties,
-        reason=reason,
-        error=said,
-        error_type=type(error).__name__ if error else None,
-        error_at=_first_own_frame(error) if error else "",
-        partner_id=partner_id,
-        message_id=delivery.message_id,
-        kind=kind if isinstance(kind, str) else delivery.kind,
-        attempts=attempts,
+def _say_refused(tx: Tx, delivery: Delivery, error: ContractError) -> None:
+    """Tell the platform, unless the push is known or cannot be addressed."""
+    if error.type != "push.requested.v1" or error.partner_id is None or error.push_id is None:
+        return
+    if pushes.find(tx, error.partner_id, error.push_id) is not None:
+        return
+    digest = hashlib.sha256(delivery.body).hexdigest()
+    refused = PushCompleted(
+        id=derived_id(EPOCH, "push.refused", error.partner_id, error.push_id, digest),
+        partner_id=error.partner_id,
+        correlation_id=error.correlation_id or error.push_id,
+        push_id=error.push_id,
+        status="refused",
+        problem=problems.refused_push(error.detail),
     )
+    outbox.put(tx, refused)
 
 
-def _first_own_frame(error: Exception) -> str:
-    """file:function of the deepest frame of ours: what a fingerprint needs."""
-    ours = Path(__file__).parent.parent
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).is_relative_to(ours)]
-    return f"{Path(frames[-1].filename).name}:{frames[-1].name}" if frames else ""
+def _log(letters: Sequence[DeadLetter]) -> None:
+    for letter in letters:
+        named = {"letter": letter.id, "message_id": letter.message_id, "queue": letter.queue}
+        log.warning("message.dead", reason=letter.reason, error=letter.error, **named)
+
+
+def _key(delivery: Delivery) -> str:
+    """What a redelivered message is known by."""
+    return hashlib.sha256((delivery.message_id or "").encode(errors="replace") + delivery.body).hexdigest()
 
 
 def _brief(error: Exception) -> str:

@@ -19,18 +19,36 @@ from messages import (
     MappingChanged,
     Message,
     PartnerDue,
+    PushCancelRequested,
     PushCompleted,
     PushRequested,
     SyncResult,
     UnmappedCompany,
     derived_id,
 )
-from store import Database, Tx, answers, company_status, connections, leases, mappings, now, pushes, wishes
+from store import (
+    Database,
+    Tx,
+    answers,
+    cancellations,
+    company_status,
+    connections,
+    leases,
+    mappings,
+    now,
+    pushes,
+    replays,
+    rounds,
+    wishes,
+)
 from store.connections import ConnectionVersion
 from store.pushes import Acceptance, Push
-from worker import run
+from store.replays import Noted, Replay
+from worker import problems
 from worker.answers import superseded
+from worker.cancel import cancel
 from worker.run import Tools
+from worker.serve import serve
 
 log = structlog.get_logger()
 
@@ -95,12 +113,15 @@ def mappings_changed(context: Context, events: Sequence[MappingChanged]) -> None
             log.info("mapping.changed", partner=partner_id, company=event.company_id, newest=event.id in newest)
 
 
-def push_requested(context: Context, event: PushRequested) -> None:
+def push_requested(context: Context, event: PushRequested, replay: Replay | None = None) -> None:
     """Accept the push: its lines, and the wishes that are newer than the stored ones. The work comes by the wake-up.
 
-    A repeat of a push sends the answers that are recorded again. Raises Refused if the push id is taken.
+    A repeat of a push sends the answers that are recorded again; a replay of its failed lines asks these again. Raises
+    Refused if the push id is taken.
     """
     with context.database.partner(event.partner_id) as tx:
+        if replay is not None and _asked_again(tx, event, replay):
+            return
         accepted = pushes.accept(tx, event, _fingerprint(event), now(tx))
         if accepted.acceptance is Acceptance.CONFLICT:
             raise Refused("conflict", f"a push {event.push_id} with other content was accepted before")
@@ -108,13 +129,40 @@ def push_requested(context: Context, event: PushRequested) -> None:
             answers.say_again(tx, event.partner_id, event.push_id)
         lines = pushes.lines(tx, event.partner_id, accepted.superseded)
         answers.answer(tx, [superseded(line) for line in lines.values() if line.is_open])
+        if cancellations.of_pushes(tx, event.partner_id, [event.push_id]):
+            cancel(tx, event.partner_id, event.push_id)
         leases.wake(tx, event.partner_id)
     log.info("push.accepted", push=event.push_id, lines=len(event.lines), acceptance=accepted.acceptance.value)
 
 
+def push_cancel_requested(context: Context, event: PushCancelRequested) -> None:
+    """Stop a push; one that has not arrived yet is stopped when it does."""
+    with context.database.partner(event.partner_id) as tx:
+        cancellations.add(tx, event)
+        cancelled = cancel(tx, event.partner_id, event.push_id)
+    log.info("push.cancelled", push=event.push_id, lines=cancelled, requested_by=event.requested_by)
+
+
+def _asked_again(tx: Tx, event: PushRequested, replay: Replay) -> bool:
+    """Begin a new round of the push that is replayed; False = it is a push like any other."""
+    match replays.note(tx, replay):
+        case Noted.UNKNOWN:
+            return False
+        case Noted.BEFORE:
+            return True
+    begun = rounds.open_again(tx, event, now(tx))
+    if begun is None:
+        return False
+    lines = pushes.lines(tx, event.partner_id, begun.overtaken)
+    answers.answer(tx, [superseded(line) for line in lines.values()])
+    leases.wake(tx, event.partner_id)
+    log.info("push.replayed", push=event.push_id, lines=len(begun.opened), overtaken=len(begun.overtaken))
+    return True
+
+
 def partner_due(context: Context, event: PartnerDue) -> None:
     """Work for the partner as long as the slice lasts, unless another worker does."""
-    run.serve(context.tools, event.partner_id)
+    serve(context.tools, event.partner_id)
 
 
 def sync_results(context: Context, results: Sequence[SyncResult]) -> None:
@@ -142,7 +190,8 @@ def _completed(tx: Tx, push: Push) -> PushCompleted:
         causation_id=push.message_id,
         traceparent=push.traceparent,
         push_id=push.push_id,
-        status="completed",
+        status="cancelled" if counts.get("cancelled") else "completed",
+        problem=problems.CANCELLED if counts.get("cancelled") else None,
         counts=LineCounts(**counts),
         unmapped=tuple(
             UnmappedCompany(
@@ -191,12 +240,13 @@ def _fingerprint(event: PushRequested) -> str:
     return hashlib.sha256(event.model_dump_json(exclude=ENVELOPE).encode()).hexdigest()
 
 
-HANDLERS: Mapping[type[Message], Callable[[Context, Any], None]] = {
+HANDLERS: Mapping[type[Message], Callable[..., None]] = {
     ConnectionChanged: connection_changed,
     PushRequested: push_requested,
+    PushCancelRequested: push_cancel_requested,
     PartnerDue: partner_due,
 }
-"""The handler of each kind that is handled one message at a time."""
+"""The handler of each kind that is handled one message at a time; `push_requested` is told of a replay besides."""
 
 BATCH_HANDLERS: Mapping[type[Message], Callable[[Context, Sequence[Any]], None]] = {
     MappingChanged: mappings_changed,

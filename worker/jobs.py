@@ -2,23 +2,27 @@
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from cwclient import Addition as ActualAddition
 from messages import LineStatus, Problem
-from store import Tx, connections, ledger, mappings, pushes, wishes
+from store import Tx, cancellations, connections, ledger, mappings, pushes, wishes
 from store.connections import ConnectionVersion
 from store.ledger import Closing, OpenEntry
 from store.mappings import Addition, Mapping
 from store.pushes import Line
 from store.wishes import Days, Wish
-from worker import plan
+from worker import plan, problems
 
 BATCH = 100
 """Lines read at a time: a huge push is worked through in pieces, so memory stays flat and the newest comes first."""
 
 CHECKS = 20
 """Mappings checked before looking again: a push that has come meanwhile goes first."""
+
+
+SHARED_LOOK_AGAIN = timedelta(seconds=5)
+"""A line that waits for the mapping of another company on its addition is looked at again after this."""
 
 
 @dataclass(frozen=True)
@@ -115,9 +119,14 @@ def look(tx: Tx, partner_id: str, now: datetime) -> Look:
     )
     decided: list[Job] = []
     going: list[tuple[Addition, Member]] = []
-    members = [_member(lines[wish.push_id, wish.company_id], settings, wish) for wish in due]
-    members += [_member(line, settings, None) for line in previews]
+    cancelled = cancellations.of_pushes(tx, partner_id, {line.push.push_id for line in (*lines.values(), *previews)})
+    under_way = ledger.companies_under_way(tx, partner_id) if cancelled else set()
+    members = [_member(lines[wish.push_id, wish.company_id], settings, wish, cancelled) for wish in due]
+    members += [_member(line, settings, None, cancelled) for line in previews]
     for member in members:
+        if member.wanted.cancelled and member.wanted.company_id not in under_way:
+            decided.append(Job([member], outcome=Settled("cancelled", problems.CANCELLED)))
+            continue
         match plan.ready(member.wanted, settings, now):
             case plan.Go(addition):
                 going.append((addition, member))
@@ -137,11 +146,12 @@ def look(tx: Tx, partner_id: str, now: datetime) -> Look:
     )
 
 
-def _member(line: Line, settings: plan.Settings, wish: Wish | None) -> Member:
-    return Member(line=line, wanted=_wanted(line), mapping=settings.mappings.get(line.company_id), wish=wish)
+def _member(line: Line, settings: plan.Settings, wish: Wish | None, cancelled: Collection[str]) -> Member:
+    wanted = _wanted(line, cancelled=line.push.push_id in cancelled)
+    return Member(line=line, wanted=wanted, mapping=settings.mappings.get(line.company_id), wish=wish)
 
 
-def _wanted(line: Line) -> plan.Wanted:
+def _wanted(line: Line, *, cancelled: bool = False) -> plan.Wanted:
     push = line.push
     return plan.Wanted(
         company_id=line.company_id,
@@ -154,6 +164,7 @@ def _wanted(line: Line) -> plan.Wanted:
         mapping_changed_at=line.mapping_changed_at,
         connection_changed_at=push.connection_changed_at,
         confirmation=line.confirmation,
+        cancelled=cancelled,
     )
 
 
@@ -224,11 +235,14 @@ def _set_quantity(
     others = {mapping.company_id: mapping for mapping in sharing if mapping.company_id not in counts}
     asked = _asked(tx, partner_id, others, first)
     for company_id, line in asked.items():
+        if line.status == "cancelled":
+            continue
         if line.is_open:
             waiting = plan.ready(_wanted(line), replace(settings, mappings=others), now)
             if isinstance(waiting, plan.Wait):
                 # Its mapping is on the way and may take it off this addition: the sum is not known yet.
-                job.outcome = Postponed(waiting.until)
+                # It may arrive before this is stored, and then nothing would wake this line: look again soon.
+                job.outcome = Postponed(min(waiting.until, now + SHARED_LOOK_AGAIN))
                 return
         counts[company_id] = line.billable_users
     match plan.shared(sharing, counts):

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
-from threading import Thread
+from threading import Semaphore, Thread
 
 from worker.delivery import Delivery, Verdict
 
@@ -10,23 +10,26 @@ _Item = tuple[Delivery, Callable[[Verdict], None]]
 
 
 class Lane:
-    """The threads of one kind. Each takes what is there, up to `batch` at once, so batches grow only under load."""
+    """The threads of one kind, started as they are needed.
+
+    Each takes what is there, up to `batch` at once, so batches grow only under load.
+    """
 
     def __init__(
         self, kind: str, handle: Callable[[Sequence[Delivery]], list[Verdict]], *, threads: int, batch: int = 1
     ) -> None:
-        self._handle, self._batch = handle, batch
+        self._kind, self._handle, self._most, self._batch = kind, handle, threads, batch
         self._items: SimpleQueue[_Item | None] = SimpleQueue()
-        self._threads = [Thread(target=self._work, name=f"{kind}-{n}", daemon=True) for n in range(threads)]
-
-    def start(self) -> None:
-        """Start the threads."""
-        for thread in self._threads:
-            thread.start()
+        self._threads: list[Thread] = []
+        self._idle = Semaphore(0)
 
     def put(self, delivery: Delivery, settle: Callable[[Verdict], None]) -> None:
-        """Have it handled; `settle` is called with the verdict."""
+        """Have it handled; `settle` is called with the verdict. Call it from one thread only."""
         self._items.put((delivery, settle))
+        if not self._idle.acquire(blocking=False) and len(self._threads) < self._most:
+            thread = Thread(target=self._work, name=f"{self._kind}-{len(self._threads)}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
 
     def stop(self, timeout: float) -> bool:
         """Let the threads end after what they have; whether they did within `timeout` seconds each."""
@@ -51,3 +54,4 @@ class Lane:
             verdicts = self._handle([delivery for delivery, _ in items])
             for (_, settle), verdict in zip(items, verdicts, strict=True):
                 settle(verdict)
+            self._idle.release()

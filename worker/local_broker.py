@@ -5,11 +5,12 @@ from collections.abc import Callable, Collection, Sequence
 from threading import Event
 from time import monotonic, sleep
 
-import structlog
-
+from messages import SealError
 from store import Database, StoreError, outbox
 from store.outbox import OutboxRow
+from worker.dead_letters import send_back
 from worker.delivery import Deliver, Delivery, Verdict
+from worker.readiness import Readiness
 from worker.topology import Queue, Topology
 
 POLL_SECONDS = 0.05
@@ -17,25 +18,25 @@ POLL_SECONDS = 0.05
 CLAIM_SECONDS = 10.0
 EXTEND_SECONDS = 3.0
 AGAIN_SECONDS = 1.0
-
-log = structlog.get_logger()
+TROUBLE_SECONDS = 1.0
 
 
 class LocalBroker:
     """Several processes may share one store: a row is claimed by one, and leaves when its handler has committed."""
 
-    def __init__(self, database: Database, topology: Topology) -> None:
+    def __init__(
+        self,
+        database: Database,
+        topology: Topology,
+        opened: Callable[[OutboxRow], OutboxRow],
+        readiness: Readiness | None = None,
+    ) -> None:
         self.topology = topology
-        self._database = database
-        self._trouble: str | None = "not consuming yet"
+        self._database, self._opened = database, opened
+        self._readiness = readiness or Readiness()
         self._claimed: dict[int, str] = {}
         self._room: Counter[str] = Counter()
         self._settled: deque[tuple[OutboxRow, str, Verdict]] = deque()
-
-    @property
-    def trouble(self) -> str | None:
-        """Why nothing is being consumed now; None = it is."""
-        return self._trouble
 
     def declare(self) -> None:
         """Nothing to declare: the tables are there."""
@@ -55,9 +56,9 @@ class LocalBroker:
 
     def consume(self, deliver: Deliver, stop: Event) -> None:
         """Deliver until `stop` is set and what was delivered is settled."""
-        self._trouble = None
         extended = monotonic()
         while not stop.is_set() or self._claimed:
+            pause = POLL_SECONDS
             try:
                 busy = self._settle()
                 if monotonic() > extended + EXTEND_SECONDS:
@@ -65,13 +66,12 @@ class LocalBroker:
                     extended = monotonic()
                 if not stop.is_set():
                     busy = self._take(deliver) or busy
-                self._trouble = None
-            except Exception as error:
-                self._trouble, busy = str(error) or type(error).__name__, False
-                log.warning("store.trouble", error=self._trouble, exc_info=not isinstance(error, StoreError))
-            if not busy:
-                sleep(POLL_SECONDS)
-        self._trouble = "stopped"
+                self._readiness.fine("broker")
+                pause = 0.0 if busy else POLL_SECONDS
+            except Exception as error:  # noqa: BLE001 - readiness tells it
+                self._readiness.trouble("broker", error, expected=isinstance(error, StoreError))
+                pause = TROUBLE_SECONDS
+            sleep(pause)
 
     def _refusal(self, row: OutboxRow) -> str | None:
         if self.topology.routes(row.exchange, row.routing_key):
@@ -97,7 +97,7 @@ class LocalBroker:
                 # An answer that only the platform's queue would take: here it is read from the store.
                 outbox.delete(tx, [row.id for row in rows])
                 return bool(rows)
-        for row in rows:
+        for row in self._open(rows):
             # After a freeze longer than its claim a row may be claimed again that is still in hand here.
             fresh = row.id not in self._claimed
             self._claimed[row.id] = token
@@ -105,6 +105,16 @@ class LocalBroker:
                 self._room[queue.name] += 1
                 deliver(_delivery(queue, row, self.topology.prefix), self._settler(row, queue.name))
         return bool(rows)
+
+    def _open(self, rows: Sequence[OutboxRow]) -> list[OutboxRow]:
+        opened: list[OutboxRow] = []
+        for row in rows:
+            try:
+                opened.append(self._opened(row))
+            except SealError as error:
+                with self._database.begin() as tx:
+                    send_back(tx, row, str(error))
+        return opened
 
     def _settler(self, row: OutboxRow, queue_name: str) -> Callable[[Verdict], None]:
         return lambda verdict: self._settled.append((row, queue_name, verdict))

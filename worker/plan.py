@@ -30,6 +30,7 @@ class Wanted:
     mapping_changed_at: datetime | None = None
     connection_changed_at: datetime | None = None
     confirmation: Map[str, Any] | None = None
+    cancelled: bool = False
 
 
 @dataclass(frozen=True)

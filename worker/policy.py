@@ -33,6 +33,8 @@ UNREACHABLE_IN_A_ROW = 3
 UNEXPECTED_TRIES = 3
 CLIENT_ID_PAUSE = timedelta(minutes=5)
 RATE_LIMIT_PAUSE = timedelta(seconds=30)
+RATE_LIMITED_FOR = timedelta(hours=4)
+"""How long a server may answer nothing but 429 before its lines are given up."""
 REPORT_EVERY = timedelta(minutes=5)
 
 
@@ -53,7 +55,11 @@ class NotStarted(Exception):
 
 
 class KeyUnreadable(Exception):
-    """The sealed private key does not open for this connection."""
+    """The sealed private key does not open for this connection: it is damaged, or belongs to another one."""
+
+
+class SealKeyUnknown(KeyUnreadable):
+    """The private key is sealed with a key that is not, or not any more, in SEAL_KEYS."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +103,8 @@ def judge(error: BaseException, *, attempts: int, chance: float) -> Verdict:
             return Failed(problems.RESTRICTED_AGREEMENT)
         case RightRefused():
             return AllFailed(problems.missing_right(error.right), "credentials")
+        case SealKeyUnknown():
+            return AllFailed(problems.SEAL_KEY_UNKNOWN, "credentials")
         case KeyUnreadable():
             return AllFailed(problems.KEY_UNREADABLE, "credentials")
         case NotStarted():
@@ -155,9 +163,10 @@ def health_after(
         until = now + timedelta(seconds=verdict.seconds)
         if health.paused_until is not None and health.paused_until > until:
             return health
-        return Health(paused_until=until, paused_why=verdict.problem.code)
+        since = (health.limited_since or now) if isinstance(error, RateLimited) else None
+        return Health(paused_until=until, paused_why=verdict.problem.code, limited_since=since)
     if not isinstance(error, Unreachable):
-        return replace(health, unreachable_count=0, unreachable_since=None)
+        return replace(health, unreachable_count=0, unreachable_since=None, limited_since=None)
     count = health.unreachable_count + 1
     failed = replace(health, unreachable_count=count, unreachable_since=health.unreachable_since or now)
     if count < UNREACHABLE_IN_A_ROW:

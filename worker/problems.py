@@ -185,8 +185,14 @@ def older_period(newest: str) -> Problem:
 KEY_UNREADABLE = _problem(
     "key_unreadable",
     "The saved keys cannot be used",
-    "The private key was not saved for this account and this ConnectWise, or with a key that has been retired.",
+    "The private key was not saved for this account and this ConnectWise.",
     "Enter the ConnectWise keys again.",
+)
+SEAL_KEY_UNKNOWN = _problem(
+    "seal_key_unknown",
+    "The saved keys cannot be opened",
+    "The private key was sealed with a key that is not known here, or not any more.",
+    "Enter the ConnectWise keys again; if that does not help, contact support.",
 )
 BAD_CREDENTIALS = _problem(
     "bad_credentials",
@@ -301,6 +307,13 @@ SUPERSEDED = _problem(
     "A newer push took its place",
     "A newer push of this company and period was made.",
     "Nothing to do: see the newer push.",
+)
+
+CANCELLED = _problem(
+    "cancelled",
+    "The push was cancelled",
+    "The push was cancelled before this company's quantity was written.",
+    "Nothing to do; push again if it is to be billed.",
 )
 
 

@@ -50,6 +50,8 @@ def after_read(job: Job, actual: Addition, moment: Moment) -> None:
             job.outcome = Settled("updated", before=job.previous.quantity_before, after=quantity, actual=actual)
         case plan.Unchanged():
             job.outcome = Settled("unchanged", before=quantity, after=quantity, actual=actual)
+        case plan.Write() if all(member.wanted.cancelled for member in job.members):
+            job.outcome = Settled("cancelled", problems.CANCELLED, before=quantity, actual=actual)
         case plan.Write() if job.previous is not None and given_up(job.first_failed_at, moment.now, moment.retry_for):
             # Written again and again without an answer, and now it is certain that none arrived.
             problem = problems.exhausted(problems.unreachable("No answer to the change of the quantity."))

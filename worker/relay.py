@@ -1,15 +1,17 @@
 """The relay: takes what is due out of the outbox, publishes it with confirms, and only then deletes it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from threading import Event
 from time import monotonic
 
 import structlog
 
-from store import Database, StoreError, dead_letters, outbox
-from store.dead_letters import DeadLetter
+from messages import SealError
+from store import Database, StoreError, outbox, replays
 from store.outbox import OutboxRow
+from worker.dead_letters import send_back
 from worker.delivery import Broker, BrokerUnavailable
+from worker.readiness import Readiness
 
 POLL_SECONDS = 0.05
 BATCH = 500
@@ -17,6 +19,7 @@ CLAIM_SECONDS = 60.0
 TRIES = 10
 BACKOFF_FIRST, BACKOFF_MOST = 1.0, 300.0
 PAUSE_SECONDS = 1.0
+TROUBLE_FIRST, TROUBLE_MOST = 0.5, 5.0
 # When stopping: other workers' rows keep coming, and they relay them.
 LAST_SECONDS = 5.0
 
@@ -26,14 +29,21 @@ log = structlog.get_logger()
 class Relay:
     """Runs in each worker; rows are claimed, so several relays share the work."""
 
-    def __init__(self, database: Database, broker: Broker) -> None:
-        self._database, self._broker = database, broker
+    def __init__(
+        self,
+        database: Database,
+        broker: Broker,
+        readiness: Readiness,
+        opened: Callable[[OutboxRow], OutboxRow],
+    ) -> None:
+        self._database, self._broker, self._readiness, self._opened = database, broker, readiness, opened
+        self._pause = POLL_SECONDS
 
     def run(self, stop: Event) -> None:
         """Relay until `stop`, then once more what is due by then."""
         while not stop.is_set():
             if not self.relay_some():
-                stop.wait(POLL_SECONDS)
+                stop.wait(self._pause)
         until = monotonic() + LAST_SECONDS
         while monotonic() < until and self.relay_some():
             pass
@@ -42,20 +52,39 @@ class Relay:
         """Relay one batch; whether it may be worth to go on at once."""
         try:
             with self._database.begin() as tx:
-                _, rows = outbox.claim(tx, BATCH, CLAIM_SECONDS)
+                _, claimed = outbox.claim(tx, BATCH, CLAIM_SECONDS)
+            rows = self._open(claimed)
             if not rows:
-                return False
+                self._pause = POLL_SECONDS
+                return bool(claimed)
             try:
                 refusals = self._broker.publish(rows)
             except BrokerUnavailable as error:
-                log.warning("broker.trouble", error=str(error))
+                self._readiness.trouble("publisher", error)
                 self._give_back(rows)
+                self._slow_down()
                 return False
+            self._readiness.fine("publisher")
             self._store(rows, refusals)
-        except Exception as error:
-            log.warning("store.trouble", error=str(error), exc_info=not isinstance(error, StoreError))
+        except Exception as error:  # noqa: BLE001 - readiness tells it
+            self._readiness.trouble("store", error, expected=isinstance(error, StoreError))
+            self._slow_down()
             return False
         return True
+
+    def _slow_down(self) -> None:
+        self._pause = min(max(TROUBLE_FIRST, self._pause * 2), TROUBLE_MOST)
+
+    def _open(self, rows: Sequence[OutboxRow]) -> list[OutboxRow]:
+        """Those that can leave, with sealed bodies open; the replays that cannot are back with their dead letters."""
+        opened: list[OutboxRow] = []
+        for row in rows:
+            try:
+                opened.append(self._opened(row))
+            except SealError as error:
+                with self._database.begin() as tx:
+                    send_back(tx, row, str(error))
+        return opened
 
     def _give_back(self, rows: Sequence[OutboxRow]) -> None:
         with self._database.begin() as tx:
@@ -70,19 +99,12 @@ class Relay:
                     seconds = min(BACKOFF_MOST, BACKOFF_FIRST * 2.0**row.attempts)
                     outbox.give_back(tx, [row.id], after=seconds, tried=True)
                 else:
-                    dead_letters.add(tx, _unpublishable(row, refusal))
-            kept = {row.id for row, _ in refused if row.attempts < TRIES}
-            outbox.delete(tx, [row.id for row in rows if row.id not in kept])
-
-
-def _unpublishable(row: OutboxRow, refusal: str) -> DeadLetter:
-    return DeadLetter(
-        queue=row.routing_key,
-        body=row.body,
-        properties=row.properties,
-        reason="unpublishable",
-        error=refusal,
-        message_id=row.message_id,
-        kind=row.properties.get("type"),
-        attempts=row.attempts,
-    )
+                    send_back(tx, row, refusal)
+            kept = {row.id for row, _ in refused}
+            sent = [row for row in rows if row.id not in kept]
+            outbox.delete(tx, [row.id for row in sent])
+            for row in sent:
+                # What goes to an exchange is not for us, so nobody else can say that it arrived.
+                replay = replays.replay_of(row.properties) if row.exchange else None
+                if replay is not None:
+                    replays.note(tx, replay)

@@ -9,6 +9,8 @@ from datetime import datetime, timedelta
 from threading import Lock
 from typing import TypeVar
 
+import structlog
+
 from cwclient import (
     Addition,
     Agreement,
@@ -22,11 +24,14 @@ from cwclient import (
     WrongRoute,
     discover,
 )
-from messages import KeyRing, SealedPrivateKey, SealError, unseal
+from messages import KeyRing, SealedPrivateKey, SealError, UnknownSealKey, unseal
 from store.connections import ConnectionVersion
-from worker.policy import KeyUnreadable, RestrictedAgreement, RightRefused
+from worker.budget import Budget
+from worker.policy import KeyUnreadable, RestrictedAgreement, RightRefused, SealKeyUnknown
 
 T = TypeVar("T")
+
+log = structlog.get_logger()
 
 REDISCOVER_EVERY = timedelta(minutes=5)
 COMPANY_INQUIRE = "Companies > Company Maintenance: Inquire (All)"
@@ -45,7 +50,10 @@ class Discovery:
 
 @dataclass
 class Remote:
-    """One partner's ConnectWise for the length of a run. Raises cwclient's errors and those of policy.py."""
+    """One partner's ConnectWise for the length of a run; every request is taken from the budget.
+
+    Raises cwclient's errors and those of policy.py.
+    """
 
     connection: ConnectionVersion
     client_id: str
@@ -53,6 +61,7 @@ class Remote:
     key_ring: KeyRing
     clock: Callable[[], datetime]
     discovery: Discovery
+    budget: Budget
     _lock: Lock = field(default_factory=Lock)
     _client: ConnectWise | None = None
     _rights_proven: bool = False
@@ -71,8 +80,10 @@ class Remote:
 
     def set_quantity(self, agreement_id: int, addition_id: int, quantity: int) -> Addition:
         """Set the quantity: one PATCH. Raises RightRefused on 403."""
+        client = self.client()
+        self.budget.spend()
         try:
-            return self.client().set_quantity(agreement_id, addition_id, quantity)
+            return client.set_quantity(agreement_id, addition_id, quantity)
         except MissingRight as error:
             raise RightRefused(AGREEMENT_EDIT) from error
 
@@ -84,6 +95,7 @@ class Remote:
             (COMPANY_INQUIRE, client.count_companies),
             (AGREEMENT_INQUIRE, client.count_agreements),
         ):
+            self.budget.spend()
             try:
                 count()
                 granted[right] = True
@@ -93,6 +105,7 @@ class Remote:
 
     def look_up(self) -> BaseUrl:
         """Ask login/companyinfo for the base URL, one GET, and use it from now on."""
+        self.budget.spend()
         found = discover(
             self.connection.site_url or "", self.connection.company_identifier or "", self.open_transport()
         )
@@ -116,6 +129,7 @@ class Remote:
 
     def _read(self, call: Callable[[ConnectWise], T]) -> T:
         client = self.client()
+        self.budget.spend()
         try:
             return call(client)
         except MissingRight as error:
@@ -125,7 +139,9 @@ class Remote:
             # A 404 or "Cannot route" may be a codebase that changed with an upgrade (connectwise-api.md 1.3).
             if not self._moved_from(client):
                 raise
-            return call(self.client())
+            moved = self.client()
+            self.budget.spend()
+            return call(moved)
 
     def _prove_rights(self) -> None:
         """Raise RightRefused unless both Inquire rights are granted; asked once a run."""
@@ -160,7 +176,8 @@ class Remote:
                 site_url=connection.site_url or "",
             )
         except (SealError, ValueError) as error:
-            raise KeyUnreadable from error
+            log.warning("key.unreadable", partner=connection.partner_id, key_id=connection.key_id, error=str(error))
+            raise (SealKeyUnknown if isinstance(error, UnknownSealKey) else KeyUnreadable)(str(error)) from error
         return Credentials(
             company_identifier=connection.company_identifier or "",
             public_key=connection.public_key or "",

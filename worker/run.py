@@ -7,7 +7,7 @@ no transaction is open meanwhile. The way of one addition: read, decide, open it
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from threading import Event
 from time import monotonic
@@ -17,22 +17,24 @@ import structlog
 
 from cwclient import CallBudget
 from messages import SyncResult
-from store import Database, StoreError, Tx, connections, leases, ledger, now
+from store import Database, Tx, connections, leases, ledger, now
 from store.connections import ConnectionVersion
 from store.mappings import Mapping
 from worker import checks, problems, progress
+from worker.budget import Budget
 from worker.checks import CheckedConnection, CheckedMapping
 from worker.jobs import Job, look
 from worker.outlook import Outlook
 from worker.policy import NotStarted, given_up
 from worker.remote import Remote
-from worker.settle import fail_all, is_outdated, settle
+from worker.settle import fail_all, is_outdated, log_answers, settle
 
 CALLS_AT_ONCE = 4
 SLICE_SECONDS = 30.0
+# After this long what is due is looked up again: a newer push that has come meanwhile goes first.
+LOOK_SECONDS = 2.0
 FLUSH_SECONDS = 0.25
 OPEN_WRITES_EVERY = timedelta(minutes=1)
-BUG_PAUSE = timedelta(minutes=1)
 # A flush takes at most this part of a run's time: 1 / FLUSH_SHARE.
 FLUSH_SHARE = 8.0
 OPEN_AT_ONCE = 16
@@ -54,53 +56,28 @@ class Tools:
 
     database: Database
     calls: Executor
-    connect: Callable[[ConnectionVersion], Remote]
-    budget: CallBudget
+    connect: Callable[[ConnectionVersion, Budget], Remote]
+    call_budget: CallBudget
     retry_for: timedelta
     draining: Event = field(default_factory=Event)
 
     @property
     def call_seconds(self) -> float:
         """Counted from the opening of a ledger row: after this its PATCH is certainly over."""
-        return START_WITHIN + self.budget.total + LEASE_LEFT_FOR_PATCH
-
-
-def serve(tools: Tools, partner_id: str) -> None:
-    """Take the partner's lease, if it is free, and work until nothing is due or it is time to stop."""
-    started = monotonic()
-    with tools.database.begin() as tx:
-        token = leases.acquire(tx, partner_id)
-    if token is None:
-        return
-    try:
-        Run(tools, partner_id, token, started + leases.LEASE_SECONDS).work()
-    except LeaseLost:
-        log.warning("lease.lost")
-    except StoreError:
-        raise
-    except Exception:
-        log.exception("run.failed")
-        _pause_after_bug(tools, partner_id, token)
-
-
-def _pause_after_bug(tools: Tools, partner_id: str, token: str) -> None:
-    """Leave the partner alone for a while: whatever it was, it must neither spin nor hold up the others."""
-    with tools.database.partner(partner_id) as tx:
-        at, health = now(tx), leases.health(tx, partner_id)
-        paused = replace(health, paused_until=at + BUG_PAUSE, paused_why="unexpected")
-        leases.save_health(tx, partner_id, paused)
-        leases.wake(tx, partner_id, at + BUG_PAUSE)
-        leases.release(tx, partner_id, token)
+        return START_WITHIN + self.call_budget.total + LEASE_LEFT_FOR_PATCH
 
 
 class Run:
     """The state of one run; see the module."""
 
-    def __init__(self, tools: Tools, partner_id: str, token: str, lease_until: float) -> None:
-        self._tools, self._partner_id, self._token = tools, partner_id, token
+    def __init__(self, tools: Tools, partner_id: str, lease: leases.Lease, lease_until: float) -> None:
+        self._tools, self._partner_id, self._token = tools, partner_id, lease.token
+        self._budget = Budget(lease.budget_tokens, lease.budget_age)
         self._lease_until = lease_until
         self._slice_until = monotonic() + SLICE_SECONDS
+        self._look_until = 0.0
         self._next_flush = monotonic() + FLUSH_SECONDS
+        self._paused = False
         self._connection: ConnectionVersion | None = None
         self._remote: Remote | None = None
         self._has_looked = False
@@ -136,12 +113,16 @@ class Run:
 
     def _is_over(self) -> bool:
         """Start nothing new: the slice is over, the worker drains, or ConnectWise is to be left alone."""
-        return self._tools.draining.is_set() or monotonic() > self._slice_until or self._outlook.is_bad
+        ended = self._tools.draining.is_set() or monotonic() > self._slice_until
+        return ended or self._paused or self._outlook.is_bad
 
     def _has_work(self) -> bool:
-        if self._calls or self._to_open or self._to_write or self._finished or self._checked:
-            return True
-        return not self._is_over() and bool(self._jobs or self._to_check)
+        begun = self._calls or self._to_open or self._to_write or self._finished or self._checked
+        return bool(begun) or self._may_begin()
+
+    def _may_begin(self) -> bool:
+        """Whether there is an addition to be read, or a mapping to be checked, and nothing that comes before it."""
+        return bool(self._jobs or self._to_check) and monotonic() < self._look_until and not self._is_over()
 
     # --- look, call, store
 
@@ -149,12 +130,13 @@ class Run:
         with self._tools.database.begin() as tx:
             seen = look(tx, self._partner_id, now(tx))
         self._has_looked = True
+        self._look_until = monotonic() + LOOK_SECONDS
         self._jobs.clear()
         self._to_check.clear()
         if self._remote is None or seen.connection != self._connection:
             self._connection = seen.connection
             connected = seen.connection is not None and seen.connection.tenant is not None
-            self._remote = self._tools.connect(seen.connection) if seen.connection and connected else None
+            self._remote = self._tools.connect(seen.connection, self._budget) if seen.connection and connected else None
         self._finished.extend(seen.decided)
         if self._remote is None:
             self._checked.extend(checks.refused(mapping, problems.NOT_CONNECTED) for mapping in seen.checks)
@@ -168,34 +150,43 @@ class Run:
         """Start calls, wait for some, take what came of them, store at the tick."""
         self._start_calls()
         renew_at = self._lease_until - leases.LEASE_SECONDS + RENEW_SECONDS
-        if self._calls:
-            until = min(renew_at, self._next_flush) if self._waiting() else renew_at
-            done, _ = wait(self._calls, timeout=max(0.0, until - monotonic()), return_when=FIRST_COMPLETED)
-            for future in done:
-                self._calls.pop(future)(future)
+        self._wait(min(renew_at, self._next_flush) if self._waiting() else renew_at)
         at = monotonic()
         idle = not self._calls and not self._to_write
         full = at >= self._next_flush or len(self._to_open) >= OPEN_AT_ONCE
         if (self._waiting() and (idle or full)) or at >= renew_at:
             self._flush()
 
+    def _wait(self, until: float) -> None:
+        """Wait for calls, or for the budget to allow the next one, and take what came."""
+        held_back = self._to_write or self._may_begin()
+        if held_back and len(self._calls) < self._most_calls():
+            until = min(until, monotonic() + self._budget.seconds_to_wait())
+        timeout = max(0.0, until - monotonic())
+        if self._calls:
+            done, _ = wait(self._calls, timeout=timeout, return_when=FIRST_COMPLETED)
+            for future in done:
+                self._calls.pop(future)(future)
+        elif held_back:
+            self._tools.draining.wait(timeout)
+
     def _waiting(self) -> int:
         """How much there is to be stored."""
         return len(self._to_open) + len(self._finished) + len(self._checked)
 
     def _start_calls(self) -> None:
-        most = CALLS_AT_ONCE if self._outlook.is_proven else 1
-        while len(self._calls) < most:
+        while len(self._calls) < self._most_calls() and not self._budget.seconds_to_wait():
             if self._to_write:
                 self._write(self._to_write.popleft())
-            elif self._is_over():
+            elif not self._may_begin():
                 return
             elif self._jobs:
                 self._read(self._jobs.popleft())
-            elif self._to_check:
-                self._check(self._to_check.popleft())
             else:
-                return
+                self._check(self._to_check.popleft())
+
+    def _most_calls(self) -> int:
+        return CALLS_AT_ONCE if self._outlook.is_proven else 1
 
     def _call(self, call: Callable[[Remote], Any], then: Callable[[Future[Any]], None]) -> None:
         if self._remote is not None:
@@ -290,15 +281,16 @@ class Run:
         for job in flushed.still_wanted:
             job.entry, job.start_by = opened[job.address], started + START_WITHIN
             self._to_write.append(job)
-        _log(flushed.answers)
+        log_answers(flushed.answers)
 
     def _own(self, tx: Tx) -> datetime:
         """Check and renew the lease, and own the partner for this transaction; the database's time."""
-        at = leases.renew(tx, self._partner_id, self._token)
-        if at is None:
+        renewed = leases.renew(tx, self._partner_id, self._token, self._budget.tokens)
+        if renewed is None:
             self._lease_until = 0.0
             raise LeaseLost
-        return at
+        self._paused = renewed.paused
+        return renewed.at
 
     def _store_learned(self, tx: Tx, *, outdated: bool) -> None:
         """Keep how ConnectWise does and where its API is; forget it if that was learned of another connection."""
@@ -324,10 +316,10 @@ class Run:
             if due is not None and due <= at and not self._is_over():
                 return False
             due = self._or_open_writes(tx, at, due)
-            if due is not None:
+            if due is not None and not self._paused:
                 leases.wake(tx, self._partner_id, max(due, self._outlook.health.paused_until or due))
             leases.release(tx, self._partner_id, self._token)
-        _log(answers)
+        log_answers(answers)
         return True
 
     def _or_open_writes(self, tx: Tx, at: datetime, due: datetime | None) -> datetime | None:
@@ -338,17 +330,3 @@ class Run:
             return due
         later = max(min(ends), at + OPEN_WRITES_EVERY)
         return later if due is None else min(due, later)
-
-
-def _log(answers: list[SyncResult]) -> None:
-    for answer in answers:
-        event = f"line.{answer.status}"
-        log.info(
-            event,
-            company=answer.company_id,
-            period=answer.period.key,
-            push=answer.push_id,
-            before=answer.quantity_before,
-            after=answer.quantity_after,
-            problem=answer.problem.code if answer.problem else None,
-        )

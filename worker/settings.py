@@ -4,6 +4,7 @@ The only file that reads the environment. What cannot work is named all at once,
 """
 
 import re
+import ssl
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -48,11 +49,28 @@ def _broker_url(url: SecretStr) -> SecretStr:
     return url
 
 
+def _broker_ca_file(path: Path | None) -> Path | None:
+    if path is not None:
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
+        except ssl.SSLError:
+            raise ValueError("names a file without certificates in PEM form") from None
+        except OSError:
+            raise ValueError("names a file that cannot be read") from None
+    return path
+
+
 def _database_url(url: SecretStr) -> SecretStr:
     try:
-        check_url(url.get_secret_value())
+        parsed = check_url(url.get_secret_value())
     except ValueError:
         raise ValueError("is neither sqlite:///file nor postgresql://user:password@host/database") from None
+    # The others encrypt without a look at who answers, or go on in clear if the server wants that.
+    if "sslmode" in parsed.query and parsed.query["sslmode"] not in {"verify-full", "disable"}:
+        raise ValueError(
+            "has an sslmode that does not verify the server; use sslmode=verify-full, with sslrootcert=FILE if its"
+            " authority is your own (or no sslmode)"
+        )
     return url
 
 
@@ -108,6 +126,9 @@ class Settings(BaseSettings):
     broker_url: Annotated[SecretStr, AfterValidator(_broker_url)] = Field(
         SecretStr(EMBEDDED), description="`local:` (no broker) or `amqp(s)://user:password@host/vhost`"
     )
+    broker_ca_file: Annotated[Path | None, AfterValidator(_broker_ca_file)] = Field(
+        None, description="PEM file with the authority of an `amqps://` broker, trusted instead of the system's"
+    )
     database_url: Annotated[SecretStr, AfterValidator(_database_url)] = Field(
         SecretStr("sqlite:///phin-connectwise.db"),
         description="`sqlite:///file` or `postgresql://user:password@host/db`",
@@ -127,7 +148,7 @@ class Settings(BaseSettings):
     results_queue: Annotated[str | None, AfterValidator(_results_queue)] = Field(
         "phin.connectwise-results.v1", description="the platform's queue for all results; empty = none is declared"
     )
-    partners_at_once: int = Field(32, ge=1, le=256, description="partners that one worker serves side by side")
+    partners_at_once: int = Field(256, ge=1, le=1024, description="partners that one worker serves side by side")
     retry_for: Annotated[timedelta, BeforeValidator(_seconds)] = Field(
         timedelta(hours=1), gt=timedelta(0), description="how long a line is retried, in seconds"
     )
@@ -141,7 +162,7 @@ class Settings(BaseSettings):
         hosts = values.get("allow_private_hosts")
         if isinstance(hosts, str):
             values["allow_private_hosts"] = tuple(part.strip() for part in hosts.split(",") if part.strip())
-        for name in ("results_queue", *NEEDED_TO_WORK):
+        for name in ("broker_ca_file", "results_queue", *NEEDED_TO_WORK):
             value = values.get(name)
             if isinstance(value, str):
                 values[name] = value.strip() or None

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+import structlog
+
 from messages import Confirmation, Problem, PushLine, PushRequested, SyncResult, encode
 from store import Tx, answers, connections, dead_letters, ledger, mappings, outbox, pushes, wishes
 from store.connections import ConnectionVersion
@@ -19,6 +21,8 @@ from worker.policy import REPORT_EVERY, AllFailed
 from worker.topology import queue_of
 
 MAX_LINES = 10_000
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -168,20 +172,36 @@ def fail_all(tx: Tx, at: datetime, partner_id: str, verdict: AllFailed) -> list[
 
 
 def _bury(tx: Tx, lines: Sequence[Line], verdict: AllFailed) -> None:
-    wire = encode(request_of(lines))
+    """Put lines of one push into its dead letter of this reason; while that is open, to those that are there."""
+    push = lines[0].push
+    letter_id = dead_letters.id_of_lines(push.partner_id, push.push_id, verdict.reason)
+    request, kept = request_of(lines), dead_letters.open_body(tx, letter_id)
+    wire = encode(request if kept is None else _with_lines_of(kept, request))
     dead_letters.add(
         tx,
         DeadLetter(
+            id=letter_id,
             queue=queue_of(wire.routing_key),
             body=wire.body,
             properties=outbox.properties_of(wire),
             reason=verdict.reason,
             error=f"{verdict.problem.title}: {verdict.problem.detail}",
             error_type=verdict.problem.code,
-            partner_id=lines[0].push.partner_id,
+            partner_id=push.partner_id,
             message_id=wire.properties.message_id,
             kind=wire.routing_key,
         ),
+    )
+
+
+def _with_lines_of(body: bytes, request: PushRequested) -> PushRequested:
+    """The request with the lines that a kept one of the same push has besides."""
+    kept = PushRequested.model_validate_json(body, extra="ignore")
+    new = {line.company_id for line in request.lines}
+    lines = [line for line in kept.lines if line.company_id not in new]
+    confirmations = [one for one in kept.confirmations if one.company_id not in new]
+    return request.model_copy(
+        update={"lines": (*lines, *request.lines), "confirmations": (*confirmations, *request.confirmations)}
     )
 
 
@@ -244,3 +264,18 @@ def _seen_by(seen: datetime | None, connection: ConnectionVersion | None) -> boo
 
 def _version(row: ConnectionVersion | Mapping | None) -> tuple[datetime, str] | None:
     return None if row is None else row.version
+
+
+def log_answers(answers: Sequence[SyncResult]) -> None:
+    """Tell what became of each line, once it is stored."""
+    for answer in answers:
+        event = f"line.{answer.status}"
+        log.info(
+            event,
+            company=answer.company_id,
+            period=answer.period.key,
+            push=answer.push_id,
+            before=answer.quantity_before,
+            after=answer.quantity_after,
+            problem=answer.problem.code if answer.problem else None,
+        )

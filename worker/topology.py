@@ -9,6 +9,8 @@ from store.outbox import EXCHANGE_INTERNAL
 
 EXCHANGE_DEAD = "connectwise.dead"
 QUEUE_DEAD = "connectwise.dead.v1"
+KIND_DEAD = "dead.v1"
+"""What the lane of that queue is called; its messages are of any kind."""
 DELIVERY_LIMIT = 20
 # 4.x drops after 20 deliveries by default, 3.10 does not know -1: a large number is "no limit" on both.
 NO_DELIVERY_LIMIT = 1_000_000
@@ -17,20 +19,26 @@ HANDLED = {
     "connection.changed.v1": EXCHANGE_IN,
     "mapping.changed.v1": EXCHANGE_IN,
     "push.requested.v1": EXCHANGE_IN,
+    "push.cancel_requested.v1": EXCHANGE_IN,
     "sync.result.v1": EXCHANGE_OUT,
     "partner.due.v1": EXCHANGE_INTERNAL,
 }
 """Each kind that has a handler, and the exchange it comes by."""
 
-# Unacknowledged messages per worker and queue. A push may be large, so few at a time.
+# Unacknowledged messages per worker and queue. A push may be large, so fewer at a time.
 PREFETCH = 100
-PREFETCH_PUSHES = 2
+PREFETCH_PUSHES = 20
 
 
 def queue_of(kind: str) -> str:
     """The work queue of a kind: `push.requested.v1` → `connectwise.push-requested.v1`."""
     name, _, version = kind.rpartition(".")
     return f"connectwise.{name.replace('.', '-').replace('_', '-')}.{version}"
+
+
+def is_work_queue(name: str) -> bool:
+    """Whether this is the logical name of a queue that a handler works for."""
+    return name in {queue_of(kind) for kind in HANDLED}
 
 
 @dataclass(frozen=True)
@@ -50,7 +58,7 @@ class Topology:
 
     prefix: str = ""
     results_queue: str | None = "phin.connectwise-results.v1"
-    partners_at_once: int = 32
+    partners_at_once: int = 256
 
     def exchange(self, name: str) -> str:
         """A logical exchange's name on the broker; "" stays the default exchange."""
@@ -88,7 +96,7 @@ class Topology:
         ]
         dead = Queue(
             name=f"{self.prefix}{QUEUE_DEAD}",
-            kind=None,
+            kind=KIND_DEAD,
             bindings=((self.exchange(EXCHANGE_DEAD), "#"),),
             arguments={"x-queue-type": "quorum", "x-delivery-limit": NO_DELIVERY_LIMIT},
         )

@@ -11,13 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from messages import MappingChanged, PushCancelRequested
+from messages import MappingChanged, RevertRequested
 from store import now, outbox
 from tests.support.waiting import wait_for
 from tests.support.world import World
 from worker import app
 from worker.broker import RabbitBroker
 from worker.delivery import Delivery, Verdict
+from worker.readiness import Readiness
 from worker.relay import Relay
 
 Settle = Callable[[Verdict], None]
@@ -130,7 +131,7 @@ def test_a_message_is_not_early(world: World) -> None:
         due = now(tx) + timedelta(seconds=1)
         outbox.put(tx, message, not_before=due)
     stop = threading.Event()
-    relay = threading.Thread(target=Relay(world.database, world.broker).run, args=(stop,))
+    relay = threading.Thread(target=Relay(world.database, world.broker, Readiness(), lambda row: row).run, args=(stop,))
     if isinstance(world.broker, RabbitBroker):
         relay.start()
     with consuming(world) as consumer:
@@ -144,9 +145,10 @@ def test_a_message_is_not_early(world: World) -> None:
 
 def test_publishing_what_no_queue_takes_raises(world: World) -> None:
     """A message that would go nowhere is an error at once, not a loss."""
-    event = PushCancelRequested(
+    event = RevertRequested(
         partner_id="p1",
         correlation_id="test",
+        revert_id="r",
         push_id="x",
         requested_at=world.mapped("p1", 1).changed_at,
         requested_by="ana",

@@ -31,4 +31,4 @@ def case(world: World) -> Iterator[Case]:
         world.publish(world.connected("p1"), world.mapped("p1", 1), world.mapped("p1", 2))
         wait_for(case.is_checked, "the checks")
         yield case
-        assert worker.trouble is None
+        assert worker.readiness.troubles == {}

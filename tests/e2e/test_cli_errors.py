@@ -50,8 +50,8 @@ def test_a_worker_names_what_is_missing_and_what_is_misspelt(folder: Path) -> No
         assert done.returncode == 5
         for name in ("LOG_LEVEL", "CLIENT_ID", "SEAL_KEYS"):
             assert f"PHIN_CONNECTWISE_{name}" in done.stderr
-    away = SETTINGS | {"DATABASE_URL": "postgresql://127.0.0.1:1/phin", "BROKR_URL": "amqp://hunter2"}
-    done = run("worker", folder=folder, settings=away)
+    no_tables = SETTINGS | {"DATABASE_URL": "sqlite:///another.db", "BROKR_URL": "amqp://hunter2"}
+    done = run("worker", folder=folder, settings=no_tables)
     assert "PHIN_CONNECTWISE_BROKR_URL is no setting" in done.stderr
     assert "hunter2" not in done.stderr
 

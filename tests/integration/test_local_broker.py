@@ -24,7 +24,7 @@ def _consuming(database: Database, deliver: Callable[[Delivery, Settle], None]) 
     with database.begin() as tx:
         outbox.put(tx, PartnerDue(partner_id="p1", correlation_id="test"))
     stop = threading.Event()
-    thread = threading.Thread(target=LocalBroker(database, Topology()).consume, args=(deliver, stop))
+    thread = threading.Thread(target=LocalBroker(database, Topology(), lambda row: row).consume, args=(deliver, stop))
     thread.start()
     yield stop
     stop.set()

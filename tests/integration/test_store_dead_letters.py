@@ -1,41 +1,68 @@
-"""Dead letters keep what happened unharmed; what is in hand is counted before it is handled."""
+"""Dead letters keep what happened unharmed, once, however often it happens."""
 
 from dataclasses import replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
 
 import pytest
-from sqlalchemy import select, update
 
-from store import Database, dead_letters
+from store import Database, dead_letter_queries, dead_letters, now, replays
+from store.dead_letter_queries import Filter, Kept
 from store.dead_letters import DeadLetter
-from store.schema import dead_letters as table
 from tests.support.waiting import together
 
+PROPERTIES: dict[str, Any] = {
+    "message_id": "m-1",
+    "timestamp": 1_700_000_000,
+    "headers": {
+        "odd": b"\x00\xff",
+        "when": datetime.fromisoformat("2026-01-01"),
+        "price": Decimal("1.5"),
+        "in": {"x": [1, None]},
+    },
+}
 LETTER = DeadLetter(
-    queue="connectwise.push.requested.v1",
+    id="00000000-0000-0000-0000-000000000001",
+    queue="connectwise.push-requested.v1",
     body=b"\xff\x00 not text",
-    properties={"message_id": "m-1", "headers": {"odd": b"\x00"}},
+    properties=PROPERTIES,
     reason="contract",
-    error="what is wrong: \0",
-    error_type="ContractError",
-    error_at="dispatch.py:10",
-    message_id="m-1\0" + "x" * 500,
+    error="what is wrong: \0 \ud800",
+    error_type="not_json",
+    error_at="dispatch.py:_do",
+    message_id="m-1\0\ud800" + "x" * 500,
     kind="k" * 500,
 )
 
 
-def _in_hand(database: Database, key: str = "m-1", queue: str = "q") -> int:
+def add(database: Database, *letters: DeadLetter) -> None:
+    """Keep these."""
     with database.begin() as tx:
-        return dead_letters.take_in_hand(tx, queue, key)
+        dead_letters.add(tx, *letters)
+
+
+def kept(database: Database, letter: DeadLetter = LETTER) -> Kept:
+    """All that is stored of one."""
+    with database.begin() as tx:
+        found = dead_letter_queries.get(tx, letter.id)
+    assert found is not None
+    return found
+
+
+def numbered(number: int, **changes: Any) -> DeadLetter:
+    """Another letter."""
+    return replace(LETTER, id=f"00000000-0000-0000-0000-{number:012}", **changes)
 
 
 def test_a_dead_letter_keeps_the_message_as_it_came(database: Database) -> None:
-    """An operator sees and replays exactly what arrived, whatever bytes it was made of."""
-    with database.begin() as tx:
-        letter_id = dead_letters.add(tx, LETTER)
-        row = tx.execute(select(table).where(table.c.id == letter_id)).one()
-    assert (row.body, row.queue, row.reason, row.state) == (LETTER.body, LETTER.queue, "contract", "open")
-    assert row.error == "what is wrong: \\0"
-    assert row.fingerprint == LETTER.fingerprint
+    """An operator sees and replays exactly what arrived, whatever bytes and headers it was made of."""
+    add(database, LETTER)
+    found = kept(database)
+    assert (found.body, found.properties, found.queue) == (LETTER.body, PROPERTIES, LETTER.queue)
+    assert (found.reason, found.state, found.error_at) == ("contract", "open", "dispatch.py:_do")
+    assert found.error == "what is wrong: \\0 \\ud800"
+    assert found.fingerprint == LETTER.fingerprint
 
 
 @pytest.mark.parametrize(
@@ -44,7 +71,7 @@ def test_a_dead_letter_keeps_the_message_as_it_came(database: Database) -> None:
         ({"body": b"other", "message_id": "m-2", "error": "other words"}, True),
         ({"reason": "crashed"}, False),
         ({"error_type": "KeyError"}, False),
-        ({"error_at": "dispatch.py:11"}, False),
+        ({"error_at": "dispatch.py:_call"}, False),
     ],
 )
 def test_dead_letters_of_one_cause_share_a_fingerprint(changes: dict[str, str], *, same: bool) -> None:
@@ -52,33 +79,93 @@ def test_dead_letters_of_one_cause_share_a_fingerprint(changes: dict[str, str], 
     assert (replace(LETTER, **changes).fingerprint == LETTER.fingerprint) == same  # type: ignore[arg-type]
 
 
-def test_open_dead_letters_are_counted_by_reason(database: Database) -> None:
-    """The number that an alert looks at goes down when the letters are dealt with."""
+def test_a_message_is_known_again_whatever_the_broker_adds() -> None:
+    """A message that comes a second time, or comes back from a replay, is the same dead letter."""
+    mine = dead_letters.id_of_message("q", PROPERTIES, b"body")
+    added = {"x-death": [{"count": 1}], "x-delivery-count": 7, "phin-replay": f"{LETTER.id}/1"}
+    again = PROPERTIES | {"headers": PROPERTIES["headers"] | added, "expiration": "10"}
+    assert dead_letters.id_of_message("q", again, b"body") == mine
+    others = [("p", PROPERTIES, b"body"), ("q", PROPERTIES, b"body."), ("q", PROPERTIES | {"app_id": "x"}, b"body")]
+    assert mine not in {dead_letters.id_of_message(*other) for other in others}
+
+
+def test_the_same_failure_twice_is_one_letter(database: Database) -> None:
+    """A crash between commit and acknowledgement doubles nothing; that it failed again is counted."""
+    add(database, LETTER, numbered(2))
+    add(database, replace(LETTER, error="newer"))
+    found = kept(database)
+    assert (found.attempts, found.error, found.returns, found.history) == (2, "newer", 0, [])
+    assert found.first_failed_at < found.last_failed_at
     with database.begin() as tx:
-        done = dead_letters.add(tx, LETTER)
-        for reason in ("contract", "crashed", "crashed"):
-            dead_letters.add(tx, replace(LETTER, reason=reason))
-        tx.execute(update(table).where(table.c.id == done).values(state="replayed"))
-        assert dead_letters.count_by_reason(tx) == {"contract": 1, "crashed": 2}
+        assert dead_letters.count_by_reason(tx) == {"contract": 2}
 
 
-def test_each_try_of_a_message_is_counted(database: Database) -> None:
-    """A message that kills its worker is recognised at its third try, and does not take innocents with it."""
-    assert [_in_hand(database), _in_hand(database), _in_hand(database)] == [1, 2, 3]
-    assert _in_hand(database, "m-2") == 1
-    assert _in_hand(database, queue="another") == 1
-
-
-def test_tries_at_one_moment_are_all_counted(database: Database) -> None:
-    """Two workers that get the same message do not count as one try."""
-    assert sorted(together(*[lambda: _in_hand(database)] * 4)) == [1, 2, 3, 4]
-
-
-def test_a_message_that_is_done_is_out_of_hand(database: Database) -> None:
-    """A message that succeeded at last starts afresh if its id comes again."""
-    _in_hand(database)
-    _in_hand(database, "m-2")
+def test_workers_that_add_the_same_letters_meet_without_harm(database: Database) -> None:
+    """The same thousand failures seen by two workers in opposite order are a thousand letters."""
+    letters = [numbered(number) for number in range(1, 201)]
+    together(lambda: add(database, *letters), lambda: add(database, *reversed(letters)))
     with database.begin() as tx:
-        dead_letters.out_of_hand(tx, "q", "m-1")
-    assert _in_hand(database) == 1
-    assert _in_hand(database, "m-2") == 2
+        assert dead_letters.count_by_reason(tx) == {"contract": 200}
+
+
+def test_what_comes_back_after_a_replay_is_open_again_and_counted(database: Database) -> None:
+    """An operator sees that a replay was in vain, how often, and what was done before."""
+    add(database, LETTER)
+    for number in (1, 2):
+        with database.begin() as tx:
+            replays.replay(tx, LETTER.id, by="ana", why="fixed")
+        add(database, replace(LETTER, replay=(LETTER.id, number)))
+    found = kept(database)
+    assert (found.state, found.replays, found.returns) == ("open", 2, 2)
+    assert [entry["what"] for entry in found.history] == ["replayed", "came back"] * 2
+    assert found.history[0]["by"] == "ana"
+
+
+def test_a_late_report_of_an_earlier_replay_opens_nothing(database: Database) -> None:
+    """The first replay's failure is delivered once more while the second is on its way: that one alone decides."""
+    add(database, LETTER)
+    for number in (1, 2):
+        with database.begin() as tx:
+            replays.replay(tx, LETTER.id, by="ana", why=None)
+        if number == 1:
+            add(database, replace(LETTER, replay=(LETTER.id, 1)))
+    add(database, replace(LETTER, replay=(LETTER.id, 1)))
+    assert (kept(database).state, kept(database).returns) == ("replayed", 1)
+
+
+def test_lines_that_come_back_as_a_message_are_the_same_letter(database: Database) -> None:
+    """The replay of a push's lines that crashes the worker opens the letter of these lines, not another one."""
+    add(database, LETTER)
+    with database.begin() as tx:
+        replays.replay(tx, LETTER.id, by="ana", why=None)
+    add(database, numbered(2, reason="crashed", replay=(LETTER.id, 1)))
+    assert (kept(database).state, kept(database).reason, kept(database).returns) == ("open", "crashed", 1)
+    add(database, numbered(3, body=b"another", replay=(LETTER.id, 1)))
+    assert kept(database).body == LETTER.body
+    assert kept(database, numbered(3)).state == "open"
+
+
+def test_filters_and_groups(database: Database) -> None:
+    """What `list` and `groups` show: letters by partner, kind, reason, cause and time; causes by their number."""
+    add(database, numbered(1, partner_id="p1", kind="a.v1"), numbered(2, partner_id="p2", kind="b.v1"))
+    add(database, numbered(3, reason="crashed", error_type=None, error_at="", partner_id="p2", kind="b.v1"))
+    with database.begin() as tx:
+        at = now(tx)
+
+        def count(**given: Any) -> int:
+            return dead_letter_queries.count(tx, Filter(**given))
+
+        assert [count(), count(partner_id="p2"), count(kind="a.v1"), count(reason="crashed")] == [3, 2, 1, 1]
+        assert count(fingerprint=LETTER.fingerprint, partner_id="p2") == 1
+        assert count(since=at - timedelta(minutes=1), until=at + timedelta(minutes=1)) == 3
+        assert count(until=at - timedelta(minutes=1)) == count(since=at + timedelta(minutes=1)) == 0
+        assert count(state="discarded") == 0
+        first, second = dead_letter_queries.groups(tx, Filter(state="open"))
+        assert (first.count, first.partners, first.kind, first.reason) == (2, 2, None, "contract")
+        assert (second.count, second.partners, second.kind, second.reason) == (1, 1, "b.v1", "crashed")
+        assert len(dead_letter_queries.named(tx, "00000000")) == 2
+        assert dead_letter_queries.named(tx, numbered(3).id) == [numbered(3).id]
+        newest = dead_letter_queries.listing(tx, Filter(), 2)
+        assert [one.id for one in newest] == [numbered(3).id, numbered(1).id]
+        oldest = dead_letter_queries.ids(tx, Filter())
+        assert [one.id for one in dead_letter_queries.in_full(tx, oldest)] == [numbered(n).id for n in (1, 2, 3)]

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 import pytest
 from sqlalchemy import select, update
 
-from store import Database, connections, leases, mappings, now
+from store import Database, connections, leases, mappings, now, pauses
 from store.database import Tx, db_now
 from store.leases import Health
 from store.schema import leases as table
@@ -17,8 +17,10 @@ from tests.support.waiting import together
 
 
 def _acquire(database: Database) -> str | None:
+    """The token of the lease, if it was to be had."""
     with database.begin() as tx:
-        return leases.acquire(tx, PARTNER)
+        lease = leases.acquire(tx, PARTNER)
+    return lease.token if lease else None
 
 
 def _wake(database: Database, after: float | None = None) -> None:
@@ -52,9 +54,9 @@ def test_a_lease_that_ended_is_taken_over_and_the_old_token_is_void(database: Da
     new = _acquire(database)
     assert new not in {None, old}
     with database.begin() as tx:
-        assert not leases.renew(tx, PARTNER, old)
+        assert not leases.renew(tx, PARTNER, old, 60.0)
         assert not leases.release(tx, PARTNER, old)
-        assert leases.renew(tx, PARTNER, str(new))
+        assert leases.renew(tx, PARTNER, str(new), 60.0)
 
 
 def test_a_renewed_lease_is_not_taken_over(database: Database) -> None:
@@ -62,7 +64,7 @@ def test_a_renewed_lease_is_not_taken_over(database: Database) -> None:
     token = _acquire(database)
     with database.begin() as tx:
         expire_lease(tx, PARTNER)
-        assert leases.renew(tx, PARTNER, str(token))
+        assert leases.renew(tx, PARTNER, str(token), 60.0)
     assert _acquire(database) is None
 
 
@@ -71,6 +73,60 @@ def test_partners_have_leases_of_their_own(database: Database) -> None:
     _acquire(database)
     with database.begin() as tx:
         assert leases.acquire(tx, "msp-2") is not None
+
+
+def test_the_next_worker_goes_on_with_the_budget_that_was_left(database: Database) -> None:
+    """A hand-over between workers is no way around ConnectWise's limit of requests."""
+    token = _acquire(database)
+    with database.begin() as tx:
+        leases.renew(tx, PARTNER, str(token), 7.5)
+        leases.release(tx, PARTNER, str(token))
+    with database.begin() as tx:
+        lease = leases.acquire(tx, PARTNER)
+        assert lease is not None
+        assert lease.budget_tokens == 7.5
+        assert 0 <= lease.budget_age < 60
+
+
+def test_a_holder_that_vanished_has_left_no_budget(database: Database) -> None:
+    """What a killed worker spent since it last said so is not spent again."""
+    token = _acquire(database)
+    with database.begin() as tx:
+        leases.renew(tx, PARTNER, str(token), 60.0)
+        expire_lease(tx, PARTNER)
+        lease = leases.acquire(tx, PARTNER)
+        assert lease is not None
+        assert lease.budget_tokens == 0.0
+
+
+@pytest.mark.parametrize("who", [PARTNER, pauses.EVERYBODY])
+def test_a_paused_partner_is_left_alone_until_it_is_resumed(database: Database, who: str) -> None:
+    """While an operator's pause lasts no worker begins, the one at work is told, and no wake-up is made in vain."""
+    accept(database, push())
+    token = _acquire(database)
+    with database.begin() as tx:
+        pauses.pause(tx, who, "olga", "they are upgrading")
+        renewed = leases.renew(tx, PARTNER, str(token), 60.0)
+        assert renewed is not None
+        assert renewed.paused
+        leases.release(tx, PARTNER, str(token))
+        found = pauses.find(tx, PARTNER)
+        assert found is not None
+        assert (found.paused_by, found.why) == ("olga", "they are upgrading")
+    assert _acquire(database) is None
+    with database.begin() as tx:
+        assert leases.forgotten(tx) == []
+        assert pauses.resume(tx, who)
+        assert not pauses.resume(tx, who)
+        assert leases.forgotten(tx) == [PARTNER]
+    assert _acquire(database) is not None
+
+
+def test_a_pause_of_one_partner_is_not_the_others(database: Database) -> None:
+    """Only who was named waits."""
+    with database.begin() as tx:
+        pauses.pause(tx, "msp-2", "olga", "upgrade")
+    assert _acquire(database) is not None
 
 
 def test_one_wake_up_is_outstanding_at_most(database: Database) -> None:
@@ -126,7 +182,7 @@ def test_a_wake_up_that_is_long_overdue_is_taken_for_lost(database: Database) ->
 
 def test_how_a_partner_does_is_kept_for_the_next_worker(database: Database) -> None:
     """A pause survives the worker that made it, and ends when it is taken back."""
-    paused = Health(minute(5), "unreachable", 3, TEN)
+    paused = Health(minute(5), "unreachable", 3, TEN, TEN)
     for health in (paused, Health()):
         with database.partner(PARTNER) as tx:
             leases.save_health(tx, PARTNER, health)

@@ -63,12 +63,14 @@ class Race:
         self._database = database
         self.at_work = True
         with database.begin() as tx:
-            self._token = str(leases.acquire(tx, PARTNER))
+            lease = leases.acquire(tx, PARTNER)
+            assert lease is not None
+            self._token = lease.token
 
     def let_go(self, actor: Actor) -> None:
         """The holder: lock, look; release and commit unless there is something to do."""
         with self._database.partner(PARTNER) as tx:
-            assert leases.renew(tx, PARTNER, self._token)
+            assert leases.renew(tx, PARTNER, self._token, 60.0)
             due = leases.next_due(tx, PARTNER)
             actor.pause()
             if due is None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from messages import PushRequested
 from store import leases
-from worker import app, dispatch, handlers, local_broker, logs, run
+from worker import app, budget, dispatch, handlers, local_broker, logs, policy, relay, run
 from worker.broker import RabbitBroker
 from worker.local_broker import LocalBroker
 from worker.remote import Remote
@@ -48,12 +48,15 @@ def serve() -> None:
 
 
 def shorten() -> None:
-    """Shorten leases and claims, so that a successor need not wait long."""
+    """Shorten leases and claims, so that a successor need not wait long; let requests pass as they come."""
+    budget.PER_MINUTE, budget.BURST = 60_000.0, 1_000.0
     leases.LEASE_SECONDS = 3.0
     run.RENEW_SECONDS = 1.0
     run.LEASE_LEFT_FOR_PATCH = 1.0
     run.START_WITHIN = 1.0
     app.SWEEP_SECONDS = 1.0
+    policy.RETRY_FIRST = 0.2
+    relay.CLAIM_SECONDS = 3.0
     local_broker.CLAIM_SECONDS, local_broker.EXTEND_SECONDS = 3.0, 1.0
 
 
@@ -100,8 +103,8 @@ def hook(point: str, strike: Callable[[], None]) -> None:
     if point == "after_accept_commit":
         accept = handlers.push_requested
 
-        def accepted(context: Any, event: Any) -> None:
-            accept(context, event)
+        def accepted(*given: Any) -> None:
+            accept(*given)
             strike()
 
         handlers.HANDLERS[PushRequested] = accepted  # type: ignore[index] # a test may
@@ -129,6 +132,15 @@ def hook(point: str, strike: Callable[[], None]) -> None:
             return settle_local(self)
 
         LocalBroker._settle = settle_rows  # type: ignore[method-assign] # a test may
+    elif point == "poison":
+        accept_any = handlers.push_requested
+
+        def poisoned(context: Any, event: Any) -> None:
+            if event.push_id == "poison":
+                die()
+            accept_any(context, event)
+
+        handlers.HANDLERS[PushRequested] = poisoned  # type: ignore[index] # a test may
     elif point == "stall_before_patch":
         start = Run._write
 

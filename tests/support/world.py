@@ -1,12 +1,9 @@
 """A whole installation for a test: simulator, store, broker, workers in processes of their own, and the platform."""
 
-import json
 import os
 import subprocess
 import sys
-import threading
 import uuid
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -15,11 +12,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import pika
 from sqlalchemy import select
 
 from cwclient.simulator import SimulatorServer
 from messages import (
+    EXCHANGE_IN,
     BillingPeriod,
     ConnectionChanged,
     KeyRing,
@@ -28,12 +25,12 @@ from messages import (
     PushLine,
     PushRequested,
     SyncResult,
-    decode,
     generate_keypair,
     seal,
 )
 from store import Database, answers, migrate, pushes
 from store.schema import ledger
+from tests.support.platform import Platform
 from worker.app import open_broker, publish
 from worker.broker import RabbitBroker
 from worker.settings import PREFIX, Settings, load
@@ -47,12 +44,12 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def tenant(partner_id: str, companies: int, quantity: float = 1.0) -> dict[str, Any]:
+def tenant(partner_id: str, companies: int, quantity: float = 1.0, private_key: str = PRIVATE_KEY) -> dict[str, Any]:
     """A simulated ConnectWise tenant. Company n has agreement 1000+n with additions 100000+n and 200000+n."""
     numbers = range(1, companies + 1)
     return {
         "company_identifier": f"cw-{partner_id}",
-        "keys": [{"public": "public", "private": PRIVATE_KEY}],
+        "keys": [{"public": "public", "private": private_key}],
         "companies": [{"id": n, "name": f"Company {n}"} for n in numbers],
         "agreements": [{"id": 1000 + n, "company": {"id": n}, "name": f"Agreement {n}"} for n in numbers],
         "additions": [
@@ -73,10 +70,19 @@ class World:
     partners: Sequence[str] = ("p1",)
     companies: int = 5
     call_timeout: float = 2.0
+    retry_for: float = 3600.0
     _stack: ExitStack = field(default_factory=ExitStack)
     _workers: list["subprocess.Popen[bytes]"] = field(default_factory=list)
 
     def __enter__(self) -> Self:
+        try:
+            self._open()
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def _open(self) -> None:
         document = {"tenants": [tenant(partner, self.companies) for partner in self.partners]}
         self.simulator = self._stack.enter_context(SimulatorServer(document))
         self.keys = generate_keypair()
@@ -89,6 +95,7 @@ class World:
                 "allow_private_hosts": "127.0.0.1",
                 "queue_prefix": f"test-{uuid.uuid4().hex[:8]}.",
                 "call_timeout": self.call_timeout,
+                "retry_for": self.retry_for,
                 "log_level": "info",
             }
         )
@@ -100,11 +107,11 @@ class World:
         self.platform: Platform | None = None
         if isinstance(self.broker, RabbitBroker):
             self._stack.callback(self.broker.delete)
-            self.platform = Platform(self.broker_url, f"{self.settings.queue_prefix}{self.settings.results_queue}")
-            self._stack.callback(self.platform.close)
+            prefix, queue = self.settings.queue_prefix, self.settings.results_queue
+            platform = Platform(self.broker_url, f"{prefix}{queue}", f"{prefix}{EXCHANGE_IN}")
+            self.platform = self._stack.enter_context(platform)
         self._stack.callback(self.broker.close)
-        self._stack.callback(self._end_workers)
-        return self
+        self._stack.callback(self.end_workers)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -125,6 +132,7 @@ class World:
             "ALLOW_PRIVATE_HOSTS": ",".join(given.allow_private_hosts),
             "QUEUE_PREFIX": given.queue_prefix,
             "CALL_TIMEOUT": str(given.call_timeout),
+            "RETRY_FOR": str(given.retry_for.total_seconds()),
             "LOG_LEVEL": given.log_level,
         }
         kept = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
@@ -143,7 +151,8 @@ class World:
         self._workers.append(worker)
         return worker
 
-    def _end_workers(self) -> None:
+    def end_workers(self) -> None:
+        """Kill those that run."""
         for worker in self._workers:
             if worker.poll() is None:
                 worker.kill()
@@ -254,47 +263,3 @@ class World:
         """All rows of the ledger, oldest first."""
         with self.database.begin() as tx:
             return list(tx.execute(select(ledger).order_by(ledger.c.id)))
-
-
-class Platform:
-    """Phin's consumer of the results queue, by pika: keeps every message that it got."""
-
-    def __init__(self, url: str, queue: str) -> None:
-        self.received: list[Message] = []
-        self._url, self._queue = url, queue
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._consume, name="platform")
-        self._thread.start()
-
-    def close(self) -> None:
-        """Stop consuming."""
-        self._stop.set()
-        self._thread.join()
-
-    def final_ids(self) -> dict[tuple[str, str], set[str]]:
-        """The distinct ids of final results, by (push id, company id)."""
-        found: dict[tuple[str, str], set[str]] = defaultdict(set)
-        for message in list(self.received):
-            if isinstance(message, SyncResult) and message.status != "retrying":
-                found[message.push_id, message.company_id].add(str(message.id))
-        return found
-
-    def ids_of(self, kind: str) -> dict[str, set[str]]:
-        """The distinct ids of the messages of a kind, by push id."""
-        found: dict[str, set[str]] = defaultdict(set)
-        for message in list(self.received):
-            if message.type == kind:
-                found[json.loads(message.model_dump_json())["push_id"]].add(str(message.id))
-        return found
-
-    def _consume(self) -> None:
-        connection = pika.BlockingConnection(pika.URLParameters(self._url))
-        channel = connection.channel()
-        for method, properties, body in channel.consume(self._queue, inactivity_timeout=0.05):
-            if method is not None:
-                self.received.append(decode(body, type=properties.type, content_type=properties.content_type))
-                channel.basic_ack(method.delivery_tag)
-            elif self._stop.is_set():
-                break
-        channel.cancel()
-        connection.close()

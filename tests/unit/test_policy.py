@@ -42,7 +42,8 @@ JUDGED: list[tuple[BaseException, type[Verdict], str, str | float | None]] = [
     (BadCredentials("no"), AllFailed, "bad_credentials", "credentials"),
     (MissingRight("no"), AllFailed, "missing_right", "credentials"),
     (policy.RightRefused(EDIT), AllFailed, "missing_right", "credentials"),
-    (policy.KeyUnreadable(), AllFailed, "key_unreadable", "credentials"),
+    (policy.KeyUnreadable("no"), AllFailed, "key_unreadable", "credentials"),
+    (policy.SealKeyUnknown("no"), AllFailed, "seal_key_unknown", "credentials"),
     (CertificateRefused("no"), AllFailed, "certificate", "connection"),
     (ForbiddenHost("no"), AllFailed, "wrong_address", "connection"),
     (WrongRoute("no"), AllFailed, "wrong_address", "connection"),
@@ -134,6 +135,9 @@ ONCE = Health(unreachable_count=1, unreachable_since=TEN)
 TWICE = Health(unreachable_count=2, unreachable_since=TEN)
 
 
+LIMITED = RateLimited("no", retry_after=60)
+
+
 def _after(health: Health, error: BaseException | None) -> Health:
     verdict = None if error is None else judge(error, attempts=0, chance=1.0)
     return policy.health_after(health, error, verdict, minute(1), chance=1.0)
@@ -160,7 +164,14 @@ def _paused(minutes: float, why: str, health: Health) -> Health:
         pytest.param(TWICE, RecordRefused("no"), Health(), id="a refusal is an answer"),
         pytest.param(TWICE, ServerTrouble("no", sent=True), Health(), id="an error of its own is an answer"),
         pytest.param(TWICE, policy.NotStarted(), TWICE, id="what was not sent says nothing"),
-        pytest.param(Health(), RateLimited("no", retry_after=60), _paused(2, "rate_limited", Health()), id="limited"),
+        pytest.param(Health(), LIMITED, _paused(2, "rate_limited", Health(limited_since=minute(1))), id="limited"),
+        pytest.param(
+            Health(limited_since=TEN),
+            LIMITED,
+            _paused(2, "rate_limited", Health(limited_since=TEN)),
+            id="limited again",
+        ),
+        pytest.param(Health(limited_since=TEN), None, Health(), id="limited no more"),
         pytest.param(TWICE, ClientIdRefused("no"), _paused(6, "client_id", Health()), id="our client id"),
         pytest.param(
             _paused(9, "rate_limited", Health()),

@@ -1,9 +1,10 @@
 """Connections to RabbitMQ, the topology on it, and its errors by remedy."""
 
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from amqp import exceptions as amqp_errors
@@ -19,28 +20,64 @@ CONNECTION_ERRORS = (OSError, amqp_errors.ConnectionError, amqp_errors.Recoverab
 """What a lost or blocked connection looks like; py-amqp lets some errors of the socket pass as they are."""
 
 
-def connect(url: str) -> Connection:
-    """Make a connection with heartbeats; over TLS the host's name is verified. Opens it at first use."""
-    parts = urlsplit(url)
-    tls = {"server_hostname": parts.hostname, "cert_reqs": ssl.CERT_REQUIRED} if parts.scheme == "amqps" else False
+class Server(NamedTuple):
+    """A RabbitMQ by its URL. With amqps `ca_file` (PEM) is trusted instead of the system's authorities."""
+
+    url: str
+    ca_file: Path | None = None
+
+    @property
+    def place(self) -> str:
+        """Host and port, without user and password."""
+        parts = urlsplit(self.url)
+        return f"{parts.hostname}:{parts.port or (5671 if parts.scheme == 'amqps' else 5672)}"
+
+
+def connect(server: Server, on_blocked: Callable[[str], None] | None = None) -> Connection:
+    """Make a connection with heartbeats; over TLS the host's name is verified. Opens it at first use.
+
+    `on_blocked` is called when RabbitMQ stops taking messages from it (an alarm of memory or disk).
+    """
+    parts = urlsplit(server.url)
+    tls: dict[str, Any] | bool = False
+    if parts.scheme == "amqps":
+        tls = {"server_hostname": parts.hostname, "cert_reqs": ssl.CERT_REQUIRED}
+        if server.ca_file is not None:
+            tls["ca_certs"] = str(server.ca_file)
     return Connection(
-        url.replace("amqps://", "amqp://", 1),
+        server.url.replace("amqps://", "amqp://", 1),
         heartbeat=HEARTBEAT,
         connect_timeout=CONNECT_TIMEOUT,
         ssl=tls,
-        transport_options={"client_properties": {"connection_name": "phin-connectwise"}, "max_retries": 0},
+        transport_options={
+            "client_properties": {"connection_name": "phin-connectwise"},
+            "max_retries": 0,
+            "on_blocked": on_blocked,
+        },
     )
 
 
+def abandon(connection: Connection) -> None:
+    """Drop a connection that is in trouble: a broker that is blocked or gone would not answer a close."""
+    with suppress(*CONNECTION_ERRORS, amqp_errors.AMQPError):
+        connection.collect(socket_timeout=1.0)
+
+
 @contextmanager
-def translated(url: str) -> Iterator[None]:
+def translated(server: Server) -> Iterator[None]:
     """Raise BrokerUnavailable, which names the host but no password, for what py-amqp makes of a lost connection."""
     try:
         yield
     except amqp_errors.AccessRefused as error:
-        raise BrokerUnavailable(f"RabbitMQ at {_place(url)} refused the user name or password") from error
+        raise BrokerUnavailable(f"RabbitMQ at {server.place} refused the user name or password") from error
+    except ssl.SSLCertVerificationError as error:
+        said = error.verify_message.rstrip(".")
+        raise BrokerUnavailable(
+            f"RabbitMQ at {server.place}: its certificate is refused ({said}); it must bear the host name that is in"
+            " BROKER_URL, and be issued by an authority in BROKER_CA_FILE or, without that, one that the system trusts"
+        ) from error
     except CONNECTION_ERRORS as error:
-        raise BrokerUnavailable(f"RabbitMQ at {_place(url)}: {error or type(error).__name__}") from error
+        raise BrokerUnavailable(f"RabbitMQ at {server.place}: {error or type(error).__name__}") from error
 
 
 def declare(connection: Connection, topology: Topology) -> None:
@@ -92,8 +129,3 @@ def _question(connection: Connection, name: str) -> Iterator[Any]:
     finally:
         with suppress(*CONNECTION_ERRORS, amqp_errors.AMQPError):
             channel.close()
-
-
-def _place(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.hostname}:{parts.port or (5671 if parts.scheme == 'amqps' else 5672)}"

@@ -8,7 +8,7 @@ from typing import Any
 from amqp import exceptions as amqp_errors
 from kombu.connection import Connection
 
-from worker.broker.connection import CONNECTION_ERRORS, connect, declare
+from worker.broker.connection import CONNECTION_ERRORS, Server, abandon, connect, declare
 from worker.delivery import Deliver, Delivery, Verdict
 from worker.topology import Queue, Topology
 
@@ -19,18 +19,18 @@ POLL_SECONDS = 0.01
 class Consumer:
     """The consuming side of one connection. Its delivery tags die with it, so verdicts that come later are dropped."""
 
-    def __init__(self, url: str, topology: Topology, deliver: Deliver) -> None:
+    def __init__(self, server: Server, topology: Topology, deliver: Deliver) -> None:
         self._deliver = deliver
         self._queues = {queue.name: queue for queue in topology.queues if queue.kind is not None}
         self._prefix = topology.prefix
         self._settled: deque[tuple[Any, int, Verdict]] = deque()
         self._unsettled = 0
-        self._connection: Connection = connect(url)
+        self._connection: Connection = connect(server)
         try:
             declare(self._connection, topology)
             self._tags = [self._subscribe(queue) for queue in self._queues.values()]
         except BaseException:
-            self.close()
+            self.abandon()
             raise
 
     def run(self, stop: Event) -> None:
@@ -43,9 +43,13 @@ class Consumer:
             self._turn()
 
     def close(self) -> None:
-        """Close the connection; what is not settled is delivered again, here or elsewhere."""
+        """Close the connection."""
         with suppress(*CONNECTION_ERRORS, amqp_errors.AMQPError):
             self._connection.release()
+
+    def abandon(self) -> None:
+        """Drop the connection; what is not settled is delivered again, here or elsewhere."""
+        abandon(self._connection)
 
     def _subscribe(self, queue: Queue) -> tuple[Any, str]:
         # A channel each: the prefetch is the queue's own, and an error of one names its queue.

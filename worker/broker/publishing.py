@@ -6,23 +6,41 @@ from time import monotonic
 from typing import Any
 
 from amqp import exceptions as amqp_errors
+from amqp.basic_message import Message as AmqpMessage
 
 from store.outbox import OutboxRow
-from worker.broker.connection import CONNECTION_ERRORS, connect
+from store.properties import REPLAY_HEADER
+from worker.broker.connection import CONNECTION_ERRORS, Server, abandon, connect
 from worker.topology import Topology
 
 CONFIRM_TIMEOUT = 15.0
-PROPERTIES = ("message_id", "type", "correlation_id", "reply_to")
+PROPERTIES = (
+    "message_id",
+    "type",
+    "content_type",
+    "content_encoding",
+    "correlation_id",
+    "reply_to",
+    "priority",
+    "timestamp",
+    "app_id",
+    "cluster_id",
+)
 
 
 class ConfirmedChannel:
     """One channel in confirm mode on a connection of its own; not for several threads. Any error makes it void."""
 
-    def __init__(self, url: str, topology: Topology) -> None:
+    def __init__(self, server: Server, topology: Topology) -> None:
         self._topology = topology
-        self._connection = connect(url)
-        self._channel: Any = self._connection.channel()
-        self._channel.confirm_select()
+        self._is_blocked = False
+        self._connection = connect(server, self._on_blocked)
+        try:
+            self._channel: Any = self._connection.channel()
+            self._channel.confirm_select()
+        except BaseException:
+            abandon(self._connection)
+            raise
         self._channel.events["basic_ack"].add(self._on_ack)
         self._channel.events["basic_nack"].add(self._on_nack)
         self._channel.events["basic_return"].add(self._on_return)
@@ -41,8 +59,10 @@ class ConfirmedChannel:
         tags = [self._send(row) for row in rows]
         until = monotonic() + CONFIRM_TIMEOUT
         while self._unconfirmed:
+            if self._is_blocked:
+                raise TimeoutError("it takes no messages: an alarm, low on memory or disk")
             if monotonic() >= until:
-                raise TimeoutError("RabbitMQ did not confirm in time; is it blocked by an alarm?")
+                raise TimeoutError("it did not confirm in time")
             self._connection.drain_events(timeout=max(0.01, until - monotonic()))
         return [
             self._refused.get(tag) or self._returned.get(row.message_id) for tag, row in zip(tags, rows, strict=True)
@@ -53,20 +73,23 @@ class ConfirmedChannel:
         with suppress(*CONNECTION_ERRORS, amqp_errors.AMQPError):
             self._connection.release()
 
+    def abandon(self) -> None:
+        """Drop the connection without a word."""
+        abandon(self._connection)
+
     def _send(self, row: OutboxRow) -> int:
-        message = self._channel.prepare_message(
-            row.body,
-            content_type=row.properties.get("content_type"),
-            headers=dict(row.properties.get("headers") or {}),
-            properties={name: row.properties[name] for name in PROPERTIES if row.properties.get(name) is not None}
-            | {"delivery_mode": 2},
-        )
+        given = {name: row.properties[name] for name in PROPERTIES if row.properties.get(name) is not None}
+        headers = dict(row.properties.get("headers") or {})
+        message = AmqpMessage(row.body, application_headers=headers, delivery_mode=2, **given)
         exchange = self._topology.exchange(row.exchange)
         routing_key = row.routing_key if row.exchange else f"{self._topology.prefix}{row.routing_key}"
         self._published += 1
         self._unconfirmed.add(self._published)
         self._channel.basic_publish(message, exchange, routing_key, mandatory=True, timeout=CONFIRM_TIMEOUT)
         return self._published
+
+    def _on_blocked(self, _reason: str) -> None:
+        self._is_blocked = True
 
     def _on_ack(self, delivery_tag: int, multiple: bool) -> None:  # noqa: FBT001 - called by py-amqp
         self._unconfirmed -= self._tags(delivery_tag, multiple=multiple)
@@ -79,7 +102,9 @@ class ConfirmedChannel:
     def _on_return(self, error: Exception, exchange: str, routing_key: str, message: Any) -> None:  # noqa: ANN401
         # An unroutable message is returned before it is confirmed.
         said = f"no queue takes it: exchange {exchange}, routing key {routing_key} ({error})"
-        self._returned[str(message.properties.get("message_id"))] = said
+        # A replay is known by its header: what it replays may have no id, or not one of its own.
+        headers = message.properties.get("application_headers") or {}
+        self._returned[str(headers.get(REPLAY_HEADER) or message.properties.get("message_id"))] = said
 
     def _tags(self, delivery_tag: int, *, multiple: bool) -> set[int]:
         return {tag for tag in self._unconfirmed if tag <= delivery_tag} if multiple else {delivery_tag}

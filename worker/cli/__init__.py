@@ -6,7 +6,7 @@ from io import TextIOWrapper
 import typer
 
 from worker import demo
-from worker.cli import connection, mapping, push, service
+from worker.cli import connection, control, dead_letters, health, keys, mapping, push, service
 from worker.cli.exits import explained
 from worker.settings import PREFIX, Settings
 
@@ -44,16 +44,20 @@ app = typer.Typer(
     help=HELP,
     epilog=f"{_settings()}\n\n{EXIT_CODES}",
 )
-app.command()(push.push)
+app.add_typer(push.commands, name="push")
 app.command()(push.status)
+app.command()(health.health)
+app.command()(control.pause)
+app.command()(control.resume)
 app.add_typer(mapping.commands, name="mapping")
 app.add_typer(connection.commands, name="connection")
+app.add_typer(dead_letters.commands, name="dead-letters")
 app.command()(demo.demo)
 app.command()(service.worker)
 app.command()(service.simulator)
 app.add_typer(service.db, name="db")
 app.add_typer(service.topology, name="topology")
-app.add_typer(service.keys, name="keys")
+app.add_typer(keys.commands, name="keys")
 
 
 def main() -> None:

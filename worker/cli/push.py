@@ -3,15 +3,16 @@
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 from uuid6 import uuid7
 
 from messages import FINAL, BillingPeriod, PushLine, PushMode, PushRequested
 from store import Tx, answers, connections, mappings, pushes
 from store.pushes import Push
-from worker.cli import results
+from worker.cli import control, results
 from worker.cli.exits import UNFINISHED, USAGE
 from worker.cli.options import AsJson, NoWait, Partner, Timeout, usage
 from worker.cli.output import complain, dump, say
@@ -23,6 +24,20 @@ MAX_AHEAD = timedelta(days=366)
 """How long before its start a billing period may be pushed."""
 
 
+class _PushOrCancel(TyperGroup):
+    """`push …` pushes; `push cancel …` is the one command below it."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - click's Context, which typer hides
+        """Take what names no command for the options of a push."""
+        known = bool(args) and args[0] in self.commands
+        return super().parse_args(ctx, args if known else ["set", *args])
+
+
+commands = typer.Typer(cls=_PushOrCancel, help="Set the quantities of a billing period, or stop doing so.")
+commands.command("cancel")(control.cancel)
+
+
+@commands.command("set", hidden=True)
 def push(
     partner: Partner,
     period: Annotated[
@@ -47,6 +62,8 @@ def push(
     not finished in time; then it goes on, and `status --push` shows it.
 
     Example: phin-connectwise push --partner msp-1 --period 2026-11 --counts counts.csv --preview
+
+    A push that runs is stopped by `phin-connectwise push cancel` (see its --help).
     """
     lines = read_counts(counts)
     mode: PushMode = "preview" if preview else "apply"

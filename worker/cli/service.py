@@ -1,35 +1,37 @@
-"""What runs or prepares an installation: `worker`, `simulator`, `db`, `topology`, `keys`."""
+"""What runs or prepares an installation: `worker`, `simulator`, `db`, `topology`."""
 
 import os
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import timedelta
 from pathlib import Path
 from threading import Event
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from cwclient.simulator import Options
 from cwclient.simulator import run as run_simulator
-from messages import generate_keypair
 from store import Database, SchemaOutdated, StoreError, migrate
+from store.retention import Retention
+from store.retention import prune as remove_old
 from worker import logs
 from worker.app import DRAIN_SECONDS, build, open_broker, open_database
 from worker.cli.exits import BROKER, DATABASE, DRAIN_TIMED_OUT
 from worker.cli.options import AsJson, usage
-from worker.cli.output import complain, dump, say
+from worker.cli.output import complain, dump, safe, say, table
 from worker.delivery import BrokerUnavailable, TopologyMismatch
 from worker.sample import SIMULATOR_STATE
 from worker.settings import NEEDED_TO_WORK, load, unknown_variables
 
-db = typer.Typer(no_args_is_help=True, help="Bring the tables to this version, or look whether they are.")
+db = typer.Typer(no_args_is_help=True, help="Bring the tables to this version, look whether they are; remove old rows.")
 topology = typer.Typer(no_args_is_help=True, help="Declare the exchanges and queues in RabbitMQ, or look for them.")
+KEPT = Retention()
 NO_BROKER = "Nothing to do: `local:` needs no RabbitMQ."
-
-keys = typer.Typer(no_args_is_help=True, help="Make the keys that private keys are sealed with.")
 
 
 def worker() -> None:
@@ -102,6 +104,54 @@ def check_db(*, as_json: AsJson = False) -> None:
     _report(problem, "The tables are those of this version.", DATABASE, as_json=as_json)
 
 
+def _days(what: str) -> Any:  # noqa: ANN401 - typer's OptionInfo
+    return typer.Option(min=1, metavar="DAYS", help=what)
+
+
+@db.command()
+def prune(
+    *,
+    pushes: Annotated[int, _days("Pushes with their lines, and cancellations.")] = KEPT.pushes.days,
+    names: Annotated[int, _days("Names of people in pushes and cancellations.")] = KEPT.names.days,
+    ledger: Annotated[int, _days("What was written to ConnectWise.")] = KEPT.ledger.days,
+    dead_letters: Annotated[int, _days("Dead letters that are dealt with.")] = KEPT.dead_letters.days,
+    in_hand: Annotated[int, _days("Notes of messages that were delivered again.")] = KEPT.in_hand.days,
+    workers: Annotated[int, _days("Workers that have gone.")] = KEPT.workers.days,
+    catalog: Annotated[int, _days("Choices read from ConnectWise.")] = KEPT.catalog.days,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what would be removed.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Remove what is older than so many days, and print how much. Safe beside running workers; run it daily.
+
+    Pushes go with their lines once every line was answered so long ago. Those stay that hold the newest count of a
+    company and period, or the newest answer of a company: an old push that comes again is compared with them, so it
+    is superseded and nothing is written, also if its own rows were removed.
+
+    Names of people (`requested_by`) give way to "removed" so long after an ended push was accepted, a cancellation
+    was requested. Rows of the ledger go so long after they were closed; each addition keeps its row of the newest
+    period, the guard against older ones. Dead letters go so long after they failed last, if they were discarded, or
+    replayed and handled; open ones never, nor what is in them. Connections, mappings, counts, Sync Status and the
+    outbox are never pruned.
+    """
+    retention = Retention(
+        pushes=timedelta(pushes),
+        names=timedelta(names),
+        ledger=timedelta(ledger),
+        dead_letters=timedelta(dead_letters),
+        in_hand=timedelta(in_hand),
+        workers=timedelta(workers),
+        catalog=timedelta(catalog),
+    )
+    with _database() as database:
+        migrate.check(database)
+        removed = asdict(remove_old(database, retention, dry_run=dry_run))
+    if as_json:
+        dump({"dry_run": dry_run, "removed": removed})
+        return
+    rows = [[safe(name.replace("_", " ")), safe(f"{count:,}")] for name, count in removed.items()]
+    table(("What", "Would be removed" if dry_run else "Removed"), rows, right=("Would be removed", "Removed"))
+
+
 @topology.command()
 def declare() -> None:
     """Declare exchanges, queues and bindings; the worker does so too, at every connect."""
@@ -123,22 +173,6 @@ def check_topology(*, as_json: AsJson = False) -> None:
             problem = str(error)
     fine = NO_BROKER if settings.is_embedded else "Exchanges and queues are there."
     _report(problem, fine, BROKER, as_json=as_json)
-
-
-@keys.command()
-def generate(*, as_json: AsJson = False) -> None:
-    """Make a pair of seal keys: the private half for the worker, the public half for the platform.
-
-    To replace a key put the new one first and keep the old one, separated by a comma, until all keys are sealed anew.
-    """
-    pair = generate_keypair()
-    if as_json:
-        dump({"key_id": pair.key_id, "private": pair.private, "public": pair.public})
-        return
-    say("# For the worker. Keep it secret: it opens every private key that was sealed for it.")
-    say(f"PHIN_CONNECTWISE_SEAL_KEYS={pair.private}")
-    say("# For the platform, which seals with it. Not a secret.")
-    say(pair.public)
 
 
 @contextmanager

@@ -77,14 +77,11 @@ class Session:
             return False
         is_sent = False
         try:
-            with _bar(what) as bar:
-                # The progress bar stands in for standard error now, so that log lines do not tear it.
-                logs.configure("warning", "console")
-                with self._worker():
-                    self._publish(messages)
-                    is_sent = True
-                    self._say(sent)
-                    return self._wait(look, bar, timeout, messages[0].partner_id)
+            with bar(what) as shown, self.working():
+                self._publish(messages)
+                is_sent = True
+                self._say(sent)
+                return self._wait(look, shown, timeout, messages[0].partner_id)
         except KeyboardInterrupt:
             self._interrupted(look, see, unit, is_sent=is_sent)
 
@@ -109,7 +106,8 @@ class Session:
         raise typer.Exit(INTERRUPTED)
 
     @contextmanager
-    def _worker(self) -> Iterator[None]:
+    def working(self) -> Iterator[None]:
+        """Run the worker meanwhile if there is no broker, and so perhaps no other one."""
         if not self.settings.is_embedded:
             yield
             return
@@ -125,7 +123,8 @@ class Session:
             publish(open_broker(self.settings, self.database), messages)
         else:
             url = self.settings.broker_url.get_secret_value()
-            with Publisher(url, exchange=f"{self.settings.queue_prefix}{EXCHANGE_IN}") as publisher:
+            exchange, ca_file = f"{self.settings.queue_prefix}{EXCHANGE_IN}", self.settings.broker_ca_file
+            with Publisher(url, exchange=exchange, ca_file=ca_file) as publisher:
                 publisher.publish_many(messages)
 
     @staticmethod
@@ -185,12 +184,14 @@ def session(overrides: Mapping[str, Any] | None = None, *, works: bool = False) 
 
 
 @contextmanager
-def _bar(what: str) -> Iterator[Progress]:
+def bar(what: str) -> Iterator[Progress]:
     """A progress bar on standard error, if that is a terminal."""
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
-        bar.add_task(safe(what).plain, total=None)
-        yield bar
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as shown:
+        # The progress bar stands in for standard error now, so that log lines do not tear it.
+        logs.configure("warning", "console")
+        shown.add_task(safe(what).plain, total=None)
+        yield shown
 
 
 def still_running(see: str) -> None:

@@ -1,0 +1,40 @@
+"""What waits: for the broker, for ConnectWise, for an operator."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import func, select
+
+from store.database import Tx, db_now
+from store.schema import dead_letters, leases, outbox
+
+
+@dataclass(frozen=True)
+class Backlog:
+    """`outbox`: messages that are due, the oldest `outbox_since`; `why`: the reasons of ConnectWise's pauses."""
+
+    outbox: int
+    outbox_since: datetime | None
+    dead_letters: int
+    partners_paused: int
+    why: str
+
+
+def read(tx: Tx) -> Backlog:
+    """Count what waits now."""
+    due = tx.execute(select(func.count(), func.min(outbox.c.not_before)).where(outbox.c.not_before <= db_now())).one()
+    letters = tx.execute(select(func.count()).select_from(dead_letters).where(dead_letters.c.state == "open"))
+    paused = (
+        select(leases.c.paused_why, func.count())
+        .where(leases.c.paused_until > db_now())
+        .group_by(leases.c.paused_why)
+        .order_by(leases.c.paused_why)
+    )
+    reasons = [(str(why), int(count)) for why, count in tx.execute(paused)]
+    return Backlog(
+        outbox=due[0],
+        outbox_since=due[1],
+        dead_letters=letters.scalar_one(),
+        partners_paused=sum(count for _, count in reasons),
+        why=", ".join(f"{why.replace('_', ' ')} ({count})" for why, count in reasons),
+    )

@@ -1,0 +1,54 @@
+"""Pauses by operators: ConnectWise of one partner, or of all, is left alone until somebody resumes."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, Row, delete, exists, or_, select
+
+from store.database import Tx, db_now, upsert
+from store.schema import pauses
+
+EVERYBODY = ""
+"""In the place of a partner's id; no partner has an empty one."""
+
+
+@dataclass(frozen=True)
+class Pause:
+    """Who paused a partner (or EVERYBODY), since when and why."""
+
+    partner_id: str
+    since: datetime
+    paused_by: str
+    why: str
+
+
+def pause(tx: Tx, partner_id: str, paused_by: str, why: str) -> None:
+    """Pause a partner, or EVERYBODY. Once more only changes who and why."""
+    said = {"paused_by": paused_by, "why": why}
+    statement = upsert(tx, pauses).values(partner_id=partner_id, since=db_now(), **said)
+    tx.execute(statement.on_conflict_do_update(index_elements=["partner_id"], set_=said))
+
+
+def resume(tx: Tx, partner_id: str) -> bool:
+    """End the pause of a partner, or that of EVERYBODY; whether there was one."""
+    return tx.execute(delete(pauses).where(pauses.c.partner_id == partner_id)).rowcount == 1
+
+
+def paused(partner_id: str | ColumnElement[str]) -> ColumnElement[bool]:
+    """Whether the partner or everybody is paused, as an expression."""
+    return exists().where(or_(pauses.c.partner_id == partner_id, pauses.c.partner_id == EVERYBODY))
+
+
+def find(tx: Tx, partner_id: str) -> Pause | None:
+    """The pause that stops this partner: its own, else that of everybody."""
+    query = select(pauses).where(pauses.c.partner_id.in_((partner_id, EVERYBODY)))
+    return next((_pause(row) for row in tx.execute(query.order_by(pauses.c.partner_id.desc()))), None)
+
+
+def all_of_them(tx: Tx) -> list[Pause]:
+    """Every pause, that of EVERYBODY first."""
+    return [_pause(row) for row in tx.execute(select(pauses).order_by(pauses.c.partner_id))]
+
+
+def _pause(row: Row[tuple[object, ...]]) -> Pause:
+    return Pause(row.partner_id, row.since, row.paused_by, row.why)

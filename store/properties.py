@@ -1,0 +1,80 @@
+"""AMQP's properties as text and back, without loss: what JSON cannot hold is tagged."""
+
+import base64
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+REPLAY_HEADER = "phin-replay"
+"""The header by which a replay is known: `<dead letter's id>/<n>`, n from 1."""
+
+TURN_HEADER = "phin-had-its-turn"
+"""The header of a message that was set aside once, and is handled when it comes back."""
+
+# What the broker adds to a message on its way. A replay that carried it would look dead before it was handled.
+_BROKERS_HEADERS = ("x-death", "x-first-death-", "x-last-death-", "x-delivery-count", "x-acquired-count")
+# The broker takes `expiration` from what it gives up, refuses another's `user_id`, and all that is ours is persistent.
+_NOT_SENT_ON = frozenset({"expiration", "user_id", "delivery_mode"})
+
+
+def dumps(properties: Mapping[str, Any]) -> str:
+    """Write properties, or anything that AMQP's tables hold. Raises TypeError for what they do not."""
+    return json.dumps(_tagged(dict(properties)), sort_keys=True)
+
+
+def loads(text: str) -> dict[str, Any]:
+    """Read what `dumps` wrote: equal values of the same types."""
+    untagged: dict[str, Any] = _untagged(json.loads(text))
+    return untagged
+
+
+def as_sent(properties: Mapping[str, Any]) -> dict[str, Any]:
+    """What the sender said and a replay says again: without what the broker or a replay of ours added."""
+    headers = {
+        name: value
+        for name, value in (properties.get("headers") or {}).items()
+        if name not in {REPLAY_HEADER, TURN_HEADER} and not str(name).startswith(_BROKERS_HEADERS)
+    }
+    kept = {name: value for name, value in properties.items() if value is not None and name not in _NOT_SENT_ON}
+    return {name: value for name, value in kept.items() if name != "headers"} | (
+        {"headers": headers} if headers else {}
+    )
+
+
+def _tagged(value: Any) -> Any:  # noqa: ANN401 - whatever a sender put into a table
+    match value:
+        case None | bool() | int() | float() | str():
+            return value
+        case bytes():
+            return {"$bytes": base64.b64encode(value).decode()}
+        case datetime():
+            return {"$time": value.isoformat()}
+        case Decimal():
+            return {"$decimal": str(value)}
+        case list() | tuple():
+            return [_tagged(item) for item in value]
+        case dict() if all(isinstance(name, str) and not name.startswith("$") for name in value):
+            return {name: _tagged(item) for name, item in value.items()}
+        case dict():
+            # Names that are no text, or that look like our tags.
+            return {"$table": [[_tagged(name), _tagged(item)] for name, item in value.items()]}
+    raise TypeError(f"AMQP has no {type(value).__name__}")
+
+
+def _untagged(value: Any) -> Any:  # noqa: ANN401 - what _tagged made
+    match value:
+        case list():
+            return [_untagged(item) for item in value]
+        case {"$bytes": str(text)}:
+            return base64.b64decode(text)
+        case {"$time": str(text)}:
+            return datetime.fromisoformat(text)
+        case {"$decimal": str(text)}:
+            return Decimal(text)
+        case {"$table": list(pairs)}:
+            return {_untagged(name): _untagged(item) for name, item in pairs}
+        case dict():
+            return {name: _untagged(item) for name, item in value.items()}
+    return value

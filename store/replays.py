@@ -1,0 +1,127 @@
+"""What an operator does with dead letters, and what becomes of a replay: who, when and why is kept with each."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from typing import Any
+
+from sqlalchemy import select, update
+
+from store import dead_letters as letters
+from store import outbox
+from store.database import Tx, now
+from store.dead_letter_queries import get
+from store.outbox import OutboxRow
+from store.properties import REPLAY_HEADER, as_sent
+from store.schema import dead_letters
+
+SEALED_WITH = "phin-sealed-with"
+"""Beside the properties of an outbox row: the body is sealed to this key of ours and opened just before it leaves."""
+
+_REPLAY = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})/([1-9][0-9]{0,8})", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Replay:
+    """The so-many-th (from 1) replay of a dead letter."""
+
+    letter_id: str
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.letter_id}/{self.number}"
+
+
+class Noted(Enum):
+    """What `note` found."""
+
+    NOW = "now"
+    BEFORE = "before"
+    UNKNOWN = "unknown"
+
+
+def replay_of(properties: Mapping[str, Any]) -> Replay | None:
+    """What a message's header says it is a replay of; None = of nothing, or the header is not ours."""
+    header = (properties.get("headers") or {}).get(REPLAY_HEADER)
+    parts = _REPLAY.fullmatch(header) if isinstance(header, str) else None
+    return Replay(parts[1], int(parts[2])) if parts else None
+
+
+def replay(tx: Tx, letter_id: str, *, by: str, why: str | None) -> Replay | None:
+    """Send an open letter again, as it was sent, when the transaction commits; None = it is not open (any more)."""
+    letter = get(tx, letter_id, lock=True)
+    if letter is None or letter.state != "open":
+        return None
+    replay = Replay(letter.id, letter.replays + 1)
+    entry = _entry(now(tx), "replayed", by, why, number=replay.number, reason=letter.reason, error=letter.error[:500])
+    _change(tx, letter_id, "replayed", entry, replays=replay.number)
+    properties = as_sent(letter.properties)
+    properties["headers"] = properties.get("headers", {}) | {REPLAY_HEADER: str(replay)}
+    if letter.sealed_with is not None:
+        properties[SEALED_WITH] = letter.sealed_with
+    row = OutboxRow(0, str(replay), 0, letter.exchange or "", letter.queue, properties, letter.body)
+    outbox.put_rows(tx, [row])
+    return replay
+
+
+def note(tx: Tx, replay: Replay) -> Noted:
+    """Note, in the transaction of the work, that a replay was handled."""
+    query = select(dead_letters.c.applied, dead_letters.c.replays).where(dead_letters.c.id == replay.letter_id)
+    row = tx.execute(query.with_for_update()).first()
+    if row is None or replay.number > row.replays:
+        return Noted.UNKNOWN
+    if replay.number <= row.applied:
+        return Noted.BEFORE
+    tx.execute(update(dead_letters).where(dead_letters.c.id == replay.letter_id).values(applied=replay.number))
+    return Noted.NOW
+
+
+def came_back(tx: Tx, replay: Replay, reason: str, error: str) -> None:
+    """A replay could not leave: its letter is open again, unless it was dealt with since."""
+    entry = _entry(now(tx), "came back", None, error)
+    is_last = (dead_letters.c.replays == replay.number) & (dead_letters.c.state == "replayed")
+    tx.execute(
+        update(dead_letters)
+        .where(dead_letters.c.id == replay.letter_id, is_last)
+        .values(
+            state="open",
+            returns=dead_letters.c.returns + 1,
+            reason=reason,
+            error=letters.storable(error)[:4000],
+            error_type=None,
+            error_at="",
+            fingerprint=letters.fingerprint(reason, None, ""),
+            history_json=letters.appended(entry),
+        )
+    )
+
+
+def discard(tx: Tx, letter_id: str, *, by: str, why: str) -> bool:
+    """Say that nothing is to be done about an open letter; whether it was open."""
+    return _is_changed(tx, letter_id, "open", "discarded", by, why)
+
+
+def restore(tx: Tx, letter_id: str, *, by: str, why: str | None) -> bool:
+    """Open a discarded letter again; whether it was discarded."""
+    return _is_changed(tx, letter_id, "discarded", "open", by, why)
+
+
+def _is_changed(tx: Tx, letter_id: str, before: str, after: str, by: str, why: str | None) -> bool:
+    letter = get(tx, letter_id, lock=True)
+    if letter is None or letter.state != before:
+        return False
+    _change(tx, letter_id, after, _entry(now(tx), "restored" if after == "open" else after, by, why))
+    return True
+
+
+def _change(tx: Tx, letter_id: str, state: str, entry: str, **values: int) -> None:
+    which = update(dead_letters).where(dead_letters.c.id == letter_id)
+    tx.execute(which.values(state=state, history_json=letters.appended(entry), **values))
+
+
+def _entry(at: datetime, what: str, by: str | None, why: str | None, **more: object) -> str:
+    given = {"at": at.isoformat(), "what": what, "by": by, "why": why, **more}
+    return json.dumps({name: value for name, value in given.items() if value is not None})

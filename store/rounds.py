@@ -1,0 +1,77 @@
+"""A replay of failed lines: a new round of their push, in which these lines are asked again."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import update
+
+from messages import PushRequested
+from store import pushes, wishes
+from store.database import Tx
+from store.pushes import Line, LineKey, Push, chunks
+from store.schema import push_lines
+from store.schema import pushes as table
+
+
+@dataclass(frozen=True)
+class Round:
+    """`opened` are the lines that are asked again; `overtaken` those of them whose wish is a newer push's by now."""
+
+    opened: list[LineKey]
+    overtaken: list[LineKey]
+
+
+def open_again(tx: Tx, event: PushRequested, at: datetime) -> Round | None:
+    """Open those of the event's lines that failed; what is answered otherwise, or still open, stays as it is.
+
+    None = the push is unknown, or this is not the question that it asked. Call it inside `Database.partner`.
+    """
+    push = pushes.find(tx, event.partner_id, event.push_id)
+    asked = {(event.push_id, line.company_id): line.billable_users for line in event.lines}
+    stored = pushes.lines(tx, event.partner_id, asked.keys())
+    if push is None or (push.requested_at, push.period, push.mode) != (event.requested_at, event.period, event.mode):
+        return None
+    if {key: line.billable_users for key, line in stored.items()} != asked:
+        return None
+    failed = [line for line in stored.values() if line.status == "failed"]
+    if not failed:
+        return Round([], [])
+    which = (table.c.partner_id == push.partner_id, table.c.push_id == push.push_id)
+    tx.execute(update(table).where(*which).values(round=push.round + 1, state="accepted", completed_json=None))
+    companies = [line.company_id for line in failed]
+    _reopen(tx, push, companies, at)
+    mine = set(companies) if push.mode == "preview" else wishes.want_again(tx, event, companies, at)
+    return Round([line.key for line in failed], [line.key for line in failed if line.company_id not in mine])
+
+
+def overtaken(tx: Tx, lines: Sequence[Line]) -> int:
+    """How many of these lines of one push have a wish that is a newer push's by now."""
+    if not lines or lines[0].push.mode == "preview":
+        return 0
+    push = lines[0].push
+    stored = wishes.of_companies(tx, push.partner_id, {line.company_id for line in lines})
+    keys = [(line.company_id, push.period.key) for line in lines]
+    return sum(key in stored and stored[key].version != (push.requested_at, push.push_id) for key in keys)
+
+
+def _reopen(tx: Tx, push: Push, company_ids: Collection[str], at: datetime) -> None:
+    for some in chunks(sorted(company_ids), 1000):
+        tx.execute(
+            update(push_lines)
+            .where(
+                push_lines.c.partner_id == push.partner_id,
+                push_lines.c.push_id == push.push_id,
+                push_lines.c.company_id.in_(some),
+            )
+            .values(
+                status="pending",
+                result_id=None,
+                result_json=None,
+                result_at=None,
+                attempts=0,
+                reported=False,
+                round=push.round + 1,
+                preview_due_at=at if push.mode == "preview" else None,
+            )
+        )

@@ -1,0 +1,91 @@
+"""What is sealed to our seal keys, wherever it is stored: private keys of connections, bodies of dead letters."""
+
+import base64
+import binascii
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sqlalchemy import Column, func, select, update
+
+from store.database import Tx
+from store.schema import connections, dead_letters
+
+Place = Literal["connection", "dead_letter"]
+PLACES: tuple[Place, ...] = ("connection", "dead_letter")
+
+
+@dataclass(frozen=True)
+class Sealed:
+    """A sealed box and where it is stored; `row` names its row: the partner (one box each), or the dead letter."""
+
+    place: Place
+    row: str
+    partner_id: str | None
+    key_id: str
+    box: bytes
+
+
+@dataclass(frozen=True)
+class _Columns:
+    row: Column[Any]
+    partner_id: Column[Any]
+    key_id: Column[Any]
+    box: Column[Any]
+
+
+_COLUMNS: dict[Place, _Columns] = {
+    "connection": _Columns(connections.c.partner_id, connections.c.partner_id, connections.c.key_id, connections.c.box),
+    "dead_letter": _Columns(
+        dead_letters.c.id, dead_letters.c.partner_id, dead_letters.c.sealed_with, dead_letters.c.body
+    ),
+}
+
+
+def sealed_otherwise(tx: Tx, place: Place, key_id: str, *, after: str, limit: int) -> list[Sealed]:
+    """What is sealed to another key than this, ordered by row, from the first row behind `after`."""
+    at = _COLUMNS[place]
+    query = (
+        select(at.row, at.partner_id, at.key_id, at.box)
+        .where(at.key_id.is_not(None), at.key_id != key_id, at.row > after)
+        .order_by(at.row)
+        .limit(limit)
+    )
+    return [Sealed(place, row, partner_id, key, _bytes(box)) for row, partner_id, key, box in tx.execute(query)]
+
+
+def replace(tx: Tx, old: Sealed, key_id: str, box: bytes) -> bool:
+    """Store this box instead, unless the row has changed since `old` was read; whether it was stored."""
+    at = _COLUMNS[old.place]
+    statement = (
+        update(at.row.table)
+        .where(at.row == old.row, at.key_id == old.key_id, at.box == _stored(old.place, old.box))
+        .values({at.key_id: key_id, at.box: _stored(old.place, box)})
+    )
+    return tx.execute(statement).rowcount == 1
+
+
+def in_use(tx: Tx) -> dict[str, int]:
+    """How much is sealed to each key, by key id."""
+    found: Counter[str] = Counter()
+    for at in _COLUMNS.values():
+        query = select(at.key_id, func.count()).where(at.key_id.is_not(None)).group_by(at.key_id)
+        found.update(dict(_pairs(tx.execute(query).all())))
+    return dict(found)
+
+
+def _pairs(rows: Sequence[Any]) -> list[tuple[str, int]]:
+    return [(row[0], row[1]) for row in rows]
+
+
+def _bytes(box: str | bytes) -> bytes:
+    """The box itself. What is not base64 cannot be opened, which is then said like of any other damage."""
+    try:
+        return base64.b64decode(box, validate=True) if isinstance(box, str) else box
+    except binascii.Error:
+        return b""
+
+
+def _stored(place: Place, box: bytes) -> str | bytes:
+    return base64.b64encode(box).decode() if place == "connection" else box

@@ -1,0 +1,45 @@
+"""What each running worker says of itself, so that `health` can be asked anywhere."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import delete, select
+
+from store.database import Tx, db_now, upsert
+from store.schema import workers
+
+SILENT_AFTER = 30.0
+"""Seconds without a word after which a worker is taken for dead."""
+
+
+@dataclass(frozen=True)
+class Worker:
+    """A worker process; `trouble` = why it does not work, None = it does; `silent` = it has not spoken for long."""
+
+    id: str
+    host: str
+    pid: int
+    started_at: datetime
+    seen_at: datetime
+    trouble: str | None
+    silent: bool
+
+
+def say(tx: Tx, worker_id: str, host: str, pid: int, trouble: str | None) -> None:
+    """A worker lives, and how it does."""
+    statement = upsert(tx, workers).values(
+        id=worker_id, host=host[:255], pid=pid, started_at=db_now(), seen_at=db_now(), trouble=trouble
+    )
+    tx.execute(statement.on_conflict_do_update(index_elements=["id"], set_={"seen_at": db_now(), "trouble": trouble}))
+
+
+def forget(tx: Tx, worker_id: str) -> None:
+    """A worker has ended."""
+    tx.execute(delete(workers).where(workers.c.id == worker_id))
+
+
+def seen(tx: Tx, within_seconds: float = 3600.0) -> list[Worker]:
+    """The workers that spoke lately, oldest first."""
+    silent = (workers.c.seen_at < db_now(-SILENT_AFTER)).label("silent")
+    query = select(workers, silent).where(workers.c.seen_at > db_now(-within_seconds)).order_by(workers.c.started_at)
+    return [Worker(**{**row, "silent": bool(row["silent"])}) for row in tx.execute(query).mappings()]

@@ -1,0 +1,97 @@
+"""A replay of failed lines asks exactly these again, in a new round of their push."""
+
+from messages import PushRequested, SyncResult
+from store import Database, answers, now, pushes, rounds, wishes
+from store.rounds import Round
+from tests.support.samples import PARTNER, push, sync_result
+from tests.support.store import accept
+
+THREE = {"c-1": 1, "c-2": 2, "c-3": 3}
+
+
+def _failed(database: Database, event: PushRequested, *companies: str) -> None:
+    """The push was accepted and these lines failed; the others were updated."""
+    accept(database, event)
+    results = [
+        sync_result(event, line.company_id, "failed" if line.company_id in companies else "updated")
+        for line in event.lines
+    ]
+    with database.partner(PARTNER) as tx:
+        open_wishes = wishes.unsettled(tx, PARTNER)
+        wishes.settle(tx, PARTNER, [(wish, None) for wish in open_wishes])
+        answers.answer(tx, results)
+
+
+def _open_again(database: Database, event: PushRequested) -> Round | None:
+    with database.partner(PARTNER) as tx:
+        return rounds.open_again(tx, event, now(tx))
+
+
+def _statuses(database: Database, push_id: str = "p-1") -> dict[str, int]:
+    with database.begin() as tx:
+        return answers.counts(tx, PARTNER, push_id)
+
+
+def test_only_the_failed_lines_are_asked_again(database: Database) -> None:
+    """What is answered otherwise keeps its answer; the push is under way again and is completed once more."""
+    event = push(users=THREE)
+    _failed(database, event, "c-1", "c-2")
+    part = event.model_copy(update={"lines": event.lines[1:]})
+    assert _open_again(database, part) == Round([("p-1", "c-2")], [])
+    assert _statuses(database) == {"failed": 1, "pending": 1, "updated": 1}
+    with database.begin() as tx:
+        kept = pushes.find(tx, PARTNER, "p-1")
+        due = [wish.company_id for wish in wishes.unsettled(tx, PARTNER)]
+        line = pushes.lines(tx, PARTNER, [("p-1", "c-2")])["p-1", "c-2"]
+    assert kept is not None
+    assert (kept.round, kept.state, due, line.sequence) == (1, "accepted", ["c-2"], 1)
+    assert _open_again(database, part) == Round([], [])
+
+
+def test_what_a_newer_push_took_over_is_not_wanted_again(database: Database) -> None:
+    """An old count never comes back over a newer one, whoever replays it."""
+    old, new = push(users=THREE), push("p-2", {"c-1": 9}, at=5)
+    _failed(database, old, "c-1", "c-2")
+    _failed(database, new)
+    assert _open_again(database, old) == Round([("p-1", "c-1"), ("p-1", "c-2")], [("p-1", "c-1")])
+    with database.begin() as tx:
+        assert [(wish.company_id, wish.push_id) for wish in wishes.unsettled(tx, PARTNER)] == [("c-2", "p-1")]
+
+
+def test_another_question_opens_nothing(database: Database) -> None:
+    """Other counts, another time, period or mode, a company that was not asked: not a replay of this push."""
+    event = push(users={"c-1": 1})
+    _failed(database, event, "c-1")
+    changes = [
+        push(users={"c-1": 2}),
+        push(users={"c-1": 1, "c-2": 1}),
+        push(users={"c-1": 1}, at=1),
+        push(users={"c-1": 1}, month="2025-10"),
+        push(users={"c-1": 1}, mode="preview"),
+        push("p-unknown", {"c-1": 1}),
+    ]
+    assert [_open_again(database, change) for change in changes] == [None] * len(changes)
+    assert _statuses(database) == {"failed": 1}
+
+
+def test_a_preview_is_asked_again(database: Database) -> None:
+    """The failed line of a preview is due again, and touches no wish."""
+    event = push(mode="preview")
+    accept(database, event)
+    result: SyncResult = sync_result(event, status="failed")
+    with database.partner(PARTNER) as tx:
+        answers.answer(tx, [result])
+    assert _open_again(database, event) == Round([("p-1", "c-1")], [])
+    with database.begin() as tx:
+        assert [line.company_id for line in pushes.preview_lines(tx, PARTNER, now(tx), 10)] == ["c-1"]
+        assert wishes.unsettled(tx, PARTNER) == []
+
+
+def test_what_newer_pushes_have_overtaken_is_counted_before(database: Database) -> None:
+    """A dry run says how many lines of a replay would write nothing."""
+    old = push(users=THREE)
+    _failed(database, old, "c-1", "c-2", "c-3")
+    _failed(database, push("p-2", {"c-1": 9, "c-3": 9}, at=5))
+    with database.begin() as tx:
+        lines = pushes.lines(tx, PARTNER, [("p-1", company) for company in THREE])
+        assert rounds.overtaken(tx, list(lines.values())) == 2

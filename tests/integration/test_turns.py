@@ -1,0 +1,95 @@
+"""A flood of messages from one partner: set aside, not lost, and in nobody's way."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from sqlalchemy import select, update
+
+from messages import KeyRing, generate_keypair
+from store import Database
+from store.database import db_now
+from store.outbox import claim
+from store.properties import TURN_HEADER
+from store.schema import outbox
+from worker.dead_letters import DeadLetters
+from worker.delivery import Delivery, Verdict
+from worker.turns import Share, Turns
+
+QUEUE = "connectwise.push-requested.v1"
+LETTERS = DeadLetters(KeyRing.parse(generate_keypair().private))
+
+
+def _message(partner: str, number: int, *, size: int = 0, had_its_turn: bool = False) -> Delivery:
+    headers = {"traceparent": "00"} | ({TURN_HEADER: True} if had_its_turn else {})
+    body = b'{"partner_id": "%s", "n": %d, "x": "%s"}' % (partner.encode(), number, b"x" * size)
+    return Delivery(
+        kind="push.requested.v1",
+        queue=QUEUE,
+        body=body,
+        properties={"message_id": f"{partner}-{number}", "type": "push.requested.v1", "headers": headers},
+        redelivered=False,
+    )
+
+
+class Handled:
+    """Takes what is handled at once."""
+
+    def __init__(self) -> None:
+        self.bodies: list[bytes] = []
+
+    def __call__(self, deliveries: Sequence[Delivery]) -> list[Verdict]:
+        """Handle; nothing is done with the last one."""
+        self.bodies += [delivery.body for delivery in deliveries]
+        return [Verdict.DONE if delivery is not deliveries[-1] else Verdict.AGAIN for delivery in deliveries]
+
+
+def _turns(database: Database, handled: Handled) -> Turns:
+    return Turns(Share(per_second=0.001, burst_seconds=3500.0), database, LETTERS.closed, handled)
+
+
+def test_what_is_over_a_partners_share_is_set_aside(database: Database) -> None:
+    """A flood is worked off in turns of its own, with its bytes and headers; another partner's push goes at once."""
+    handled = Handled()
+    flood = [_message("p1", number) for number in range(50)]
+    quiet = _message("p2", 1)
+    verdicts = _turns(database, handled).handle([*flood, quiet])
+    assert handled.bodies == [*(delivery.body for delivery in flood[:4]), quiet.body]
+    assert verdicts == [Verdict.DONE] * 50 + [Verdict.AGAIN]
+    with database.begin() as tx:
+        rows = tx.execute(select(outbox).order_by(outbox.c.not_before)).all()
+        assert tx.execute(select(outbox.c.id).where(outbox.c.not_before <= db_now())).all() == []
+    assert [row.body for row in rows] == [delivery.body for delivery in flood[4:]]
+    assert {(row.exchange, row.routing_key) for row in rows} == {("", QUEUE)}
+    assert '"traceparent": "00"' in rows[0].properties_json
+
+
+def test_what_comes_back_is_handled(database: Database) -> None:
+    """A message is set aside once at most, however long the flood lasts."""
+    handled = Handled()
+    turns = _turns(database, handled)
+    turns.handle([_message("p1", number) for number in range(50)])
+    handled.bodies.clear()
+    turns.handle([_message("p1", 99, had_its_turn=True)])
+    assert len(handled.bodies) == 1
+
+
+def test_large_messages_take_more_of_a_share(database: Database) -> None:
+    """A few huge pushes are a flood too."""
+    handled = Handled()
+    _turns(database, handled).handle([_message("p1", number, size=40_000) for number in range(5)])
+    assert len(handled.bodies) == 2
+
+
+def test_a_private_key_is_not_set_aside_in_clear(database: Database) -> None:
+    """What may hold a private key that was sent by mistake is stored sealed, and comes back as it was sent."""
+    turns = _turns(database, Handled())
+    flood = [
+        replace(_message("p1", number), body=b'{"partner_id": "p1", "private_key": "s3cret"}') for number in range(9)
+    ]
+    turns.handle(flood)
+    with database.begin() as tx:
+        tx.execute(update(outbox).values(not_before=db_now()))
+        stored = [row.body for row in tx.execute(select(outbox))]
+        _, rows = claim(tx, 10, 60.0)
+    assert not any(b"s3cret" in body for body in stored)
+    assert [LETTERS.opened(row).body for row in rows] == [delivery.body for delivery in flood[4:]]

@@ -1,0 +1,112 @@
+"""`push cancel`, `pause` and `resume`: what an operator stops, and lets go on."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from messages import PushCancelRequested
+from store import Tx, leases, pauses, pushes
+from worker.cli import results
+from worker.cli.exits import UNFINISHED
+from worker.cli.options import NoWait, Partner, Timeout, identifier, usage
+from worker.cli.output import complain, say
+from worker.cli.session import Seen, session, still_running
+
+By = Annotated[str, typer.Option("--by", metavar="NAME", help="Who does it.")]
+OnePartner = Annotated[
+    str | None, typer.Option("--partner", metavar="ID", help="The partner's id in Phin.", callback=identifier)
+]
+
+
+def cancel(
+    push_id: Annotated[str, typer.Argument(metavar="PUSH", help="The push's id.", callback=identifier)],
+    partner: Partner,
+    *,
+    by: By = "command line",
+    no_wait: NoWait = False,
+    timeout: Timeout = 120.0,
+) -> None:
+    """Stop a push: what is written stays, the rest is `cancelled`. Exit code 1 if it is not over in time.
+
+    Example: phin-connectwise push cancel --partner msp-1 0198…
+    """
+    with session(works=not no_wait) as opened:
+        with usage():
+            event = PushCancelRequested(
+                partner_id=partner,
+                correlation_id=push_id,
+                push_id=push_id,
+                requested_at=datetime.now(UTC),
+                requested_by=by,
+            )
+        with opened.database.begin() as tx:
+            known = pushes.find(tx, partner, push_id)
+        if known is not None and known.state != "accepted":
+            complain("The push is over; there is nothing to cancel.")
+            raise typer.Exit(0)
+
+        def look(tx: Tx) -> Seen:
+            found = pushes.find(tx, partner, push_id)
+            over = found is not None and found.state != "accepted"
+            return Seen(done=int(over), total=1, accepted=found is not None, finished=over)
+
+        see = f"phin-connectwise status --partner {partner} --push {push_id}"
+        what = f"Cancelling {push_id}"
+        if known is None:
+            complain("No worker has accepted this push yet; it is cancelled when it comes.")
+        finished = opened.carry_out([event], look, what=what, timeout=timeout, wait=not no_wait, see=see, unit="push")
+        if no_wait:
+            complain(f"Sent. See it with `{see}`.")
+            return
+        if not finished:
+            still_running(see)
+            raise typer.Exit(UNFINISHED)
+        with opened.database.begin() as tx:
+            say(results.summary(results.of_push(tx, partner, push_id)))
+
+
+def pause(
+    partner: OnePartner = None,
+    *,
+    everybody: Annotated[bool, typer.Option("--all", help="All partners.")] = False,
+    why: Annotated[str, typer.Option("--why", metavar="TEXT", help="Shown by `health`.")],
+    by: By = "command line",
+) -> None:
+    """Leave ConnectWise of a partner, or of all, alone until `resume`. What is under way is finished.
+
+    Pushes are accepted meanwhile, and wait.
+    """
+    who = _who(partner, everybody=everybody)
+    with session() as opened, opened.database.begin() as tx:
+        pauses.pause(tx, who, by, why)
+    say(f"{_named(who)} paused.")
+
+
+def resume(
+    partner: OnePartner = None,
+    *,
+    everybody: Annotated[bool, typer.Option("--all", help="End the pause of all partners.")] = False,
+) -> None:
+    """End a pause: what waits goes on. The pause of all and that of one partner are ended one by one."""
+    who = _who(partner, everybody=everybody)
+    with session() as opened:
+        with opened.database.begin() as tx:
+            ended = pauses.resume(tx, who)
+            remaining = pauses.find(tx, who) if who != pauses.EVERYBODY else None
+        if ended and remaining is None and who != pauses.EVERYBODY:
+            with opened.database.partner(who) as tx:
+                leases.wake(tx, who)
+    say(f"{_named(who)} resumed." if ended else f"{_named(who)} not paused: nothing to do.")
+    if remaining is not None:
+        complain("All partners are paused still; end that with `phin-connectwise resume --all`.")
+
+
+def _who(partner: str | None, *, everybody: bool) -> str:
+    if (partner is None) != everybody:
+        raise typer.BadParameter("give either --partner or --all")
+    return partner or pauses.EVERYBODY
+
+
+def _named(who: str) -> str:
+    return "All partners are" if who == pauses.EVERYBODY else f"Partner {who} is"

@@ -1,0 +1,84 @@
+"""Which dead letters a command is about: the options that several of them share."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Literal
+
+import typer
+
+from store import Tx, dead_letter_queries
+from store.dead_letter_queries import Filter
+from worker.cli.options import identifier
+
+Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Their ids, or the beginnings of these.")]
+OfPartner = Annotated[str | None, typer.Option("--partner", metavar="ID", help="Of this partner.", callback=identifier)]
+Kind = Annotated[str | None, typer.Option(metavar="KIND", help="Of this kind, for example push.requested.v1.")]
+Reason = Annotated[str | None, typer.Option(metavar="REASON", help="For this reason, for example exhausted.")]
+Group = Annotated[str | None, typer.Option(metavar="FINGERPRINT", help="Of this group, as `groups` shows it.")]
+Since = Annotated[
+    str | None, typer.Option(metavar="TIME", help="Failed last since: 2026-11-22T10:00 (UTC), or 30m, 2h, 3d ago.")
+]
+Until = Annotated[str | None, typer.Option(metavar="TIME", help="Failed last before that.")]
+State = Annotated[Literal["open", "replayed", "discarded", "all"], typer.Option(help="In this state.")]
+All = Annotated[bool, typer.Option("--all", help="All that are there.")]
+
+_AGO = re.compile(r"(\d{1,6})([mhd])", re.ASCII)
+_UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
+
+
+def chosen(
+    partner: str | None,
+    kind: str | None,
+    reason: str | None,
+    group: str | None,
+    since: str | None,
+    until: str | None,
+    *,
+    state: str = "all",
+) -> Filter:
+    """The filter that these options are. Raises typer.BadParameter."""
+    return Filter(
+        partner_id=partner,
+        kind=kind,
+        reason=reason,
+        fingerprint=group,
+        since=_time(since, "--since"),
+        until=_time(until, "--until"),
+        state=None if state == "all" else state,
+    )
+
+
+def demand(which: Filter, ids: list[str] | None, *, everything: bool) -> None:
+    """Refuse to change dead letters that nobody named."""
+    if not ids and not everything and which == Filter(state=which.state):
+        raise typer.BadParameter(
+            "say which: ids, --partner, --kind, --reason, --group, --since, --until, or --all", param_hint="[ID]..."
+        )
+
+
+def full_ids(tx: Tx, beginnings: list[str] | None) -> tuple[str, ...]:
+    """The ids that begin so. Raises typer.BadParameter if one is none's or several's beginning."""
+    return tuple(full_id(tx, beginning) for beginning in beginnings or ())
+
+
+def full_id(tx: Tx, beginning: str) -> str:
+    """The id that begins so. Raises typer.BadParameter."""
+    found = dead_letter_queries.named(tx, beginning)
+    if len(found) == 1:
+        return found[0]
+    told = "give more of it; several dead letters' ids begin with" if found else "no dead letter's id begins with"
+    raise typer.BadParameter(f"{told} {beginning!r}", param_hint="ID")
+
+
+def _time(text: str | None, option: str) -> datetime | None:
+    if text is None:
+        return None
+    ago = _AGO.fullmatch(text)
+    try:
+        if ago is not None:
+            return datetime.now(UTC) - int(ago[1]) * _UNITS[ago[2]]
+        given = datetime.fromisoformat(text)
+    except (ValueError, OverflowError):
+        told = f"{text!r} is no time; write 2026-11-22T10:00 (UTC), or 30m, 2h or 3d for so long ago"
+        raise typer.BadParameter(told, param_hint=option) from None
+    return given.replace(tzinfo=UTC) if given.tzinfo is None else given

@@ -1,0 +1,295 @@
+"""`dead-letters`: see what failed and why, and send it again once the cause is gone."""
+
+import json
+import sys
+from contextlib import nullcontext
+from getpass import getuser
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from store import dead_letter_queries, replays
+from worker.app import key_ring
+from worker.cli import dead_letter_display as display
+from worker.cli.dead_letter_choice import (
+    All,
+    Group,
+    Ids,
+    Kind,
+    OfPartner,
+    Reason,
+    Since,
+    State,
+    Until,
+    chosen,
+    demand,
+    full_id,
+    full_ids,
+)
+from worker.cli.exits import INTERRUPTED, UNFINISHED
+from worker.cli.options import AsJson
+from worker.cli.output import complain, dump, safe, say, table
+from worker.cli.replaying import Fate, Replaying, Tally, can_be_replayed, in_full, outlook
+from worker.cli.session import Session, bar, session
+
+commands = typer.Typer(no_args_is_help=True, help="See what failed and why, and send it again once the cause is gone.")
+
+By = Annotated[str | None, typer.Option(metavar="NAME", help="Who does this; by default the user of the system.")]
+NAMED = 5
+"""How many of those that came back are named."""
+
+
+@commands.command("list")
+def list_(
+    ids: Ids = None,
+    *,
+    partner: OfPartner = None,
+    kind: Kind = None,
+    reason: Reason = None,
+    group: Group = None,
+    since: Since = None,
+    until: Until = None,
+    state: State = "open",
+    limit: Annotated[int, typer.Option(min=1, help="Show at most so many, the newest.")] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """List dead letters, the newest first.
+
+    Example: phin-connectwise dead-letters list --partner msp-1 --since 2h
+    """
+    which = chosen(partner, kind, reason, group, since, until, state="all" if ids else state)
+    with session() as opened, opened.database.begin() as tx:
+        which = dead_letter_queries.of_ids(which, full_ids(tx, ids))
+        found = dead_letter_queries.listing(tx, which, limit)
+        count = dead_letter_queries.count(tx, which)
+    if as_json:
+        dump({"count": count, "letters": [display.as_json(letter) for letter in found]})
+    elif found:
+        display.show_list(found, count)
+    else:
+        say("There are no such dead letters.")
+
+
+@commands.command()
+def groups(
+    *,
+    partner: OfPartner = None,
+    kind: Kind = None,
+    reason: Reason = None,
+    group: Group = None,
+    since: Since = None,
+    until: Until = None,
+    state: State = "open",
+    as_json: AsJson = False,
+) -> None:
+    """Group dead letters by their cause (reason, type of error, place in the code), the most frequent first.
+
+    Example: phin-connectwise dead-letters groups
+    """
+    which = chosen(partner, kind, reason, group, since, until, state=state)
+    with session() as opened, opened.database.begin() as tx:
+        found = dead_letter_queries.groups(tx, which)
+    if as_json:
+        dump([display.group_as_json(one) for one in found])
+    elif found:
+        display.show_groups(found)
+    else:
+        say("There are no such dead letters.")
+
+
+@commands.command()
+def show(
+    id_: Annotated[str, typer.Argument(metavar="ID", help="Its id, or the beginning of it.")],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Show all of a dead letter: error, properties, headers, what was done with it, and the body.
+
+    A body that may hold a private key is masked.
+    """
+    with session() as opened:
+        with opened.database.begin() as tx:
+            letter = dead_letter_queries.in_full(tx, [full_id(tx, id_)])[0]
+        keys = key_ring(opened.settings)
+    if as_json:
+        dump(display.in_full_as_json(letter, keys))
+    else:
+        display.show(letter, keys)
+
+
+@commands.command()
+def replay(
+    ids: Ids = None,
+    *,
+    partner: OfPartner = None,
+    kind: Kind = None,
+    reason: Reason = None,
+    group: Group = None,
+    since: Since = None,
+    until: Until = None,
+    everything: All = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be replayed.")] = False,
+    limit: Annotated[int | None, typer.Option(min=1, help="Replay at most so many, the oldest.")] = None,
+    rate: Annotated[float | None, typer.Option(min=0.01, help="Replay at most so many a second.")] = None,
+    by: By = None,
+    why: Annotated[str | None, typer.Option(metavar="TEXT", help="Kept with each of them.")] = None,
+    timeout: Annotated[
+        float, typer.Option(min=1, metavar="SECONDS", help="Wait at most so long for each batch to be handled.")
+    ] = 60.0,
+) -> None:
+    """Send open dead letters again, as they were sent, each to the queue it came from.
+
+    In growing batches of 1, 2, 5, 20, 50, 100: each is waited for, until its messages are handled and the lines of its
+    pushes answered, and no more are sent if one of them came back. What newer pushes have overtaken is not written.
+    Exit code 1 if one came back, a line failed for another reason, or one is not decided in time.
+
+    Example: phin-connectwise dead-letters replay --reason exhausted --why "ConnectWise is back"
+    """
+    which = chosen(partner, kind, reason, group, since, until, state="open")
+    demand(which, ids, everything=everything)
+    with session(works=not dry_run) as opened:
+        with opened.database.begin() as tx:
+            named = full_ids(tx, ids)
+            which = dead_letter_queries.of_ids(which, named)
+            found = dead_letter_queries.listing(tx, which, dead_letter_queries.count(tx, which) or 1)
+        able = [letter.id for letter in reversed(found) if can_be_replayed(letter)][:limit]
+        _say_not_open(len(named) - len(found) if named else 0, len(found) - sum(map(can_be_replayed, found)))
+        if not able:
+            say("There is nothing to replay.")
+            raise typer.Exit(UNFINISHED if named else 0)
+        if dry_run:
+            _show_outlook(opened, able)
+            raise typer.Exit
+        replaying = Replaying(opened.database, by or _user(), why, rate, timeout)
+        try:
+            with bar(f"Replaying {len(able):,} dead letter{'' if len(able) == 1 else 's'}") as shown, opened.working():
+                replaying.run(able, shown)
+        except KeyboardInterrupt:
+            _show_tally(opened, replaying.tally)
+            raise typer.Exit(INTERRUPTED) from None
+        _show_tally(opened, replaying.tally)
+        tally = replaying.tally
+        is_done = len(tally.having(Fate.DONE)) == len(tally.replayed) and not tally.failed
+    raise typer.Exit(0 if is_done else UNFINISHED)
+
+
+@commands.command()
+def discard(
+    ids: Ids = None,
+    *,
+    why: Annotated[str, typer.Option(metavar="TEXT", help="Why nothing is to be done; kept with each of them.")],
+    partner: OfPartner = None,
+    kind: Kind = None,
+    reason: Reason = None,
+    group: Group = None,
+    since: Since = None,
+    until: Until = None,
+    everything: All = False,
+    by: By = None,
+) -> None:
+    """Say that nothing is to be done about open dead letters; they are kept, and `restore` opens them again."""
+    which = chosen(partner, kind, reason, group, since, until, state="open")
+    demand(which, ids, everything=everything)
+    with session() as opened:
+        changed = 0
+        for letter_id in _ids(opened, which, ids):
+            with opened.database.begin() as tx:
+                changed += replays.discard(tx, letter_id, by=by or _user(), why=why)
+    say(f"Discarded {changed:,}.")
+
+
+@commands.command()
+def restore(
+    ids: Ids = None,
+    *,
+    why: Annotated[str | None, typer.Option(metavar="TEXT", help="Kept with each of them.")] = None,
+    partner: OfPartner = None,
+    kind: Kind = None,
+    reason: Reason = None,
+    group: Group = None,
+    since: Since = None,
+    until: Until = None,
+    everything: All = False,
+    by: By = None,
+) -> None:
+    """Open discarded dead letters again."""
+    which = chosen(partner, kind, reason, group, since, until, state="discarded")
+    demand(which, ids, everything=everything)
+    with session() as opened:
+        changed = 0
+        for letter_id in _ids(opened, which, ids):
+            with opened.database.begin() as tx:
+                changed += replays.restore(tx, letter_id, by=by or _user(), why=why)
+    say(f"Restored {changed:,}.")
+
+
+@commands.command()
+def export(
+    file: Annotated[
+        Path, typer.Argument(dir_okay=False, allow_dash=True, help="The file, - = standard output.")
+    ] = Path("-"),
+    *,
+    ids: Annotated[list[str] | None, typer.Option("--id", metavar="ID", help="This one; may be given again.")] = None,
+    partner: OfPartner = None,
+    kind: Kind = None,
+    reason: Reason = None,
+    group: Group = None,
+    since: Since = None,
+    until: Until = None,
+    state: State = "open",
+) -> None:
+    """Write dead letters in full, one JSON document a line: the body as text if it is UTF-8, else in base64.
+
+    A body that may hold a private key stays sealed.
+    """
+    which = chosen(partner, kind, reason, group, since, until, state="all" if ids else state)
+    with session() as opened, nullcontext(sys.stdout) if file == Path("-") else file.open("w") as out:
+        for letter in in_full(opened.database, _ids(opened, which, ids)):
+            out.write(json.dumps(display.in_full_as_json(letter)) + "\n")
+
+
+def _ids(opened: Session, which: dead_letter_queries.Filter, ids: list[str] | None) -> list[str]:
+    with opened.database.begin() as tx:
+        return dead_letter_queries.ids(tx, dead_letter_queries.of_ids(which, full_ids(tx, ids)))
+
+
+def _user() -> str:
+    try:
+        return getuser()
+    except (KeyError, OSError):
+        return "command line"
+
+
+def _say_not_open(not_open: int, unable: int) -> None:
+    if not_open:
+        complain(f"{not_open:,} of these are not open (any more); `dead-letters show` says what was done with them.")
+    if unable:
+        complain(f"{unable:,} cannot be replayed, as they name no queue of ours; export or discard them.")
+
+
+def _show_outlook(opened: Session, letter_ids: list[str]) -> None:
+    seen = outlook(opened.database, letter_ids)
+    rows = [[safe(f"{count:,}"), safe(reason), safe(kind)] for (kind, reason), count in sorted(seen.counts.items())]
+    table(("Letters", "Reason", "Kind"), rows, right=("Letters",))
+    say(f"Would replay {len(letter_ids):,}. Overtaken by newer pushes: {_lines(seen.overtaken)}.")
+
+
+def _show_tally(opened: Session, tally: Tally) -> None:
+    done, back, open_ = (tally.having(fate) for fate in (Fate.DONE, Fate.CAME_BACK, Fate.UNDECIDED))
+    for one in back[:NAMED]:
+        complain(f"{one.letter.id[: display.SHORT]} came back: {one.problem}")
+    if tally.stopped:
+        complain(f"Stopped: {tally.stopped}.")
+    say(
+        f"Replayed {len(tally.replayed):,}: {len(done):,} done, {len(back):,} came back, {len(open_):,} not decided; "
+        f"{tally.left:,} left. Overtaken by newer pushes: {_lines(tally.overtaken)}."
+    )
+    if tally.failed:
+        complain(f"Failed for other reasons, which `phin-connectwise status` names: {_lines(tally.failed)}.")
+    if open_:
+        complain(opened.goes_on(len(open_), "letter", "phin-connectwise dead-letters list --state replayed"))
+
+
+def _lines(count: int) -> str:
+    return f"{count:,} line{'' if count == 1 else 's'}"

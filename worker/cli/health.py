@@ -1,0 +1,116 @@
+"""`health`: do the workers work, does what they need answer, and what waits for whom?"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import typer
+
+from store import Database, SchemaOutdated, StoreError, Tx, backlog, migrate, now, pauses, workers
+from worker.app import open_broker, open_database
+from worker.cli.exits import BROKER, DATABASE, UNFINISHED
+from worker.cli.options import AsJson
+from worker.cli.output import dump, mark, safe, table
+from worker.delivery import BrokerUnavailable, TopologyMismatch
+from worker.settings import Settings, load
+
+NO_WORKER = "no worker runs"
+LATE_SECONDS = 60.0
+"""A message that is due for longer is worth a look."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at; `code` is the exit code if it is not `ok`, 0 = only worth knowing."""
+
+    name: str
+    ok: bool
+    said: str
+    code: int = 0
+
+
+def health(*, as_json: AsJson = False) -> None:
+    """Look at the workers, the database, RabbitMQ, and at what waits.
+
+    Exit code 0 if all is well, 4 if the database is in trouble, 3 if RabbitMQ is, 1 if no worker works.
+    """
+    settings = load()
+    database = open_database(settings)
+    try:
+        checks = [*_database(settings, database), _broker(settings, database)]
+    finally:
+        database.close()
+    codes = [check.code for check in checks if not check.ok and check.code]
+    if as_json:
+        dump({"ok": not codes, "checks": [_as_json(check) for check in checks]})
+    else:
+        rows = [[mark(_look(check)), safe(check.name), safe(check.said)] for check in checks]
+        table(("", "", "What was seen"), rows, widest=40)
+    raise typer.Exit(max(codes, default=0))
+
+
+def _database(settings: Settings, database: Database) -> list[Check]:
+    try:
+        migrate.check(database)
+        with database.begin() as tx:
+            fine = Check("database", ok=True, said="answers, with the tables of this version")
+            return [fine, *_workers(settings, tx), *_waiting(tx)]
+    except (SchemaOutdated, StoreError) as error:
+        return [Check("database", ok=False, said=str(error), code=DATABASE)]
+
+
+def _workers(settings: Settings, tx: Tx) -> list[Check]:
+    found = workers.seen(tx)
+    working = any(not one.silent and one.trouble is None for one in found)
+    # One that works is enough: the others are told of, but they are no alarm.
+    code = 0 if working else UNFINISHED
+    checks = [
+        Check(f"worker {one.host} {one.pid}", ok=not one.silent and one.trouble is None, said=_said(one), code=code)
+        for one in found
+    ]
+    if not found:
+        with_commands = "; commands that push run one" if settings.is_embedded else ""
+        needed = 0 if settings.is_embedded else UNFINISHED
+        checks.append(Check("workers", ok=False, said=f"{NO_WORKER}{with_commands}", code=needed))
+    return checks
+
+
+def _said(worker: workers.Worker) -> str:
+    if worker.silent:
+        return f"silent since {worker.seen_at:%Y-%m-%d %H:%M:%S} UTC"
+    return worker.trouble or "works"
+
+
+def _waiting(tx: Tx) -> list[Check]:
+    checks = []
+    waiting = backlog.read(tx)
+    age = (now(tx) - waiting.outbox_since).total_seconds() if waiting.outbox_since else 0.0
+    late = f", the oldest for {age:.0f} s" if waiting.outbox_since else ""
+    checks.append(Check("outbox", ok=age < LATE_SECONDS, said=f"{waiting.outbox:,} messages due{late}"))
+    open_letters = f"{waiting.dead_letters:,} open"
+    see = "; see `phin-connectwise dead-letters groups`" if waiting.dead_letters else ""
+    checks.append(Check("dead letters", ok=not waiting.dead_letters, said=f"{open_letters}{see}"))
+    if waiting.partners_paused:
+        checks.append(Check("ConnectWise", ok=False, said=f"{waiting.partners_paused:,} partners wait: {waiting.why}"))
+    for pause in pauses.all_of_them(tx):
+        who = f"partner {pause.partner_id}" if pause.partner_id else "all partners"
+        said = f"by {pause.paused_by} since {pause.since:%Y-%m-%d %H:%M} UTC: {pause.why}"
+        checks.append(Check(f"paused: {who}", ok=False, said=said))
+    return checks
+
+
+def _broker(settings: Settings, database: Database) -> Check:
+    if settings.is_embedded:
+        return Check("broker", ok=True, said="none is needed")
+    try:
+        open_broker(settings, database).check()
+    except (BrokerUnavailable, TopologyMismatch) as error:
+        return Check("broker", ok=False, said=str(error), code=BROKER)
+    return Check("broker", ok=True, said="answers, with all exchanges and queues")
+
+
+def _look(check: Check) -> str:
+    return "good" if check.ok else "bad" if check.code else "unknown"
+
+
+def _as_json(check: Check) -> dict[str, Any]:
+    return {name: value for name, value in asdict(check).items() if name != "code"}

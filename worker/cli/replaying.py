@@ -1,0 +1,211 @@
+"""Replaying dead letters in growing batches, which stop when the first ones fail again."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from time import monotonic, sleep
+
+from rich.progress import Progress
+
+from messages import PushRequested
+from store import Database, Tx, dead_letter_queries, pushes, replays, rounds
+from store.dead_letter_queries import Filter, Kept, Summary
+from store.pushes import LineKey
+from worker.topology import is_work_queue
+
+BATCHES = (1, 2, 5, 20, 50, 100)
+POLL_SECONDS = 0.2
+BODIES_AT_ONCE = 50
+PUSH = "push.requested.v1"
+
+
+class Fate(Enum):
+    """What became of a replay."""
+
+    UNDECIDED = "undecided"
+    DONE = "done"
+    CAME_BACK = "came back"
+
+
+@dataclass
+class Replayed:
+    """A letter on its way; `lines` are those of the push that it holds, if it does.
+
+    `failed` of them failed for reasons that a replay does not mend: the letter did not come back with these.
+    """
+
+    letter: Summary
+    number: int
+    partner_id: str = ""
+    lines: frozenset[LineKey] = frozenset()
+    fate: Fate = Fate.UNDECIDED
+    applied: bool = False
+    overtaken: int = 0
+    failed: int = 0
+    problem: str = ""
+
+
+@dataclass
+class Tally:
+    """How far a replay got; `left` = not even begun."""
+
+    replayed: list[Replayed] = field(default_factory=list)
+    left: int = 0
+    stopped: str | None = None
+
+    def having(self, fate: Fate) -> list[Replayed]:
+        """Those that this became of."""
+        return [one for one in self.replayed if one.fate is fate]
+
+    @property
+    def overtaken(self) -> int:
+        """How many lines newer pushes had taken over."""
+        return sum(one.overtaken for one in self.replayed)
+
+    @property
+    def failed(self) -> int:
+        """How many lines failed for another reason than that of their letter."""
+        return sum(one.failed for one in self.having(Fate.DONE))
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What a replay would do: letters by (kind, reason), lines that newer pushes have overtaken."""
+
+    counts: dict[tuple[str, str], int]
+    overtaken: int
+
+
+def can_be_replayed(letter: Summary) -> bool:
+    """Whether it names a queue of ours, or the exchange that it goes to."""
+    return letter.exchange is not None or is_work_queue(letter.queue)
+
+
+def outlook(database: Database, letter_ids: Sequence[str]) -> Outlook:
+    """Look at what a replay of these would do, changing nothing."""
+    counts: dict[tuple[str, str], int] = {}
+    overtaken = 0
+    for letter in in_full(database, letter_ids):
+        key = (letter.kind or "", letter.reason)
+        counts[key] = counts.get(key, 0) + 1
+        partner_id, lines = _lines_of(letter)
+        if lines:
+            with database.begin() as tx:
+                stored = pushes.lines(tx, partner_id, lines).values()
+                overtaken += rounds.overtaken(tx, [line for line in stored if line.status == "failed"])
+    return Outlook(counts, overtaken)
+
+
+def in_full(database: Database, letter_ids: Sequence[str]) -> Iterator[Kept]:
+    """All of these, few in memory at a time, and no transaction open between."""
+    for start in range(0, len(letter_ids), BODIES_AT_ONCE):
+        with database.begin() as tx:
+            some = dead_letter_queries.in_full(tx, letter_ids[start : start + BODIES_AT_ONCE])
+        yield from some
+
+
+@dataclass
+class Replaying:
+    """One run of the command: `rate` letters a second at most; each batch may take `timeout` seconds to be decided."""
+
+    database: Database
+    by: str
+    why: str | None
+    rate: float | None
+    timeout: float
+    tally: Tally = field(default_factory=Tally)
+
+    def run(self, letter_ids: Sequence[str], bar: Progress) -> None:
+        """Replay batch by batch; `tally` tells how far it got, also if this is interrupted."""
+        bar.update(bar.task_ids[0], total=len(letter_ids))
+        left = list(letter_ids)
+        self.tally.left = len(left)
+        for size in _sizes():
+            if not left or self.tally.stopped:
+                return
+            batch = [one for one in map(self._send, left[:size]) if one is not None]
+            del left[:size]
+            self._wait(batch, bar)
+            self.tally.stopped = _why_stop(batch, self.timeout) if left else None
+
+    def _send(self, letter_id: str) -> Replayed | None:
+        """Replay one; None = somebody else has dealt with it meanwhile."""
+        if self.rate is not None and self.tally.replayed:
+            sleep(1 / self.rate)
+        with self.database.begin() as tx:
+            letter = dead_letter_queries.get(tx, letter_id)
+            replay = replays.replay(tx, letter_id, by=self.by, why=self.why)
+        self.tally.left -= 1
+        if letter is None or replay is None:
+            return None
+        summary = Summary(**{name: getattr(letter, name) for name in Summary.__dataclass_fields__})
+        one = Replayed(summary, replay.number, *_lines_of(letter))
+        self.tally.replayed.append(one)
+        return one
+
+    def _wait(self, batch: Sequence[Replayed], bar: Progress) -> None:
+        until = monotonic() + self.timeout
+        while waiting := [one for one in batch if one.fate is Fate.UNDECIDED]:
+            with self.database.begin() as tx:
+                _look(tx, waiting)
+            decided = len(self.tally.replayed) - len(self.tally.having(Fate.UNDECIDED))
+            bar.update(bar.task_ids[0], completed=decided)
+            if all(one.fate is not Fate.UNDECIDED for one in waiting) or monotonic() > until:
+                return
+            sleep(POLL_SECONDS)
+
+
+def _sizes() -> Iterator[int]:
+    yield from BATCHES
+    while True:
+        yield BATCHES[-1]
+
+
+def _look(tx: Tx, waiting: Sequence[Replayed]) -> None:
+    """Decide what can be decided."""
+    handled = [one for one in waiting if not _is_back(tx, one) and _is_handled(tx, one)]
+    # Lines that fail again are back in their letter by the same transaction, so it is looked at after them.
+    for one in handled:
+        if not _is_back(tx, one):
+            one.fate = Fate.DONE
+
+
+def _is_back(tx: Tx, one: Replayed) -> bool:
+    found = dead_letter_queries.listing(tx, Filter(ids=(one.letter.id,)), 1)
+    for letter in found:
+        one.applied = letter.applied >= one.number
+        if letter.returns > one.letter.returns or letter.state == "open":
+            one.fate, one.problem = Fate.CAME_BACK, f"{letter.reason}: {letter.error}"
+    # One that is gone was handled, and pruned since.
+    one.applied = one.applied or not found
+    return one.fate is Fate.CAME_BACK
+
+
+def _is_handled(tx: Tx, one: Replayed) -> bool:
+    """Whether it has been handled and the lines of its push are answered."""
+    if not one.applied:
+        return False
+    lines = pushes.lines(tx, one.partner_id, one.lines).values()
+    one.overtaken = sum(line.status == "superseded" for line in lines)
+    one.failed = sum(line.status == "failed" for line in lines)
+    return not any(line.is_open for line in lines)
+
+
+def _why_stop(batch: Sequence[Replayed], timeout: float) -> str | None:
+    back = [one for one in batch if one.fate is Fate.CAME_BACK]
+    if back:
+        return f"{len(back):,} of {len(batch):,} failed again, so no more are sent"
+    if any(one.fate is Fate.UNDECIDED for one in batch):
+        return f"not all were handled within {timeout:g} s, so no more are sent"
+    return None
+
+
+def _lines_of(letter: Kept) -> tuple[str, frozenset[LineKey]]:
+    """Whose lines it holds, and which; none if it is no push that can be read."""
+    if letter.kind != PUSH or letter.sealed_with is not None:
+        return "", frozenset()
+    try:
+        push = PushRequested.model_validate_json(letter.body, extra="ignore")
+    except ValueError:
+        return "", frozenset()
+    return push.partner_id, frozenset((push.push_id, line.company_id) for line in push.lines)
