@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench check format lock schemas clean
+.PHONY: help demo test chaos bench check format lock schemas clean
 
 help: ## Show what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -19,6 +19,9 @@ demo: .venv/ready ## Push a sample of 25 companies into a simulated ConnectWise,
 
 test: .venv/ready ## Run the tests, with real RabbitMQ and PostgreSQL
 	$(BIN)/python -m pytest
+
+chaos: .venv/ready ## Kill workers, restart servers, spoil requests, and count what was lost (5 minutes; SEED=7 repeats a run)
+	$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED))
 
 bench: .venv/ready ## Measure memory and speed (minutes)
 	$(BIN)/python -m pytest -m benchmark tests/benchmarks

@@ -1,0 +1,230 @@
+"""The judge: finds in a history whatever breaks a promise of the worker. Pure; a column for each promise."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from messages import ConnectionChecked, MappingChanged, MappingChecked, PushCompleted, PushRequested, SyncResult
+from tests.chaos.history import Days, Entry, History, Patch, Place, Wish, by_place
+
+# A line that ends so is not the coordinator's to mend alone: it waits for an operator in a dead letter.
+BURIED = frozenset({
+    "bad_credentials", "certificate", "exhausted", "key_unreadable", "missing_right", "unexpected", "unknown_company",
+    "wrong_address",
+})  # fmt: skip
+# Faults after which ConnectWise's client cannot know that its PATCH was applied.
+ANSWER_LOST = frozenset({"lost_response", "hang", "broken_json", "slow_drip", "huge_body", "endless_body"})
+
+Findings = dict[str, list[str]]
+
+
+def check(history: History) -> Findings:
+    """The findings of each column; empty lists = the promises held."""
+    case = _Case(history)
+    return {name: list(column(case)) for name, column in COLUMNS.items()}
+
+
+@dataclass(frozen=True)
+class Written:
+    """An applied PATCH with the ledger row that stands for it; None if there is no such row."""
+
+    patch: Patch
+    entry: Entry | None
+
+
+class _Case:
+    """A history with its PATCHes matched to ledger rows: the k-th applied one to the k-th row `written`."""
+
+    def __init__(self, history: History) -> None:
+        self.history = history
+        self.pushes, self.mappings, self.final = history.pushes, history.mappings, history.final
+        self.rows: dict[Place, list[Entry]] = {}
+        for entry in sorted(history.entries, key=lambda entry: entry.id):
+            if entry.outcome == "written":
+                self.rows.setdefault(entry.place, []).append(entry)
+        self.written: dict[Place, list[Written]] = {}
+        for place, patches in by_place(history.patches).items():
+            rows = [*self.rows.get(place, []), *[None] * len(patches)]
+            self.written[place] = [Written(patch, row) for patch, row in zip(patches, rows, strict=False)]
+
+    def result(self, wish: Wish) -> SyncResult | None:
+        """The final result of the push that the wish is of."""
+        return next(iter(self.final.get((wish.push_id, wish.company_id), {}).values()), None)
+
+
+def lost(case: _Case) -> Iterator[str]:
+    """An event without an outcome or with an undeserved one, or a green check over an addition with another value."""
+    history = case.history
+    for kind in history.blamed:
+        yield f"a good {kind} is a dead letter, as if it had killed the worker or met a bug"
+    for (partner, company), versions in case.mappings.items():
+        if history.stored.get((partner, company)) != versions[-1].changed_at:
+            yield f"mapping of {partner} {company}: the newest version {versions[-1].changed_at} is not stored"
+    for partner, changed_at in history.connections.items():
+        if history.stored.get((partner, "")) != changed_at:
+            yield f"connection of {partner}: the newest version {changed_at} is not stored"
+    yield from _unchecked(case)
+    for (push_id, company), results in case.final.items():
+        for result in results.values():
+            code = result.problem.code if result.problem else ""
+            if result.status == "failed" and code in BURIED and (push_id, company) not in history.buried:
+                yield f"line {push_id} {company} failed ({code}) without a dead letter"
+    for wish in history.wishes:
+        if not wish.settled:
+            yield f"wish of {wish.partner_id} {company_of(wish)} (push {wish.push_id}) is still due"
+    for place, wish in _holders(case).items():
+        told, holds = case.result(wish), history.quantities.get(place)
+        if told is not None and told.status in {"updated", "unchanged"} and holds != told.quantity_after:
+            yield (
+                f"addition {place} holds {holds}, but {company_of(wish)} of push {wish.push_id} was told "
+                f"{told.status} to {told.quantity_after}"
+            )
+
+
+def _unchecked(case: _Case) -> Iterator[str]:
+    checked = {
+        (message.partner_id, message.company_id if isinstance(message, MappingChecked) else "", message.changed_at)
+        for message in case.history.received
+        if isinstance(message, MappingChecked | ConnectionChecked)
+    }
+    for (partner, company), versions in case.mappings.items():
+        if (partner, company, versions[-1].changed_at) not in checked:
+            yield f"mapping of {partner} {company} of {versions[-1].changed_at} was not answered by mapping.checked"
+    for partner, changed_at in case.history.connections.items():
+        if (partner, "", changed_at) not in checked:
+            yield f"connection of {partner} of {changed_at} was not answered by connection.checked"
+
+
+def _holders(case: _Case) -> dict[Place, Wish]:
+    """The wish that each addition is to hold: of the newest period, of the newest push, of a sum the one told last."""
+    holders: dict[Place, tuple[Days, datetime, datetime, Wish]] = {}
+    for wish in case.history.wishes:
+        result = case.result(wish)
+        if wish.addition_id is not None and result is not None:
+            place = (wish.partner_id, wish.addition_id)
+            claim = (wish.period, result.requested_at, result.time, wish)
+            holders[place] = max(holders.get(place, claim), claim, key=lambda one: one[:3])
+    return {place: claim[3] for place, claim in holders.items()}
+
+
+def doubled(case: _Case) -> Iterator[str]:
+    """The same value written twice to one addition for one wish, although the first answer was not lost."""
+    for place, written in case.written.items():
+        seen: dict[tuple[str, float], Patch] = {}
+        for one in written:
+            push_id = one.entry.push_id if one.entry else ""
+            first = seen.setdefault((push_id, one.patch.value), one.patch)
+            again = first is not one.patch and one.entry is not None
+            idle = one.patch.before == one.patch.value
+            if (again or idle) and first.fault not in ANSWER_LOST:
+                yield f"addition {place}: {one.patch.value} was written again at {one.patch.time} for push {push_id}"
+
+
+def stale(case: _Case) -> Iterator[str]:
+    """A value of an older request after one of a newer request; or of an older period over a newer one's."""
+    for place, written in case.written.items():
+        newest: dict[tuple[object, str], PushRequested] = {}
+        latest: Entry | None = None
+        for one in written:
+            push = case.pushes.get(one.entry.push_id) if one.entry else None
+            if one.entry is None or push is None:
+                continue
+            for company in one.entry.companies:
+                before = newest.setdefault((one.entry.period, company), push)
+                if _version(push) < _version(before):
+                    yield f"addition {place}: {company} of push {push.push_id} was written after {before.push_id}"
+                newest[one.entry.period, company] = max(before, push, key=_version)
+            if latest is not None and one.entry.period < latest.period:
+                yield f"addition {place}: {one.entry.period[0]} was written over {latest.period[0]} at {one.patch.time}"
+            latest = one.entry if latest is None or latest.period <= one.entry.period else latest
+
+
+def _version(push: PushRequested) -> tuple[object, ...]:
+    return (push.requested_at, push.push_id)
+
+
+def wrong_addition(case: _Case) -> Iterator[str]:
+    """A PATCH to an addition that no mapping valid for its line named: none since the version that the line saw."""
+    for place, written in case.written.items():
+        for one in written:
+            companies = one.entry.companies if one.entry else ()
+            push = case.pushes.get(one.entry.push_id) if one.entry else None
+            for company in companies:
+                valid = list(_valid(case, place[0], company, push))
+                if place[1] not in {mapping.addition_id for mapping in valid}:
+                    yield f"addition {place} was written at {one.patch.time} for {company}, which is mapped elsewhere"
+            if not companies and not _ever_named(case, place):
+                yield f"addition {place} was written at {one.patch.time}, and no mapping ever named it"
+
+
+def _valid(case: _Case, partner: str, company: str, push: PushRequested | None) -> Iterator[MappingChanged]:
+    seen = next((line.mapping_changed_at for line in push.lines if line.company_id == company), None) if push else None
+    for mapping in case.mappings.get((partner, company), []):
+        if seen is None or mapping.changed_at >= seen:
+            yield mapping
+
+
+def _ever_named(case: _Case, place: Place) -> bool:
+    return any(
+        mapping.addition_id == place[1]
+        for (partner, _), versions in case.mappings.items()
+        if partner == place[0]
+        for mapping in versions
+    )
+
+
+def wrong_ledger(case: _Case) -> Iterator[str]:
+    """An applied PATCH and its row differ, or one of them has no other; or a row is still open."""
+    for entry in case.history.entries:
+        if entry.outcome is None:
+            yield f"ledger row {entry.id} of addition {entry.place} is open"
+    for place in sorted(case.written.keys() | case.rows.keys()):
+        patches = [(one.patch.before, one.patch.value, one.patch.value) for one in case.written.get(place, [])]
+        rows = [(row.before, row.wanted, row.after) for row in case.rows.get(place, [])]
+        if patches != rows:
+            yield f"addition {place}: applied (before, wanted, after) {patches}, in the ledger {rows}"
+
+
+def results(case: _Case) -> Iterator[str]:
+    """A line of a push without exactly one final result, or a result of a line that nobody asked for."""
+    asked = {(push.push_id, line.company_id) for push in case.pushes.values() for line in push.lines}
+    for key in sorted(asked | case.final.keys()):
+        ids = case.final.get(key, {})
+        if len(ids) != 1 or key not in asked:
+            said = ", ".join(sorted(result.status for result in ids.values())) or "none"
+            yield f"line {key}: {len(ids)} final results ({said})"
+
+
+def completions(case: _Case) -> Iterator[str]:
+    """A push without exactly one completion, or one whose counts are not those of its lines."""
+    ids: dict[str, dict[str, PushCompleted]] = {push_id: {} for push_id in case.pushes}
+    for message in case.history.received:
+        if isinstance(message, PushCompleted):
+            ids.setdefault(message.push_id, {})[str(message.id)] = message
+    for push_id, completed in ids.items():
+        if len(completed) != 1 or push_id not in case.pushes:
+            yield f"push {push_id}: {len(completed)} completions"
+            continue
+        told = {status: n for status, n in next(iter(completed.values())).counts.model_dump().items() if n}
+        counted: dict[str, int] = {}
+        for line in case.pushes[push_id].lines:
+            for result in case.final.get((push_id, line.company_id), {}).values():
+                counted[result.status] = counted.get(result.status, 0) + 1
+        if told != counted:
+            yield f"push {push_id} was completed with {told}, its lines ended {counted}"
+
+
+def company_of(wish: Wish) -> str:
+    """For a finding."""
+    return f"{wish.partner_id} {wish.company_id} {wish.period[0]}"
+
+
+COLUMNS: Mapping[str, Callable[[_Case], Iterator[str]]] = {
+    "lost": lost,
+    "doubled": doubled,
+    "stale": stale,
+    "wrong addition": wrong_addition,
+    "wrong ledger": wrong_ledger,
+    "not one final result": results,
+    "not one completion": completions,
+}

@@ -1,0 +1,290 @@
+"""The judge of `make chaos` finds each broken promise in a history made by hand, and passes a good one."""
+
+import base64
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from messages import (
+    BillingPeriod,
+    ConnectionChanged,
+    LineCounts,
+    MappingChanged,
+    MappingChecked,
+    Message,
+    Problem,
+    PushCompleted,
+    PushLine,
+    PushRequested,
+    SyncResult,
+)
+from tests.chaos.checker import COLUMNS, check
+from tests.chaos.collect import applied
+from tests.chaos.history import Entry, History, Patch, Wish
+from tests.chaos.scan import scan
+
+START = datetime(2026, 11, 1, 12, tzinfo=UTC)
+NOVEMBER, DECEMBER = BillingPeriod.parse("2026-11"), BillingPeriod.parse("2026-12")
+
+
+def at(minute: float) -> datetime:
+    """A time so many minutes into the history."""
+    return START + timedelta(minutes=minute)
+
+
+def mapping(minute: float, addition_id: int | None = 11, company: str = "c1") -> MappingChanged:
+    """The company's mapping of that minute."""
+    return MappingChanged(
+        partner_id="p",
+        correlation_id="q",
+        changed_at=at(minute),
+        company_id=company,
+        company_name="Acme",
+        cw_company_id=1,
+        agreement_id=7,
+        addition_id=addition_id,
+    )
+
+
+def checked(minute: float, company: str = "c1") -> MappingChecked:
+    """The answer to that mapping."""
+    return MappingChecked(
+        partner_id="p", correlation_id="q", company_id=company, changed_at=at(minute), status="complete"
+    )
+
+
+def push(minute: float, users: int, period: BillingPeriod = NOVEMBER, saw: float = 0) -> PushRequested:
+    """A push of that minute, whose sender saw the mapping of minute `saw`."""
+    return PushRequested(
+        partner_id="p",
+        correlation_id="q",
+        push_id=f"push-{minute:g}",
+        period=period,
+        requested_at=at(minute),
+        requested_by="ana",
+        mode="apply",
+        lines=(PushLine(company_id="c1", company_name="Acme", billable_users=users, mapping_changed_at=at(saw)),),
+    )
+
+
+def result(of: PushRequested, status: str = "updated", **changes: Any) -> SyncResult:
+    """The answer to the push's line."""
+    users = float(of.lines[0].billable_users)
+    fields: dict[str, Any] = {"quantity_wanted": users, "quantity_after": users}
+    return SyncResult(
+        partner_id="p",
+        correlation_id="q",
+        push_id=of.push_id,
+        company_id="c1",
+        period=of.period,
+        requested_at=of.requested_at,
+        sequence=0,
+        status=status,  # type: ignore[arg-type] # a test's
+        **fields | changes,
+    )
+
+
+def completed(of: PushRequested, **counts: int) -> PushCompleted:
+    """The completion of the push."""
+    return PushCompleted(
+        partner_id="p",
+        correlation_id="q",
+        push_id=of.push_id,
+        status="completed",
+        counts=LineCounts(**counts or {"updated": 1}),
+    )
+
+
+def entry(of: PushRequested, number: int, before: float, **changes: Any) -> Entry:
+    """A ledger row of the push."""
+    wanted = float(of.lines[0].billable_users)
+    period = (of.period.start, of.period.end)
+    row = Entry(number, "p", 11, of.push_id, ("c1",), period, before, wanted, wanted, "written")
+    return replace(row, **changes)
+
+
+def wish(of: PushRequested, **changes: Any) -> Wish:
+    """The row of syncs after the push."""
+    return replace(
+        Wish("p", "c1", (of.period.start, of.period.end), of.push_id, settled=True, addition_id=11), **changes
+    )
+
+
+OLDER, NEWER = push(1, 5), push(2, 8)
+
+
+def good() -> History:
+    """Two pushes of one company, each written and told once."""
+    return History(
+        published=[mapping(0), OLDER, NEWER, OLDER],
+        received=[
+            checked(0),
+            result(OLDER, "retrying", next_attempt_at=at(3), quantity_after=None),
+            *(first := [result(OLDER)]),
+            completed(OLDER),
+            *first,
+            result(NEWER),
+            completed(NEWER),
+        ],
+        patches=[Patch("p", 11, 1.0, 5.0), Patch("p", 11, 5.0, 8.0)],
+        entries=[entry(OLDER, 1, 1.0), entry(OLDER, 2, 5.0, outcome="not_sent", after=None), entry(NEWER, 3, 5.0)],
+        wishes=[wish(NEWER)],
+        stored={("p", "c1"): at(0)},
+        quantities={("p", 11): 8.0, ("p", 12): 1.0},
+    )
+
+
+@dataclass(frozen=True)
+class Spoiled:
+    """A good history with changes, and the column that must find them."""
+
+    column: str
+    changes: dict[str, Any]
+    others: tuple[str, ...] = ()
+
+
+def written(*of: tuple[PushRequested, float], addition_id: int = 11) -> dict[str, Any]:
+    """PATCHes and rows that correspond, one after the other."""
+    before, patches, entries = 1.0, [], []
+    for number, (wanted_by, value) in enumerate(of):
+        patches.append(Patch("p", addition_id, before, value))
+        entries.append(entry(wanted_by, number, before, wanted=value, after=value, addition_id=addition_id))
+        before = value
+    return {"patches": patches, "entries": entries, "quantities": {("p", 11): 8.0}}
+
+
+def told(*messages: Message) -> dict[str, Any]:
+    """What the platform received."""
+    return {"received": [checked(0), *messages]}
+
+
+FAILED = Problem(code="exhausted", title="t", detail="d", fix="f")
+CONNECTED = ConnectionChanged(partner_id="p", correlation_id="q", changed_at=at(0), disconnected=True)
+FROM_DECEMBER = push(3, 9, DECEMBER)
+BOTH = (result(OLDER), completed(OLDER), result(NEWER), completed(NEWER))
+
+SPOILED = {
+    "mapping not stored": Spoiled("lost", {"stored": {}}),
+    "older mapping stored": Spoiled("lost", {"published": [mapping(0), mapping(0.5), OLDER, NEWER]}),
+    "mapping not answered": Spoiled("lost", {"received": BOTH}),
+    "connection not stored": Spoiled("lost", {"published": [CONNECTED, mapping(0), OLDER, NEWER]}),
+    "innocent blamed": Spoiled("lost", {"blamed": ["mapping.changed.v1"]}),
+    "wish still due": Spoiled("lost", {"wishes": [wish(NEWER, settled=False)]}),
+    "green check, other value": Spoiled("lost", {"quantities": {("p", 11): 5.0}}),
+    "given up without a dead letter": Spoiled(
+        "lost",
+        told(
+            result(OLDER),
+            completed(OLDER),
+            result(NEWER, "failed", problem=FAILED, quantity_after=None),
+            completed(NEWER, failed=1),
+        ),
+    ),
+    "written twice for one wish": Spoiled("doubled", written((OLDER, 5), (NEWER, 8), (NEWER, 9), (NEWER, 8))),
+    "written where it was": Spoiled("doubled", written((OLDER, 5), (NEWER, 8), (NEWER, 8))),
+    "older push after newer": Spoiled("stale", written((NEWER, 8), (OLDER, 5))),
+    "older period over newer": Spoiled(
+        "stale",
+        {"published": [mapping(0), OLDER, FROM_DECEMBER], **written((FROM_DECEMBER, 9), (OLDER, 8))}
+        | told(result(OLDER), completed(OLDER), result(FROM_DECEMBER), completed(FROM_DECEMBER)),
+    ),
+    "addition of nobody": Spoiled(
+        "wrong addition", {"patches": [*good().patches, Patch("p", 12, 1.0, 3.0)]}, ("wrong ledger",)
+    ),
+    "addition of before": Spoiled(
+        "wrong addition",
+        {"published": [mapping(-1, 12), mapping(0), OLDER, NEWER], **written((OLDER, 5), (NEWER, 8), addition_id=12)},
+    ),
+    "row still open": Spoiled("wrong ledger", {"entries": [*good().entries, entry(NEWER, 9, 8.0, outcome=None)]}),
+    "write without a row": Spoiled("wrong ledger", {"entries": good().entries[:-1]}),
+    "row without a write": Spoiled("wrong ledger", {"entries": [*good().entries, entry(NEWER, 9, 8.0)]}),
+    "another before": Spoiled("wrong ledger", {"entries": [entry(OLDER, 1, 2.0), entry(NEWER, 3, 5.0)]}),
+    "no final result": Spoiled("not one final result", told(BOTH[0], *BOTH[1:2], BOTH[3]), ("not one completion",)),
+    "two final results": Spoiled("not one final result", told(*BOTH, result(NEWER)), ("not one completion",)),
+    "result of nobody": Spoiled("not one final result", told(*BOTH, result(push(9, 1)))),
+    "no completion": Spoiled("not one completion", told(*BOTH[:3])),
+    "two completions": Spoiled("not one completion", told(*BOTH, completed(NEWER))),
+    "completion with other counts": Spoiled("not one completion", told(*BOTH[:3], completed(NEWER, failed=1))),
+}
+
+
+def test_good_history_passes() -> None:
+    """Repeats with the same id, delays, and writes that were never sent are no findings."""
+    assert check(good()) == {name: [] for name in COLUMNS}
+
+
+@pytest.mark.parametrize("spoiled", SPOILED.values(), ids=SPOILED.keys())
+def test_broken_promise_is_found(spoiled: Spoiled) -> None:
+    """Each way to break a promise is found in its column, and in no other that it does not concern."""
+    found = {name for name, findings in check(replace(good(), **spoiled.changes)).items() if findings}
+    assert found == {spoiled.column, *spoiled.others}
+
+
+def test_every_column_is_tested() -> None:
+    """No column of the judge is without a history that it must find."""
+    assert {spoiled.column for spoiled in SPOILED.values()} == set(COLUMNS)
+
+
+def test_lost_response_may_be_written_again() -> None:
+    """The same value twice for one wish is no finding if ConnectWise's first answer was lost."""
+    changes = written((OLDER, 5), (NEWER, 8), (NEWER, 8))
+    changes["patches"][1] = replace(changes["patches"][1], fault="lost_response")
+    assert check(replace(good(), **changes))["doubled"] == []
+
+
+def test_dead_letter_makes_a_given_up_line_whole() -> None:
+    """A line that was given up is not lost if a dead letter holds it."""
+    spoiled = SPOILED["given up without a dead letter"]
+    history = replace(good(), **spoiled.changes, buried=frozenset({(NEWER.push_id, "c1")}), wishes=[])
+    assert check(history) == {name: [] for name in COLUMNS}
+
+
+@pytest.mark.parametrize(
+    ("changes", "wrote"),
+    [
+        ({}, True),
+        ({"status": None, "fault": "lost_response"}, True),
+        ({"method": "GET"}, False),
+        ({"quantity_after": None, "fault": "hang"}, False),
+        ({"quantity_after": 1.0, "fault": "not_kept"}, False),
+        ({"path": "/v2025_1/apis/3.0/finance/agreements/7"}, False),
+    ],
+)
+def test_applied_is_what_changed_connectwise(changes: dict[str, Any], *, wrote: bool) -> None:
+    """Only a PATCH that changed the addition counts as a write, whether its answer arrived or not."""
+    record = {
+        "time": "t",
+        "tenant": "cw-p",
+        "method": "PATCH",
+        "path": "/v2025_1/apis/3.0/finance/agreements/7/additions/11",
+        "status": 200,
+        "fault": None,
+        "quantity_before": 1.0,
+        "quantity_after": 5.0,
+        "body": [{"op": "replace", "path": "quantity", "value": 5}],
+    }
+    fault = changes.get("fault")
+    assert applied(record | changes) == (Patch("p", 11, 1.0, 5.0, "t", fault) if wrote else None)
+
+
+SECRET = 'sEcret/0a"f+='
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        SECRET.encode(),
+        SECRET.encode().hex().encode(),
+        quote(SECRET, safe="").encode(),
+        base64.b64encode(f"harbourit+Demo:{SECRET}7".encode()),
+        base64.b64encode(f"harbouri+Demo:{SECRET}7".encode()),
+        base64.b64encode(f"harbour+Demo:{SECRET}7".encode()),
+        b'{"private_key": "sEcret/0a\\"f+="}',
+    ],
+)
+def test_secret_is_found_in_every_form(content: bytes) -> None:
+    """Text, hex, URL form, JSON and a Basic header at every alignment are found; what is clean is not."""
+    assert scan(SECRET, [("there", b"before " + content + b" after"), ("clean", b"sEcret")]) == ["there"]
