@@ -8,7 +8,7 @@ from time import monotonic, sleep
 from rich.progress import Progress
 
 from messages import PushRequested
-from store import Database, Tx, dead_letter_queries, pushes, replays, rounds
+from store import Database, Tx, answers, dead_letter_queries, pushes, replays, rounds
 from store.dead_letter_queries import Filter, Kept, Summary
 from store.pushes import LineKey
 from worker.topology import is_work_queue
@@ -182,13 +182,21 @@ def _is_back(tx: Tx, one: Replayed) -> bool:
 
 
 def _is_handled(tx: Tx, one: Replayed) -> bool:
-    """Whether it has been handled and the lines of its push are answered."""
+    """Whether it has been handled, the lines of its push are answered, and with the last of them the push is over."""
     if not one.applied:
         return False
     lines = pushes.lines(tx, one.partner_id, one.lines).values()
     one.overtaken = sum(line.status == "superseded" for line in lines)
     one.failed = sum(line.status == "failed" for line in lines)
-    return not any(line.is_open for line in lines)
+    if any(line.is_open for line in lines):
+        return False
+    unfinished = {line.push.push_id for line in lines if line.push.state == "accepted"}
+    return not any(_is_all_answered(tx, one.partner_id, push_id) for push_id in unfinished)
+
+
+def _is_all_answered(tx: Tx, partner_id: str, push_id: str) -> bool:
+    done, total = answers.progress(tx, partner_id, push_id)
+    return done == total
 
 
 def _why_stop(batch: Sequence[Replayed], timeout: float) -> str | None:
