@@ -1,7 +1,8 @@
 """The tables, for PostgreSQL and SQLite alike.
 
 Times are UTC and sort as stored. `*_json` columns hold JSON text. Constraints make impossible states impossible,
-so that a wrong line of code is an error and never a wrong invoice.
+so that a wrong line of code is an error and never a wrong invoice. All tables are in this one file, long as it is:
+they refer to each other, and migrations are compared with the whole.
 """
 
 from datetime import UTC, datetime
