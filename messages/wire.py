@@ -162,10 +162,14 @@ def decode(
         # No list of ours is longer; pydantic would tell of every item what is wrong with it first.
         if isinstance(value := content.get(name), list) and len(value) > MAX_LINES:
             raise refusal("invalid", f"{name}: has {len(value)} items, at most {MAX_LINES} are taken")
+    invalid = None
     try:
         message = kind.model_validate_json(body, extra="ignore", context={"now": now or datetime.now(UTC)})
     except ValidationError as error:
-        raise refusal(*_invalid(error)) from None
+        invalid = _invalid(error)
+    if invalid is not None:
+        # Not inside the handler: pydantic's error would be its context, and keep frames with the whole body alive.
+        raise refusal(*invalid)
     traceparent = (headers or {}).get("traceparent")
     if message.traceparent is None and _is_valid(_TRACEPARENT, traceparent):
         return message.model_copy(update={"traceparent": traceparent})
@@ -175,19 +179,21 @@ def decode(
 def _parse(body: bytes) -> dict[str, object]:
     if len(body) > MAX_BODY:
         raise ContractError("too_large", f"{len(body)} bytes, at most {MAX_BODY} are taken")
+    refusal: tuple[ContractReason, str] = ("not_an_object", "the body is not a JSON object")
     try:
         content = json.loads(body.decode(), object_pairs_hook=_unique, parse_constant=_no_constant)
+        if isinstance(content, dict):
+            return content
     except UnicodeDecodeError as error:
-        raise ContractError("not_utf8", f"not UTF-8 at byte {error.start}") from None
+        refusal = ("not_utf8", f"not UTF-8 at byte {error.start}")
     except json.JSONDecodeError as error:
-        raise ContractError("not_json", f"{error.msg} at character {error.pos}") from None
+        refusal = ("not_json", f"{error.msg} at character {error.pos}")
     except ValueError:
-        raise ContractError("not_json", "a number has too many digits") from None
+        refusal = ("not_json", "a number has too many digits")
     except RecursionError:
-        raise ContractError("too_deep", "objects or arrays are nested too deeply") from None
-    if not isinstance(content, dict):
-        raise ContractError("not_an_object", "the body is not a JSON object")
-    return content
+        refusal = ("too_deep", "objects or arrays are nested too deeply")
+    # Raised here, it has no context: json's errors hold the document, and frames that hold it.
+    raise ContractError(*refusal)
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:

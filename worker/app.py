@@ -22,6 +22,7 @@ from cwclient import AddressPolicy, CallBudget, Transport
 from messages import KeyRing, Message
 from store import Database, SchemaOutdated, StoreConflict, StoreError, leases, migrate, outbox, workers
 from store.connections import ConnectionVersion
+from worker import memory
 from worker.broker import RabbitBroker
 from worker.budget import Budget
 from worker.dead_letters import DeadLetters
@@ -166,9 +167,10 @@ class App:
         self._lanes[delivery.kind].put(delivery, settle)
 
     def _sweep(self) -> None:
-        """Every few seconds: say how this worker does, and wake whom a killed one left."""
+        """Every few seconds: say how this worker does, wake whom a killed one left, give back what memory is free."""
         while True:
             ended = self._stop.wait(SWEEP_SECONDS)
+            memory.give_back()
             try:
                 self._say(ended=ended)
                 if not ended:

@@ -1,16 +1,23 @@
 """Threads that handle deliveries: each kind has its own, so a slow kind delays no other."""
 
+from collections import deque
 from collections.abc import Callable, Sequence
-from queue import Empty, SimpleQueue
-from threading import Semaphore, Thread
+from threading import Condition, Event, Thread, current_thread
+
+import structlog
 
 from worker.delivery import Delivery, Verdict
+
+IDLE_SECONDS = 5.0
+FAILED_SECONDS = 1.0
+
+log = structlog.get_logger()
 
 _Item = tuple[Delivery, Callable[[Verdict], None]]
 
 
 class Lane:
-    """The threads of one kind, started as they are needed.
+    """The threads of one kind: started as they are needed, ended when they were idle for a while.
 
     Each takes what is there, up to `batch` at once, so batches grow only under load.
     """
@@ -19,39 +26,53 @@ class Lane:
         self, kind: str, handle: Callable[[Sequence[Delivery]], list[Verdict]], *, threads: int, batch: int = 1
     ) -> None:
         self._kind, self._handle, self._most, self._batch = kind, handle, threads, batch
-        self._items: SimpleQueue[_Item | None] = SimpleQueue()
+        self._items: deque[_Item] = deque()
         self._threads: list[Thread] = []
-        self._idle = Semaphore(0)
+        self._waiting = 0
+        self._stopping = False
+        self._changed = Condition()
 
     def put(self, delivery: Delivery, settle: Callable[[Verdict], None]) -> None:
-        """Have it handled; `settle` is called with the verdict. Call it from one thread only."""
-        self._items.put((delivery, settle))
-        if not self._idle.acquire(blocking=False) and len(self._threads) < self._most:
-            thread = Thread(target=self._work, name=f"{self._kind}-{len(self._threads)}", daemon=True)
-            self._threads.append(thread)
-            thread.start()
+        """Have it handled; `settle` is called with the verdict."""
+        with self._changed:
+            self._items.append((delivery, settle))
+            if len(self._items) <= self._waiting:
+                self._changed.notify()
+            elif len(self._threads) < self._most:
+                thread = Thread(target=self._work, name=self._kind, daemon=True)
+                self._threads.append(thread)
+                thread.start()
 
     def stop(self, timeout: float) -> bool:
         """Let the threads end after what they have; whether they did within `timeout` seconds each."""
-        for _ in self._threads:
-            self._items.put(None)
-        for thread in self._threads:
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+            threads = [*self._threads]
+        for thread in threads:
             thread.join(timeout)
-        return not any(thread.is_alive() for thread in self._threads)
+        return not any(thread.is_alive() for thread in threads)
 
     def _work(self) -> None:
-        while (first := self._items.get()) is not None:
-            items = [first]
-            while len(items) < self._batch:
-                try:
-                    item = self._items.get_nowait()
-                except Empty:
-                    break
-                if item is None:
-                    self._items.put(None)
-                    break
-                items.append(item)
-            verdicts = self._handle([delivery for delivery, _ in items])
+        """Handle, settle; whatever is raised, the thread goes on and the messages come again."""
+        pause = Event()
+        while items := self._take():
+            try:
+                verdicts = self._handle([delivery for delivery, _ in items])
+            except Exception:
+                log.exception("messages.failed")
+                pause.wait(FAILED_SECONDS)
+                verdicts = [Verdict.AGAIN] * len(items)
             for (_, settle), verdict in zip(items, verdicts, strict=True):
                 settle(verdict)
-            self._idle.release()
+            del items  # while it waits, a thread keeps nothing: these may be huge
+
+    def _take(self) -> list[_Item]:
+        """What is there, up to a batch; waited for. Nothing = this thread ends."""
+        with self._changed:
+            self._waiting += 1
+            self._changed.wait_for(lambda: self._items or self._stopping, IDLE_SECONDS)
+            self._waiting -= 1
+            if not self._items:
+                self._threads.remove(current_thread())
+            return [self._items.popleft() for _ in range(min(self._batch, len(self._items)))]

@@ -21,7 +21,7 @@ BYTES_PER_TURN = 20_000
 """A message counts as one, and once more for each of these: about 120 lines of a push."""
 
 _PARTNER = re.compile(rb'"partner_id"\s*:\s*"([^"]{1,512})"')
-_FORGET_ABOVE = 10_000
+_FORGET_ABOVE = 1_000
 
 log = structlog.get_logger()
 
