@@ -12,6 +12,7 @@ from sqlalchemy import delete as sql_delete
 from messages import EXCHANGE_IN, EXCHANGE_OUT, INPUTS, OUTPUTS, Message, Wire, encode
 from store import properties as amqp
 from store.database import Tx, carried, db_now, now
+from store.dead_letters import storable
 from store.schema import outbox
 
 EXCHANGE_INTERNAL = "connectwise.internal"
@@ -141,7 +142,8 @@ def row(exchange: str, routing_key: str, properties: dict[str, Any], body: bytes
 
 def _values(row: OutboxRow) -> dict[str, Any]:
     return {
-        "message_id": row.message_id,
+        # A sender may name its message as it likes; the properties keep the name unharmed.
+        "message_id": storable(row.message_id)[:128],
         "exchange": row.exchange,
         "routing_key": row.routing_key,
         "properties_json": amqp.dumps(row.properties),

@@ -12,7 +12,7 @@ from time import monotonic
 
 import structlog
 
-from store import Database, StoreError, outbox
+from store import Database, outbox
 from store.outbox import OutboxRow
 from store.properties import TURN_HEADER
 from worker.delivery import Delivery, Verdict
@@ -90,7 +90,8 @@ class Turns:
         try:
             with self._database.begin() as tx:
                 outbox.put_later(tx, [(self._closed(_row(delivery)), seconds) for delivery, seconds in later])
-        except (StoreError, TypeError):
+        except Exception as error:  # noqa: BLE001 - handled now, whatever stands in the way of handling it later
+            log.warning("messages.not_set_aside", queue=later[0][0].queue, error=type(error).__name__)
             return False
         log.info("messages.set_aside", queue=later[0][0].queue, count=len(later), longest=max(s for _, s in later))
         return True

@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+import pytest
 from sqlalchemy import select, update
 
 from messages import KeyRing, generate_keypair
 from store import Database
 from store.database import db_now
-from store.outbox import claim
+from store.outbox import OutboxRow, claim
 from store.properties import TURN_HEADER
 from store.schema import outbox
 from worker.dead_letters import DeadLetters
@@ -93,3 +94,27 @@ def test_a_private_key_is_not_set_aside_in_clear(database: Database) -> None:
         _, rows = claim(tx, 10, 60.0)
     assert not any(b"s3cret" in body for body in stored)
     assert [LETTERS.opened(row).body for row in rows] == [delivery.body for delivery in flood[4:]]
+
+
+@pytest.mark.parametrize("message_id", ["x" * 200, "with \0", "half of a character \ud800"])
+def test_a_flood_may_have_names_that_no_table_holds(database: Database, message_id: str) -> None:
+    """Whatever a sender calls its messages, they are set aside, and leave under the name that they came with."""
+    flood = [_message("p1", number) for number in range(9)]
+    flood = [replace(one, properties={**one.properties, "message_id": message_id}) for one in flood]
+    assert _turns(database, Handled()).handle(flood)[4:] == [Verdict.DONE] * 5
+    with database.begin() as tx:
+        tx.execute(update(outbox).values(not_before=db_now()))
+        _, rows = claim(tx, 10, 60.0)
+    assert [row.properties["message_id"] for row in rows] == [message_id] * 5
+
+
+def test_what_cannot_be_set_aside_is_handled_at_once(database: Database) -> None:
+    """Whatever goes wrong ends no thread: the messages are handled as if it were their turn."""
+    handled = Handled()
+
+    def closed(_: OutboxRow) -> OutboxRow:
+        raise RuntimeError
+
+    turns = Turns(Share(per_second=0.001, burst_seconds=3500.0), database, closed, handled)
+    turns.handle([_message("p1", number) for number in range(9)])
+    assert len(handled.bodies) == 9
