@@ -13,6 +13,7 @@ import pytest
 
 from messages import MappingChanged, RevertRequested
 from store import now, outbox
+from store.outbox import OutboxRow
 from tests.support.waiting import wait_for
 from tests.support.world import World
 from worker import app
@@ -155,6 +156,16 @@ def test_publishing_what_no_queue_takes_raises(world: World) -> None:
     )
     with pytest.raises(app.Unroutable, match="no queue takes it"):
         world.publish(event)
+
+
+def test_what_no_queue_takes_is_refused_whatever_it_is_called(world: World) -> None:
+    """A message that was set aside may have no id, or the header of a replay besides its own: it is refused as well."""
+    replayed = {"message_id": "m-1", "headers": {"phin-replay": "00000000-0000-0000-0000-000000000001/1"}}
+    rows = [OutboxRow(0, "", 0, "", "nobody", {"message_id": None, "headers": {}}, b"no id")]
+    rows += [OutboxRow(0, "m-1", 0, "", "nobody", replayed, b"a replay")]
+    rows += [outbox.row_of(message) for message in mappings(world, 1)]
+    refusals = world.broker.publish(rows)
+    assert [refusal is not None for refusal in refusals] == [True, True, False]
 
 
 def test_a_message_to_be_tried_again_holds_up_no_other(world: World) -> None:

@@ -9,7 +9,6 @@ from amqp import exceptions as amqp_errors
 from amqp.basic_message import Message as AmqpMessage
 
 from store.outbox import OutboxRow
-from store.properties import REPLAY_HEADER
 from worker.broker.connection import CONNECTION_ERRORS, Server, abandon, connect
 from worker.topology import Topology
 
@@ -47,7 +46,7 @@ class ConfirmedChannel:
         self._published = 0
         self._unconfirmed: set[int] = set()
         self._refused: dict[int, str] = {}
-        self._returned: dict[str, str] = {}
+        self._returned: dict[tuple[str, str], str] = {}
 
     def publish(self, rows: Sequence[OutboxRow]) -> list[str | None]:
         """Publish persistent and mandatory; for each row None = the broker has it, or why it does not.
@@ -56,7 +55,7 @@ class ConfirmedChannel:
         """
         self._refused.clear()
         self._returned.clear()
-        tags = [self._send(row) for row in rows]
+        sent = [self._send(row) for row in rows]
         until = monotonic() + CONFIRM_TIMEOUT
         while self._unconfirmed:
             if self._is_blocked:
@@ -64,9 +63,7 @@ class ConfirmedChannel:
             if monotonic() >= until:
                 raise TimeoutError("it did not confirm in time")
             self._connection.drain_events(timeout=max(0.01, until - monotonic()))
-        return [
-            self._refused.get(tag) or self._returned.get(row.message_id) for tag, row in zip(tags, rows, strict=True)
-        ]
+        return [self._refused.get(tag) or self._returned.get(address) for tag, address in sent]
 
     def close(self) -> None:
         """Close the connection."""
@@ -77,7 +74,8 @@ class ConfirmedChannel:
         """Drop the connection without a word."""
         abandon(self._connection)
 
-    def _send(self, row: OutboxRow) -> int:
+    def _send(self, row: OutboxRow) -> tuple[int, tuple[str, str]]:
+        """Publish; its tag, and the exchange and routing key that it went by."""
         given = {name: row.properties[name] for name in PROPERTIES if row.properties.get(name) is not None}
         headers = dict(row.properties.get("headers") or {})
         message = AmqpMessage(row.body, application_headers=headers, delivery_mode=2, **given)
@@ -86,7 +84,7 @@ class ConfirmedChannel:
         self._published += 1
         self._unconfirmed.add(self._published)
         self._channel.basic_publish(message, exchange, routing_key, mandatory=True, timeout=CONFIRM_TIMEOUT)
-        return self._published
+        return self._published, (exchange, routing_key)
 
     def _on_blocked(self, _reason: str) -> None:
         self._is_blocked = True
@@ -99,12 +97,11 @@ class ConfirmedChannel:
         self._refused |= dict.fromkeys(tags, "RabbitMQ refused it: a queue is full or failed")
         self._unconfirmed -= tags
 
-    def _on_return(self, error: Exception, exchange: str, routing_key: str, message: Any) -> None:  # noqa: ANN401
-        # An unroutable message is returned before it is confirmed.
+    def _on_return(self, error: Exception, exchange: str, routing_key: str, _message: Any) -> None:  # noqa: ANN401
+        # An unroutable message is returned before it is confirmed. It may have no id, or not one of its own; what
+        # decides is where it was to go, and if a queue came or went meanwhile, some go twice and none is lost.
         said = f"no queue takes it: exchange {exchange}, routing key {routing_key} ({error})"
-        # A replay is known by its header: what it replays may have no id, or not one of its own.
-        headers = message.properties.get("application_headers") or {}
-        self._returned[str(headers.get(REPLAY_HEADER) or message.properties.get("message_id"))] = said
+        self._returned[exchange, routing_key] = said
 
     def _tags(self, delivery_tag: int, *, multiple: bool) -> set[int]:
         return {tag for tag in self._unconfirmed if tag <= delivery_tag} if multiple else {delivery_tag}
