@@ -107,7 +107,10 @@ class DeadLetters:
 
 
 def send_back(tx: Tx, row: OutboxRow, why: str) -> None:
-    """Nobody takes this row: it becomes a dead letter, or is one again if it is the replay of one."""
+    """Nobody takes this row: it becomes a dead letter, or is one again if it is the replay of one.
+
+    `row` is as it is stored, sealed if it was.
+    """
     log.warning("message.dead", reason=UNPUBLISHABLE, message_id=row.message_id, error=why)
     replay = replays.replay_of(row.properties)
     if replay is not None:
@@ -144,12 +147,14 @@ def _partner_of(delivery: Delivery) -> str | None:
 
 
 def _unpublishable(row: OutboxRow, why: str) -> DeadLetter:
+    properties = {name: value for name, value in row.properties.items() if name != SEALED_WITH}
     return DeadLetter(
-        id=dead_letters.id_of_message(row.routing_key, row.properties, row.body, row.exchange),
+        id=dead_letters.id_of_message(row.routing_key, properties, row.body, row.exchange),
         exchange=row.exchange,
         queue=row.routing_key,
         body=row.body,
-        properties=row.properties,
+        properties=properties,
+        sealed_with=row.properties.get(SEALED_WITH),
         reason=UNPUBLISHABLE,
         error=why,
         message_id=row.message_id,

@@ -1,6 +1,6 @@
 """The relay: takes what is due out of the outbox, publishes it with confirms, and only then deletes it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from threading import Event
 from time import monotonic
 
@@ -65,7 +65,7 @@ class Relay:
                 self._slow_down()
                 return False
             self._readiness.fine("publisher")
-            self._store(rows, refusals)
+            self._store(rows, refusals, {row.id: row for row in claimed})
         except Exception as error:  # noqa: BLE001 - readiness tells it
             self._readiness.trouble("store", error, expected=isinstance(error, StoreError))
             self._slow_down()
@@ -90,7 +90,9 @@ class Relay:
         with self._database.begin() as tx:
             outbox.give_back(tx, [row.id for row in rows], after=PAUSE_SECONDS, tried=False)
 
-    def _store(self, rows: Sequence[OutboxRow], refusals: Sequence[str | None]) -> None:
+    def _store(
+        self, rows: Sequence[OutboxRow], refusals: Sequence[str | None], claimed: Mapping[int, OutboxRow]
+    ) -> None:
         refused = [(row, refusal) for row, refusal in zip(rows, refusals, strict=True) if refusal is not None]
         with self._database.begin() as tx:
             for row, refusal in refused:
@@ -99,7 +101,8 @@ class Relay:
                     seconds = min(BACKOFF_MOST, BACKOFF_FIRST * 2.0**row.attempts)
                     outbox.give_back(tx, [row.id], after=seconds, tried=True)
                 else:
-                    send_back(tx, row, refusal)
+                    # As it is stored: what was sealed stays so.
+                    send_back(tx, claimed[row.id], refusal)
             kept = {row.id for row, _ in refused}
             sent = [row for row in rows if row.id not in kept]
             outbox.delete(tx, [row.id for row in sent])

@@ -280,6 +280,26 @@ def test_what_no_queue_takes_is_kept_and_goes_to_its_exchange_later(world: World
         wait_for(lambda: letters.all()[0].applied == 1, "the note that it arrived")
 
 
+def test_what_was_set_aside_and_no_queue_takes_stays_sealed(world: World, channel: Any) -> None:
+    """What may hold a private key is sealed in its dead letter too if it cannot leave, and leaves later as it was."""
+    sealing = DeadLetters(KeyRing.parse(world.keys.private))
+    body = json.dumps({"private_key": PRIVATE_KEY}).encode()
+    row = sealing.closed(outbox.row("", QUEUE_OF_KEYS, {"message_id": "m-1"}, body))
+    channel.queue_delete(world.settings.queue_prefix + QUEUE_OF_KEYS)
+    with world.database.begin() as tx:
+        outbox.put_rows(tx, [row])
+        tx.execute(update(outbox_table).values(attempts=9))
+    letters = Letters(world)
+    with _relaying(world):
+        (letter,) = letters.wait()
+        assert (letter.reason, letter.sealed_with) == ("unpublishable", KeyRing.parse(world.keys.private).key_ids[0])
+        assert PRIVATE_KEY not in _dump(world)
+        assert '"private_key": "•••"' in letters.command("show", letter.id).stdout
+        world.broker.declare()
+        letters.replay_all()
+        assert bytes(_get(channel, world.settings.queue_prefix + QUEUE_OF_KEYS).body) == body
+
+
 def test_a_replay_that_cannot_be_opened_is_back_and_names_the_key(world: World) -> None:
     """A body that was sealed to a key which is gone stays where it is, and says which key is missing."""
     sealing = DeadLetters(KeyRing.parse(generate_keypair().private))
