@@ -79,11 +79,14 @@ def note(tx: Tx, replay: Replay) -> Noted:
     return Noted.NOW
 
 
-def came_back(tx: Tx, replay: Replay, reason: str, error: str) -> None:
-    """A replay could not leave: its letter is open again, unless it was dealt with since."""
+def came_back(tx: Tx, replay: Replay, body: bytes, reason: str, error: str) -> bool:
+    """A replay could not leave: its letter is open again, unless it was dealt with since.
+
+    Whether the letter is there and holds this body still; otherwise other lines of the push took its place.
+    """
     entry = _entry(now(tx), "came back", None, error)
     is_last = (dead_letters.c.replays == replay.number) & (dead_letters.c.state == "replayed")
-    tx.execute(
+    opened = (
         update(dead_letters)
         .where(dead_letters.c.id == replay.letter_id, is_last)
         .values(
@@ -97,6 +100,10 @@ def came_back(tx: Tx, replay: Replay, reason: str, error: str) -> None:
             history_json=letters.appended(entry),
         )
     )
+    if tx.execute(opened).rowcount == 1:
+        return True
+    letter = get(tx, replay.letter_id)
+    return letter is not None and letter.body == body
 
 
 def discard(tx: Tx, letter_id: str, *, by: str, why: str) -> bool:

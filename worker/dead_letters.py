@@ -113,9 +113,7 @@ def send_back(tx: Tx, row: OutboxRow, why: str) -> None:
     """
     log.warning("message.dead", reason=UNPUBLISHABLE, message_id=row.message_id, error=why)
     replay = replays.replay_of(row.properties)
-    if replay is not None:
-        replays.came_back(tx, replay, UNPUBLISHABLE, why)
-    else:
+    if replay is None or not replays.came_back(tx, replay, row.body, UNPUBLISHABLE, why):
         dead_letters.add(tx, _unpublishable(row, why))
     outbox.delete(tx, [row.id])
 

@@ -4,11 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from store import Database, outbox, replays
+from store import Database, dead_letter_queries, outbox, replays
+from store.dead_letter_queries import Filter
 from store.outbox import OutboxRow
 from store.properties import as_sent
 from store.replays import Noted, Replay
 from tests.integration.test_store_dead_letters import LETTER, PROPERTIES, add, kept
+from worker.dead_letters import send_back
 
 ADDED = {"x-death": [{"count": 1}], "x-delivery-count": 4, "phin-replay": f"{LETTER.id}/1"}
 
@@ -84,9 +86,22 @@ def test_a_replay_that_cannot_leave_is_back(database: Database) -> None:
     assert replay is not None
     for _ in range(2):
         with database.begin() as tx:
-            replays.came_back(tx, replay, "unpublishable", "no queue takes it")
+            assert replays.came_back(tx, replay, LETTER.body, "unpublishable", "no queue takes it")
     found = kept(database)
     assert (found.state, found.returns, found.reason, found.error) == ("open", 1, "unpublishable", "no queue takes it")
+
+
+def test_a_replay_that_cannot_leave_does_not_vanish_under_other_lines(database: Database) -> None:
+    """Other lines of the push are given up while some are replayed: those become a letter of their own."""
+    add(database, LETTER)
+    _replay(database)
+    add(database, replace(LETTER, body=b"other lines"))
+    (row,) = _leaving(database)
+    with database.begin() as tx:
+        send_back(tx, row, "no queue takes it")
+        letters = dead_letter_queries.in_full(tx, dead_letter_queries.ids(tx, Filter()))
+    assert sorted(letter.body for letter in letters) == sorted([LETTER.body, b"other lines"])
+    assert {letter.state for letter in letters} == {"open"}
 
 
 def test_discarded_letters_can_be_restored(database: Database) -> None:
