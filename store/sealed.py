@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +11,8 @@ from typing import Any, Literal
 from sqlalchemy import Column, func, select, update
 
 from store.database import Tx
-from store.schema import connections, dead_letters
+from store.replays import SEALED_WITH
+from store.schema import connections, dead_letters, outbox
 
 Place = Literal["connection", "dead_letter"]
 PLACES: tuple[Place, ...] = ("connection", "dead_letter")
@@ -67,12 +69,19 @@ def replace(tx: Tx, old: Sealed, key_id: str, box: bytes) -> bool:
 
 
 def in_use(tx: Tx) -> dict[str, int]:
-    """How much is sealed to each key, by key id."""
-    found: Counter[str] = Counter()
+    """How much is sealed to each key, by key id; also what waits in the outbox to be opened when it leaves."""
+    found = Counter(in_outbox(tx))
     for at in _COLUMNS.values():
         query = select(at.key_id, func.count()).where(at.key_id.is_not(None)).group_by(at.key_id)
         found.update(dict(_pairs(tx.execute(query).all())))
     return dict(found)
+
+
+def in_outbox(tx: Tx) -> dict[str, int]:
+    """How much that waits in the outbox is sealed to each key, by key id. It is soon gone, so nobody seals it anew."""
+    query = select(outbox.c.properties_json).where(outbox.c.properties_json.contains(SEALED_WITH, autoescape=True))
+    properties = map(json.loads, tx.execute(query).scalars())
+    return dict(Counter(of_row[SEALED_WITH] for of_row in properties if SEALED_WITH in of_row))
 
 
 def _pairs(rows: Sequence[Any]) -> list[tuple[str, int]]:

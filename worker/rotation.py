@@ -1,6 +1,5 @@
 """Rotation of seal keys: everything that is stored sealed is sealed anew with the first of SEAL_KEYS."""
 
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -55,8 +54,8 @@ def rotate(database: Database, keys: KeyRing, *, dry_run: bool = False) -> Rotat
         for old in stored:
             resealed[old.place] += 1
     with database.begin() as tx:
-        in_use = sealed.in_use(tx)
-    still = Counter(one.sealed.key_id for one in unopened) if dry_run else in_use
+        in_use, waiting = sealed.in_use(tx), sealed.in_outbox(tx)
+    still = {*waiting, *(one.sealed.key_id for one in unopened)} if dry_run else in_use
     removable = [key_id for key_id in keys.key_ids if key_id != current and key_id not in still]
     return Rotation(current, resealed, unopened, in_use, removable)
 

@@ -10,13 +10,14 @@ from sqlalchemy import insert, select, update
 
 from messages import KeyRing, SealedPrivateKey, SealKey, generate_keypair, seal, unseal
 from messages.sealing import seal_bytes, unseal_bytes
-from store import Database, connections
+from store import Database, connections, outbox
 from store import sealed as sealed_rows
 from store.database import db_now
 from store.schema import connections as table
 from store.schema import dead_letters
 from tests.support.commands import run
 from tests.support.samples import connection, disconnect
+from worker.dead_letters import DeadLetters
 from worker.rotation import rotate
 
 OLD, NEW, LOST = generate_keypair(), generate_keypair(), generate_keypair()
@@ -168,3 +169,15 @@ def test_the_command_says_what_it_did_and_what_may_go(database: Database, databa
     assert not [key for key in (OLD, NEW) if key.private.partition(":")[2] in f"{done} {failed}"]
     missing = run("keys", "rotate", folder=tmp_path, settings={"DATABASE_URL": database_url})
     assert (missing.returncode, "SEAL_KEYS is not set" in missing.stderr) == (5, True)
+
+
+def test_a_key_stays_while_something_waits_to_be_opened_with_it(database: Database) -> None:
+    """What was set aside, or is replayed, opens when it leaves; until then its key may not go."""
+    row = outbox.row("", "connectwise.connection-changed.v1", {"message_id": "m-1"}, BODY)
+    with database.begin() as tx:
+        outbox.put_rows(tx, [DeadLetters(KeyRing.parse(OLD.private)).closed(row)])
+    for dry_run in (True, False):
+        assert rotate(database, RING, dry_run=dry_run).removable == []
+    with database.begin() as tx:
+        outbox.delete(tx, [one.id for one in outbox.claim(tx, 10, 60.0)[1]])
+    assert rotate(database, RING).removable == [OLD.key_id]

@@ -51,7 +51,7 @@ def rotate_(
     4. Remove from SEAL_KEYS the keys that it names. What was sealed with them and is still in a queue will not open.
 
     Safe beside running workers, and to run again. Exit code 1 if something could not be opened: it is named with what
-    to do, and left as it is.
+    to do, and left as it is. What waits to be sent is not sealed anew; while there is some, its key is not named.
     """
     with session() as opened:
         seal_keys = opened.settings.require("seal_keys").seal_keys
