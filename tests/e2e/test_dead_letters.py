@@ -19,11 +19,13 @@ from sqlalchemy import text, update
 
 from messages import KeyRing, encode, generate_keypair
 from store import dead_letters, outbox
+from store.dead_letter_queries import Kept
 from store.properties import as_sent
 from store.schema import outbox as outbox_table
 from tests.support.letters import Letters
 from tests.support.waiting import wait_for
 from tests.support.world import PRIVATE_KEY, World
+from worker.cli.dead_letter_display import in_full_as_json
 from worker.dead_letters import QUEUE_OF_KEYS, DeadLetters
 from worker.delivery import Delivery
 from worker.readiness import Readiness
@@ -207,7 +209,9 @@ def test_letters_are_looked_at_put_away_and_taken_out(world: World, channel: Any
     assert [base64.b64decode(one["body_base64"]) for one in exported] == [letter.body]
     assert exported[0]["properties"]["headers"]["odd"] == "\x1b[2J"
     assert letters.command("export", "all.jsonl").returncode == 0
+    assert letters.command("export", "all.jsonl", "--id", "zzz").returncode == 2
     assert (world.folder / "all.jsonl").read_text().count("\n") == 1
+    assert letters.command("discard", "", "--why", "a test").returncode == 2
     nothing = letters.command("discard", "--why", "a test")
     assert (nothing.returncode, "--all" in nothing.stderr) == (2, True)
     assert letters.command("discard", letter.id).returncode == 2
@@ -247,6 +251,22 @@ def test_a_private_key_that_was_not_sealed_is_readable_nowhere(
         assert (again.id, again.returns, again.attempts) == (letter.id, 1, 2)
         logs = [log.read_text() for log in tmp_path.glob("worker-*.log")]
         assert not any(PRIVATE_KEY in output for output in [*outputs, done.stdout, done.stderr, *logs, _dump(world)])
+
+
+@pytest.mark.parametrize("depth", [0, 400, 900, 5000])
+def test_a_masked_body_may_be_deep(depth: int) -> None:
+    """Whatever is in a body that may hold a private key, it can be looked at, and no value shows."""
+    sealing = DeadLetters(KeyRing.parse(generate_keypair().private))
+    body = b'{"private_key": ' + b"[" * depth + b'"s3cret"' + b"]" * depth + b"}"
+    delivery = Delivery("connection.changed.v1", QUEUE_OF_KEYS, body, {"message_id": "m"}, redelivered=False)
+    letter = sealing.of(delivery, "contract", "too deep")
+    at = datetime.fromisoformat("2026-11-22T10:00:00+00:00")
+    given = {name: getattr(letter, name) for name in Kept.__dataclass_fields__ if hasattr(letter, name)}
+    counted: dict[str, Any] = {"first_failed_at": at, "last_failed_at": at, "replays": 0, "returns": 0, "applied": 0}
+    kept = Kept(**given, **counted, state="open", history=[])
+    masked = in_full_as_json(kept, sealing.keys)["masked"]
+    assert "s3cret" not in masked
+    assert f"sealed with the key {letter.sealed_with}" in masked
 
 
 def _send_as_connection(world: World, body: bytes) -> None:

@@ -63,7 +63,8 @@ def full_ids(tx: Tx, beginnings: list[str] | None) -> tuple[str, ...]:
 
 def full_id(tx: Tx, beginning: str) -> str:
     """The id that begins so. Raises typer.BadParameter."""
-    found = dead_letter_queries.named(tx, beginning)
+    # Of a shell's empty variable every id is a continuation.
+    found = dead_letter_queries.named(tx, beginning) if beginning else []
     if len(found) == 1:
         return found[0]
     told = "give more of it; several dead letters' ids begin with" if found else "no dead letter's id begins with"

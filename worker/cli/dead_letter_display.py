@@ -148,12 +148,12 @@ def _body_lines(letter: Kept, keys: KeyRing) -> list[str]:
 def _masked_lines(letter: Kept, keys: KeyRing) -> list[str]:
     size = f"{len(letter.body):,} bytes, sealed with the key {letter.sealed_with}"
     try:
-        content = json.loads(unseal_bytes(letter.body, letter.sealed_with or "", keys))
+        content = _masked(json.loads(unseal_bytes(letter.body, letter.sealed_with or "", keys)))
+        lines = json.dumps(content, indent=2, ensure_ascii=False).splitlines()
     except SealError as error:
         return [f"{size}: {error}"]
     except (ValueError, RecursionError):
-        return [f"{size}; no JSON, so nothing of it is shown"]
-    lines = json.dumps(_masked(content), indent=2, ensure_ascii=False).splitlines()
+        return [f"{size}; no JSON, or too deep, so nothing of it is shown"]
     return [f"{size}; it may hold a private key, so values are masked:", *lines[:BODY_LINES]]
 
 

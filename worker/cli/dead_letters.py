@@ -244,9 +244,12 @@ def export(
     A body that may hold a private key stays sealed.
     """
     which = chosen(partner, kind, reason, group, since, until, state="all" if ids else state)
-    with session() as opened, nullcontext(sys.stdout) if file == Path("-") else file.open("w") as out:
-        for letter in in_full(opened.database, _ids(opened, which, ids)):
-            out.write(json.dumps(display.in_full_as_json(letter)) + "\n")
+    with session() as opened:
+        # First, so that a slip in an id empties no file.
+        found = _ids(opened, which, ids)
+        with nullcontext(sys.stdout) if file == Path("-") else file.open("w") as out:
+            for letter in in_full(opened.database, found):
+                out.write(json.dumps(display.in_full_as_json(letter)) + "\n")
 
 
 def _ids(opened: Session, which: dead_letter_queries.Filter, ids: list[str] | None) -> list[str]:
