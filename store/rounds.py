@@ -55,6 +55,15 @@ def overtaken(tx: Tx, lines: Sequence[Line]) -> int:
     return sum(key in stored and stored[key].version != (push.requested_at, push.push_id) for key in keys)
 
 
+def overtaken_before(tx: Tx, event: PushRequested) -> int:
+    """How many lines of a push that was never accepted have a wish that is a newer push's by now."""
+    if event.mode == "preview":
+        return 0
+    stored = wishes.of_companies(tx, event.partner_id, {line.company_id for line in event.lines})
+    keys = [(line.company_id, event.period.key) for line in event.lines]
+    return sum(key in stored and stored[key].version >= (event.requested_at, event.push_id) for key in keys)
+
+
 def _reopen(tx: Tx, push: Push, company_ids: Collection[str], at: datetime) -> None:
     for some in chunks(sorted(company_ids), 1000):
         tx.execute(

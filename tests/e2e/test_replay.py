@@ -8,10 +8,13 @@ import pytest
 
 from cwclient.simulator import faults
 from cwclient.simulator.faults import Match
-from messages import PushRequested
+from messages import KeyRing, PushRequested, encode
+from store import dead_letters, outbox
 from tests.support.letters import Letters
 from tests.support.waiting import wait_for
 from tests.support.world import World
+from worker.dead_letters import DeadLetters
+from worker.delivery import Delivery
 
 AWAY = faults.Status(status=503, match=Match(path=r"/additions/10000\d$"))
 COUNTS = {1: 10, 2: 20, 3: 30}
@@ -102,6 +105,26 @@ def test_what_newer_pushes_have_overtaken_is_not_written(world: World, exhausted
     assert "Overtaken by newer pushes: 2 lines." in done.stdout
     assert _statuses(world, exhausted) == {"c1": "superseded", "c2": "superseded", "c3": "updated"}
     assert [world.quantity("p1", 100_000 + number) for number in COUNTS] == [11, 22, 30]
+
+
+def test_the_outlook_knows_what_has_overtaken_a_push_that_was_never_accepted(world: World) -> None:
+    """A push that never got as far as to be accepted may be overtaken too: a dry run and the replay say the same."""
+    connection, mapping = world.connected("p1"), world.mapped("p1", 1)
+    older, newer = (world.push("p1", {1: users}, connection=connection, mappings=[mapping]) for users in (5, 6))
+    wire = encode(older)
+    queue, properties = "connectwise.push-requested.v1", outbox.properties_of(wire)
+    delivery = Delivery("push.requested.v1", queue, wire.body, properties, redelivered=True)
+    with world.database.begin() as tx:
+        dead_letters.add(tx, DeadLetters(KeyRing.parse(world.keys.private)).of(delivery, "crashed", "it died"))
+    world.start_worker()
+    world.publish(connection, mapping, newer)
+    wait_for(lambda: world.state_of(newer) == "completed", "the newer push")
+    letters = Letters(world)
+    dry = letters.command("replay", "--all", "--dry-run")
+    assert "Overtaken by newer pushes: 1 line." in dry.stdout, dry.stderr
+    done = letters.command("replay", "--all")
+    assert "Overtaken by newer pushes: 1 line." in done.stdout, done.stderr
+    assert world.quantity("p1", 100_001) == 6
 
 
 @pytest.mark.parametrize("point", ["after_accept_commit", "before_ack", "between_publish_and_delete"])

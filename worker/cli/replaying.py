@@ -88,11 +88,10 @@ def outlook(database: Database, letter_ids: Sequence[str]) -> Outlook:
     for letter in in_full(database, letter_ids):
         key = (letter.kind or "", letter.reason)
         counts[key] = counts.get(key, 0) + 1
-        partner_id, lines = _lines_of(letter)
-        if lines:
+        push = _push_of(letter)
+        if push is not None:
             with database.begin() as tx:
-                stored = pushes.lines(tx, partner_id, lines).values()
-                overtaken += rounds.overtaken(tx, [line for line in stored if line.status == "failed"])
+                overtaken += _overtaken(tx, push)
     return Outlook(counts, overtaken)
 
 
@@ -210,10 +209,26 @@ def _why_stop(batch: Sequence[Replayed], timeout: float) -> str | None:
 
 def _lines_of(letter: Kept) -> tuple[str, frozenset[LineKey]]:
     """Whose lines it holds, and which; none if it is no push that can be read."""
+    push = _push_of(letter)
+    return ("", frozenset()) if push is None else (push.partner_id, _keys_of(push))
+
+
+def _push_of(letter: Kept) -> PushRequested | None:
     if letter.kind != PUSH or letter.sealed_with is not None:
-        return "", frozenset()
+        return None
     try:
-        push = PushRequested.model_validate_json(letter.body, extra="ignore")
+        return PushRequested.model_validate_json(letter.body, extra="ignore")
     except ValueError:
-        return "", frozenset()
-    return push.partner_id, frozenset((push.push_id, line.company_id) for line in push.lines)
+        return None
+
+
+def _keys_of(push: PushRequested) -> frozenset[LineKey]:
+    return frozenset((push.push_id, line.company_id) for line in push.lines)
+
+
+def _overtaken(tx: Tx, push: PushRequested) -> int:
+    """How many of its lines a replay would not write."""
+    if pushes.find(tx, push.partner_id, push.push_id) is None:
+        return rounds.overtaken_before(tx, push)
+    stored = pushes.lines(tx, push.partner_id, _keys_of(push)).values()
+    return rounds.overtaken(tx, [line for line in stored if line.status == "failed"])
