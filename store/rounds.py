@@ -1,12 +1,13 @@
 """A replay of failed lines: a new round of their push, in which these lines are asked again."""
 
+import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import update
 
-from messages import PushRequested
+from messages import Confirmation, PushRequested
 from store import pushes, wishes
 from store.database import Tx
 from store.pushes import Line, LineKey, Push, chunks
@@ -28,11 +29,22 @@ def open_again(tx: Tx, event: PushRequested, at: datetime) -> Round | None:
     None = the push is unknown, or this is not the question that it asked. Call it inside `Database.partner`.
     """
     push = pushes.find(tx, event.partner_id, event.push_id)
-    asked = {(event.push_id, line.company_id): line.billable_users for line in event.lines}
+    confirmations = {one.company_id: one for one in event.confirmations}
+    asked = {
+        (event.push_id, line.company_id): (
+            line.billable_users,
+            line.mapping_changed_at,
+            confirmations.get(line.company_id),
+        )
+        for line in event.lines
+    }
     stored = pushes.lines(tx, event.partner_id, asked.keys())
-    if push is None or (push.requested_at, push.period, push.mode) != (event.requested_at, event.period, event.mode):
+    if push is None or _head(push) != _head(event):
         return None
-    if {key: line.billable_users for key, line in stored.items()} != asked:
+    questions = {
+        key: (line.billable_users, line.mapping_changed_at, _confirmation(line)) for key, line in stored.items()
+    }
+    if questions != asked:
         return None
     failed = [line for line in stored.values() if line.status == "failed"]
     if not failed:
@@ -62,6 +74,15 @@ def overtaken_before(tx: Tx, event: PushRequested) -> int:
     stored = wishes.of_companies(tx, event.partner_id, {line.company_id for line in event.lines})
     keys = [(line.company_id, event.period.key) for line in event.lines]
     return sum(key in stored and stored[key].version >= (event.requested_at, event.push_id) for key in keys)
+
+
+def _head(push: Push | PushRequested) -> tuple[object, ...]:
+    return (push.requested_at, push.period, push.mode, push.connection_changed_at)
+
+
+def _confirmation(line: Line) -> Confirmation | None:
+    kept = line.confirmation
+    return None if kept is None else Confirmation.model_validate_json(json.dumps(kept), extra="ignore")
 
 
 def _reopen(tx: Tx, push: Push, company_ids: Collection[str], at: datetime) -> None:

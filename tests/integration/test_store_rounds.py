@@ -1,9 +1,9 @@
 """A replay of failed lines asks exactly these again, in a new round of their push."""
 
-from messages import PushRequested, SyncResult
+from messages import Confirmation, PushRequested, SyncResult
 from store import Database, answers, now, pushes, rounds, wishes
 from store.rounds import Round
-from tests.support.samples import PARTNER, push, sync_result
+from tests.support.samples import PARTNER, minute, push, sync_result
 from tests.support.store import accept
 
 THREE = {"c-1": 1, "c-2": 2, "c-3": 3}
@@ -95,3 +95,26 @@ def test_what_newer_pushes_have_overtaken_is_counted_before(database: Database) 
     with database.begin() as tx:
         lines = pushes.lines(tx, PARTNER, [("p-1", company) for company in THREE])
         assert rounds.overtaken(tx, list(lines.values())) == 2
+
+
+def test_other_confirmations_are_another_question(database: Database) -> None:
+    """Who confirmed something under a push id that was used without is not told that it is done."""
+    event = push(users=THREE)
+    _failed(database, event, "c-1")
+    confirmed = Confirmation(company_id="c-2", reasons=("big_jump",), quantity_before=4)
+    assert _open_again(database, event.model_copy(update={"confirmations": (confirmed,)})) is None
+    assert _open_again(database, event.model_copy(update={"connection_changed_at": minute(1)})) is None
+    line = event.lines[0].model_copy(update={"mapping_changed_at": minute(1)})
+    assert _open_again(database, event.model_copy(update={"lines": (line,)})) is None
+    assert _open_again(database, event) == Round([("p-1", "c-1")], [])
+
+
+def test_confirmed_lines_are_asked_again(database: Database) -> None:
+    """A part of a push with the confirmations of its lines is the question that it asked."""
+    confirmed = tuple(
+        Confirmation(company_id=company, reasons=("big_jump",), quantity_before=4) for company in ("c-1", "c-2")
+    )
+    event = push(users=THREE, confirmations=confirmed)
+    _failed(database, event, "c-2")
+    part = event.model_copy(update={"lines": event.lines[1:], "confirmations": confirmed[1:]})
+    assert _open_again(database, part) == Round([("p-1", "c-2")], [])
