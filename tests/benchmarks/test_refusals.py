@@ -48,4 +48,4 @@ def _at_rest(process: psutil.Process) -> int:
     for _ in range(20):
         pause.wait(0.5)
         seen.append(process.memory_info().rss)
-    return min(seen)
+    return int(min(seen))
