@@ -311,8 +311,10 @@ class Run:
             outdated = self._has_looked and is_outdated(tx, self._partner_id, self._connection)
             if self._outlook.stop is not None and not outdated:
                 answers = fail_all(tx, at, self._partner_id, self._outlook.stop)
-            self._store_learned(tx, outdated=outdated)
             due = leases.next_due(tx, self._partner_id)
+            if due is None:
+                self._outlook.nobody_waits()
+            self._store_learned(tx, outdated=outdated)
             if due is not None and due <= at and not self._is_over():
                 return False
             due = self._or_open_writes(tx, at, due)

@@ -1,6 +1,7 @@
 """The outcome table, provoked through the simulator: what became of the line, and what the coordinator reads."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from cwclient.simulator import faults
 from cwclient.simulator.document import Rights
 from cwclient.simulator.faults import Match
+from store import leases
 from store.schema import connections
 from tests.support.case import Case, code
 from tests.support.waiting import wait_for
@@ -159,3 +161,32 @@ def test_a_silent_server_pauses_the_partner_and_is_given_up(world: World) -> Non
         answers = case.push(companies=(1, 2))
     assert {(answer.status, code(answer)) for answer in answers.values()} == {("failed", "exhausted")}
     assert case.dead() == {"exhausted": 1}
+
+
+def _hours_pass(world: World) -> None:
+    """All that is known of how ConnectWise does is two days old."""
+    with world.database.begin() as tx:
+        known = leases.health(tx, "p1")
+        times = (known.unreachable_since, known.limited_since, known.paused_until)
+        since, limited, paused = (at and at - timedelta(days=2) for at in times)
+        older = replace(known, unreachable_since=since, limited_since=limited, paused_until=paused)
+        leases.save_health(tx, "p1", older)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(faults.Status(status=503, match=GET, times=4), id="unreachable"),
+        pytest.param(faults.Status(status=429, retry_after=1, match=GET, times=1), id="429"),
+    ],
+)
+def test_trouble_that_nobody_waited_for_is_not_held_against_a_later_push(case: Case, fault: faults.Fault) -> None:
+    """Previews met trouble days ago, then nothing was asked: a push that meets some today is retried all the same."""
+    case.world.simulator.faults.set([fault])
+    for _ in range(fault.times or 0):
+        case.preview()
+    wait_for(lambda: not case.is_running(), "the end of the run")
+    _hours_pass(case.world)
+    case.world.simulator.faults.set([fault.model_copy(update={"times": 1})])
+    assert case.push()["c1"].status == "updated"
+    assert case.dead() == {}
