@@ -10,11 +10,13 @@ from cwclient.simulator import faults
 from cwclient.simulator.document import Rights
 from cwclient.simulator.faults import Match
 from store import leases
+from store.ledger import Entry
 from store.schema import connections
 from tests.support.case import Case, code
 from tests.support.waiting import wait_for
 from tests.support.world import World, now
-from worker import app
+from worker import app, progress
+from worker.jobs import Job
 
 ADDITION = Match(path=r"/additions/10000\d$")
 PATCH = Match(path=r"/additions/10000\d$", method="PATCH")
@@ -143,6 +145,24 @@ def test_a_moved_codebase_is_found_again(case: Case) -> None:
     _forget_last_look_up(case.world)
     case.world.simulator.state.upgrade("cw-p1", "v2026_1/")
     assert case.push()["c1"].status == "updated"
+
+
+def test_a_codebase_that_moves_between_read_and_write_is_found_again(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The upgrade comes when additions are read but not yet written: they are decided anew, and no line fails."""
+    _forget_last_look_up(case.world)
+    entry_of = progress.entry_of
+
+    def upgraded(job: Job) -> Entry:
+        case.world.simulator.state.upgrade("cw-p1", "v2026_1/")
+        return entry_of(job)
+
+    monkeypatch.setattr(progress, "entry_of", upgraded)
+    answers = case.push(companies=(1, 2))
+    assert {answer.status for answer in answers.values()} == {"updated"}
+    assert sorted(write["quantity_after"] for write in case.world.writes()) == [5, 5]
+    assert case.dead() == {}
 
 
 def _forget_last_look_up(world: World) -> None:
