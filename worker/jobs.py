@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 from cwclient import Addition as ActualAddition
 from messages import LineStatus, Problem
@@ -135,6 +135,7 @@ def look(tx: Tx, partner_id: str, now: datetime) -> Look:
             case plan.Answer(status, problem):
                 decided.append(Job([member], outcome=Settled(status, problem)))
     jobs = _grouped(tx, partner_id, settings, going, now)
+    jobs.sort(key=_newest, reverse=True)
     tenant = connection.tenant if connection is not None else None
     if tenant is not None:
         jobs += _left_open(tx, partner_id, tenant, jobs, now)
@@ -196,6 +197,11 @@ def _turn(member: Member) -> tuple[bool, int, int, str]:
     """Applies before previews, the newest period first; of previews one push at a time."""
     period, preview = member.wanted.period, member.wish is None
     return (preview, -period.start.toordinal(), -period.end.toordinal(), member.wanted.push_id if preview else "")
+
+
+def _newest(job: Job) -> tuple[datetime, date]:
+    """What orders additions: the newest push first, be it a preview, then the newest period."""
+    return max((member.wanted.requested_at, member.wanted.period.start) for member in job.members)
 
 
 def _sharing(
