@@ -19,10 +19,11 @@ PASSING = (Later, Paused)
 
 @dataclass(frozen=True)
 class CheckedConnection:
-    """What the check of a connection found."""
+    """What the check of a connection found; `error` is what ended it, for the run to learn from."""
 
     version: ConnectionVersion
     message: ConnectionChecked
+    error: Exception | None = None
 
     def save(self, tx: Tx) -> None:
         """Keep it with the version and let the message leave."""
@@ -55,6 +56,7 @@ def check_connection(remote: Remote) -> CheckedConnection:
     found = None
     rights: list[Right] = []
     problem: Problem | None = None
+    ended_by: Exception | None = None
     try:
         found = remote.look_up()
         for right, granted in remote.check_rights().items():
@@ -63,7 +65,7 @@ def check_connection(remote: Remote) -> CheckedConnection:
                 problem = problems.missing_right(right)
         rights.append(Right(right=AGREEMENT_EDIT, state="unproven", fix=problems.RIGHTS_FIX[AGREEMENT_EDIT]))
     except Exception as error:  # noqa: BLE001 - whatever it is, the coordinator gets an answer
-        verdict = judge(error, attempts=0, chance=0.0)
+        verdict, ended_by = judge(error, attempts=0, chance=0.0), error
         problem = verdict.problem
         if isinstance(verdict, PASSING):
             # Unlike a push, a check is not tried again, and a slip in the URL is the likeliest cause.
@@ -79,7 +81,7 @@ def check_connection(remote: Remote) -> CheckedConnection:
         rights=tuple(rights),
         problem=problem,
     )
-    return CheckedConnection(version, message)
+    return CheckedConnection(version, message, ended_by)
 
 
 def check_mapping(remote: Remote, mapping: Mapping, now: datetime) -> MappingChecked:

@@ -144,7 +144,13 @@ class Run:
         self._jobs.extend(seen.jobs)
         self._to_check.extend(seen.checks)
         if self._remote.connection.check_due_at is not None:
-            self._call(checks.check_connection, lambda future: self._checked.append(future.result()))
+            self._call(checks.check_connection, self._connection_is_checked)
+
+    def _connection_is_checked(self, future: Future[CheckedConnection]) -> None:
+        found = future.result()
+        self._checked.append(found)
+        if found.error is not None:
+            self._outlook.note_error(found.error, self._now())
 
     def _step(self) -> None:
         """Start calls, wait for some, take what came of them, store at the tick."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -210,3 +210,31 @@ def test_trouble_that_nobody_waited_for_is_not_held_against_a_later_push(case: C
     case.world.simulator.faults.set([fault.model_copy(update={"times": 1})])
     assert case.push()["c1"].status == "updated"
     assert case.dead() == {}
+
+
+def test_the_check_of_a_connection_is_the_first_call_that_counts(case: Case) -> None:
+    """Keys that the check finds refused are not tried again by a line."""
+    case.set_key("another-private-key")
+    asked = len(case.world.simulator.log)
+    connection = case.world.connected("p1")
+    push = case.world.push("p1", {1: 5, 2: 5}, connection=connection)
+    case.world.publish(push, connection)
+    wait_for(lambda: case.world.state_of(push) == "completed", "the push's completion")
+    answers = case.world.answers(push)
+    assert {answer and code(answer) for answer in answers.values()} == {"bad_credentials"}
+    assert [record["status"] for record in case.world.simulator.log[asked:]] == [200, 401]
+
+
+def test_a_pause_that_the_check_of_a_connection_meets_is_kept(case: Case) -> None:
+    """429 with Retry-After on the check: no line calls ConnectWise before that is over."""
+    case.world.simulator.faults.set([faults.Status(status=429, retry_after=2, match=Match(path="/count$"), times=1)])
+    asked = len(case.world.simulator.log)
+    connection = case.world.connected("p1")
+    push = case.world.push("p1", {1: 5}, connection=connection)
+    case.world.publish(push, connection)
+    wait_for(lambda: case.world.state_of(push) == "completed", "the push's completion")
+    limited, after = (datetime.fromisoformat(record["time"]) for record in case.world.simulator.log[asked + 1 :][:2])
+    assert after - limited >= timedelta(seconds=1.9)
+    answer = case.world.answers(push)["c1"]
+    assert answer is not None
+    assert answer.status == "updated"
