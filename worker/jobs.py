@@ -148,11 +148,12 @@ def look(tx: Tx, partner_id: str, now: datetime) -> Look:
 
 
 def _member(line: Line, settings: plan.Settings, wish: Wish | None, cancelled: Collection[str]) -> Member:
-    wanted = _wanted(line, cancelled=line.push.push_id in cancelled)
+    wanted = wanted_of(line, cancelled=line.push.push_id in cancelled)
     return Member(line=line, wanted=wanted, mapping=settings.mappings.get(line.company_id), wish=wish)
 
 
-def _wanted(line: Line, *, cancelled: bool = False) -> plan.Wanted:
+def wanted_of(line: Line, *, cancelled: bool = False) -> plan.Wanted:
+    """What this line asks for."""
     push = line.push
     return plan.Wanted(
         company_id=line.company_id,
@@ -244,7 +245,7 @@ def _set_quantity(
         if line.status == "cancelled":
             continue
         if line.is_open:
-            waiting = plan.ready(_wanted(line), replace(settings, mappings=others), now)
+            waiting = plan.ready(wanted_of(line), replace(settings, mappings=others), now)
             if isinstance(waiting, plan.Wait):
                 # Its mapping is on the way and may take it off this addition: the sum is not known yet.
                 # It may arrive before this is stored, and then nothing would wake this line: look again soon.
