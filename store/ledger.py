@@ -107,10 +107,11 @@ def still_open(tx: Tx, partner_id: str, tenant: str) -> dict[Addition, OpenEntry
     return {entry.addition: entry for entry in map(_entry, tx.execute(query))}
 
 
-def companies_under_way(tx: Tx, partner_id: str) -> set[str]:
-    """The companies whose quantity is being written, or may have been: such a write's end is not known (yet)."""
-    query = select(ledger.c.companies_json).where(ledger.c.partner_id == partner_id, ledger.c.closed_at.is_(None))
-    return {company for text in tx.execute(query).scalars() for company in json.loads(text)}
+def companies_under_way(tx: Tx, partner_id: str) -> dict[str, datetime]:
+    """The companies whose quantity is being written, or may have been, and until when: its end is not known (yet)."""
+    which = (ledger.c.partner_id == partner_id, ledger.c.closed_at.is_(None))
+    query = select(ledger.c.companies_json, ledger.c.call_until).where(*which).order_by(ledger.c.call_until)
+    return {company: until for text, until in tx.execute(query) for company in json.loads(text)}
 
 
 def written_periods(

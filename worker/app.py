@@ -154,8 +154,8 @@ class App:
     def _tables_are_there(self) -> bool:
         try:
             migrate.check(self.database)
-        except (StoreError, SchemaOutdated) as error:
-            self.readiness.trouble("store", error)
+        except Exception as error:  # noqa: BLE001 - readiness tells it
+            self.readiness.trouble("store", error, expected=isinstance(error, StoreError | SchemaOutdated))
             return False
         self.readiness.fine("store")
         return True

@@ -120,7 +120,7 @@ def look(tx: Tx, partner_id: str, now: datetime) -> Look:
     decided: list[Job] = []
     going: list[tuple[Addition, Member]] = []
     cancelled = cancellations.of_pushes(tx, partner_id, {line.push.push_id for line in (*lines.values(), *previews)})
-    under_way = ledger.companies_under_way(tx, partner_id) if cancelled else set()
+    under_way = ledger.companies_under_way(tx, partner_id) if cancelled else {}
     members = [_member(lines[wish.push_id, wish.company_id], settings, wish, cancelled) for wish in due]
     members += [_member(line, settings, None, cancelled) for line in previews]
     for member in members:

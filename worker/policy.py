@@ -126,7 +126,7 @@ def judge(error: BaseException, *, attempts: int, chance: float) -> Verdict:
         case RateLimited():
             return Paused(problems.RATE_LIMITED, _pause_seconds(error.retry_after))
         case Unreachable():
-            return Later(problems.unreachable(error.message), backoff(attempts, chance))
+            return Later(problems.unreachable(error.message), _at_least(error.retry_after, backoff(attempts, chance)))
         case MissingRight():
             return AllFailed(problems.missing_right("Finance > Agreements: Edit (All)"), "credentials")
         case RecordNotFound():
@@ -134,7 +134,9 @@ def judge(error: BaseException, *, attempts: int, chance: float) -> Verdict:
         case QuantityNotKept():
             return Failed(problems.not_kept(error.wanted, error.got))
         case ServerTrouble():
-            return Later(problems.server_trouble(error.message), backoff(attempts, chance))
+            return Later(
+                problems.server_trouble(error.message), _at_least(error.retry_after, backoff(attempts, chance))
+            )
         case RecordRefused() | ConnectWiseError():
             return Failed(problems.record_refused(error.message))
         case _:
@@ -144,6 +146,10 @@ def judge(error: BaseException, *, attempts: int, chance: float) -> Verdict:
 
 def _pause_seconds(retry_after: float | None) -> float:
     return RATE_LIMIT_PAUSE.total_seconds() if retry_after is None else max(1.0, retry_after)
+
+
+def _at_least(asked_for: float | None, seconds: float) -> float:
+    return max(seconds, asked_for or 0.0)
 
 
 def backoff(attempts: int, chance: float) -> float:
@@ -175,7 +181,8 @@ def health_after(
     failed = replace(health, unreachable_count=count, unreachable_since=health.unreachable_since or now)
     if count < UNREACHABLE_IN_A_ROW:
         return failed
-    until = now + timedelta(seconds=backoff(count - UNREACHABLE_IN_A_ROW, chance))
+    pause = backoff(count - UNREACHABLE_IN_A_ROW, chance)
+    until = now + timedelta(seconds=_at_least(error.retry_after, pause))
     if health.paused_until is not None and health.paused_until > until:
         return failed
     return replace(failed, paused_until=until, paused_why="unreachable")

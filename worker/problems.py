@@ -320,3 +320,9 @@ CANCELLED = _problem(
 def refused_push(detail: str) -> Problem:
     """A push.requested that cannot be accepted."""
     return _problem("contract", "The push was not accepted", detail, "Correct the push and send it again.")
+
+
+def perhaps_written(problem: Problem) -> Problem:
+    """The line failed for this reason, and the answer to a change of its quantity was lost before."""
+    detail = f"{problem.detail} The quantity may have been changed before: the answer to the change was lost."
+    return problem.model_copy(update={"detail": plain_text(detail)})

@@ -14,7 +14,7 @@ from store.dead_letters import DeadLetter
 from store.mappings import Mapping
 from store.pushes import Line, LineKey
 from store.wishes import Holder, Wish
-from worker import checks, plan
+from worker import checks, plan, problems
 from worker.answers import result
 from worker.jobs import Job, Member, Postponed, Settled, wanted_of
 from worker.policy import REPORT_EVERY, AllFailed
@@ -145,14 +145,15 @@ def fail_all(tx: Tx, at: datetime, partner_id: str, verdict: AllFailed) -> list[
     """Answer every open line of the partner `failed`, with one dead letter per push that holds exactly them.
 
     Those that would not even have asked ConnectWise are `skipped` all the same. Lines that wait for a newer
-    connection stay: it may bring the remedy.
+    connection stay: it may bring the remedy. So do those whose change may still arrive; later they say so.
     """
+    under_way = ledger.companies_under_way(tx, partner_id)
     connection = connections.current(tx, partner_id)
     open_wishes = {(wish.push_id, wish.company_id): wish for wish in wishes.unsettled(tx, partner_id)}
     failing = {
         key: line
         for key, line in pushes.lines(tx, partner_id, open_wishes.keys()).items()
-        if _seen_by(line.push.connection_changed_at, connection)
+        if _seen_by(line.push.connection_changed_at, connection) and under_way.get(line.company_id, at) <= at
     }
     skipped = _skipped(tx, at, partner_id, connection, list(failing.values()))
     by_push: dict[str, list[Line]] = {}
@@ -165,7 +166,13 @@ def fail_all(tx: Tx, at: datetime, partner_id: str, verdict: AllFailed) -> list[
         checks.refused(mapping, verdict.problem).save(tx)
     previews = pushes.preview_lines(tx, partner_id, at, limit=MAX_LINES)
     failed = [
-        skipped.get(key) or result(line, "failed", attempts=open_wishes[key].attempts + 1, problem=verdict.problem)
+        skipped.get(key)
+        or result(
+            line,
+            "failed",
+            attempts=open_wishes[key].attempts + 1,
+            problem=problems.perhaps_written(verdict.problem) if line.company_id in under_way else verdict.problem,
+        )
         for key, line in failing.items()
     ]
     failed += [result(line, "failed", attempts=1, problem=verdict.problem) for line in previews]
@@ -194,8 +201,8 @@ def _skipped(
 def _bury(tx: Tx, lines: Sequence[Line], verdict: AllFailed) -> None:
     """Put lines of one push into its dead letter of this reason; while that is open, to those that are there."""
     push = lines[0].push
-    letter_id = dead_letters.id_of_lines(push.partner_id, push.push_id, verdict.reason)
-    request, kept = request_of(lines), dead_letters.open_body(tx, letter_id)
+    letter_id, kept = dead_letters.letter_of_lines(tx, push.partner_id, push.push_id, verdict.reason)
+    request = request_of(lines)
     wire = encode(request if kept is None else _with_lines_of(kept, request))
     dead_letters.add(
         tx,
