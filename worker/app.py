@@ -31,6 +31,7 @@ from worker.dispatch import Dispatcher
 from worker.handlers import Context
 from worker.lanes import Lane
 from worker.local_broker import LocalBroker
+from worker.plan import Unusual
 from worker.readiness import Readiness
 from worker.relay import Relay
 from worker.remote import Discovery, Remote
@@ -85,6 +86,7 @@ class App:
             connect=self._transports.connect,
             call_budget=self._transports.budget,
             retry_for=settings.retry_for,
+            unusual=Unusual(settings.big_jump_share, settings.big_jump_count),
         )
         letters = DeadLetters(key_ring(settings), settings.queue_prefix)
         self.dispatcher = Dispatcher(Context(database, self.tools), letters, self.tools.draining, readiness)

@@ -326,3 +326,56 @@ def perhaps_written(problem: Problem) -> Problem:
     """The line failed for this reason, and the answer to a change of its quantity was lost before."""
     detail = f"{problem.detail} The quantity may have been changed before: the answer to the change was lost."
     return problem.model_copy(update={"detail": plain_text(detail)})
+
+
+# --- what is unusual: held until somebody has looked at it and confirms it
+
+
+def zero(before: float) -> Problem:
+    """No users any more, where there were some."""
+    return _problem(
+        "zero",
+        "No users any more",
+        f"No users are to be billed, where ConnectWise has {_quantity(before)}.",
+        "If that is right, confirm it in a new push; otherwise check the company's users in Phin.",
+    )
+
+
+def big_jump(before: float | None, wanted: float) -> Problem:
+    """The quantity changes by more than both thresholds."""
+    return _problem(
+        "big_jump",
+        "An unusually big change",
+        f"The quantity would go from {_quantity(before)} to {_quantity(wanted)}.",
+        "If that is right, confirm it in a new push; otherwise check the company's users and its mapping.",
+    )
+
+
+def below_included(included: float) -> Problem:
+    """`lessIncluded` takes all that was billed."""
+    return _problem(
+        "below_included",
+        "Nothing would be billed any more",
+        f"The addition includes {_quantity(included)} without charge, and the new quantity is not above that.",
+        "If that is right, confirm it in a new push; otherwise correct Less Included of the addition in ConnectWise.",
+    )
+
+
+def changed_elsewhere(actual: float | None, ours: float) -> Problem:
+    """ConnectWise holds a quantity that no push of ours wrote."""
+    return _problem(
+        "changed_elsewhere",
+        "Changed by someone else",
+        f"ConnectWise has {_quantity(actual)}; the last push set {_quantity(ours)}.",
+        "Find out who changed it and why; confirm in a new push that it may be overwritten.",
+    )
+
+
+def maybe_invoiced(next_invoice: str) -> Problem:
+    """A preview's warning: the agreement's next invoice comes after the period's."""
+    return _problem(
+        "maybe_invoiced",
+        "The period may be invoiced already",
+        f"The agreement's next invoice is dated {next_invoice}, after this period. What is invoiced does not change.",
+        "Check in ConnectWise whether the period's invoice is made; then bill the difference there.",
+    )

@@ -15,7 +15,7 @@ from store.mappings import Mapping
 from store.pushes import Line, LineKey
 from store.wishes import Holder, Wish
 from worker import checks, plan, problems
-from worker.answers import result
+from worker.answers import money, result
 from worker.jobs import Job, Member, Postponed, Settled, wanted_of
 from worker.policy import REPORT_EVERY, AllFailed
 from worker.topology import queue_of
@@ -269,8 +269,6 @@ def _confirmations(lines: Iterable[Line]) -> tuple[Confirmation, ...]:
 
 def _answer(job: Job, line: Line, end: Settled, attempts: int) -> SyncResult:
     actual = end.actual
-    previewed = end.status == "preview" and actual is not None
-    billed = job.quantity - ((actual.less_included if actual else None) or 0.0)
     return result(
         line,
         end.status,
@@ -279,9 +277,9 @@ def _answer(job: Job, line: Line, end: Settled, attempts: int) -> SyncResult:
         before=end.before,
         wanted=job.quantity if actual is not None else None,
         after=end.after,
-        unit_price=actual.unit_price if previewed and actual else None,
-        less_included=actual.less_included if previewed and actual else None,
-        amount=round(billed * actual.unit_price, 2) if previewed and actual and actual.unit_price is not None else None,
+        money=money(actual, job.quantity) if job.preview and actual is not None else None,
+        reasons=end.reasons,
+        warnings=end.warnings,
     )
 
 

@@ -71,6 +71,11 @@ class Case:
         with self.world.database.begin() as tx:
             return any(mapping.changed_at == changed_at for mapping in mappings.of_partner(tx, "p1"))
 
+    def checked_mappings(self) -> set[object]:
+        """The versions of mappings that are stored and checked."""
+        with self.world.database.begin() as tx:
+            return {mapping.changed_at for mapping in mappings.of_partner(tx, "p1") if mapping.check}
+
     def check(self) -> dict[str, Any] | None:
         """What the check of the stored connection found."""
         with self.world.database.begin() as tx:
