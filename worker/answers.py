@@ -5,7 +5,7 @@ from datetime import datetime
 from messages import Problem, SyncResult
 from messages.results import LineStatus
 from store.pushes import Line, Push
-from worker import problems
+from worker.problems import problem
 
 
 def result(
@@ -49,7 +49,7 @@ def result(
 
 def superseded(line: Line) -> SyncResult:
     """A newer wish took the place of this line's."""
-    return result(line, "superseded", attempts=line.attempts, problem=problems.SUPERSEDED)
+    return result(line, "superseded", attempts=line.attempts, problem=problem("superseded"))
 
 
 def _number(value: float | None) -> int | float | None:

@@ -10,7 +10,7 @@ from messages import BillingPeriod, LineStatus, Problem
 from store.connections import ConnectionVersion, tenant_at
 from store.mappings import Addition, Mapping
 from store.wishes import Days
-from worker import problems
+from worker.problems import problem
 
 VERSION_WAIT = timedelta(seconds=60)
 """How long a line waits for the mapping or connection version that its sender saw."""
@@ -70,18 +70,18 @@ def ready(wanted: Wanted, settings: Settings, now: datetime) -> Go | Wait | Answ
     until = wanted.accepted_at + VERSION_WAIT
     seen = wanted.connection_changed_at
     if seen is not None and (connection is None or connection.changed_at < seen):
-        return Wait(until) if now < until else Answer("failed", problems.CONNECTION_NOT_RECEIVED)
+        return Wait(until) if now < until else Answer("failed", problem("connection_not_received"))
     if connection is None or connection.tenant is None:
-        return Answer("failed", problems.NOT_CONNECTED)
+        return Answer("failed", problem("not_connected"))
     seen = wanted.mapping_changed_at
     if seen is not None and (mapping is None or mapping.changed_at < seen):
-        return Wait(until) if now < until else Answer("failed", problems.MAPPING_NOT_RECEIVED)
+        return Wait(until) if now < until else Answer("failed", problem("mapping_not_received"))
     if mapping is None or mapping.cw_company_id is None:
-        return Answer("skipped", problems.UNMAPPED)
+        return Answer("skipped", problem("unmapped"))
     if mapping.addition is None:
-        return Answer("skipped", problems.MAPPING_UNFINISHED)
+        return Answer("skipped", problem("mapping_unfinished"))
     if tenant_at(settings.tenants, mapping.changed_at) != connection.tenant:
-        return Answer("skipped", problems.MAP_AGAIN)
+        return Answer("skipped", problem("map_again"))
     return Go(mapping.addition)
 
 
@@ -93,10 +93,10 @@ def counted(mapping: Mapping, billable_users: int) -> int:
 def shared(sharing: Sequence[Mapping], counts: Map[str, int]) -> int | Answer:
     """The quantity of an addition that several companies are mapped to; `counts` = users by company id."""
     if any(mapping.rule == "refuse" for mapping in sharing):
-        return Answer("failed", problems.shared_addition([mapping.company_name for mapping in sharing]))
+        return Answer("failed", problem("shared_addition", companies=[mapping.company_name for mapping in sharing]))
     missing = [mapping.company_name for mapping in sharing if mapping.company_id not in counts]
     if missing:
-        return Answer("held", problems.group_incomplete(missing))
+        return Answer("held", problem("group_incomplete", missing=missing))
     return sum(counted(mapping, counts[mapping.company_id]) for mapping in sharing)
 
 
@@ -142,36 +142,48 @@ def decide(
     now: datetime,
 ) -> Write | Unchanged | Answer:
     """Compare what is wanted with what is there. `newest_period`: the newest that this addition holds."""
-    problem = not_live(actual, agreement_id=agreement_id, now=now)
-    if problem is not None:
-        return Answer("failed", problem)
+    why = not_live(actual, agreement_id=agreement_id, now=now)
+    if why is not None:
+        return Answer("failed", why)
     if actual.quantity is not None and actual.quantity == quantity:
         return Unchanged()
     held = []
     if newest_period is not None and (period.start, period.end) < newest_period:
         newest = BillingPeriod(start=newest_period[0], end=newest_period[1])
-        held.append(problems.older_period(newest.key))
-    unconfirmed = [problem for problem in held if not _confirmed(problem.code, actual.quantity, confirmation)]
+        held.append(problem("older_period", newest=newest.key))
+    unconfirmed = [why for why in held if not _confirmed(why.code, actual.quantity, confirmation)]
     return Answer("held", unconfirmed[0]) if unconfirmed else Write(quantity)
 
 
 def not_live(actual: Actual, *, agreement_id: int, now: datetime) -> Problem | None:
     """Why this addition must not be billed through, or None. The dates are the authority (connectwise-api.md 5.2)."""
     if actual.agreement_id is not None and actual.agreement_id != agreement_id:
-        return problems.ADDITION_ELSEWHERE
+        return problem("addition_elsewhere")
     if actual.cancelled_date is not None and actual.cancelled_date <= now:
-        return problems.addition_cancelled(actual.cancelled_date)
+        return problem("addition_cancelled", since=actual.cancelled_date)
     if actual.addition_status == "Cancelled" and actual.cancelled_date is None:
-        return problems.addition_cancelled(None)
+        return problem("addition_cancelled", since=None)
     if actual.agreement_status not in {None, "Active"}:
-        return problems.agreement_not_active(str(actual.agreement_status))
+        return agreement_problem(str(actual.agreement_status))
     if actual.effective_date is not None and actual.effective_date > now:
-        return problems.addition_not_begun(actual.effective_date)
+        return problem("addition_not_begun", effective=actual.effective_date)
     if actual.addition_status in {"Expired", "Inactive"}:
-        return problems.addition_not_active(str(actual.addition_status))
+        return problem("addition_not_active", status=actual.addition_status)
     if actual.bill_customer not in {None, "Billable"}:
-        return problems.NOT_BILLABLE
+        return problem("not_billable")
     return None
+
+
+def agreement_problem(status: str) -> Problem:
+    """The agreement is not Active, but Cancelled, Expired, Inactive, or what a newer ConnectWise may say."""
+    return problem(_AGREEMENT_PROBLEMS.get(status, "agreement_not_active"), status=status)
+
+
+_AGREEMENT_PROBLEMS = {
+    "Cancelled": "agreement_cancelled",
+    "Expired": "agreement_expired",
+    "Inactive": "agreement_inactive",
+}
 
 
 def _confirmed(code: str, quantity: float | None, confirmation: Map[str, Any] | None) -> bool:

@@ -20,12 +20,13 @@ from messages import SyncResult
 from store import Database, Tx, connections, leases, ledger, now
 from store.connections import ConnectionVersion
 from store.mappings import Mapping
-from worker import checks, problems, progress
+from worker import checks, progress
 from worker.budget import Budget
 from worker.checks import CheckedConnection, CheckedMapping
 from worker.jobs import Job, look
 from worker.outlook import Outlook
 from worker.policy import NotStarted, given_up
+from worker.problems import problem
 from worker.remote import Remote
 from worker.settle import fail_all, is_outdated, log_answers, settle
 
@@ -139,7 +140,7 @@ class Run:
             self._remote = self._tools.connect(seen.connection, self._budget) if seen.connection and connected else None
         self._finished.extend(seen.decided)
         if self._remote is None:
-            self._checked.extend(checks.refused(mapping, problems.NOT_CONNECTED) for mapping in seen.checks)
+            self._checked.extend(checks.refused(mapping, problem("not_connected")) for mapping in seen.checks)
             return
         self._jobs.extend(seen.jobs)
         self._to_check.extend(seen.checks)

@@ -18,6 +18,7 @@ from worker import checks
 from worker.answers import result
 from worker.jobs import Job, Member, Postponed, Settled
 from worker.policy import REPORT_EVERY, AllFailed
+from worker.problems import told
 from worker.topology import queue_of
 
 MAX_LINES = 10_000
@@ -185,7 +186,7 @@ def _bury(tx: Tx, lines: Sequence[Line], verdict: AllFailed) -> None:
             body=wire.body,
             properties=outbox.properties_of(wire),
             reason=verdict.reason,
-            error=f"{verdict.problem.title}: {verdict.problem.detail}",
+            error=told(verdict.problem),
             error_type=verdict.problem.code,
             partner_id=push.partner_id,
             message_id=wire.properties.message_id,

@@ -122,7 +122,7 @@ def test_a_missing_edit_right_is_named(case: Case) -> None:
     """403 on the write: all lines fail, and the coordinator reads which row of the security role to change."""
     case.set_rights(Rights(agreements_edit="none"))
     answer = case.push()["c1"]
-    assert code(answer) == "missing_right"
+    assert code(answer) == "missing_agreement_edit"
     assert answer.problem is not None
     assert "Finance > Agreements > Edit" in answer.problem.fix
     assert case.dead() == {"credentials": 1}

@@ -135,7 +135,8 @@ def _told(row: Row) -> str:
     """The status in a word, or the problem and what to do about it."""
     result = row.result
     if result is not None and result.problem is not None:
-        return f"{result.problem.title}. {result.problem.fix}"
+        said = f" ConnectWise said: {result.problem.said}" if result.problem.said else ""
+        return f"{result.problem.title}. {result.problem.fix}{said}"
     if result is not None and result.amount is not None:
         return f"{row.status}, amount {result.amount:,.2f}"
     return row.status
