@@ -20,7 +20,7 @@ def keep_newest(tx: Tx, results: Sequence[SyncResult]) -> None:
         return
     # In one order, so that two workers cannot deadlock.
     rows = [_row(newest[key]) for key in sorted(newest)]
-    statement = upsert(tx, company_status).values(rows)
+    statement = upsert(tx, company_status)
     order = ("period_start", "requested_at", "push_id", "sequence")
     tx.execute(
         statement.on_conflict_do_update(
@@ -28,7 +28,8 @@ def keep_newest(tx: Tx, results: Sequence[SyncResult]) -> None:
             set_={name: statement.excluded[name] for name in rows[0] if name not in {"partner_id", "company_id"}},
             where=tuple_(*(company_status.c[name] for name in order))
             < tuple_(*(statement.excluded[name] for name in order)),
-        )
+        ),
+        rows,
     )
 
 

@@ -173,6 +173,7 @@ def _create_engine(url: str) -> Engine:
     if parsed.get_backend_name() == "postgresql":
         return create_engine(
             parsed,
+            hide_parameters=True,  # the text of an error is logged, and must not hold what is stored
             pool_size=POOL_SIZE,
             max_overflow=0,
             pool_timeout=60,
@@ -185,7 +186,14 @@ def _create_engine(url: str) -> Engine:
                 "keepalives_count": 3,
             },
         )
-    engine = create_engine(parsed, connect_args={"timeout": 30.0}, pool_size=POOL_SIZE, max_overflow=0, pool_timeout=60)
+    engine = create_engine(
+        parsed,
+        hide_parameters=True,
+        connect_args={"timeout": 30.0},
+        pool_size=POOL_SIZE,
+        max_overflow=0,
+        pool_timeout=60,
+    )
     event.listen(engine, "connect", _sqlite_connect)
     event.listen(engine, "begin", _sqlite_begin)
     return engine

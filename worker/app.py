@@ -13,7 +13,7 @@ from socket import gethostname
 from threading import Event, Lock, Thread
 from time import monotonic
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 from uuid import uuid4
 
 import structlog
@@ -46,13 +46,12 @@ TABLES_SECONDS = 2.0
 THREADS = {
     "connection.changed.v1": 1,
     "mapping.changed.v1": 2,
-    "push.requested.v1": 2,
+    "push.requested.v1": 4,
     "push.cancel_requested.v1": 1,
     "sync.result.v1": 2,
     KIND_DEAD: 1,
 }
-# How many of a kind are taken at once: in one transaction those that have a handler for many, what is refused, and
-# what is over a partner's share.
+# How many of a kind are taken at once: in one transaction those that have a handler for many, and what is refused.
 BATCHES = {
     "connection.changed.v1": 100,
     "mapping.changed.v1": 100,
@@ -60,6 +59,7 @@ BATCHES = {
     "sync.result.v1": 100,
     KIND_DEAD: 100,
 }
+ASIDE_AT_ONCE = 200
 
 log = structlog.get_logger()
 
@@ -86,13 +86,15 @@ class App:
             call_budget=self._transports.budget,
             retry_for=settings.retry_for,
         )
-        self._letters = letters = DeadLetters(key_ring(settings), settings.queue_prefix)
+        letters = DeadLetters(key_ring(settings), settings.queue_prefix)
         self.dispatcher = Dispatcher(Context(database, self.tools), letters, self.tools.draining, readiness)
         threads = THREADS | {"partner.due.v1": settings.partners_at_once}
+        handle = self.dispatcher.handle
         self._lanes = {
-            kind: Lane(kind, self._handler(kind), threads=count, batch=BATCHES.get(kind, 1))
-            for kind, count in threads.items()
+            kind: Lane(kind, handle, threads=count, batch=BATCHES.get(kind, 1)) for kind, count in threads.items()
         }
+        self._turns = Turns(SHARES, database, letters.closed, handle)
+        self._aside = Lane("aside", self._turns.set_aside, threads=1, batch=ASIDE_AT_ONCE)
         self._consumer = Thread(target=self._work, name="consumer", daemon=True)
         self._sweeper = Thread(target=self._sweep, name="sweeper", daemon=True)
         self._stop_relay = Event()
@@ -113,7 +115,8 @@ class App:
         self.tools.draining.set()
         self._stop.set()
         self._consumer.join(max(0.1, until - monotonic()))
-        idle = not [lane for lane in self._lanes.values() if not lane.stop(max(0.1, until - monotonic()))]
+        lanes: list[Lane[Any]] = [*self._lanes.values(), self._aside]
+        idle = not [lane for lane in lanes if not lane.stop(max(0.1, until - monotonic()))]
         self._stop_relay.set()
         begun = [thread for thread in (self._relay, self._sweeper) if thread is not None and thread.is_alive()]
         for thread in begun:
@@ -157,14 +160,12 @@ class App:
         self.readiness.fine("store")
         return True
 
-    def _handler(self, kind: str) -> Callable[[Sequence[Delivery]], list[Verdict]]:
-        handle = self.dispatcher.handle
-        if kind not in SHARES:
-            return handle
-        return Turns(SHARES[kind], self.database, self._letters.closed, handle).handle
-
     def _deliver(self, delivery: Delivery, settle: Callable[[Verdict], None]) -> None:
-        self._lanes[delivery.kind].put(delivery, settle)
+        late = self._turns.late(delivery)
+        if late is None:
+            self._lanes[delivery.kind].put(delivery, settle)
+        else:
+            self._aside.put(late, settle)
 
     def _sweep(self) -> None:
         """Every few seconds: say how this worker does, wake whom a killed one left, give back what memory is free."""

@@ -18,10 +18,11 @@ PASSING = (Later, Paused)
 
 @dataclass(frozen=True)
 class CheckedConnection:
-    """What the check of a connection found."""
+    """What the check of a connection found; `error` is what ended it, for the run to learn from."""
 
     version: ConnectionVersion
     message: ConnectionChecked
+    error: Exception | None = None
 
     def save(self, tx: Tx) -> None:
         """Keep it with the version and let the message leave."""
@@ -54,6 +55,7 @@ def check_connection(remote: Remote) -> CheckedConnection:
     found = None
     rights: list[Right] = []
     why: Problem | None = None
+    ended_by: Exception | None = None
     try:
         found = remote.look_up()
         for right, granted in remote.check_rights().items():
@@ -62,7 +64,7 @@ def check_connection(remote: Remote) -> CheckedConnection:
                 why = problem(MISSING[right])
         rights.append(Right(right=AGREEMENT_EDIT, state="unproven", fix=CATALOGUE[MISSING[AGREEMENT_EDIT]].fix))
     except Exception as error:  # noqa: BLE001 - whatever it is, the coordinator gets an answer
-        why = judge(error, attempts=0, chance=0.0).problem
+        why, ended_by = judge(error, attempts=0, chance=0.0).problem, error
     message = ConnectionChecked(
         partner_id=version.partner_id,
         correlation_id=version.message_id,
@@ -74,7 +76,7 @@ def check_connection(remote: Remote) -> CheckedConnection:
         rights=tuple(rights),
         problem=why,
     )
-    return CheckedConnection(version, message)
+    return CheckedConnection(version, message, ended_by)
 
 
 def check_mapping(remote: Remote, mapping: Mapping, now: datetime) -> MappingChecked:

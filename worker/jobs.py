@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 from cwclient import Addition as ActualAddition
 from messages import LineStatus, Problem
@@ -136,6 +136,7 @@ def look(tx: Tx, partner_id: str, now: datetime) -> Look:
             case plan.Answer(status, why):
                 decided.append(Job([member], outcome=Settled(status, why)))
     jobs = _grouped(tx, partner_id, settings, going, now)
+    jobs.sort(key=_newest, reverse=True)
     tenant = connection.tenant if connection is not None else None
     if tenant is not None:
         jobs += _left_open(tx, partner_id, tenant, jobs, now)
@@ -148,11 +149,12 @@ def look(tx: Tx, partner_id: str, now: datetime) -> Look:
 
 
 def _member(line: Line, settings: plan.Settings, wish: Wish | None, cancelled: Collection[str]) -> Member:
-    wanted = _wanted(line, cancelled=line.push.push_id in cancelled)
+    wanted = wanted_of(line, cancelled=line.push.push_id in cancelled)
     return Member(line=line, wanted=wanted, mapping=settings.mappings.get(line.company_id), wish=wish)
 
 
-def _wanted(line: Line, *, cancelled: bool = False) -> plan.Wanted:
+def wanted_of(line: Line, *, cancelled: bool = False) -> plan.Wanted:
+    """What this line asks for."""
     push = line.push
     return plan.Wanted(
         company_id=line.company_id,
@@ -199,6 +201,11 @@ def _turn(member: Member) -> tuple[bool, int, int, str]:
     return (preview, -period.start.toordinal(), -period.end.toordinal(), member.wanted.push_id if preview else "")
 
 
+def _newest(job: Job) -> tuple[datetime, date]:
+    """What orders additions: the newest push first, be it a preview, then the newest period."""
+    return max((member.wanted.requested_at, member.wanted.period.start) for member in job.members)
+
+
 def _sharing(
     tx: Tx, partner_id: str, settings: plan.Settings, additions: Collection[Addition]
 ) -> dict[Addition, list[Mapping]]:
@@ -239,7 +246,7 @@ def _set_quantity(
         if line.status == "cancelled":
             continue
         if line.is_open:
-            waiting = plan.ready(_wanted(line), replace(settings, mappings=others), now)
+            waiting = plan.ready(wanted_of(line), replace(settings, mappings=others), now)
             if isinstance(waiting, plan.Wait):
                 # Its mapping is on the way and may take it off this addition: the sum is not known yet.
                 # It may arrive before this is stored, and then nothing would wake this line: look again soon.

@@ -3,39 +3,40 @@
 from collections import deque
 from collections.abc import Callable, Sequence
 from threading import Condition, Event, Thread, current_thread
+from typing import Generic, TypeVar
 
 import structlog
 
-from worker.delivery import Delivery, Verdict
+from worker.delivery import Verdict
 
 IDLE_SECONDS = 5.0
 FAILED_SECONDS = 1.0
 
 log = structlog.get_logger()
 
-_Item = tuple[Delivery, Callable[[Verdict], None]]
+T = TypeVar("T")
 
 
-class Lane:
+class Lane(Generic[T]):
     """The threads of one kind: started as they are needed, ended when they were idle for a while.
 
     Each takes what is there, up to `batch` at once, so batches grow only under load.
     """
 
     def __init__(
-        self, kind: str, handle: Callable[[Sequence[Delivery]], list[Verdict]], *, threads: int, batch: int = 1
+        self, kind: str, handle: Callable[[Sequence[T]], list[Verdict]], *, threads: int, batch: int = 1
     ) -> None:
         self._kind, self._handle, self._most, self._batch = kind, handle, threads, batch
-        self._items: deque[_Item] = deque()
+        self._items: deque[tuple[T, Callable[[Verdict], None]]] = deque()
         self._threads: list[Thread] = []
         self._waiting = 0
         self._stopping = False
         self._changed = Condition()
 
-    def put(self, delivery: Delivery, settle: Callable[[Verdict], None]) -> None:
+    def put(self, item: T, settle: Callable[[Verdict], None]) -> None:
         """Have it handled; `settle` is called with the verdict."""
         with self._changed:
-            self._items.append((delivery, settle))
+            self._items.append((item, settle))
             if len(self._items) <= self._waiting:
                 self._changed.notify()
             elif len(self._threads) < self._most:
@@ -58,7 +59,7 @@ class Lane:
         pause = Event()
         while items := self._take():
             try:
-                verdicts = self._handle([delivery for delivery, _ in items])
+                verdicts = self._handle([item for item, _ in items])
             except Exception:
                 log.exception("messages.failed")
                 pause.wait(FAILED_SECONDS)
@@ -67,7 +68,7 @@ class Lane:
                 settle(verdict)
             del items  # while it waits, a thread keeps nothing: these may be huge
 
-    def _take(self) -> list[_Item]:
+    def _take(self) -> list[tuple[T, Callable[[Verdict], None]]]:
         """What is there, up to a batch; waited for. Nothing = this thread ends."""
         with self._changed:
             self._waiting += 1

@@ -1,14 +1,28 @@
 """Memory that is free goes back to the operating system: what a few huge messages needed is not kept for good.
 
-glibc keeps freed memory in one arena a thread, and a worker has hundreds of threads.
+By itself glibc keeps an arena for each of many threads, and raises the size above which memory is given back at once
+to that of the largest piece that it has seen. Elsewhere than on glibc nothing happens here.
 """
 
 import ctypes
 
-_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+# mallopt(3)
+M_MMAP_THRESHOLD, M_ARENA_MAX = -3, -8
+LARGE = 128 * 1024
+ARENAS = 2
+
+_libc = ctypes.CDLL(None)
+_is_glibc = hasattr(_libc, "malloc_trim")
+
+
+def keep_little() -> None:
+    """For a process that is a worker and nothing else: few arenas, and large pieces always on their own."""
+    if _is_glibc:
+        _libc.mallopt(M_MMAP_THRESHOLD, LARGE)
+        _libc.mallopt(M_ARENA_MAX, ARENAS)
 
 
 def give_back() -> None:
-    """Give back what is free; where the C library is not glibc, it does as it likes."""
-    if _trim is not None:
-        _trim(0)
+    """Give back what is free."""
+    if _is_glibc:
+        _libc.malloc_trim(0)

@@ -56,6 +56,10 @@ class Outlook:
             self.health = Health()
         return verdict
 
+    def nobody_waits(self) -> None:
+        """Forget since when it has been silent or limited: next time, giving up is counted from then."""
+        self.health = replace(self.health, unreachable_count=0, unreachable_since=None, limited_since=None)
+
     def store(self, tx: Tx, partner_id: str) -> None:
         """Keep it for the next run, if it has changed."""
         if self.health != self.stored:

@@ -54,6 +54,10 @@ class NotStarted(Exception):
     """The PATCH was not sent: too little time was left of the lease, or since the ledger row was opened."""
 
 
+class Moved(NotStarted):
+    """The PATCH reached nothing, as the codebase has moved since the read: the line is decided anew."""
+
+
 class KeyUnreadable(Exception):
     """The sealed private key does not open for this connection: it is damaged, or belongs to another one."""
 

@@ -27,7 +27,7 @@ from cwclient import (
 from messages import KeyRing, SealedPrivateKey, SealError, UnknownSealKey, unseal
 from store.connections import ConnectionVersion
 from worker.budget import Budget
-from worker.policy import KeyUnreadable, RestrictedAgreement, RightRefused, SealKeyUnknown
+from worker.policy import KeyUnreadable, Moved, RestrictedAgreement, RightRefused, SealKeyUnknown
 from worker.problems import AGREEMENT_EDIT, AGREEMENT_INQUIRE, COMPANY_INQUIRE
 
 T = TypeVar("T")
@@ -77,13 +77,17 @@ class Remote:
         return self._read(lambda client: client.company(company_id))
 
     def set_quantity(self, agreement_id: int, addition_id: int, quantity: int) -> Addition:
-        """Set the quantity: one PATCH. Raises RightRefused on 403."""
+        """Set the quantity: one PATCH. Raises RightRefused on 403, Moved if the base URL has changed."""
         client = self.client()
         self.budget.spend()
         try:
             return client.set_quantity(agreement_id, addition_id, quantity)
         except MissingRight as error:
             raise RightRefused(AGREEMENT_EDIT) from error
+        except (RecordNotFound, WrongRoute) as error:
+            if not self._moved_from(client):
+                raise
+            raise Moved from error
 
     def check_rights(self) -> dict[str, bool]:
         """Ask for the two counts that prove the Inquire rights; right → granted (connectwise-api.md 4.1)."""
@@ -107,8 +111,9 @@ class Remote:
         found = discover(
             self.connection.site_url or "", self.connection.company_identifier or "", self.open_transport()
         )
+        if found.url != self.discovery.base_url:
+            self._client = None
         self.discovery = Discovery(base_url=found.url, looked_up_at=self.clock(), moved=True)
-        self._client = None
         return found
 
     def client(self) -> ConnectWise:
@@ -154,8 +159,8 @@ class Remote:
     def _moved_from(self, client: ConnectWise) -> bool:
         """Look the base URL up again, at most once in 5 minutes; whether another one is in use now."""
         with self._lock:
-            if self._client is not None and self._client is not client:
-                return True
+            if self._client is not client:
+                return True  # another call has found it meanwhile
             before, last = self.discovery.base_url, self.discovery.looked_up_at
             if last is not None and self.clock() - last < REDISCOVER_EVERY:
                 return False

@@ -145,7 +145,13 @@ class Run:
         self._jobs.extend(seen.jobs)
         self._to_check.extend(seen.checks)
         if self._remote.connection.check_due_at is not None:
-            self._call(checks.check_connection, lambda future: self._checked.append(future.result()))
+            self._call(checks.check_connection, self._connection_is_checked)
+
+    def _connection_is_checked(self, future: Future[CheckedConnection]) -> None:
+        found = future.result()
+        self._checked.append(found)
+        if found.error is not None:
+            self._outlook.note_error(found.error, self._now())
 
     def _step(self) -> None:
         """Start calls, wait for some, take what came of them, store at the tick."""
@@ -312,8 +318,10 @@ class Run:
             outdated = self._has_looked and is_outdated(tx, self._partner_id, self._connection)
             if self._outlook.stop is not None and not outdated:
                 answers = fail_all(tx, at, self._partner_id, self._outlook.stop)
-            self._store_learned(tx, outdated=outdated)
             due = leases.next_due(tx, self._partner_id)
+            if due is None:
+                self._outlook.nobody_waits()
+            self._store_learned(tx, outdated=outdated)
             if due is not None and due <= at and not self._is_over():
                 return False
             due = self._or_open_writes(tx, at, due)

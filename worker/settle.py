@@ -12,11 +12,11 @@ from store import Tx, answers, connections, dead_letters, ledger, mappings, outb
 from store.connections import ConnectionVersion
 from store.dead_letters import DeadLetter
 from store.mappings import Mapping
-from store.pushes import Line
+from store.pushes import Line, LineKey
 from store.wishes import Holder, Wish
-from worker import checks
+from worker import checks, plan
 from worker.answers import result
-from worker.jobs import Job, Member, Postponed, Settled
+from worker.jobs import Job, Member, Postponed, Settled, wanted_of
 from worker.policy import REPORT_EVERY, AllFailed
 from worker.problems import told
 from worker.topology import queue_of
@@ -145,7 +145,8 @@ class _Batch:
 def fail_all(tx: Tx, at: datetime, partner_id: str, verdict: AllFailed) -> list[SyncResult]:
     """Answer every open line of the partner `failed`, with one dead letter per push that holds exactly them.
 
-    Lines that wait for a newer connection stay: it may bring the remedy.
+    Those that would not even have asked ConnectWise are `skipped` all the same. Lines that wait for a newer
+    connection stay: it may bring the remedy.
     """
     connection = connections.current(tx, partner_id)
     open_wishes = {(wish.push_id, wish.company_id): wish for wish in wishes.unsettled(tx, partner_id)}
@@ -154,22 +155,41 @@ def fail_all(tx: Tx, at: datetime, partner_id: str, verdict: AllFailed) -> list[
         for key, line in pushes.lines(tx, partner_id, open_wishes.keys()).items()
         if _seen_by(line.push.connection_changed_at, connection)
     }
+    skipped = _skipped(tx, at, partner_id, connection, list(failing.values()))
     by_push: dict[str, list[Line]] = {}
     for line in failing.values():
-        by_push.setdefault(line.push.push_id, []).append(line)
+        if line.key not in skipped:
+            by_push.setdefault(line.push.push_id, []).append(line)
     for lines in by_push.values():
         _bury(tx, lines, verdict)
     for mapping in mappings.due_checks(tx, partner_id, at, MAX_LINES):
         checks.refused(mapping, verdict.problem).save(tx)
     previews = pushes.preview_lines(tx, partner_id, at, limit=MAX_LINES)
     failed = [
-        result(line, "failed", attempts=open_wishes[key].attempts + 1, problem=verdict.problem)
+        skipped.get(key) or result(line, "failed", attempts=open_wishes[key].attempts + 1, problem=verdict.problem)
         for key, line in failing.items()
     ]
     failed += [result(line, "failed", attempts=1, problem=verdict.problem) for line in previews]
     wishes.settle(tx, partner_id, [(open_wishes[key], None) for key in failing])
     answers.answer(tx, failed)
     return failed
+
+
+def _skipped(
+    tx: Tx, at: datetime, partner_id: str, connection: ConnectionVersion | None, lines: Sequence[Line]
+) -> dict[LineKey, SyncResult]:
+    """The answers of those whose company is not mapped, or not under this ConnectWise."""
+    settings = plan.Settings(
+        connection=connection,
+        tenants=connections.tenants(tx, partner_id),
+        mappings=mappings.of_companies(tx, partner_id, {line.company_id for line in lines}),
+    )
+    found = {}
+    for line in lines:
+        match plan.ready(wanted_of(line), settings, at):
+            case plan.Answer("skipped", why):
+                found[line.key] = result(line, "skipped", attempts=line.attempts + 1, problem=why)
+    return found
 
 
 def _bury(tx: Tx, lines: Sequence[Line], verdict: AllFailed) -> None:

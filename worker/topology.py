@@ -27,7 +27,7 @@ HANDLED = {
 
 # Unacknowledged messages per worker and queue. A push may be large, so fewer at a time.
 PREFETCH = 100
-PREFETCH_PUSHES = 20
+PREFETCH_PUSHES = 50
 
 
 def queue_of(kind: str) -> str:

@@ -1,13 +1,12 @@
 """Turns: a partner that floods the worker with messages delays nobody but itself.
 
-Queues are first in, first out. So what a partner sends faster than its share is set aside: as rows of the outbox, which
-bring it back to its queue at its turn.
+Queues are first in, first out. So what a partner sends faster than its share is set aside, unread, by a thread of its
+own: as rows of the outbox, which bring it back to its queue at its turn.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from threading import Lock
 from time import monotonic
 
 import structlog
@@ -34,67 +33,62 @@ class Share:
     burst_seconds: float
 
 
-SHARES = {
+SHARES: Mapping[str, Share] = {
     "connection.changed.v1": Share(2.0, 5.0),
     "mapping.changed.v1": Share(500.0, 4.0),
-    "push.requested.v1": Share(10.0, 1.0),
+    "push.requested.v1": Share(5.0, 0.6),
     "push.cancel_requested.v1": Share(10.0, 2.0),
 }
+"""By kind; a kind without a share is never late."""
+
+
+@dataclass(frozen=True)
+class Late:
+    """A delivery that is over its partner's share, and the seconds until its turn."""
+
+    delivery: Delivery
+    seconds: float
 
 
 class Turns:
-    """Stands before the handling of one kind of message; safe from several threads.
-
-    `closed` gives a row as it may be stored, `handle` handles what is not set aside.
-    """
+    """Knows whose turn it is. `closed` gives a row as it may be stored, `handle` handles what cannot be set aside."""
 
     def __init__(
         self,
-        share: Share,
+        shares: Mapping[str, Share],
         database: Database,
         closed: Callable[[OutboxRow], OutboxRow],
         handle: Callable[[Sequence[Delivery]], list[Verdict]],
     ) -> None:
-        self._share, self._database, self._closed, self._handle = share, database, closed, handle
-        self._lock = Lock()
-        self._next_turn: dict[bytes, float] = {}
+        self._shares, self._database, self._closed, self._handle = shares, database, closed, handle
+        self._next_turn: dict[tuple[str, bytes], float] = {}
 
-    def handle(self, deliveries: Sequence[Delivery]) -> list[Verdict]:
-        """Set aside what is over the share, handle the rest; a verdict for each."""
-        later = [(delivery, seconds) for delivery in deliveries if (seconds := self._seconds_to_wait(delivery))]
-        aside = {id(delivery) for delivery, _ in later} if later and self._set_aside(later) else set()
-        rest = [delivery for delivery in deliveries if id(delivery) not in aside]
-        verdicts = iter(self._handle(rest) if rest else ())
-        return [Verdict.DONE if id(delivery) in aside else next(verdicts) for delivery in deliveries]
-
-    def _seconds_to_wait(self, delivery: Delivery) -> float:
-        """Until its turn; 0 = now."""
-        if TURN_HEADER in (delivery.properties.get("headers") or {}):
-            return 0.0
+    def late(self, delivery: Delivery) -> Late | None:
+        """Count it on its partner's share; None = it is its turn. Call it from one thread only."""
+        share = self._shares.get(delivery.kind)
+        if share is None or TURN_HEADER in (delivery.properties.get("headers") or {}):
+            return None
         named = _PARTNER.search(delivery.body)
         if named is None:
-            return 0.0  # nobody's, so not a message of ours: refused at once
-        partner = named[1]
-        cost = (1 + len(delivery.body) / BYTES_PER_TURN) / self._share.per_second
-        with self._lock:
-            now = monotonic()
-            turn = max(now, self._next_turn.get(partner, now))
-            if len(self._next_turn) > _FORGET_ABOVE:
-                self._next_turn = {who: when for who, when in self._next_turn.items() if when > now}
-            self._next_turn[partner] = turn + cost
-        wait = turn - now - self._share.burst_seconds
-        return max(0.0, wait)
+            return None  # nobody's, so not a message of ours: refused at once
+        who, now = (delivery.kind, named[1]), monotonic()
+        turn = max(now, self._next_turn.get(who, now))
+        if len(self._next_turn) > _FORGET_ABOVE:
+            self._next_turn = {who: when for who, when in self._next_turn.items() if when > now}
+        self._next_turn[who] = turn + (1 + len(delivery.body) / BYTES_PER_TURN) / share.per_second
+        wait = turn - now - share.burst_seconds
+        return Late(delivery, wait) if wait > 0 else None
 
-    def _set_aside(self, later: Sequence[tuple[Delivery, float]]) -> bool:
-        """Whether they are safe in the outbox; otherwise they are handled as if it were their turn."""
+    def set_aside(self, late: Sequence[Late]) -> list[Verdict]:
+        """Put them into the outbox, in one transaction; what cannot be is handled as if it were its turn."""
         try:
             with self._database.begin() as tx:
-                outbox.put_later(tx, [(self._closed(_row(delivery)), seconds) for delivery, seconds in later])
+                outbox.put_later(tx, [(self._closed(_row(one.delivery)), one.seconds) for one in late])
         except Exception as error:  # noqa: BLE001 - handled now, whatever stands in the way of handling it later
-            log.warning("messages.not_set_aside", queue=later[0][0].queue, error=type(error).__name__)
-            return False
-        log.info("messages.set_aside", queue=later[0][0].queue, count=len(later), longest=max(s for _, s in later))
-        return True
+            log.warning("messages.not_set_aside", count=len(late), error=type(error).__name__)
+            return [verdict for one in late for verdict in self._handle([one.delivery])]
+        log.info("messages.set_aside", count=len(late), longest=max(one.seconds for one in late))
+        return [Verdict.DONE] * len(late)
 
 
 def _row(delivery: Delivery) -> OutboxRow:

@@ -82,8 +82,7 @@ def test_beside_a_flood_of_pushes(
         numbers = range(1, COMPANIES + 1)
         flood = [world.push("noisy", dict.fromkeys(numbers, 7 + turn)) for turn in range(QUEUED)]
         world.publish(*flood)
-        first = seconds(world, world.push("small", dict.fromkeys(numbers, 300)))
-        together = max(first, _small(world, 200))
+        together = _small(world, 200)
         assert world.state_of(flood[-1]) != "completed"
         _compare(capsys, f"{QUEUED:,} queued pushes of one partner", alone, together)
 

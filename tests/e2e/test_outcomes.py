@@ -1,18 +1,22 @@
 """The outcome table, provoked through the simulator: what became of the line, and what the coordinator reads."""
 
 from collections.abc import Callable
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 
 import pytest
 
 from cwclient.simulator import faults
 from cwclient.simulator.document import Rights
 from cwclient.simulator.faults import Match
+from store import leases
+from store.ledger import Entry
 from store.schema import connections
 from tests.support.case import Case, code
 from tests.support.waiting import wait_for
 from tests.support.world import World, now
-from worker import app
+from worker import app, jobs, progress
+from worker.jobs import Job
 
 ADDITION = Match(path=r"/additions/10000\d$")
 PATCH = Match(path=r"/additions/10000\d$", method="PATCH")
@@ -143,6 +147,24 @@ def test_a_moved_codebase_is_found_again(case: Case) -> None:
     assert case.push()["c1"].status == "updated"
 
 
+def test_a_codebase_that_moves_between_read_and_write_is_found_again(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The upgrade comes when additions are read but not yet written: they are decided anew, and no line fails."""
+    _forget_last_look_up(case.world)
+    entry_of = progress.entry_of
+
+    def upgraded(job: Job) -> Entry:
+        case.world.simulator.state.upgrade("cw-p1", "v2026_1/")
+        return entry_of(job)
+
+    monkeypatch.setattr(progress, "entry_of", upgraded)
+    answers = case.push(companies=(1, 2))
+    assert {answer.status for answer in answers.values()} == {"updated"}
+    assert sorted(write["quantity_after"] for write in case.world.writes()) == [5, 5]
+    assert case.dead() == {}
+
+
 def _forget_last_look_up(world: World) -> None:
     with world.database.begin() as tx:
         tx.execute(connections.update().values(base_url_at=now() - timedelta(minutes=10)))
@@ -159,3 +181,71 @@ def test_a_silent_server_pauses_the_partner_and_is_given_up(world: World) -> Non
         answers = case.push(companies=(1, 2))
     assert {(answer.status, code(answer)) for answer in answers.values()} == {("failed", "exhausted")}
     assert case.dead() == {"exhausted": 1}
+
+
+def _hours_pass(world: World) -> None:
+    """All that is known of how ConnectWise does is two days old."""
+    with world.database.begin() as tx:
+        known = leases.health(tx, "p1")
+        times = (known.unreachable_since, known.limited_since, known.paused_until)
+        since, limited, paused = (at and at - timedelta(days=2) for at in times)
+        older = replace(known, unreachable_since=since, limited_since=limited, paused_until=paused)
+        leases.save_health(tx, "p1", older)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(faults.Status(status=503, match=GET, times=4), id="unreachable"),
+        pytest.param(faults.Status(status=429, retry_after=1, match=GET, times=1), id="429"),
+    ],
+)
+def test_trouble_that_nobody_waited_for_is_not_held_against_a_later_push(case: Case, fault: faults.Fault) -> None:
+    """Previews met trouble days ago, then nothing was asked: a push that meets some today is retried all the same."""
+    case.world.simulator.faults.set([fault])
+    for _ in range(fault.times or 0):
+        case.preview()
+    wait_for(lambda: not case.is_running(), "the end of the run")
+    _hours_pass(case.world)
+    case.world.simulator.faults.set([fault.model_copy(update={"times": 1})])
+    assert case.push()["c1"].status == "updated"
+    assert case.dead() == {}
+
+
+def test_the_check_of_a_connection_is_the_first_call_that_counts(case: Case) -> None:
+    """Keys that the check finds refused are not tried again by a line."""
+    case.set_key("another-private-key")
+    asked = len(case.world.simulator.log)
+    connection = case.world.connected("p1")
+    push = case.world.push("p1", {1: 5, 2: 5}, connection=connection)
+    case.world.publish(push, connection)
+    wait_for(lambda: case.world.state_of(push) == "completed", "the push's completion")
+    answers = case.world.answers(push)
+    assert {answer and code(answer) for answer in answers.values()} == {"bad_credentials"}
+    assert [record["status"] for record in case.world.simulator.log[asked:]] == [200, 401]
+
+
+def test_a_pause_that_the_check_of_a_connection_meets_is_kept(case: Case) -> None:
+    """429 with Retry-After on the check: no line calls ConnectWise before that is over."""
+    case.world.simulator.faults.set([faults.Status(status=429, retry_after=2, match=Match(path="/count$"), times=1)])
+    asked = len(case.world.simulator.log)
+    connection = case.world.connected("p1")
+    push = case.world.push("p1", {1: 5}, connection=connection)
+    case.world.publish(push, connection)
+    wait_for(lambda: case.world.state_of(push) == "completed", "the push's completion")
+    limited, after = (datetime.fromisoformat(record["time"]) for record in case.world.simulator.log[asked + 1 :][:2])
+    assert after - limited >= timedelta(seconds=1.9)
+    answer = case.world.answers(push)["c1"]
+    assert answer is not None
+    assert answer.status == "updated"
+
+
+def test_an_unmapped_company_is_skipped_also_when_all_fails(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refused keys fail what would have been written; an unmapped company still reads that it is to be mapped."""
+    monkeypatch.setattr(jobs, "BATCH", 1)
+    case.world.simulator.faults.set([faults.Status(status=401, match=ADDITION)])
+    answers = case.push(companies=(1, 3))
+    assert {company: (answer.status, code(answer)) for company, answer in answers.items()} == {
+        "c1": ("failed", "bad_credentials"),
+        "c3": ("skipped", "unmapped"),
+    }

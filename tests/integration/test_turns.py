@@ -33,29 +33,36 @@ def _message(partner: str, number: int, *, size: int = 0, had_its_turn: bool = F
 
 
 class Handled:
-    """Takes what is handled at once."""
+    """Takes what is handled although it is late."""
 
     def __init__(self) -> None:
         self.bodies: list[bytes] = []
 
     def __call__(self, deliveries: Sequence[Delivery]) -> list[Verdict]:
-        """Handle; nothing is done with the last one."""
+        """Handle."""
         self.bodies += [delivery.body for delivery in deliveries]
-        return [Verdict.DONE if delivery is not deliveries[-1] else Verdict.AGAIN for delivery in deliveries]
+        return [Verdict.DONE] * len(deliveries)
+
+
+SHARES = {"push.requested.v1": Share(per_second=0.001, burst_seconds=3500.0)}
 
 
 def _turns(database: Database, handled: Handled) -> Turns:
-    return Turns(Share(per_second=0.001, burst_seconds=3500.0), database, LETTERS.closed, handled)
+    return Turns(SHARES, database, LETTERS.closed, handled)
+
+
+def _take(turns: Turns, deliveries: Sequence[Delivery]) -> list[Delivery]:
+    """Whose turn it is now; the others are set aside."""
+    late = [turns.late(delivery) for delivery in deliveries]
+    turns.set_aside([one for one in late if one is not None])
+    return [delivery for delivery, one in zip(deliveries, late, strict=True) if one is None]
 
 
 def test_what_is_over_a_partners_share_is_set_aside(database: Database) -> None:
     """A flood is worked off in turns of its own, with its bytes and headers; another partner's push goes at once."""
-    handled = Handled()
     flood = [_message("p1", number) for number in range(50)]
     quiet = _message("p2", 1)
-    verdicts = _turns(database, handled).handle([*flood, quiet])
-    assert handled.bodies == [*(delivery.body for delivery in flood[:4]), quiet.body]
-    assert verdicts == [Verdict.DONE] * 50 + [Verdict.AGAIN]
+    assert _take(_turns(database, Handled()), [*flood, quiet]) == [*flood[:4], quiet]
     with database.begin() as tx:
         rows = tx.execute(select(outbox).order_by(outbox.c.not_before)).all()
         assert tx.execute(select(outbox.c.id).where(outbox.c.not_before <= db_now())).all() == []
@@ -66,19 +73,15 @@ def test_what_is_over_a_partners_share_is_set_aside(database: Database) -> None:
 
 def test_what_comes_back_is_handled(database: Database) -> None:
     """A message is set aside once at most, however long the flood lasts."""
-    handled = Handled()
-    turns = _turns(database, handled)
-    turns.handle([_message("p1", number) for number in range(50)])
-    handled.bodies.clear()
-    turns.handle([_message("p1", 99, had_its_turn=True)])
-    assert len(handled.bodies) == 1
+    turns = _turns(database, Handled())
+    _take(turns, [_message("p1", number) for number in range(50)])
+    assert turns.late(_message("p1", 99, had_its_turn=True)) is None
 
 
 def test_large_messages_take_more_of_a_share(database: Database) -> None:
     """A few huge pushes are a flood too."""
-    handled = Handled()
-    _turns(database, handled).handle([_message("p1", number, size=40_000) for number in range(5)])
-    assert len(handled.bodies) == 2
+    huge = [_message("p1", number, size=40_000) for number in range(5)]
+    assert len(_take(_turns(database, Handled()), huge)) == 2
 
 
 def test_a_private_key_is_not_set_aside_in_clear(database: Database) -> None:
@@ -87,7 +90,7 @@ def test_a_private_key_is_not_set_aside_in_clear(database: Database) -> None:
     flood = [
         replace(_message("p1", number), body=b'{"partner_id": "p1", "private_key": "s3cret"}') for number in range(9)
     ]
-    turns.handle(flood)
+    _take(turns, flood)
     with database.begin() as tx:
         tx.execute(update(outbox).values(not_before=db_now()))
         stored = [row.body for row in tx.execute(select(outbox))]
@@ -101,7 +104,7 @@ def test_a_flood_may_have_names_that_no_table_holds(database: Database, message_
     """Whatever a sender calls its messages, they are set aside, and leave under the name that they came with."""
     flood = [_message("p1", number) for number in range(9)]
     flood = [replace(one, properties={**one.properties, "message_id": message_id}) for one in flood]
-    assert _turns(database, Handled()).handle(flood)[4:] == [Verdict.DONE] * 5
+    _take(_turns(database, Handled()), flood)
     with database.begin() as tx:
         tx.execute(update(outbox).values(not_before=db_now()))
         _, rows = claim(tx, 10, 60.0)
@@ -115,6 +118,6 @@ def test_what_cannot_be_set_aside_is_handled_at_once(database: Database) -> None
     def closed(_: OutboxRow) -> OutboxRow:
         raise RuntimeError
 
-    turns = Turns(Share(per_second=0.001, burst_seconds=3500.0), database, closed, handled)
-    turns.handle([_message("p1", number) for number in range(9)])
-    assert len(handled.bodies) == 9
+    turns = Turns(SHARES, database, closed, handled)
+    now = _take(turns, [_message("p1", number) for number in range(9)])
+    assert len(now) + len(handled.bodies) == 9

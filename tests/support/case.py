@@ -29,6 +29,13 @@ class Case:
         wait_for(lambda: self.world.state_of(request) == "completed", "the push's completion")
         return {company: answer for company, answer in self.world.answers(request).items() if answer is not None}
 
+    def preview(self, users: int = 5) -> SyncResult | None:
+        """Preview company 1; its result."""
+        request = self.world.push("p1", {1: users}).model_copy(update={"mode": "preview"})
+        self.world.publish(request)
+        wait_for(lambda: self.world.state_of(request) == "completed", "the preview")
+        return self.world.answers(request)["c1"]
+
     def dead(self) -> dict[str, int]:
         """Dead letters by reason."""
         with self.world.database.begin() as tx:

@@ -15,7 +15,7 @@ from typing import Any
 
 from messages import PushRequested
 from store import leases
-from worker import app, budget, dispatch, handlers, local_broker, logs, policy, relay, run
+from worker import app, budget, dispatch, handlers, local_broker, logs, memory, policy, relay, run
 from worker.broker import RabbitBroker
 from worker.local_broker import LocalBroker
 from worker.remote import Remote
@@ -38,6 +38,7 @@ def serve() -> None:
     """What the command `worker` does."""
     settings = load()
     logs.configure(settings.log_level, settings.log_format)
+    memory.keep_little()
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     worker = app.build(settings)

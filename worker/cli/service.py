@@ -19,7 +19,7 @@ from cwclient.simulator import run as run_simulator
 from store import Database, SchemaOutdated, StoreError, migrate
 from store.retention import Retention
 from store.retention import prune as remove_old
-from worker import logs
+from worker import logs, memory
 from worker.app import DRAIN_SECONDS, build, open_broker, open_database
 from worker.cli.exits import BROKER, DATABASE, DRAIN_TIMED_OUT
 from worker.cli.options import AsJson, usage
@@ -44,6 +44,7 @@ def worker() -> None:
     for name in unknown_variables():
         complain(f"{name} is no setting, so it is ignored; `phin-connectwise --help` names all settings.")
     logs.configure(settings.log_level, settings.log_format)
+    memory.keep_little()
     app = build(settings)
     stop = Event()
 
