@@ -8,6 +8,7 @@ from store import Tx, connections, mappings, outbox
 from store.connections import ConnectionVersion
 from store.mappings import Mapping
 from worker import plan
+from worker.links import linked
 from worker.policy import Later, Paused, judge
 from worker.problems import AGREEMENT_EDIT, CATALOGUE, MISSING, problem
 from worker.remote import Remote
@@ -110,7 +111,7 @@ def check_mapping(remote: Remote, mapping: Mapping, now: datetime) -> MappingChe
         company_id=mapping.company_id,
         changed_at=mapping.changed_at,
         status=status,
-        problems=tuple(found),
+        problems=tuple(linked(why, remote.connection, mapping) for why in found),
         cw_company_name=_name(company),
         agreement_name=_name(agreement),
         addition_name=_name(addition),

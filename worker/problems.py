@@ -38,7 +38,8 @@ MAX_SAID = 500
 class Entry:
     """One kind of problem. `detail` says what happened; its {fields} are filled in by `problem`.
 
-    `where` is the path of the screen in ConnectWise, None if nothing is to be done there.
+    `where` is the path of the screen in ConnectWise, None if nothing is to be done there. `of_record`: it is about the
+    mapped records, so a link to them helps.
     """
 
     code: str
@@ -47,6 +48,7 @@ class Entry:
     fix: str
     who: Fixer
     where: str | None = None
+    of_record: bool = False
 
 
 _ENTRIES = (
@@ -100,6 +102,7 @@ _ENTRIES = (
         "Give each company an addition of its own, or set all of their mappings to be summed.",
         COORDINATOR,
         ADDITIONS,
+        of_record=True,
     ),
     Entry(
         "group_incomplete",
@@ -116,6 +119,7 @@ _ENTRIES = (
         "Set the addition to Billable in ConnectWise, or map this company to another addition.",
         COORDINATOR,
         ADDITIONS,
+        of_record=True,
     ),
     Entry(
         "addition_elsewhere",
@@ -124,6 +128,7 @@ _ENTRIES = (
         "Choose the agreement and addition for this company again.",
         COORDINATOR,
         ADDITIONS,
+        of_record=True,
     ),
     Entry(
         "agreement_elsewhere",
@@ -132,6 +137,7 @@ _ENTRIES = (
         "Choose the company, agreement and addition again.",
         COORDINATOR,
         AGREEMENT,
+        of_record=True,
     ),
     Entry(
         "addition_cancelled",
@@ -140,6 +146,7 @@ _ENTRIES = (
         "Map this company to an addition that is active, or remove the cancelled date in ConnectWise.",
         COORDINATOR,
         ADDITIONS,
+        of_record=True,
     ),
     Entry(
         "addition_not_begun",
@@ -148,6 +155,7 @@ _ENTRIES = (
         "Wait until then, or correct the effective date in ConnectWise.",
         COORDINATOR,
         ADDITIONS,
+        of_record=True,
     ),
     Entry(
         "addition_not_active",
@@ -156,6 +164,7 @@ _ENTRIES = (
         "Map this company to an addition that is active.",
         COORDINATOR,
         ADDITIONS,
+        of_record=True,
     ),
     Entry(
         "agreement_cancelled",
@@ -164,6 +173,7 @@ _ENTRIES = (
         "Map this company to an addition of an active agreement, or take the cancellation back in ConnectWise.",
         COORDINATOR,
         AGREEMENT,
+        of_record=True,
     ),
     Entry(
         "agreement_expired",
@@ -172,6 +182,7 @@ _ENTRIES = (
         "Renew the agreement in ConnectWise, or map this company to an addition of an active agreement.",
         COORDINATOR,
         AGREEMENT,
+        of_record=True,
     ),
     Entry(
         "agreement_inactive",
@@ -180,6 +191,7 @@ _ENTRIES = (
         "Check the agreement's start date in ConnectWise, or map this company to an addition of an active agreement.",
         COORDINATOR,
         AGREEMENT,
+        of_record=True,
     ),
     Entry(
         "agreement_not_active",
@@ -188,6 +200,7 @@ _ENTRIES = (
         "Activate the agreement in ConnectWise, or map this company to an addition of an active agreement.",
         COORDINATOR,
         AGREEMENT,
+        of_record=True,
     ),
     Entry(
         "record_not_found",
@@ -196,6 +209,7 @@ _ENTRIES = (
         "Choose the agreement and addition for this company again.",
         COORDINATOR,
         AGREEMENT,
+        of_record=True,
     ),
     Entry(
         "record_refused",
@@ -204,6 +218,7 @@ _ENTRIES = (
         "Open the agreement in ConnectWise, correct what it names, then push again.",
         COORDINATOR,
         ADDITIONS,
+        of_record=True,
     ),
     Entry(
         "not_kept",
@@ -212,6 +227,7 @@ _ENTRIES = (
         "Check the addition in ConnectWise for a rule that changes its quantity, then push again.",
         ADMINISTRATOR,
         ADDITIONS,
+        of_record=True,
     ),
     Entry(
         "older_period",
@@ -219,6 +235,7 @@ _ENTRIES = (
         "This addition already holds the quantity of a newer period ({newest}).",
         "Push the newest period; push this one again with a confirmation if it is really meant.",
         COORDINATOR,
+        of_record=True,
     ),
     # --- the connection as a whole
     Entry(
@@ -250,6 +267,7 @@ _ENTRIES = (
         "In the security role, Finance > Agreements > customize: allow this agreement's type.",
         ADMINISTRATOR,
         f"{ROLE} > Finance > Agreements > customize",
+        of_record=True,
     ),
     Entry(
         "client_id",
@@ -325,6 +343,7 @@ _ENTRIES = (
         "ConnectWise was reached, but had an error: {reason}",
         "Pushes are tried again by themselves. If it lasts, contact the support of ConnectWise.",
         NOBODY,
+        of_record=True,
     ),
     Entry(
         "exhausted",
@@ -332,6 +351,7 @@ _ENTRIES = (
         "It was tried for as long as it makes sense. The last answer was: {last}",
         "Check that ConnectWise works, then push again.",
         COORDINATOR,
+        of_record=True,
     ),
     # --- us
     Entry(

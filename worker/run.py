@@ -24,6 +24,7 @@ from worker import checks, progress
 from worker.budget import Budget
 from worker.checks import CheckedConnection, CheckedMapping
 from worker.jobs import Job, look
+from worker.links import linked
 from worker.outlook import Outlook
 from worker.policy import NotStarted, given_up
 from worker.problems import problem
@@ -252,7 +253,7 @@ class Run:
                 retry_at = self._now() + timedelta(seconds=verdict.seconds)
                 self._checked.append(CheckedMapping(mapping, None, retry_at))
             else:
-                self._checked.append(checks.refused(mapping, verdict.problem))
+                self._checked.append(checks.refused(mapping, linked(verdict.problem, self._connection, mapping)))
 
         if mapping.cw_company_id is None:
             self._checked.append(CheckedMapping(mapping, checks.unmapped(mapping)))

@@ -17,6 +17,7 @@ from store.wishes import Holder, Wish
 from worker import checks, plan
 from worker.answers import result
 from worker.jobs import Job, Member, Postponed, Settled, wanted_of
+from worker.links import linked
 from worker.policy import REPORT_EVERY, AllFailed
 from worker.problems import told
 from worker.topology import queue_of
@@ -61,7 +62,7 @@ def settle(
     members = [*(member for _, member in answered), *(member for job in opening for member in job.members)]
     if not members:
         return Flushed([], [])
-    batch = _Batch(tx, at, partner_id, connection.tenant if connection else None, members)
+    batch = _Batch(tx, at, partner_id, connection, members)
     for job, member in answered:
         if batch.still_holds(member):
             batch.take(job, member)
@@ -77,9 +78,12 @@ def is_outdated(tx: Tx, partner_id: str, connection: ConnectionVersion | None) -
 class _Batch:
     """The rows behind a batch of members as they are now, and what is to be stored for them."""
 
-    def __init__(self, tx: Tx, at: datetime, partner_id: str, tenant: str | None, members: Sequence[Member]) -> None:
+    def __init__(
+        self, tx: Tx, at: datetime, partner_id: str, connection: ConnectionVersion | None, members: Sequence[Member]
+    ) -> None:
         companies = {member.line.company_id for member in members}
-        self._tx, self._now, self._partner_id, self._tenant = tx, at, partner_id, tenant
+        self._tx, self._now, self._partner_id, self._connection = tx, at, partner_id, connection
+        self._tenant = connection.tenant if connection else None
         self._wishes = wishes.of_companies(tx, partner_id, companies)
         self._mappings = mappings.of_companies(tx, partner_id, companies)
         self._lines = pushes.lines(tx, partner_id, {member.line.key for member in members})
@@ -102,7 +106,9 @@ class _Batch:
         wish = member.wish and self._wishes[member.wish.key]
         match job.outcome:
             case Settled() as end:
-                self.answers.append(_answer(job, line, end, 1 if wish is None else wish.attempts + 1))
+                why = end.problem and linked(end.problem, self._connection, member.mapping)
+                attempts = 1 if wish is None else wish.attempts + 1
+                self.answers.append(_answer(job, line, replace(end, problem=why), attempts))
                 if end.bury is not None and end.problem is not None:
                     self._buried.setdefault((line.push.push_id, end.bury), (end.problem, []))[1].append(line)
                 if wish is not None:
@@ -112,7 +118,8 @@ class _Batch:
             case Postponed(until, None) if wish is not None:
                 self._postponed.append(replace(wish, due_at=until))
             case Postponed() as later if wish is not None:
-                self._retry(line, wish, later)
+                why = later.problem and linked(later.problem, self._connection, member.mapping)
+                self._retry(line, wish, replace(later, problem=why))
 
     def _holder(self, job: Job, end: Settled) -> Holder | None:
         holds = end.status in {"updated", "unchanged"} and self._tenant is not None and job.addition is not None
