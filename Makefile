@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test chaos bench check format lock schemas clean
+.PHONY: help demo test chaos bench check format lock schemas docs clean
 
 help: ## Show what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -42,6 +42,10 @@ lock: ## Resolve the dependencies anew (needs uv)
 
 schemas: .venv/ready ## Write messages/schemas anew from the models
 	$(BIN)/python -m messages.schemas
+
+docs: .venv/ready ## Write docs/problems.md anew from the catalogue of problems
+	@mkdir -p docs
+	$(BIN)/python -m worker.problems_docs > docs/problems.md
 
 clean: ## Remove what the commands above made
 	rm -rf .venv .demo .mypy_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info

@@ -22,6 +22,7 @@ from cwclient.errors import (
     WrongRoute,
     from_response,
 )
+from cwclient.links import agreement_link, company_link
 from cwclient.models import Addition, Agreement, Company, CompanyInfo, Reference
 from cwclient.sockets import CallBudget
 from cwclient.transport import Response, Transport
@@ -56,6 +57,8 @@ __all__ = [
     "UnknownCompany",
     "Unreachable",
     "WrongRoute",
+    "agreement_link",
+    "company_link",
     "discover",
     "from_response",
     "id_in",

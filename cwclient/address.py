@@ -27,6 +27,7 @@ CLOUD_API_HOSTS = {
     "za.myconnectwise.net": "api-za.myconnectwise.net",
     "staging.connectwisedev.com": "api-staging.connectwisedev.com",
 }
+CLOUD_DOMAINS = (".myconnectwise.net", ".connectwisedev.com")
 _LOGIN_HOSTS = {api: login for login, api in CLOUD_API_HOSTS.items()}
 
 _LABEL = "[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"

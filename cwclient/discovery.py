@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from cwclient.address import CLOUD_API_HOSTS, Site, parse_site
+from cwclient.address import CLOUD_API_HOSTS, CLOUD_DOMAINS, Site, parse_site
 from cwclient.errors import (
     ConnectWiseError,
     ForbiddenHost,
@@ -18,7 +18,6 @@ from cwclient.transport import Transport
 
 #: A cloud codebase changes with every upgrade; on-premise it is always the second form (connectwise-api.md 1.3).
 _CODEBASE = re.compile(r"v[0-9]{4}_[0-9]{1,2}/|v4_6_release/")
-_CLOUD_DOMAINS = (".myconnectwise.net", ".connectwisedev.com")
 
 
 @dataclass(frozen=True)
@@ -71,6 +70,6 @@ def _api_origin(site: Site, site_url: str) -> str:
     if named.host == site.host:
         # parse_site has made the login host of a known API host: the API is at the latter.
         return f"https://{own}" if own else site.origin
-    if named.scheme == "https" and (named.host == f"api-{site.host}" or named.host.endswith(_CLOUD_DOMAINS)):
+    if named.scheme == "https" and (named.host == f"api-{site.host}" or named.host.endswith(CLOUD_DOMAINS)):
         return f"https://{CLOUD_API_HOSTS[named.host]}" if named.host in CLOUD_API_HOSTS else named.origin
     raise ForbiddenHost(f"{site.key} names an API host that is not ConnectWise's: {named.host}.")

@@ -29,7 +29,10 @@ def clean(text: str, secrets: Sequence[str] = ()) -> str:
 
 
 class ConnectWiseError(Exception):
-    """Any failure of this package. `status` is HTTP's (None without an answer), `retry_after` is in seconds."""
+    """Any failure of this package. `status` is HTTP's (None without an answer), `retry_after` is in seconds.
+
+    `said` are the server's own words, "" if it said none that can be read.
+    """
 
     def __init__(
         self, message: str, *, status: int | None = None, code: str = "", retry_after: float | None = None
@@ -38,6 +41,7 @@ class ConnectWiseError(Exception):
         self.code = code
         self.message = clean(message)
         self.retry_after = retry_after
+        self.said = ""
         super().__init__(self.message)
 
 
@@ -191,8 +195,16 @@ def from_response(
     """
     headers = {name.lower(): value for name, value in headers.items()}
     said = _read(headers, body, secrets)
+    error = _error(status, headers, said, body, secrets, now or datetime.now(UTC))
+    error.said = " ".join(dict.fromkeys(filter(None, (said.message, *(one.message for one in said.errors)))))
+    return error
+
+
+def _error(
+    status: int, headers: Mapping[str, str], said: _ErrorBody, body: bytes, secrets: Sequence[str], now: datetime
+) -> ConnectWiseError:
     kind = _kind(status, said, body)
-    retry_after = _retry_after(headers, now or datetime.now(UTC))
+    retry_after = _retry_after(headers, now)
     if status < 300:
         message = f"HTTP {status} with a body that is not JSON"
     elif status < 400:

@@ -14,18 +14,26 @@ PushStatus = Literal["completed", "refused", "cancelled"]
 ConnectionStatus = Literal["ok", "failed"]
 MappingStatus = Literal["complete", "incomplete", "invalid"]
 RightState = Literal["granted", "denied", "unproven"]
+Fixer = Literal["billing_coordinator", "connectwise_administrator", "phin_support", "nobody"]
 
 FINAL: frozenset[LineStatus] = frozenset(get_args(LineStatus)) - {"retrying"}
 """The statuses after which a line of a push gets no other result."""
 
 
 class Problem(Part):
-    """What went wrong and what to do about it, in words that a billing coordinator understands."""
+    """What went wrong and what to do about it, in words that a billing coordinator understands.
+
+    `where` is the path of the screen in ConnectWise, `link` the record there, `who` can fix it, and `said` are
+    ConnectWise's own words.
+    """
 
     code: Code
     title: Name
     detail: Text
     fix: Text
+    where: Text | None = None
+    who: Fixer | None = None
+    said: Text | None = None
     link: Text | None = None
 
 

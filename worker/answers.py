@@ -7,7 +7,7 @@ from cwclient import Addition
 from messages import Problem, SyncResult
 from messages.results import LineStatus
 from store.pushes import Line, Push
-from worker import problems
+from worker.problems import problem
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def result(
 
 def superseded(line: Line) -> SyncResult:
     """A newer wish took the place of this line's."""
-    return result(line, "superseded", attempts=line.attempts, problem=problems.SUPERSEDED)
+    return result(line, "superseded", attempts=line.attempts, problem=problem("superseded"))
 
 
 def _number(value: float | None) -> int | float | None:

@@ -2,8 +2,8 @@
 
 from store import Tx, answers, ledger, wishes
 from store.schema import OPEN_STATUSES
-from worker import problems
 from worker.answers import result
+from worker.problems import problem
 
 
 def cancel(tx: Tx, partner_id: str, push_id: str) -> int:
@@ -21,6 +21,6 @@ def cancel(tx: Tx, partner_id: str, push_id: str) -> int:
     mine = [wish for wish in open_wishes.values() if wish.push_id == push_id and wish.due_at is not None]
     wishes.settle(tx, partner_id, [(wish, None) for wish in mine])
     answers.answer(
-        tx, [result(line, "cancelled", attempts=line.attempts, problem=problems.CANCELLED) for line in lines]
+        tx, [result(line, "cancelled", attempts=line.attempts, problem=problem("cancelled")) for line in lines]
     )
     return len(lines)

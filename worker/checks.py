@@ -7,11 +7,11 @@ from messages import ConnectionChecked, MappingChecked, MappingStatus, Problem, 
 from store import Tx, connections, mappings, outbox
 from store.connections import ConnectionVersion
 from store.mappings import Mapping
-from worker import plan, problems
+from worker import plan
+from worker.links import linked
 from worker.policy import Later, Paused, judge
-from worker.remote import AGREEMENT_EDIT, Remote
-
-CHECK_THE_URL = "Check the ConnectWise URL, then save the connection again. If it is right, try again in some minutes."
+from worker.problems import AGREEMENT_EDIT, CATALOGUE, MISSING, problem
+from worker.remote import Remote
 
 PASSING = (Later, Paused)
 """Verdicts after which a mapping is checked again; a connection is not, since somebody waits for the answer."""
@@ -55,31 +55,27 @@ def check_connection(remote: Remote) -> CheckedConnection:
     version = remote.connection
     found = None
     rights: list[Right] = []
-    problem: Problem | None = None
+    why: Problem | None = None
     ended_by: Exception | None = None
     try:
         found = remote.look_up()
         for right, granted in remote.check_rights().items():
             rights.append(_right(right, granted=granted))
-            if not granted and problem is None:
-                problem = problems.missing_right(right)
-        rights.append(Right(right=AGREEMENT_EDIT, state="unproven", fix=problems.RIGHTS_FIX[AGREEMENT_EDIT]))
+            if not granted and why is None:
+                why = problem(MISSING[right])
+        rights.append(Right(right=AGREEMENT_EDIT, state="unproven", fix=CATALOGUE[MISSING[AGREEMENT_EDIT]].fix))
     except Exception as error:  # noqa: BLE001 - whatever it is, the coordinator gets an answer
-        verdict, ended_by = judge(error, attempts=0, chance=0.0), error
-        problem = verdict.problem
-        if isinstance(verdict, PASSING):
-            # Unlike a push, a check is not tried again, and a slip in the URL is the likeliest cause.
-            problem = problem.model_copy(update={"fix": CHECK_THE_URL})
+        why, ended_by = judge(error, attempts=0, chance=0.0).problem, error
     message = ConnectionChecked(
         partner_id=version.partner_id,
         correlation_id=version.message_id,
         causation_id=version.message_id,
         changed_at=version.changed_at,
-        status="ok" if problem is None else "failed",
+        status="ok" if why is None else "failed",
         base_url=found.url if found else None,
         company_name=_name(found.company_name if found else None),
         rights=tuple(rights),
-        problem=problem,
+        problem=why,
     )
     return CheckedConnection(version, message, ended_by)
 
@@ -96,17 +92,17 @@ def check_mapping(remote: Remote, mapping: Mapping, now: datetime) -> MappingChe
         of = remote.agreement(mapping.agreement_id)
         company, agreement = of.company.name, of.name
         if of.company.id is not None and of.company.id != mapping.cw_company_id:
-            found.append(problems.AGREEMENT_ELSEWHERE)
+            found.append(problem("agreement_elsewhere"))
         if of.agreement_status not in {None, "Active"}:
-            found.append(problems.agreement_not_active(str(of.agreement_status)))
+            found.append(plan.agreement_problem(str(of.agreement_status)))
     elif mapping.cw_company_id is not None:
         company = remote.company(mapping.cw_company_id).name
     if mapping.addition is not None:
         line = remote.addition(*mapping.addition)
         addition, quantity = line.description or line.product.identifier, line.quantity
-        problem = plan.not_live(line, agreement_id=mapping.addition[0], now=now)
-        if problem is not None and problem not in found:
-            found.append(problem)
+        why = plan.not_live(line, agreement_id=mapping.addition[0], now=now)
+        if why is not None and why not in found:
+            found.append(why)
     status: MappingStatus = "invalid" if found else "complete" if mapping.addition else "incomplete"
     return MappingChecked(
         partner_id=mapping.partner_id,
@@ -115,7 +111,7 @@ def check_mapping(remote: Remote, mapping: Mapping, now: datetime) -> MappingChe
         company_id=mapping.company_id,
         changed_at=mapping.changed_at,
         status=status,
-        problems=tuple(found),
+        problems=tuple(linked(why, remote.connection, mapping) for why in found),
         cw_company_name=_name(company),
         agreement_name=_name(agreement),
         addition_name=_name(addition),
@@ -123,7 +119,7 @@ def check_mapping(remote: Remote, mapping: Mapping, now: datetime) -> MappingChe
     )
 
 
-def refused(mapping: Mapping, problem: Problem) -> CheckedMapping:
+def refused(mapping: Mapping, why: Problem) -> CheckedMapping:
     """The mapping cannot be checked, for a reason that will not pass by itself."""
     message = MappingChecked(
         partner_id=mapping.partner_id,
@@ -132,7 +128,7 @@ def refused(mapping: Mapping, problem: Problem) -> CheckedMapping:
         company_id=mapping.company_id,
         changed_at=mapping.changed_at,
         status="invalid",
-        problems=(problem,),
+        problems=(why,),
     )
     return CheckedMapping(mapping, message)
 
@@ -155,5 +151,5 @@ def _name(text: str | None) -> str | None:
 
 def _right(right: str, *, granted: bool) -> Right:
     return Right(
-        right=right, state="granted" if granted else "denied", fix=None if granted else problems.RIGHTS_FIX[right]
+        right=right, state="granted" if granted else "denied", fix=None if granted else CATALOGUE[MISSING[right]].fix
     )

@@ -13,10 +13,10 @@ from messages import KINDS, ContractError, Message, PushCompleted, PushRequested
 from store import StoreConflict, StoreUnavailable, Tx, dead_letters, in_hand, outbox, pushes, replays
 from store.dead_letters import DeadLetter
 from store.replays import Replay, replay_of
-from worker import problems
 from worker.dead_letters import DeadLetters, first_own_frame
 from worker.delivery import Delivery, Verdict
 from worker.handlers import BATCH_HANDLERS, HANDLERS, Context, Refused
+from worker.problems import problem
 from worker.readiness import Readiness
 from worker.topology import KIND_DEAD
 
@@ -252,7 +252,7 @@ def _say_refused(tx: Tx, delivery: Delivery, error: ContractError) -> None:
         correlation_id=error.correlation_id or error.push_id,
         push_id=error.push_id,
         status="refused",
-        problem=problems.refused_push(error.detail),
+        problem=problem("contract", reason=error.detail),
     )
     outbox.put(tx, refused)
 

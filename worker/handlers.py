@@ -44,9 +44,9 @@ from store import (
 from store.connections import ConnectionVersion
 from store.pushes import Acceptance, Push
 from store.replays import Noted, Replay
-from worker import problems
 from worker.answers import superseded
 from worker.cancel import cancel
+from worker.problems import problem
 from worker.run import Tools
 from worker.serve import serve
 
@@ -191,7 +191,7 @@ def _completed(tx: Tx, push: Push) -> PushCompleted:
         traceparent=push.traceparent,
         push_id=push.push_id,
         status="cancelled" if counts.get("cancelled") else "completed",
-        problem=problems.CANCELLED if counts.get("cancelled") else None,
+        problem=problem("cancelled") if counts.get("cancelled") else None,
         counts=LineCounts(**counts),
         unmapped=tuple(
             UnmappedCompany(

@@ -13,7 +13,8 @@ from store.ledger import Closing, OpenEntry
 from store.mappings import Addition, Mapping
 from store.pushes import Line
 from store.wishes import Wish
-from worker import plan, problems
+from worker import plan
+from worker.problems import problem
 
 BATCH = 100
 """Lines read at a time: a huge push is worked through in pieces, so memory stays flat and the newest comes first."""
@@ -129,15 +130,15 @@ def look(tx: Tx, partner_id: str, now: datetime) -> Look:
     members += [_member(line, settings, None, cancelled) for line in previews]
     for member in members:
         if member.wanted.cancelled and member.wanted.company_id not in under_way:
-            decided.append(Job([member], outcome=Settled("cancelled", problems.CANCELLED)))
+            decided.append(Job([member], outcome=Settled("cancelled", problem("cancelled"))))
             continue
         match plan.ready(member.wanted, settings, now):
             case plan.Go(addition):
                 going.append((addition, member))
             case plan.Wait(until):
                 decided.append(Job([member], outcome=Postponed(until)))
-            case plan.Answer(status, problem):
-                decided.append(Job([member], outcome=Settled(status, problem)))
+            case plan.Answer(status, why):
+                decided.append(Job([member], outcome=Settled(status, why)))
     jobs = _grouped(tx, partner_id, settings, going, now)
     jobs.sort(key=_newest, reverse=True)
     tenant = connection.tenant if connection is not None else None
@@ -265,8 +266,8 @@ def _set_quantity(
                 return
         counts[company_id] = line.billable_users
     match plan.shared(sharing, counts):
-        case plan.Answer(status, problem):
-            job.outcome = Settled(status, problem)
+        case plan.Answer(status, why):
+            job.outcome = Settled(status, why)
         case quantity:
             job.quantity = quantity
 

@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 
 from store import Tx, leases
 from store.leases import Health
-from worker import problems
 from worker.policy import RATE_LIMITED_FOR, AllFailed, Failed, Verdict, given_up, health_after, judge
+from worker.problems import exhausted
 
 
 @dataclass
@@ -52,7 +52,7 @@ class Outlook:
         if isinstance(verdict, AllFailed):
             self.stop = self.stop or verdict
         elif given_up(silent_since, now, self.retry_for) or given_up(self.health.limited_since, now, RATE_LIMITED_FOR):
-            self.stop = AllFailed(problems.exhausted(verdict.problem), "exhausted")
+            self.stop = AllFailed(exhausted(verdict.problem), "exhausted")
             self.health = Health()
         return verdict
 

@@ -10,7 +10,7 @@ from messages import BillingPeriod, LineStatus, Problem
 from store.connections import ConnectionVersion, tenant_at
 from store.mappings import Addition, Mapping
 from store.wishes import Days
-from worker import problems
+from worker.problems import problem
 
 CONFIRMABLE = frozenset({"older_period", "changed_elsewhere", "zero", "big_jump", "below_included"})
 """The reasons for holding a line that a confirmation lets through."""
@@ -82,18 +82,18 @@ def ready(wanted: Wanted, settings: Settings, now: datetime) -> Go | Wait | Answ
     until = wanted.accepted_at + VERSION_WAIT
     seen = wanted.connection_changed_at
     if seen is not None and (connection is None or connection.changed_at < seen):
-        return Wait(until) if now < until else Answer("failed", problems.CONNECTION_NOT_RECEIVED)
+        return Wait(until) if now < until else Answer("failed", problem("connection_not_received"))
     if connection is None or connection.tenant is None:
-        return Answer("failed", problems.NOT_CONNECTED)
+        return Answer("failed", problem("not_connected"))
     seen = wanted.mapping_changed_at
     if seen is not None and (mapping is None or mapping.changed_at < seen):
-        return Wait(until) if now < until else Answer("failed", problems.MAPPING_NOT_RECEIVED)
+        return Wait(until) if now < until else Answer("failed", problem("mapping_not_received"))
     if mapping is None or mapping.cw_company_id is None:
-        return Answer("skipped", problems.UNMAPPED)
+        return Answer("skipped", problem("unmapped"))
     if mapping.addition is None:
-        return Answer("skipped", problems.MAPPING_UNFINISHED)
+        return Answer("skipped", problem("mapping_unfinished"))
     if tenant_at(settings.tenants, mapping.changed_at) != connection.tenant:
-        return Answer("skipped", problems.MAP_AGAIN)
+        return Answer("skipped", problem("map_again"))
     return Go(mapping.addition)
 
 
@@ -105,10 +105,10 @@ def counted(mapping: Mapping, billable_users: int) -> int:
 def shared(sharing: Sequence[Mapping], counts: Map[str, int]) -> int | Answer:
     """The quantity of an addition that several companies are mapped to; `counts` = users by company id."""
     if any(mapping.rule == "refuse" for mapping in sharing):
-        return Answer("failed", problems.shared_addition([mapping.company_name for mapping in sharing]))
+        return Answer("failed", problem("shared_addition", companies=[mapping.company_name for mapping in sharing]))
     missing = [mapping.company_name for mapping in sharing if mapping.company_id not in counts]
     if missing:
-        return Answer("held", problems.group_incomplete(missing))
+        return Answer("held", problem("group_incomplete", missing=missing))
     return sum(counted(mapping, counts[mapping.company_id]) for mapping in sharing)
 
 
@@ -166,9 +166,9 @@ def decide(
     now: datetime,
 ) -> Write | Unchanged | Answer:
     """Compare what is wanted with what is there. What is unusual is held until it is confirmed for this quantity."""
-    problem = not_live(actual, agreement_id=agreement_id, now=now)
-    if problem is not None:
-        return Answer("failed", problem)
+    why = not_live(actual, agreement_id=agreement_id, now=now)
+    if why is not None:
+        return Answer("failed", why)
     if actual.quantity is not None and actual.quantity == quantity:
         return Unchanged()
     confirmed = {
@@ -190,15 +190,15 @@ def _unusual(
     change = abs(quantity - before)
     if written.newest_period is not None and (period.start, period.end) < written.newest_period:
         newest = BillingPeriod(start=written.newest_period[0], end=written.newest_period[1])
-        yield problems.older_period(newest.key)
+        yield problem("older_period", newest=newest.key)
     if written.last is not None and actual.quantity not in written.quantities:
-        yield problems.changed_elsewhere(actual.quantity, written.last)
+        yield problem("changed_elsewhere", actual=actual.quantity, ours=written.last)
     if quantity == 0 and before > 0:
-        yield problems.zero(before)
+        yield problem("zero", before=before)
     elif change > unusual.jump_count and change > unusual.jump_share * before:
-        yield problems.big_jump(actual.quantity, quantity)
+        yield problem("big_jump", before=actual.quantity, wanted=quantity)
     if 0 < quantity <= included < before:
-        yield problems.below_included(included)
+        yield problem("below_included", included=included)
 
 
 def warnings(next_invoice: str, period: BillingPeriod) -> Iterator[Problem]:
@@ -209,23 +209,35 @@ def warnings(next_invoice: str, period: BillingPeriod) -> Iterator[Problem]:
         return
     # Billed in arrears, the invoice of a period is dated the day after it; a later one is of the next period.
     if day > period.end + timedelta(days=1):
-        yield problems.maybe_invoiced(day.isoformat())
+        yield problem("maybe_invoiced", next_invoice=day.isoformat())
 
 
 def not_live(actual: Actual, *, agreement_id: int, now: datetime) -> Problem | None:
     """Why this addition must not be billed through, or None. The dates are the authority (connectwise-api.md 5.2)."""
     if actual.agreement_id is not None and actual.agreement_id != agreement_id:
-        return problems.ADDITION_ELSEWHERE
+        return problem("addition_elsewhere")
     if actual.cancelled_date is not None and actual.cancelled_date <= now:
-        return problems.addition_cancelled(actual.cancelled_date)
+        return problem("addition_cancelled", since=actual.cancelled_date)
     if actual.addition_status == "Cancelled" and actual.cancelled_date is None:
-        return problems.addition_cancelled(None)
+        return problem("addition_cancelled", since=None)
     if actual.agreement_status not in {None, "Active"}:
-        return problems.agreement_not_active(str(actual.agreement_status))
+        return agreement_problem(str(actual.agreement_status))
     if actual.effective_date is not None and actual.effective_date > now:
-        return problems.addition_not_begun(actual.effective_date)
+        return problem("addition_not_begun", effective=actual.effective_date)
     if actual.addition_status in {"Expired", "Inactive"}:
-        return problems.addition_not_active(str(actual.addition_status))
+        return problem("addition_not_active", status=actual.addition_status)
     if actual.bill_customer not in {None, "Billable"}:
-        return problems.NOT_BILLABLE
+        return problem("not_billable")
     return None
+
+
+def agreement_problem(status: str) -> Problem:
+    """The agreement is not Active, but Cancelled, Expired, Inactive, or what a newer ConnectWise may say."""
+    return problem(_AGREEMENT_PROBLEMS.get(status, "agreement_not_active"), status=status)
+
+
+_AGREEMENT_PROBLEMS = {
+    "Cancelled": "agreement_cancelled",
+    "Expired": "agreement_expired",
+    "Inactive": "agreement_inactive",
+}

@@ -25,7 +25,7 @@ from cwclient import (
 )
 from messages import Problem
 from store.leases import Health
-from worker import problems
+from worker.problems import AGREEMENT_EDIT, MISSING, problem
 
 RETRY_FIRST = 2.0
 RETRY_MOST = 300.0
@@ -43,7 +43,7 @@ class RestrictedAgreement(Exception):
 
 
 class RightRefused(Exception):
-    """A right is missing for the whole connection; `right` is a key of problems.RIGHTS_FIX."""
+    """A right is missing for the whole connection; `right` is a key of problems.MISSING."""
 
     def __init__(self, right: str) -> None:
         super().__init__(right)
@@ -102,46 +102,52 @@ Verdict = Failed | AllFailed | Later | Paused
 
 def judge(error: BaseException, *, attempts: int, chance: float) -> Verdict:
     """The outcome table: what follows from this error at this many earlier attempts. `chance` is in 0 … 1."""
+    said = error.said if isinstance(error, ConnectWiseError) else None
     match error:
         case RestrictedAgreement():
-            return Failed(problems.RESTRICTED_AGREEMENT)
+            return Failed(problem("restricted_agreement"))
         case RightRefused():
-            return AllFailed(problems.missing_right(error.right), "credentials")
+            return AllFailed(problem(MISSING[error.right]), "credentials")
         case SealKeyUnknown():
-            return AllFailed(problems.SEAL_KEY_UNKNOWN, "credentials")
+            return AllFailed(problem("seal_key_unknown"), "credentials")
         case KeyUnreadable():
-            return AllFailed(problems.KEY_UNREADABLE, "credentials")
+            return AllFailed(problem("key_unreadable"), "credentials")
         case NotStarted():
-            return Later(problems.UNEXPECTED, 0.0)
+            return Later(problem("unexpected"), 0.0)
         case BadCredentials():
-            return AllFailed(problems.BAD_CREDENTIALS, "credentials")
+            return AllFailed(problem("bad_credentials", said=said), "credentials")
         case ClientIdRefused():
-            return Paused(problems.CLIENT_ID_REFUSED, CLIENT_ID_PAUSE.total_seconds())
+            return Paused(problem("client_id", said=said), CLIENT_ID_PAUSE.total_seconds())
         case CertificateRefused():
-            return AllFailed(problems.CERTIFICATE_REFUSED, "connection")
+            return AllFailed(problem("certificate"), "connection")
         case ForbiddenHost() | WrongRoute() | InvalidSite():
-            return AllFailed(problems.wrong_address(error.message), "connection")
+            return AllFailed(problem("wrong_address", reason=error.message), "connection")
         case UnknownCompany():
-            return AllFailed(problems.unknown_company(error.message), "connection")
+            return AllFailed(problem("unknown_company", reason=error.message), "connection")
         case RateLimited():
-            return Paused(problems.RATE_LIMITED, _pause_seconds(error.retry_after))
+            return Paused(problem("rate_limited", said=said), _pause_seconds(error.retry_after))
         case Unreachable():
-            return Later(problems.unreachable(error.message), _at_least(error.retry_after, backoff(attempts, chance)))
+            seconds = _at_least(error.retry_after, backoff(attempts, chance))
+            return Later(problem("unreachable", reason=_reason(error), said=said), seconds)
         case MissingRight():
-            return AllFailed(problems.missing_right("Finance > Agreements: Edit (All)"), "credentials")
+            return AllFailed(problem(MISSING[AGREEMENT_EDIT], said=said), "credentials")
         case RecordNotFound():
-            return Failed(problems.record_not_found(error.message))
+            return Failed(problem("record_not_found", said=said))
         case QuantityNotKept():
-            return Failed(problems.not_kept(error.wanted, error.got))
+            return Failed(problem("not_kept", wanted=error.wanted, got=error.got))
         case ServerTrouble():
-            return Later(
-                problems.server_trouble(error.message), _at_least(error.retry_after, backoff(attempts, chance))
-            )
+            seconds = _at_least(error.retry_after, backoff(attempts, chance))
+            return Later(problem("server_trouble", reason=_reason(error), said=said), seconds)
         case RecordRefused() | ConnectWiseError():
-            return Failed(problems.record_refused(error.message))
+            return Failed(problem("record_refused", said=said))
         case _:
-            later = Later(problems.UNEXPECTED, backoff(attempts, chance))
-            return later if attempts + 1 < UNEXPECTED_TRIES else Failed(problems.UNEXPECTED)
+            later = Later(problem("unexpected"), backoff(attempts, chance))
+            return later if attempts + 1 < UNEXPECTED_TRIES else Failed(later.problem)
+
+
+def _reason(error: ConnectWiseError) -> str:
+    """What happened, in our words: the server's own stand beside them."""
+    return f"HTTP {error.status}" if error.said else error.message
 
 
 def _pause_seconds(retry_after: float | None) -> float:

@@ -1,325 +1,465 @@
-"""Every problem that a billing coordinator may read: what happened, and what to do about it.
+"""The catalogue of problems: what happened, what to do about it, where in ConnectWise, and who can.
 
-The codes are a contract: portals and support key on them. ConnectWise's own words are quoted, never relied on.
+The codes are a contract: portals and support key on them. ConnectWise's own words stand beside ours (`said`), never in
+them. `make docs` writes docs/problems.md from it. Screens of ConnectWise: connectwise-api.md 2.3, peers.md (e).
 """
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
 
-from messages import Problem, plain_text
+from messages import Fixer, Problem, plain_text
+
+COORDINATOR: Fixer = "billing_coordinator"
+ADMINISTRATOR: Fixer = "connectwise_administrator"
+SUPPORT: Fixer = "phin_support"
+NOBODY: Fixer = "nobody"
+
+ADDITIONS = "Finance > Agreements > the agreement > Additions"
+AGREEMENT = "Finance > Agreements > the agreement"
+API_KEYS = "System > Members > API Members > the API member > API Keys"
+MY_COMPANY = "System > My Company"
+ROLE = "System > Security Roles > the role of the API member"
+
+COMPANY_INQUIRE = "Companies > Company Maintenance: Inquire (All)"
+AGREEMENT_INQUIRE = "Finance > Agreements: Inquire (All)"
+AGREEMENT_EDIT = "Finance > Agreements: Edit (All)"
+MISSING = {
+    COMPANY_INQUIRE: "missing_company_inquire",
+    AGREEMENT_INQUIRE: "missing_agreement_inquire",
+    AGREEMENT_EDIT: "missing_agreement_edit",
+}
+"""The code of the problem that a right of the security role is missing. No other rights are needed."""
+
+MAX_SAID = 500
 
 
-def _problem(code: str, title: str, detail: str, fix: str) -> Problem:
-    # ConnectWise's words may be empty, long or unprintable.
-    return Problem(code=code, title=plain_text(title, 256), detail=plain_text(detail) or title, fix=fix)
+@dataclass(frozen=True)
+class Entry:
+    """One kind of problem. `detail` says what happened; its {fields} are filled in by `problem`.
+
+    `where` is the path of the screen in ConnectWise, None if nothing is to be done there. `of_record`: it is about the
+    mapped records, so a link to them helps.
+    """
+
+    code: str
+    title: str
+    detail: str
+    fix: str
+    who: Fixer
+    where: str | None = None
+    of_record: bool = False
 
 
-def _quantity(value: float | None) -> str:
-    return "empty" if value is None else f"{value:g}"
-
-
-# --- what the partner has to set up first
-
-NOT_CONNECTED = _problem(
-    "not_connected",
-    "ConnectWise is not connected",
-    "There is no connection to ConnectWise for this account, or it was disconnected.",
-    "Connect ConnectWise with its Company ID, URL and keys, then push again.",
-)
-CONNECTION_NOT_RECEIVED = _problem(
-    "connection_not_received",
-    "The saved connection has not arrived",
-    "The push was made under a ConnectWise connection that did not arrive within a minute.",
-    "Save the ConnectWise connection again, then push again.",
-)
-MAPPING_NOT_RECEIVED = _problem(
-    "mapping_not_received",
-    "The saved mapping has not arrived",
-    "The push was made under a mapping of this company that did not arrive within a minute.",
-    "Save the mapping of this company again, then push again.",
-)
-UNMAPPED = _problem(
-    "unmapped",
-    "Not mapped",
-    "This company is not mapped to ConnectWise, so its users are not billed.",
-    "Choose a ConnectWise company, agreement and addition for it, then push again.",
-)
-MAPPING_UNFINISHED = _problem(
-    "mapping_unfinished",
-    "Mapping not finished",
-    "A ConnectWise company or agreement is chosen, but no addition yet.",
-    "Choose the agreement and the addition for this company, then push again.",
-)
-MAP_AGAIN = _problem(
-    "map_again",
-    "Mapped under another ConnectWise",
-    "This mapping was made while another ConnectWise was connected; its ids mean other records there.",
-    "Choose the ConnectWise company, agreement and addition again, then push again.",
-)
-
-
-def shared_addition(companies: list[str]) -> Problem:
-    """Several companies are mapped to one addition, and at least one does not allow it."""
-    return _problem(
+_ENTRIES = (
+    # --- what the partner has to set up first
+    Entry(
+        "not_connected",
+        "ConnectWise is not connected",
+        "There is no connection to ConnectWise for this account, or it was disconnected.",
+        "Connect ConnectWise with its Company ID, URL and keys, then push again.",
+        COORDINATOR,
+    ),
+    Entry(
+        "connection_not_received",
+        "The saved connection has not arrived",
+        "The push was made under a ConnectWise connection that did not arrive within a minute.",
+        "Save the ConnectWise connection again, then push again.",
+        COORDINATOR,
+    ),
+    Entry(
+        "mapping_not_received",
+        "The saved mapping has not arrived",
+        "The push was made under a mapping of this company that did not arrive within a minute.",
+        "Save the mapping of this company again, then push again.",
+        COORDINATOR,
+    ),
+    Entry(
+        "unmapped",
+        "Not mapped",
+        "This company is not mapped to ConnectWise, so its users are not billed.",
+        "Choose a ConnectWise company, agreement and addition for it, then push again.",
+        COORDINATOR,
+    ),
+    Entry(
+        "mapping_unfinished",
+        "Mapping not finished",
+        "A ConnectWise company or agreement is chosen, but no addition yet.",
+        "Choose the agreement and the addition for this company, then push again.",
+        COORDINATOR,
+    ),
+    Entry(
+        "map_again",
+        "Mapped under another ConnectWise",
+        "This mapping was made while another ConnectWise was connected; its ids mean other records there.",
+        "Choose the ConnectWise company, agreement and addition again, then push again.",
+        COORDINATOR,
+    ),
+    Entry(
         "shared_addition",
         "One addition, several companies",
-        f"These companies are mapped to the same addition: {', '.join(companies)}.",
+        "These companies are mapped to the same addition, and not all of them allow it: {companies}.",
         "Give each company an addition of its own, or set all of their mappings to be summed.",
-    )
-
-
-def group_incomplete(missing: list[str]) -> Problem:
-    """Companies summed into one addition, of which some have no count in this period."""
-    return _problem(
+        COORDINATOR,
+        ADDITIONS,
+        of_record=True,
+    ),
+    Entry(
         "group_incomplete",
         "Not all companies of the sum were pushed",
-        f"The addition is the sum of several companies; no count came for: {', '.join(missing)}.",
+        "The addition is the sum of several companies; no count came for: {missing}.",
         "Push all companies that share the addition together.",
-    )
-
-
-# --- what ConnectWise's records say
-
-NOT_BILLABLE = _problem(
-    "not_billable",
-    "The addition is not billed",
-    "In ConnectWise the addition's Bill setting is not Billable.",
-    "Set the addition to Billable in ConnectWise, or map this company to another addition.",
-)
-ADDITION_ELSEWHERE = _problem(
-    "addition_elsewhere",
-    "The addition belongs to another agreement",
-    "ConnectWise says that the mapped addition is not part of the mapped agreement.",
-    "Choose the agreement and addition for this company again.",
-)
-
-AGREEMENT_ELSEWHERE = _problem(
-    "agreement_elsewhere",
-    "The agreement belongs to another company",
-    "ConnectWise says that the mapped agreement is not one of the mapped company.",
-    "Choose the company, agreement and addition again.",
-)
-
-
-def addition_cancelled(since: datetime | None) -> Problem:
-    """The addition has been cancelled."""
-    return _problem(
+        COORDINATOR,
+    ),
+    # --- what ConnectWise's records say
+    Entry(
+        "not_billable",
+        "The addition is not billed",
+        "In ConnectWise the addition's Bill setting is not Billable.",
+        "Set the addition to Billable in ConnectWise, or map this company to another addition.",
+        COORDINATOR,
+        ADDITIONS,
+        of_record=True,
+    ),
+    Entry(
+        "addition_elsewhere",
+        "The addition belongs to another agreement",
+        "ConnectWise says that the mapped addition is not part of the mapped agreement.",
+        "Choose the agreement and addition for this company again.",
+        COORDINATOR,
+        ADDITIONS,
+        of_record=True,
+    ),
+    Entry(
+        "agreement_elsewhere",
+        "The agreement belongs to another company",
+        "ConnectWise says that the mapped agreement is not one of the mapped company.",
+        "Choose the company, agreement and addition again.",
+        COORDINATOR,
+        AGREEMENT,
+        of_record=True,
+    ),
+    Entry(
         "addition_cancelled",
         "The addition is cancelled",
-        f"In ConnectWise the addition was cancelled{f' as of {since:%Y-%m-%d}' if since else ''}.",
+        "In ConnectWise the addition is cancelled; its cancelled date is {since}.",
         "Map this company to an addition that is active, or remove the cancelled date in ConnectWise.",
-    )
-
-
-def addition_not_begun(effective: datetime) -> Problem:
-    """The addition starts in the future."""
-    return _problem(
+        COORDINATOR,
+        ADDITIONS,
+        of_record=True,
+    ),
+    Entry(
         "addition_not_begun",
         "The addition has not begun yet",
-        f"In ConnectWise the addition is effective from {effective:%Y-%m-%d}.",
+        "In ConnectWise the addition is effective from {effective}.",
         "Wait until then, or correct the effective date in ConnectWise.",
-    )
-
-
-def addition_not_active(status: str) -> Problem:
-    """The addition's own status is neither Active nor Cancelled."""
-    return _problem(
+        COORDINATOR,
+        ADDITIONS,
+        of_record=True,
+    ),
+    Entry(
         "addition_not_active",
-        f"The addition is {status.lower()}",
-        f"ConnectWise shows the addition's status as {status}.",
+        "The addition is not active",
+        "ConnectWise shows the addition's status as {status}.",
         "Map this company to an addition that is active.",
-    )
-
-
-def agreement_not_active(status: str) -> Problem:
-    """The agreement is Cancelled, Expired or Inactive."""
-    return _problem(
-        f"agreement_{status.lower()}" if status in {"Cancelled", "Expired", "Inactive"} else "agreement_not_active",
-        f"The agreement is {status.lower()}",
-        f"ConnectWise shows the agreement's status as {status}.",
+        COORDINATOR,
+        ADDITIONS,
+        of_record=True,
+    ),
+    Entry(
+        "agreement_cancelled",
+        "The agreement is cancelled",
+        "ConnectWise shows the agreement's status as {status}.",
+        "Map this company to an addition of an active agreement, or take the cancellation back in ConnectWise.",
+        COORDINATOR,
+        AGREEMENT,
+        of_record=True,
+    ),
+    Entry(
+        "agreement_expired",
+        "The agreement is expired",
+        "ConnectWise shows the agreement's status as {status}.",
         "Renew the agreement in ConnectWise, or map this company to an addition of an active agreement.",
-    )
-
-
-def record_not_found(said: str) -> Problem:
-    """404, and not because of a moved base URL."""
-    return _problem(
+        COORDINATOR,
+        AGREEMENT,
+        of_record=True,
+    ),
+    Entry(
+        "agreement_inactive",
+        "The agreement is inactive",
+        "ConnectWise shows the agreement's status as {status}.",
+        "Check the agreement's start date in ConnectWise, or map this company to an addition of an active agreement.",
+        COORDINATOR,
+        AGREEMENT,
+        of_record=True,
+    ),
+    Entry(
+        "agreement_not_active",
+        "The agreement is not active",
+        "ConnectWise shows the agreement's status as {status}.",
+        "Activate the agreement in ConnectWise, or map this company to an addition of an active agreement.",
+        COORDINATOR,
+        AGREEMENT,
+        of_record=True,
+    ),
+    Entry(
         "record_not_found",
         "Not found in ConnectWise",
-        f"The mapped agreement or addition does not exist any more. ConnectWise said: {said}",
+        "The mapped agreement or addition does not exist any more.",
         "Choose the agreement and addition for this company again.",
-    )
-
-
-def record_refused(said: str) -> Problem:
-    """A 4xx that concerns this record."""
-    return _problem(
+        COORDINATOR,
+        AGREEMENT,
+        of_record=True,
+    ),
+    Entry(
         "record_refused",
         "ConnectWise refused the change",
-        f"ConnectWise said: {said}",
+        "ConnectWise did not take the new quantity, and says why.",
         "Open the agreement in ConnectWise, correct what it names, then push again.",
-    )
-
-
-def not_kept(wanted: float, got: float | None) -> Problem:
-    """200, but with another quantity."""
-    return _problem(
+        COORDINATOR,
+        ADDITIONS,
+        of_record=True,
+    ),
+    Entry(
         "not_kept",
         "The quantity did not stick",
-        f"ConnectWise accepted {_quantity(wanted)} but shows {_quantity(got)}.",
+        "ConnectWise accepted the quantity {wanted} but shows {got}.",
         "Check the addition in ConnectWise for a rule that changes its quantity, then push again.",
-    )
-
-
-def older_period(newest: str) -> Problem:
-    """A newer period has been written to this addition."""
-    return _problem(
+        ADMINISTRATOR,
+        ADDITIONS,
+        of_record=True,
+    ),
+    Entry(
         "older_period",
         "An older billing period",
-        f"This addition already holds the quantity of a newer period ({newest}).",
+        "This addition already holds the quantity of a newer period ({newest}).",
         "Push the newest period; push this one again with a confirmation if it is really meant.",
-    )
-
-
-# --- the connection as a whole
-
-KEY_UNREADABLE = _problem(
-    "key_unreadable",
-    "The saved keys cannot be used",
-    "The private key was not saved for this account and this ConnectWise.",
-    "Enter the ConnectWise keys again.",
-)
-SEAL_KEY_UNKNOWN = _problem(
-    "seal_key_unknown",
-    "The saved keys cannot be opened",
-    "The private key was sealed with a key that is not known here, or not any more.",
-    "Enter the ConnectWise keys again; if that does not help, contact support.",
-)
-BAD_CREDENTIALS = _problem(
-    "bad_credentials",
-    "ConnectWise refused the keys",
-    "The public key or the private key is wrong, or the API member was disabled.",
-    "Create new API keys for the API member in ConnectWise and save them here.",
-)
-RESTRICTED_AGREEMENT = _problem(
-    "restricted_agreement",
-    "This agreement is hidden from the API member",
-    "The API member may read agreements, but not this one: its type is not allowed in the security role.",
-    "In the security role, Finance > Agreements > customize: allow this agreement's type.",
-)
-CLIENT_ID_REFUSED = _problem(
-    "client_id",
-    "We are fixing a setting of ours",
-    "ConnectWise refused the identification of this integration. Your settings are not the cause.",
-    "Nothing to do: the push goes on by itself.",
-)
-CERTIFICATE_REFUSED = _problem(
-    "certificate",
-    "The server's certificate is not trusted",
-    "The ConnectWise server shows a certificate that no known authority has issued for its name.",
-    "Install a full certificate chain on the server, or upload your certificate authority with the connection.",
-)
-
-RIGHTS_FIX = {
-    "Companies > Company Maintenance: Inquire (All)": "set Companies > Company Maintenance > Inquire to All",
-    "Finance > Agreements: Inquire (All)": "set Finance > Agreements > Inquire to All",
-    "Finance > Agreements: Edit (All)": "set Finance > Agreements > Edit to All",
-}
-
-
-def missing_right(right: str) -> Problem:
-    """The security role lacks a right; `right` is a key of RIGHTS_FIX."""
-    return _problem(
-        "missing_right",
-        "A right is missing in ConnectWise",
-        f"The security role of the API member lacks: {right}.",
-        f"In ConnectWise, System > Security Roles: {RIGHTS_FIX[right]}.",
-    )
-
-
-def wrong_address(said: str) -> Problem:
-    """The URL is not one of ConnectWise's."""
-    return _problem(
+        COORDINATOR,
+        of_record=True,
+    ),
+    # --- the connection as a whole
+    # --- what is unusual besides: held until somebody has looked at it and confirms it
+    Entry(
+        "zero",
+        "No users any more",
+        "No users are to be billed, where ConnectWise has {before}.",
+        "If that is right, confirm it in a new push; otherwise check the company's users in Phin.",
+        COORDINATOR,
+        of_record=True,
+    ),
+    Entry(
+        "big_jump",
+        "An unusually big change",
+        "The quantity would go from {before} to {wanted}.",
+        "If that is right, confirm it in a new push; otherwise check the company's users and its mapping.",
+        COORDINATOR,
+        of_record=True,
+    ),
+    Entry(
+        "below_included",
+        "Nothing would be billed any more",
+        "The addition includes {included} without charge, and the new quantity is not above that.",
+        "If that is right, confirm it in a new push; otherwise correct Less Included of the addition in ConnectWise.",
+        COORDINATOR,
+        ADDITIONS,
+        of_record=True,
+    ),
+    Entry(
+        "changed_elsewhere",
+        "Changed by someone else",
+        "ConnectWise has {actual}; the last push set {ours}.",
+        "Find out who changed it and why; confirm in a new push that it may be overwritten.",
+        COORDINATOR,
+        ADDITIONS,
+        of_record=True,
+    ),
+    Entry(
+        "maybe_invoiced",
+        "The period may be invoiced already",
+        "The agreement's next invoice is dated {next_invoice}, after this period. What is invoiced does not change.",
+        "Check in ConnectWise whether the period's invoice is made; then bill the difference there.",
+        COORDINATOR,
+        AGREEMENT,
+        of_record=True,
+    ),
+    Entry(
+        "key_unreadable",
+        "The saved keys cannot be used",
+        "The private key was not saved for this account and this ConnectWise.",
+        "Enter the ConnectWise keys again.",
+        COORDINATOR,
+    ),
+    Entry(
+        "seal_key_unknown",
+        "The saved keys cannot be opened",
+        "The private key was sealed with a key that is not known here, or not any more.",
+        "Enter the Private Key again; if that does not help, contact support.",
+        COORDINATOR,
+    ),
+    Entry(
+        "bad_credentials",
+        "ConnectWise refused the keys",
+        "The Public Key or the Private Key is wrong, or the API member was disabled.",
+        "Create new API keys for the API member in ConnectWise and save both as Public Key and Private Key here.",
+        ADMINISTRATOR,
+        API_KEYS,
+    ),
+    Entry(
+        "restricted_agreement",
+        "This agreement is hidden from the API member",
+        "The API member may read agreements, but not this one: its type is not allowed in the security role.",
+        "In the security role, Finance > Agreements > customize: allow this agreement's type.",
+        ADMINISTRATOR,
+        f"{ROLE} > Finance > Agreements > customize",
+        of_record=True,
+    ),
+    Entry(
+        "client_id",
+        "We are fixing a setting of ours",
+        "ConnectWise refused the identification of this integration. Your settings are not the cause.",
+        "Nothing to do: pushes go on by themselves.",
+        SUPPORT,
+    ),
+    Entry(
+        "certificate",
+        "The server's certificate is not trusted",
+        "The ConnectWise server shows a certificate that no known authority has issued for its name.",
+        "Install a full certificate chain on the server, or upload your certificate authority with the connection.",
+        ADMINISTRATOR,
+    ),
+    Entry(
+        "missing_company_inquire",
+        "The right to read companies is missing",
+        f"The security role of the API member lacks: {COMPANY_INQUIRE}.",
+        "In ConnectWise, System > Security Roles: set Companies > Company Maintenance > Inquire to All.",
+        ADMINISTRATOR,
+        f"{ROLE} > Companies > Company Maintenance > Inquire",
+    ),
+    Entry(
+        "missing_agreement_inquire",
+        "The right to read agreements is missing",
+        f"The security role of the API member lacks: {AGREEMENT_INQUIRE}.",
+        "In ConnectWise, System > Security Roles: set Finance > Agreements > Inquire to All.",
+        ADMINISTRATOR,
+        f"{ROLE} > Finance > Agreements > Inquire",
+    ),
+    Entry(
+        "missing_agreement_edit",
+        "The right to change agreements is missing",
+        f"The security role of the API member lacks: {AGREEMENT_EDIT}.",
+        "In ConnectWise, System > Security Roles: set Finance > Agreements > Edit to All.",
+        ADMINISTRATOR,
+        f"{ROLE} > Finance > Agreements > Edit",
+    ),
+    Entry(
         "wrong_address",
         "The ConnectWise URL is wrong",
-        said,
+        "{reason}",
         "Enter the address that you use to log in to ConnectWise, for example https://na.myconnectwise.net.",
-    )
-
-
-def unknown_company(said: str) -> Problem:
-    """ConnectWise does not know the Company ID."""
-    return _problem(
+        COORDINATOR,
+        MY_COMPANY,
+    ),
+    Entry(
         "unknown_company",
         "The Company ID is wrong",
-        said,
+        "{reason}",
         "Enter the Company ID exactly as on the ConnectWise login page; capitals may matter.",
-    )
-
-
-def unreachable(said: str) -> Problem:
-    """ConnectWise does not answer."""
-    return _problem(
+        COORDINATOR,
+        MY_COMPANY,
+    ),
+    Entry(
         "unreachable",
         "ConnectWise does not answer",
-        said,
-        "Nothing to do: it is tried again. If it lasts, check that the ConnectWise server is up.",
-    )
-
-
-RATE_LIMITED = _problem(
-    "rate_limited",
-    "ConnectWise is busy",
-    "ConnectWise limits the number of requests for the moment.",
-    "Nothing to do: the push goes on by itself.",
-)
-
-
-def server_trouble(said: str) -> Problem:
-    """ConnectWise answered with an error of its own."""
-    return _problem(
+        "The server of ConnectWise cannot be reached: {reason}",
+        "Pushes are tried again by themselves. If it lasts, check the ConnectWise URL, and that its server is up.",
+        COORDINATOR,
+    ),
+    Entry(
+        "rate_limited",
+        "ConnectWise is busy",
+        "ConnectWise limits the number of requests for the moment.",
+        "Nothing to do: pushes go on by themselves.",
+        NOBODY,
+    ),
+    Entry(
         "server_trouble",
         "ConnectWise had an error",
-        f"ConnectWise said: {said}",
-        "Nothing to do: it is tried again.",
+        "ConnectWise was reached, but had an error: {reason}",
+        "Pushes are tried again by themselves. If it lasts, contact the support of ConnectWise.",
+        NOBODY,
+        of_record=True,
+    ),
+    Entry(
+        "exhausted",
+        "Given up after many tries",
+        "It was tried for as long as it makes sense. The last answer was: {last}",
+        "Check that ConnectWise works, then push again.",
+        COORDINATOR,
+        of_record=True,
+    ),
+    # --- us
+    Entry(
+        "unexpected",
+        "An internal error",
+        "Something went wrong on our side. It was reported.",
+        "Try again later; if it comes back, contact support.",
+        SUPPORT,
+    ),
+    Entry(
+        "superseded",
+        "A newer push took its place",
+        "A newer push of this company and period was made.",
+        "Nothing to do: see the newer push.",
+        NOBODY,
+    ),
+    Entry(
+        "cancelled",
+        "The push was cancelled",
+        "The push was cancelled before this company's quantity was written.",
+        "Nothing to do; push again if it is to be billed.",
+        NOBODY,
+    ),
+    Entry(
+        "contract",
+        "The push was not accepted",
+        "{reason}",
+        "Correct the push and send it again.",
+        SUPPORT,
+    ),
+)
+
+CATALOGUE = {entry.code: entry for entry in _ENTRIES}
+"""Every problem by its code, in the order of docs/problems.md."""
+
+
+def problem(code: str, *, said: str | None = None, **fields: object) -> Problem:
+    """The problem of this code, with the {fields} of its detail; `said` are ConnectWise's own words.
+
+    Fields may be text, numbers, dates, lists of text, or None. Raises KeyError for a code or field that is not there.
+    """
+    entry = CATALOGUE[code]
+    detail = entry.detail.format_map({name: _shown(value) for name, value in fields.items()})
+    return Problem(
+        code=code,
+        title=entry.title,
+        # What comes from outside may be empty, long or unprintable.
+        detail=plain_text(detail) or entry.title,
+        fix=entry.fix,
+        where=entry.where,
+        who=entry.who,
+        said=plain_text(said or "", MAX_SAID) or None,
     )
 
 
 def exhausted(last: Problem) -> Problem:
-    """Tried for as long as RETRY_FOR allows."""
-    return _problem(
-        "exhausted",
-        "Given up after many tries",
-        f"{last.title}: {last.detail}",
-        "Check that ConnectWise works, then push again.",
-    )
+    """Tried for as long as RETRY_FOR allows; `last` stood in the way to the end."""
+    return problem("exhausted", last=f"{last.title}. {last.detail}", said=last.said)
 
 
-# --- us
-
-UNEXPECTED = _problem(
-    "unexpected",
-    "An internal error",
-    "Something went wrong on our side. It was reported.",
-    "Push again later; if it comes back, contact support.",
-)
-SUPERSEDED = _problem(
-    "superseded",
-    "A newer push took its place",
-    "A newer push of this company and period was made.",
-    "Nothing to do: see the newer push.",
-)
-
-CANCELLED = _problem(
-    "cancelled",
-    "The push was cancelled",
-    "The push was cancelled before this company's quantity was written.",
-    "Nothing to do; push again if it is to be billed.",
-)
-
-
-def refused_push(detail: str) -> Problem:
-    """A push.requested that cannot be accepted."""
-    return _problem("contract", "The push was not accepted", detail, "Correct the push and send it again.")
+def told(problem: Problem) -> str:
+    """All that happened, on one line: for logs and dead letters."""
+    said = f" ConnectWise said: {problem.said}" if problem.said else ""
+    return f"{problem.title}: {problem.detail}{said}"
 
 
 def perhaps_written(problem: Problem) -> Problem:
@@ -328,54 +468,16 @@ def perhaps_written(problem: Problem) -> Problem:
     return problem.model_copy(update={"detail": plain_text(detail)})
 
 
-# --- what is unusual: held until somebody has looked at it and confirms it
-
-
-def zero(before: float) -> Problem:
-    """No users any more, where there were some."""
-    return _problem(
-        "zero",
-        "No users any more",
-        f"No users are to be billed, where ConnectWise has {_quantity(before)}.",
-        "If that is right, confirm it in a new push; otherwise check the company's users in Phin.",
-    )
-
-
-def big_jump(before: float | None, wanted: float) -> Problem:
-    """The quantity changes by more than both thresholds."""
-    return _problem(
-        "big_jump",
-        "An unusually big change",
-        f"The quantity would go from {_quantity(before)} to {_quantity(wanted)}.",
-        "If that is right, confirm it in a new push; otherwise check the company's users and its mapping.",
-    )
-
-
-def below_included(included: float) -> Problem:
-    """`lessIncluded` takes all that was billed."""
-    return _problem(
-        "below_included",
-        "Nothing would be billed any more",
-        f"The addition includes {_quantity(included)} without charge, and the new quantity is not above that.",
-        "If that is right, confirm it in a new push; otherwise correct Less Included of the addition in ConnectWise.",
-    )
-
-
-def changed_elsewhere(actual: float | None, ours: float) -> Problem:
-    """ConnectWise holds a quantity that no push of ours wrote."""
-    return _problem(
-        "changed_elsewhere",
-        "Changed by someone else",
-        f"ConnectWise has {_quantity(actual)}; the last push set {_quantity(ours)}.",
-        "Find out who changed it and why; confirm in a new push that it may be overwritten.",
-    )
-
-
-def maybe_invoiced(next_invoice: str) -> Problem:
-    """A preview's warning: the agreement's next invoice comes after the period's."""
-    return _problem(
-        "maybe_invoiced",
-        "The period may be invoiced already",
-        f"The agreement's next invoice is dated {next_invoice}, after this period. What is invoiced does not change.",
-        "Check in ConnectWise whether the period's invoice is made; then bill the difference there.",
-    )
+def _shown(value: object) -> str:
+    match value:
+        case None:
+            return "not set"
+        case float():
+            return f"{value:g}"
+        case datetime():
+            return f"{value:%Y-%m-%d}"
+        case str():
+            return value
+        case Iterable():
+            return ", ".join(map(str, value))
+    return str(value)

@@ -5,9 +5,10 @@ from datetime import datetime, timedelta
 
 from cwclient import Addition, ConnectWiseError, QuantityNotKept, ServerTrouble, Unreachable
 from store.ledger import Closing, Entry, Outcome
-from worker import plan, problems
+from worker import plan
 from worker.jobs import Job, Postponed, Settled
 from worker.policy import Failed, KeyUnreadable, Later, NotStarted, Paused, RightRefused, Verdict, given_up
+from worker.problems import exhausted, problem
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,8 @@ def after_read(job: Job, actual: Addition, moment: Moment) -> None:
         unusual=moment.unusual,
         now=moment.now,
     ):
-        case plan.Answer(status, problem, reasons):
-            job.outcome = Settled(status, problem, before=quantity, actual=actual, reasons=reasons)
+        case plan.Answer(status, why, reasons):
+            job.outcome = Settled(status, why, before=quantity, actual=actual, reasons=reasons)
         case plan.Write() | plan.Unchanged() if job.preview:
             next_invoice = job.agreement.next_invoice_date if job.agreement else ""
             warnings = tuple(plan.warnings(next_invoice, first.period))
@@ -55,11 +56,11 @@ def after_read(job: Job, actual: Addition, moment: Moment) -> None:
         case plan.Unchanged():
             job.outcome = Settled("unchanged", before=quantity, after=quantity, actual=actual)
         case plan.Write() if all(member.wanted.cancelled for member in job.members):
-            job.outcome = Settled("cancelled", problems.CANCELLED, before=quantity, actual=actual)
+            job.outcome = Settled("cancelled", problem("cancelled"), before=quantity, actual=actual)
         case plan.Write() if job.previous is not None and given_up(job.first_failed_at, moment.now, moment.retry_for):
             # Written again and again without an answer, and now it is certain that none arrived.
-            problem = problems.exhausted(problems.unreachable("No answer to the change of the quantity."))
-            job.outcome = Settled("failed", problem, before=quantity, actual=actual, bury="exhausted")
+            why = exhausted(problem("unreachable", reason="No answer to the change of the quantity."))
+            job.outcome = Settled("failed", why, before=quantity, actual=actual, bury="exhausted")
         case plan.Write():
             pass  # outcome None: its ledger row is to be opened.
 
@@ -102,18 +103,18 @@ def after_error(job: Job, error: BaseException, verdict: Verdict, moment: Moment
         job.closings.append(Closing(job.previous.id, "unknown", None, None))
     before = job.actual.quantity if job.actual else None
     match verdict:
-        case Failed(problem):
-            bury = "unexpected" if problem is problems.UNEXPECTED else None
-            job.outcome = Settled("failed", problem, before=before, actual=job.actual, bury=bury)
-        case Later(problem) | Paused(problem) if job.preview:
+        case Failed(why):
+            bury = "unexpected" if why.code == "unexpected" else None
+            job.outcome = Settled("failed", why, before=before, actual=job.actual, bury=bury)
+        case Later(why) | Paused(why) if job.preview:
             # Somebody waits for a preview, so it says what stands in the way now.
-            job.outcome = Settled("failed", problem, before=before, actual=job.actual)
-        case Later(problem) if given_up(job.first_failed_at, moment.now, moment.retry_for):
-            job.outcome = Settled("failed", problems.exhausted(problem), actual=job.actual, bury="exhausted")
-        case Later(problem, seconds):
-            job.outcome = Postponed(moment.now + timedelta(seconds=seconds), problem)
-        case Paused(problem, seconds):
-            job.outcome = Postponed(moment.now + timedelta(seconds=seconds), problem, counts=False)
+            job.outcome = Settled("failed", why, before=before, actual=job.actual)
+        case Later(why) if given_up(job.first_failed_at, moment.now, moment.retry_for):
+            job.outcome = Settled("failed", exhausted(why), actual=job.actual, bury="exhausted")
+        case Later(why, seconds):
+            job.outcome = Postponed(moment.now + timedelta(seconds=seconds), why)
+        case Paused(why, seconds):
+            job.outcome = Postponed(moment.now + timedelta(seconds=seconds), why, counts=False)
         case _:
             pass  # AllFailed: the run answers every open line of the partner at once.
 

@@ -29,15 +29,13 @@ from messages import KeyRing, SealedPrivateKey, SealError, UnknownSealKey, unsea
 from store.connections import ConnectionVersion
 from worker.budget import Budget
 from worker.policy import KeyUnreadable, Moved, RestrictedAgreement, RightRefused, SealKeyUnknown
+from worker.problems import AGREEMENT_EDIT, AGREEMENT_INQUIRE, COMPANY_INQUIRE
 
 T = TypeVar("T")
 
 log = structlog.get_logger()
 
 REDISCOVER_EVERY = timedelta(minutes=5)
-COMPANY_INQUIRE = "Companies > Company Maintenance: Inquire (All)"
-AGREEMENT_INQUIRE = "Finance > Agreements: Inquire (All)"
-AGREEMENT_EDIT = "Finance > Agreements: Edit (All)"
 
 
 @dataclass

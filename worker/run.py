@@ -20,13 +20,15 @@ from messages import SyncResult
 from store import Database, Tx, connections, leases, ledger, now
 from store.connections import ConnectionVersion
 from store.mappings import Mapping
-from worker import checks, problems, progress
+from worker import checks, progress
 from worker.budget import Budget
 from worker.checks import CheckedConnection, CheckedMapping
 from worker.jobs import Job, look
+from worker.links import linked
 from worker.outlook import Outlook
 from worker.plan import Unusual
 from worker.policy import NotStarted, given_up
+from worker.problems import problem
 from worker.remote import Remote
 from worker.settle import fail_all, is_outdated, log_answers, settle
 
@@ -141,7 +143,7 @@ class Run:
             self._remote = self._tools.connect(seen.connection, self._budget) if seen.connection and connected else None
         self._finished.extend(seen.decided)
         if self._remote is None:
-            self._checked.extend(checks.refused(mapping, problems.NOT_CONNECTED) for mapping in seen.checks)
+            self._checked.extend(checks.refused(mapping, problem("not_connected")) for mapping in seen.checks)
             return
         self._jobs.extend(seen.jobs)
         self._to_check.extend(seen.checks)
@@ -258,7 +260,7 @@ class Run:
                 retry_at = self._now() + timedelta(seconds=verdict.seconds)
                 self._checked.append(CheckedMapping(mapping, None, retry_at))
             else:
-                self._checked.append(checks.refused(mapping, verdict.problem))
+                self._checked.append(checks.refused(mapping, linked(verdict.problem, self._connection, mapping)))
 
         if mapping.cw_company_id is None:
             self._checked.append(CheckedMapping(mapping, checks.unmapped(mapping)))

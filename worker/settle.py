@@ -17,7 +17,9 @@ from store.wishes import Holder, Wish
 from worker import checks, plan, problems
 from worker.answers import money, result
 from worker.jobs import Job, Member, Postponed, Settled, wanted_of
+from worker.links import linked
 from worker.policy import REPORT_EVERY, AllFailed
+from worker.problems import told
 from worker.topology import queue_of
 
 MAX_LINES = 10_000
@@ -60,7 +62,7 @@ def settle(
     members = [*(member for _, member in answered), *(member for job in opening for member in job.members)]
     if not members:
         return Flushed([], [])
-    batch = _Batch(tx, at, partner_id, connection.tenant if connection else None, members)
+    batch = _Batch(tx, at, partner_id, connection, members)
     for job, member in answered:
         if batch.still_holds(member):
             batch.take(job, member)
@@ -76,9 +78,12 @@ def is_outdated(tx: Tx, partner_id: str, connection: ConnectionVersion | None) -
 class _Batch:
     """The rows behind a batch of members as they are now, and what is to be stored for them."""
 
-    def __init__(self, tx: Tx, at: datetime, partner_id: str, tenant: str | None, members: Sequence[Member]) -> None:
+    def __init__(
+        self, tx: Tx, at: datetime, partner_id: str, connection: ConnectionVersion | None, members: Sequence[Member]
+    ) -> None:
         companies = {member.line.company_id for member in members}
-        self._tx, self._now, self._partner_id, self._tenant = tx, at, partner_id, tenant
+        self._tx, self._now, self._partner_id, self._connection = tx, at, partner_id, connection
+        self._tenant = connection.tenant if connection else None
         self._wishes = wishes.of_companies(tx, partner_id, companies)
         self._mappings = mappings.of_companies(tx, partner_id, companies)
         self._lines = pushes.lines(tx, partner_id, {member.line.key for member in members})
@@ -101,7 +106,8 @@ class _Batch:
         wish = member.wish and self._wishes[member.wish.key]
         match job.outcome:
             case Settled() as end:
-                self.answers.append(_answer(job, line, end, 1 if wish is None else wish.attempts + 1))
+                attempts = 1 if wish is None else wish.attempts + 1
+                self.answers.append(_answer(job, line, self._linked(end, member), attempts))
                 if end.bury is not None and end.problem is not None:
                     self._buried.setdefault((line.push.push_id, end.bury), (end.problem, []))[1].append(line)
                 if wish is not None:
@@ -111,7 +117,15 @@ class _Batch:
             case Postponed(until, None) if wish is not None:
                 self._postponed.append(replace(wish, due_at=until))
             case Postponed() as later if wish is not None:
-                self._retry(line, wish, later)
+                why = later.problem and linked(later.problem, self._connection, member.mapping)
+                self._retry(line, wish, replace(later, problem=why))
+
+    def _linked(self, end: Settled, member: Member) -> Settled:
+        def link(why: Problem) -> Problem:
+            return linked(why, self._connection, member.mapping)
+
+        problem, reasons, warnings = end.problem and link(end.problem), map(link, end.reasons), map(link, end.warnings)
+        return replace(end, problem=problem, reasons=tuple(reasons), warnings=tuple(warnings))
 
     def _holder(self, job: Job, end: Settled) -> Holder | None:
         holds = end.status in {"updated", "unchanged"} and self._tenant is not None and job.addition is not None
@@ -193,8 +207,8 @@ def _skipped(
     found = {}
     for line in lines:
         match plan.ready(wanted_of(line), settings, at):
-            case plan.Answer("skipped", problem):
-                found[line.key] = result(line, "skipped", attempts=line.attempts + 1, problem=problem)
+            case plan.Answer("skipped", why):
+                found[line.key] = result(line, "skipped", attempts=line.attempts + 1, problem=why)
     return found
 
 
@@ -212,7 +226,7 @@ def _bury(tx: Tx, lines: Sequence[Line], verdict: AllFailed) -> None:
             body=wire.body,
             properties=outbox.properties_of(wire),
             reason=verdict.reason,
-            error=f"{verdict.problem.title}: {verdict.problem.detail}",
+            error=told(verdict.problem),
             error_type=verdict.problem.code,
             partner_id=push.partner_id,
             message_id=wire.properties.message_id,

@@ -9,7 +9,8 @@ from tests.chaos.history import Days, Entry, History, Patch, Place, Wish, by_pla
 
 # A line that ends so is not the coordinator's to mend alone: it waits for an operator in a dead letter.
 BURIED = frozenset({
-    "bad_credentials", "certificate", "exhausted", "key_unreadable", "missing_right", "unexpected", "unknown_company",
+    "bad_credentials", "certificate", "exhausted", "key_unreadable", "missing_agreement_edit",
+    "missing_agreement_inquire", "missing_company_inquire", "unexpected", "unknown_company",
     "wrong_address",
 })  # fmt: skip
 # Faults after which ConnectWise's client cannot know that its PATCH was applied.

@@ -98,7 +98,7 @@ def _summed(case: Case, *numbers: int) -> list[MappingChanged]:
     ]
     case.world.publish(*mapped)
     versions = {mapping.changed_at for mapping in mapped}
-    wait_for(lambda: versions <= case.checked_mappings(), "the mappings' checks")
+    wait_for(lambda: versions <= case.checked_versions(), "the mappings' checks")
     return mapped
 
 

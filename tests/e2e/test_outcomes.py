@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from cwclient import agreement_link, company_link
 from cwclient.simulator import faults
 from cwclient.simulator.document import Rights
 from cwclient.simulator.faults import Match
@@ -62,8 +63,24 @@ def test_what_the_record_forbids_fails_only_its_line(
     arrange(case.world)
     answers = case.push(companies=(1,))
     assert (answers["c1"].status, code(answers["c1"])) == ("failed", problem)
+    assert answers["c1"].problem is not None
+    assert answers["c1"].problem.link == agreement_link(case.world.simulator.url, "cw-p1", 1001)
     case.world.simulator.faults.clear()
     assert case.push(7, companies=(2,))["c2"].status == "updated"
+
+
+def test_a_mapping_that_has_gone_bad_leads_to_its_record(case: Case) -> None:
+    """The check of a mapping names the record in ConnectWise to open: the agreement, else the company."""
+    _cancel(case.world)
+    case.world.simulator.state.remove("cw-p1", "companies", 3)
+    agreement = case.world.mapped("p1", 1)
+    company = case.world.mapped("p1", 3).model_copy(update={"agreement_id": None, "addition_id": None})
+    case.world.publish(agreement, company)
+    found = wait_for(lambda: case.checked_mappings(agreement.changed_at, 2), "the checks") or {}
+    url = case.world.simulator.url
+    assert found["c1"]["problems"][0]["code"] == "addition_cancelled"
+    assert found["c1"]["problems"][0]["link"] == agreement_link(url, "cw-p1", 1001)
+    assert found["c3"]["problems"][0]["link"] == company_link(url, "cw-p1", 3)
 
 
 RETRIED = [
@@ -126,7 +143,7 @@ def test_a_missing_edit_right_is_named(case: Case) -> None:
     """403 on the write: all lines fail, and the coordinator reads which row of the security role to change."""
     case.set_rights(Rights(agreements_edit="none"))
     answer = case.push()["c1"]
-    assert code(answer) == "missing_right"
+    assert code(answer) == "missing_agreement_edit"
     assert answer.problem is not None
     assert "Finance > Agreements > Edit" in answer.problem.fix
     assert case.dead() == {"credentials": 1}

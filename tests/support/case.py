@@ -1,6 +1,7 @@
 """A partner whose ConnectWise is connected and mapped, with a worker in this process, to spoil and to push."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select
@@ -71,10 +72,17 @@ class Case:
         with self.world.database.begin() as tx:
             return any(mapping.changed_at == changed_at for mapping in mappings.of_partner(tx, "p1"))
 
-    def checked_mappings(self) -> set[object]:
+    def checked_versions(self) -> set[object]:
         """The versions of mappings that are stored and checked."""
         with self.world.database.begin() as tx:
             return {mapping.changed_at for mapping in mappings.of_partner(tx, "p1") if mapping.check}
+
+    def checked_mappings(self, since: datetime, count: int) -> dict[str, dict[str, Any]] | None:
+        """What the checks of the mappings saved since then found, by company; None until so many are checked."""
+        with self.world.database.begin() as tx:
+            found = [mapping for mapping in mappings.of_partner(tx, "p1") if mapping.changed_at >= since]
+        checks = {mapping.company_id: mapping.check for mapping in found if mapping.check is not None}
+        return checks if len(checks) == count else None
 
     def check(self) -> dict[str, Any] | None:
         """What the check of the stored connection found."""

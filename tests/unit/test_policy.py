@@ -27,10 +27,9 @@ from cwclient import (
 )
 from store.leases import Health
 from tests.support.samples import TEN, minute
-from worker import policy, problems
+from worker import policy
 from worker.policy import AllFailed, Failed, Later, Paused, Verdict, judge
-
-EDIT = "Finance > Agreements: Edit (All)"
+from worker.problems import AGREEMENT_EDIT, MISSING
 
 # error, verdict's class, problem's code, dead letters' reason or seconds at the first attempt and chance 1
 JUDGED: list[tuple[BaseException, type[Verdict], str, str | float | None]] = [
@@ -40,8 +39,8 @@ JUDGED: list[tuple[BaseException, type[Verdict], str, str | float | None]] = [
     (ConnectWiseError("no"), Failed, "record_refused", None),
     (policy.RestrictedAgreement(), Failed, "restricted_agreement", None),
     (BadCredentials("no"), AllFailed, "bad_credentials", "credentials"),
-    (MissingRight("no"), AllFailed, "missing_right", "credentials"),
-    (policy.RightRefused(EDIT), AllFailed, "missing_right", "credentials"),
+    (MissingRight("no"), AllFailed, "missing_agreement_edit", "credentials"),
+    (policy.RightRefused(AGREEMENT_EDIT), AllFailed, "missing_agreement_edit", "credentials"),
     (policy.KeyUnreadable("no"), AllFailed, "key_unreadable", "credentials"),
     (policy.SealKeyUnknown("no"), AllFailed, "seal_key_unknown", "credentials"),
     (CertificateRefused("no"), AllFailed, "certificate", "connection"),
@@ -85,12 +84,14 @@ def test_every_error_of_the_client_is_judged_here() -> None:
     assert known == {type(error) for error, *_ in JUDGED if isinstance(error, ConnectWiseError)}
 
 
-@pytest.mark.parametrize("right", problems.RIGHTS_FIX)
+@pytest.mark.parametrize("right", MISSING)
 def test_a_missing_right_names_the_row_to_change(right: str) -> None:
     """The ConnectWise administrator reads which right to set to All."""
     verdict = judge(policy.RightRefused(right), attempts=0, chance=0.5)
     assert right in verdict.problem.detail
-    assert problems.RIGHTS_FIX[right] in verdict.problem.fix
+    row, _, level = right.removesuffix(" (All)").partition(": ")
+    assert f"{row} > {level}" in verdict.problem.fix
+    assert str(verdict.problem.where).endswith(f"{row} > {level}")
 
 
 @pytest.mark.parametrize(("attempts", "kind"), [(0, Later), (1, Later), (2, Failed), (99, Failed)])
@@ -98,7 +99,7 @@ def test_a_bug_of_ours_is_tried_three_times(attempts: int, kind: type[Verdict]) 
     """An error that nobody foresaw ends as an answer, not as a loop."""
     verdict = judge(KeyError("ours"), attempts=attempts, chance=0.5)
     assert type(verdict) is kind
-    assert verdict.problem is problems.UNEXPECTED
+    assert verdict.problem.code == "unexpected"
 
 
 @pytest.mark.parametrize("attempts", [3, 1000])

@@ -20,7 +20,7 @@ from store.ledger import Closing, OpenEntry
 from store.pushes import Line, Push
 from store.wishes import Wish
 from tests.support.samples import NOVEMBER, OCTOBER, PARTNER, TEN, mapping, minute
-from worker import plan, problems, progress
+from worker import plan, progress
 from worker.jobs import Job, Member, Postponed, Settled
 from worker.policy import KeyUnreadable, NotStarted, RightRefused, judge
 from worker.progress import Moment
@@ -266,7 +266,7 @@ def test_a_line_that_is_given_up_says_why() -> None:
     assert isinstance(job.outcome, Settled)
     assert job.outcome.problem is not None
     assert "ConnectWise is upgrading" in job.outcome.problem.detail
-    assert job.outcome.problem != problems.UNEXPECTED
+    assert job.outcome.problem.code == "exhausted"
 
 
 def test_a_write_that_never_gets_an_answer_is_given_up() -> None:

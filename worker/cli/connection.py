@@ -16,6 +16,7 @@ from worker.cli.exits import UNFINISHED
 from worker.cli.options import AsJson, NoWait, Partner, Timeout, identifier, usage
 from worker.cli.output import complain, dump, mark, safe, say, table
 from worker.cli.session import CLIENT_ID_REFUSED, Seen, Session, session, still_running
+from worker.problems import told
 
 commands = typer.Typer(no_args_is_help=True, help="Connect a partner's ConnectWise, and see whether it works.")
 
@@ -177,8 +178,10 @@ def show(checked: ConnectionChecked) -> None:
         rows = [[mark(STATES[one.state], one.state), safe(one.right), safe(one.fix or "")] for one in checked.rights]
         table(("", "Right", "What to do"), rows, widest=46)
     if checked.problem is not None:
-        say(f"✗ {checked.problem.title}: {checked.problem.detail}")
+        say(f"✗ {told(checked.problem)}")
         say(f"  {checked.problem.fix}")
+        if checked.problem.where:
+            say(f"  Where in ConnectWise: {checked.problem.where}")
     else:
         say("✓ Connected. That quantities may be edited is proven by the first push.")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.text import Text
 
-from messages import SyncResult
+from messages import Problem, SyncResult
 from store import Tx, answers, company_status, pushes
 from worker.cli.output import mark, safe, say, table
 
@@ -156,13 +156,18 @@ def _told(row: Row) -> str:
     result = row.result
     if result is None:
         return row.status
-    said = [f"{problem.title}. {problem.fix}" for problem in result.reasons]
+    said = [_advice(problem) for problem in result.reasons]
     if result.problem is not None and not said:
-        said.append(f"{result.problem.title}. {result.problem.fix}")
+        said.append(_advice(result.problem))
     said = said or [row.status]
     if result.amount is not None:
         said[0] += f", amount {result.amount:,.2f} ({result.amount_difference or 0:+,.2f})"
-    return " ".join([*said, *(f"{problem.title}. {problem.fix}" for problem in result.warnings)])
+    return " ".join([*said, *map(_advice, result.warnings)])
+
+
+def _advice(problem: Problem) -> str:
+    said = f" ConnectWise said: {problem.said}" if problem.said else ""
+    return f"{problem.title}. {problem.fix}{said}"
 
 
 def _many(count: int, one: str, more: str | None = None) -> str:
