@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from urllib.parse import urlsplit
 
-from cwclient.errors import ForbiddenHost, InvalidSite, Unreachable
+from cwclient.errors import ForbiddenHost, HostUnknown, InvalidSite, NotHttps, Unreachable
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -139,6 +139,10 @@ def _is_public(address: Address) -> bool:
     return address in _GLOBAL_V6 and not _in(address, _SPECIAL_V6)
 
 
+# EAI_NODATA is not in every system's library. Anything else, such as EAI_AGAIN, may pass.
+_NO_SUCH_HOST = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)}
+
+
 def system_resolver(host: str) -> list[str]:
     """Addresses of `host` by the system's resolver, which also reads 0x7f.1 and 2130706433 as IPv4."""
     found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
@@ -167,14 +171,17 @@ class AddressPolicy:
     def addresses(self, scheme: str, host: str) -> list[str]:
         """Resolve `host` once and return its addresses, all of them checked, to be connected to as they are.
 
-        Raises ForbiddenHost if any of them is forbidden, Unreachable if there are none.
+        Raises ForbiddenHost if any of them is forbidden, HostUnknown if there are none, Unreachable if that cannot be
+        found out.
         """
         try:
             found = [ipaddress.ip_address(text) for text in self._resolver(host.strip("[]"))]
         except (OSError, UnicodeError) as error:
-            raise Unreachable(f"The host name {host} is not known ({error}).", sent=False) from error
+            if isinstance(error, UnicodeError) or error.errno in _NO_SUCH_HOST:
+                raise HostUnknown(f"The host name {host} is not known.", sent=False) from error
+            raise Unreachable(f"The host name {host} could not be looked up ({error}).", sent=False) from error
         if not found:
-            raise Unreachable(f"The host name {host} has no address.", sent=False)
+            raise HostUnknown(f"The host name {host} has no address.", sent=False)
         for address in found:
             self._check(scheme, host, address)
         return [str(address) for address in found]
@@ -189,4 +196,4 @@ class AddressPolicy:
         if not listed and not _is_public(effective):
             raise ForbiddenHost(f"{host} is at {address}, which is not a public address and not in the allowed list.")
         if scheme != "https" and not (listed and _in(effective, _LOOPBACK)):
-            raise ForbiddenHost(f"{host} must be used with https: keys are not sent over plain {scheme}.")
+            raise NotHttps(f"{host} must be used with https: keys are not sent over plain {scheme}.")

@@ -80,6 +80,10 @@ class ConnectWise:
         """Agreements of a company in every status; fewer, with no error, if the role is limited to some types."""
         return self._list(Agreement, "finance/agreements", id_in([company_id], "company"))
 
+    def visible_agreements(self, ids: Iterable[int]) -> set[int]:
+        """Which of these agreements (1 to 150) the role sees: those of other types are left out, with no error."""
+        return {agreement.id for agreement in self._list(Agreement, "finance/agreements", id_in(ids))}
+
     def additions(self, agreement_id: int) -> Iterator[Addition]:
         """Additions of an agreement, in every status (connectwise-api.md 5.2)."""
         return self._list(Addition, f"finance/agreements/{agreement_id:d}/additions")

@@ -6,12 +6,15 @@ from urllib.parse import quote
 
 from cwclient.address import CLOUD_API_HOSTS, CLOUD_DOMAINS, Site, parse_site
 from cwclient.errors import (
+    ClientIdRefused,
     ConnectWiseError,
     ForbiddenHost,
     InvalidSite,
-    RecordNotFound,
+    NotConnectWise,
+    RateLimited,
     ServerTrouble,
     UnknownCompany,
+    WrongRoute,
 )
 from cwclient.models import CompanyInfo, read
 from cwclient.transport import Transport
@@ -33,29 +36,47 @@ class BaseUrl:
 def discover(site_url: str, company_identifier: str, transport: Transport) -> BaseUrl:
     """Ask `login/companyinfo` where the API of a company is (connectwise-api.md 1). Sends no credentials.
 
-    Raises InvalidSite, UnknownCompany, ForbiddenHost (also if the answer leads elsewhere), and what a call raises.
+    Raises InvalidSite, UnknownCompany, ForbiddenHost (also if the answer leads elsewhere), NotConnectWise, WrongRoute
+    for a 404 or a redirect of something else than ConnectWise, and what a call raises.
     """
     site = parse_site(site_url)
     company = company_identifier.strip()
-    unknown = f"{site.key} has no company {company!r}. Enter the Company ID as on the login page, also its upper case."
+    unknown = f"{site.key} has no company {company!r}."
     if company in {"", ".", ".."}:
         raise UnknownCompany(unknown)
     url = f"{site.origin}/login/companyinfo/{quote(company, safe='')}"
     response = transport.request("GET", url, headers={"Accept": "application/json"})
     try:
         value = response.json()
+        info = None if value is None else read(CompanyInfo, value)
     except ConnectWiseError as error:
-        if response.status == 404 or isinstance(error, RecordNotFound):
-            raise UnknownCompany(unknown, status=404) from error
-        raise
-    if value is None:
+        explained = _explained(error, site, unknown)
+        if explained is error:
+            raise
+        raise explained from error
+    if info is None:
         raise UnknownCompany(unknown, status=response.status)
-    info = read(CompanyInfo, value)
     if not _CODEBASE.fullmatch(info.codebase):
         raise ServerTrouble(f"{site.key} names an impossible codebase, {info.codebase!r}.", sent=True)
     is_cloud = info.is_cloud or site.host in CLOUD_API_HOSTS
     origin = _api_origin(site, info.site_url) if is_cloud else site.origin
     return BaseUrl(f"{origin}/{info.codebase}apis/3.0", info.company_name, is_cloud, info.version_code)
+
+
+def _explained(error: ConnectWiseError, site: Site, unknown: str) -> ConnectWiseError:
+    """What an answer to companyinfo that is none says of the URL and the Company ID."""
+    if isinstance(error, RateLimited | ClientIdRefused):
+        return error
+    is_connectwise = f".{site.host}".endswith(CLOUD_DOMAINS)
+    if error.status == 404 and (is_connectwise or error.code):
+        # An unknown company is a 404 now and then (connectwise-api.md 1.2); its `code` shows whose answer this is.
+        return UnknownCompany(unknown, status=404)
+    other = f"{site.key} answers, but not as ConnectWise does"
+    if error.status == 404 or isinstance(error, WrongRoute):
+        return WrongRoute(f"{other} ({error.message}).", status=error.status)
+    if is_connectwise or error.status is None or error.status >= 500:
+        return error
+    return NotConnectWise(f"{other} ({error.message}).", sent=True, status=error.status)
 
 
 def _api_origin(site: Site, site_url: str) -> str:

@@ -59,6 +59,14 @@ class Unreachable(_Uncertain):
     """The server cannot be spoken to (DNS, connect, TLS, timeout, gateway, HTML page): wait, or its admin acts."""
 
 
+class HostUnknown(Unreachable):
+    """The name server knows no such host: the partner corrects the URL."""
+
+
+class NotConnectWise(Unreachable):
+    """Something else answers at the URL, or in ConnectWise's place for a while: the partner checks the URL."""
+
+
 class ServerTrouble(_Uncertain):
     """The server was reached but failed, hung up, or answered what cannot be used: try again later."""
 
@@ -133,8 +141,28 @@ class ForbiddenHost(ConnectWiseError):
     """The host must not be spoken to: enter another, or the operator lists it in ALLOW_PRIVATE_HOSTS."""
 
 
+class NotHttps(ForbiddenHost):
+    """A URL with plain http, over which no keys are sent: the partner enters https."""
+
+
 class CertificateRefused(ConnectWiseError):
-    """The server's certificate is not trusted: its admin mends it, or the partner gives us the CA bundle."""
+    """The server's certificate cannot be verified, for a reason that has no class of its own: its admin mends it."""
+
+
+class CertificateUntrusted(CertificateRefused):
+    """No known authority has issued it: its admin installs the full chain, or the partner gives us the CA bundle."""
+
+
+class CertificateNameMismatch(CertificateRefused):
+    """It was issued for other names: the partner enters one of those, or its admin has one issued for this name."""
+
+
+class CertificateExpired(CertificateRefused):
+    """It is not valid today: its admin renews it."""
+
+
+class CaBundleUnreadable(CertificateRefused):
+    """The partner's CA bundle is no PEM text of certificates: the partner gives another."""
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,17 @@ from urllib3.exceptions import TimeoutError as HTTPTimeoutError
 
 from cwclient import jsons
 from cwclient.address import AddressPolicy
-from cwclient.errors import CertificateRefused, ConnectWiseError, ServerTrouble, Unreachable, from_response
+from cwclient.errors import (
+    CaBundleUnreadable,
+    CertificateExpired,
+    CertificateNameMismatch,
+    CertificateRefused,
+    CertificateUntrusted,
+    ConnectWiseError,
+    ServerTrouble,
+    Unreachable,
+    from_response,
+)
 from cwclient.sockets import CALL, BudgetTLSSocket, Call, CallBudget, open_connection
 
 POOLED_HOSTS = 16
@@ -51,7 +61,7 @@ class Response:
 class Transport:
     """Sends requests over pooled connections; safe from several threads at once.
 
-    `ca_bundle` is PEM text, trusted besides the public authorities. Raises CertificateRefused if it cannot be read.
+    `ca_bundle` is PEM text, trusted besides the public authorities. Raises CaBundleUnreadable if it cannot be read.
     """
 
     def __init__(self, policy: AddressPolicy, budget: CallBudget | None = None, ca_bundle: str | None = None) -> None:
@@ -138,8 +148,16 @@ def _tls_context(ca_bundle: str | None) -> ssl.SSLContext:
         try:
             context.load_verify_locations(cadata=ca_bundle)
         except (ssl.SSLError, ValueError) as error:
-            raise CertificateRefused(f"The CA bundle is not readable PEM text ({error}).") from error
+            raise CaBundleUnreadable(f"The CA bundle is not readable PEM text ({error}).") from error
     return context
+
+
+# X509_V_ERR_… of OpenSSL's x509_vfy.h: no issuer, or a self-signed one; dates; host name and IP address.
+_REFUSALS: dict[int, type[CertificateRefused]] = {
+    **dict.fromkeys((2, 18, 19, 20, 21), CertificateUntrusted),
+    **dict.fromkeys((9, 10), CertificateExpired),
+    **dict.fromkeys((62, 64), CertificateNameMismatch),
+}
 
 
 class _Connection(HTTPConnection):
@@ -160,9 +178,8 @@ class _TLSConnection(_Connection, HTTPSConnection):
         try:
             super().connect()
         except ssl.SSLCertVerificationError as error:
-            raise CertificateRefused(
-                f"The certificate of {self.host} is not trusted: {error.verify_message}."
-            ) from error
+            kind = _REFUSALS.get(error.verify_code, CertificateRefused)
+            raise kind(f"The certificate of {self.host} is not trusted: {error.verify_message}.") from error
         except OSError as error:
             raise Unreachable(f"No secure connection to {self.host}: {error}.", sent=False) from error
 

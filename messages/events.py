@@ -81,6 +81,14 @@ class ConnectionChanged(Event):
         return self
 
 
+class ConnectionCheckRequested(Event):
+    """Check the connection that is saved again now; `connection.checked.v1` answers it."""
+
+    type: Literal["connection.check_requested.v1"] = "connection.check_requested.v1"
+    requested_at: Version
+    requested_by: Name
+
+
 class MappingChanged(Event):
     """A company's ConnectWise company, agreement and addition, filled in from left to right; none = unmapped."""
 

@@ -52,7 +52,10 @@ class Right(Part):
 
 
 class ConnectionChecked(Result):
-    """What became of the connection saved at `changed_at`."""
+    """What became of the connection saved at `changed_at`; it comes anew when that is checked again, or has changed.
+
+    `warnings` do not keep the connection from working, but some of its records.
+    """
 
     type: Literal["connection.checked.v1"] = "connection.checked.v1"
     changed_at: UtcTime
@@ -61,6 +64,7 @@ class ConnectionChecked(Result):
     company_name: Name | None = None
     rights: Annotated[tuple[Right, ...], Field(strict=False)] = ()
     problem: Problem | None = None
+    warnings: Annotated[tuple[Problem, ...], Field(strict=False)] = ()
 
     @model_validator(mode="after")
     def _failure_is_explained(self) -> Self:

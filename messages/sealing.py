@@ -9,6 +9,7 @@ import binascii
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Self
 from urllib.parse import urlsplit
@@ -43,7 +44,14 @@ class SealBroken(SealError):
 
 
 class SealMismatch(SealError):
-    """The box belongs to another partner, company, public key or site: have the private key entered again."""
+    """The box belongs to another partner, company, public key or site: have the private key entered again.
+
+    `names` are of these: `partner_id`, `company_identifier`, `public_key`, `site_host`.
+    """
+
+    def __init__(self, message: str, names: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.names = tuple(names)
 
 
 @dataclass(frozen=True)
@@ -168,10 +176,10 @@ def unseal(
     try:
         expected = _belongings(public_key, partner_id, company_identifier, site_url)
     except ValueError as error:
-        raise SealMismatch(str(error)) from None
+        raise SealMismatch(str(error), ["site_host"]) from None
     wrong = sorted(name for name, value in expected.items() if content.get(name) != value)
     if wrong:
-        raise SealMismatch(f"the sealed private key belongs to another {', '.join(wrong)}")
+        raise SealMismatch(f"the sealed private key belongs to another {', '.join(wrong)}", wrong)
     return private_key
 
 

@@ -15,6 +15,7 @@ from messages.envelope import MAX_LINES, Id, Message, TraceParent, type_of
 from messages.events import (
     CatalogRequested,
     ConnectionChanged,
+    ConnectionCheckRequested,
     MappingChanged,
     PartnerDue,
     PushCancelRequested,
@@ -28,6 +29,7 @@ EXCHANGE_OUT = "connectwise.sync"
 
 INPUTS: tuple[type[Message], ...] = (
     ConnectionChanged,
+    ConnectionCheckRequested,
     MappingChanged,
     CatalogRequested,
     PushRequested,

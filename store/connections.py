@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, or_, select, update
+from sqlalchemy import and_, case, null, or_, select, update
 
 from store.database import Tx, upsert
 from store.schema import connections
@@ -110,8 +110,19 @@ def tenant_at(history: Sequence[tuple[datetime, str | None]], when: datetime) ->
 
 
 def save_check(tx: Tx, version: ConnectionVersion, check: dict[str, Any]) -> None:
-    """Keep what the check of this version found."""
-    tx.execute(update(connections).where(*_is(version)).values(check_json=json.dumps(check), check_due_at=None))
+    """Keep what the check of this version found; it stays due if another check was asked for since this one began."""
+    due_at = case((connections.c.check_due_at == version.check_due_at, null()), else_=connections.c.check_due_at)
+    tx.execute(update(connections).where(*_is(version)).values(check_json=json.dumps(check), check_due_at=due_at))
+
+
+def revise_check(tx: Tx, version: ConnectionVersion, check: dict[str, Any]) -> None:
+    """Keep what was learned since the check of this version, whether or not another one is due."""
+    tx.execute(update(connections).where(*_is(version)).values(check_json=json.dumps(check)))
+
+
+def check_again(tx: Tx, version: ConnectionVersion, at: datetime) -> None:
+    """Have this version, no tombstone, checked again."""
+    tx.execute(update(connections).where(*_is(version)).values(check_due_at=at))
 
 
 def save_base_url(tx: Tx, version: ConnectionVersion, base_url: str, found_at: datetime) -> None:

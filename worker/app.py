@@ -46,6 +46,7 @@ TABLES_SECONDS = 2.0
 
 THREADS = {
     "connection.changed.v1": 1,
+    "connection.check_requested.v1": 1,
     "mapping.changed.v1": 2,
     "push.requested.v1": 4,
     "push.cancel_requested.v1": 1,

@@ -1,34 +1,19 @@
-"""Checks of what a partner has saved: does the connection work, does the mapping point at records that are there?"""
+"""Checks of mappings: do they point at records that are there and billed? See doctor.py for connections."""
 
 from dataclasses import dataclass
 from datetime import datetime
 
-from messages import ConnectionChecked, MappingChecked, MappingStatus, Problem, Right, plain_text
-from store import Tx, connections, mappings, outbox
-from store.connections import ConnectionVersion
+from messages import MappingChecked, MappingStatus, Problem, plain_text
+from store import Tx, mappings, outbox
 from store.mappings import Mapping
 from worker import plan
 from worker.links import linked
-from worker.policy import Later, Paused, judge
-from worker.problems import AGREEMENT_EDIT, CATALOGUE, MISSING, problem
+from worker.policy import Later, Paused
+from worker.problems import problem
 from worker.remote import Remote
 
 PASSING = (Later, Paused)
-"""Verdicts after which a mapping is checked again; a connection is not, since somebody waits for the answer."""
-
-
-@dataclass(frozen=True)
-class CheckedConnection:
-    """What the check of a connection found; `error` is what ended it, for the run to learn from."""
-
-    version: ConnectionVersion
-    message: ConnectionChecked
-    error: Exception | None = None
-
-    def save(self, tx: Tx) -> None:
-        """Keep it with the version and let the message leave."""
-        connections.save_check(tx, self.version, self.message.model_dump(mode="json"))
-        outbox.put(tx, self.message)
+"""Verdicts after which a mapping is checked again."""
 
 
 @dataclass(frozen=True)
@@ -45,39 +30,6 @@ class CheckedMapping:
             mappings.check_again(tx, self.mapping, self.retry_at)
         elif mappings.save_check(tx, self.mapping, self.message.model_dump(mode="json")):
             outbox.put(tx, self.message)
-
-
-def check_connection(remote: Remote) -> CheckedConnection:
-    """Find the base URL and prove the rights that can be proven: three GETs (connectwise-api.md 1.2, 4.1).
-
-    Nothing read-only proves the Edit right, so that stays `unproven`. Never raises: an error is a finding.
-    """
-    version = remote.connection
-    found = None
-    rights: list[Right] = []
-    why: Problem | None = None
-    ended_by: Exception | None = None
-    try:
-        found = remote.look_up()
-        for right, granted in remote.check_rights().items():
-            rights.append(_right(right, granted=granted))
-            if not granted and why is None:
-                why = problem(MISSING[right])
-        rights.append(Right(right=AGREEMENT_EDIT, state="unproven", fix=CATALOGUE[MISSING[AGREEMENT_EDIT]].fix))
-    except Exception as error:  # noqa: BLE001 - whatever it is, the coordinator gets an answer
-        why, ended_by = judge(error, attempts=0, chance=0.0).problem, error
-    message = ConnectionChecked(
-        partner_id=version.partner_id,
-        correlation_id=version.message_id,
-        causation_id=version.message_id,
-        changed_at=version.changed_at,
-        status="ok" if why is None else "failed",
-        base_url=found.url if found else None,
-        company_name=_name(found.company_name if found else None),
-        rights=tuple(rights),
-        problem=why,
-    )
-    return CheckedConnection(version, message, ended_by)
 
 
 def check_mapping(remote: Remote, mapping: Mapping, now: datetime) -> MappingChecked:
@@ -147,9 +99,3 @@ def unmapped(mapping: Mapping) -> MappingChecked:
 
 def _name(text: str | None) -> str | None:
     return plain_text(text or "", 256) or None
-
-
-def _right(right: str, *, granted: bool) -> Right:
-    return Right(
-        right=right, state="granted" if granted else "denied", fix=None if granted else CATALOGUE[MISSING[right]].fix
-    )

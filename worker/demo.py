@@ -25,6 +25,7 @@ from worker.cli.exits import UNFINISHED
 from worker.cli.output import complain, say
 from worker.cli.results import Row
 from worker.cli.session import Session, session
+from worker.doctor import read_check
 from worker.settings import load
 from worker.spreadsheet import read_counts, read_mappings
 
@@ -153,7 +154,7 @@ def _connect(opened: Session, simulator: Simulator) -> bool:
         ca_bundle=simulator.ca_bundle,
     )
     version = connection.save(opened, event, timeout=SECONDS, wait=True)
-    checked = connection.found_by_check(version) if version else None
+    checked = read_check(version) if version else None
     if checked is None:
         complain("The connection was not checked in time.")
         return False

@@ -5,7 +5,7 @@ Handlers are idempotent by natural key: a message that comes again changes nothi
 
 import hashlib
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -15,6 +15,7 @@ from cwclient import InvalidSite, parse_site
 from messages import (
     FINAL,
     ConnectionChanged,
+    ConnectionCheckRequested,
     LineCounts,
     MappingChanged,
     Message,
@@ -36,6 +37,7 @@ from store import (
     leases,
     mappings,
     now,
+    outbox,
     pushes,
     replays,
     rounds,
@@ -44,6 +46,7 @@ from store import (
 from store.connections import ConnectionVersion
 from store.pushes import Acceptance, Push
 from store.replays import Noted, Replay
+from worker import doctor
 from worker.answers import superseded
 from worker.cancel import cancel
 from worker.problems import problem
@@ -94,6 +97,21 @@ def connection_changed(context: Context, event: ConnectionChanged) -> None:
             leases.save_health(tx, event.partner_id, leases.Health())
         _arrived(tx, event.partner_id)
     log.info("connection.changed", newest=newest, disconnected=event.disconnected)
+
+
+def connection_check_requested(context: Context, event: ConnectionCheckRequested) -> None:
+    """Have the connection checked again, also if it could not be reached lately; without one the answer is at hand."""
+    with context.database.partner(event.partner_id) as tx:
+        version = connections.current(tx, event.partner_id)
+        if version is None or version.tenant is None:
+            outbox.put(tx, doctor.not_connected(event, version))
+        else:
+            connections.check_again(tx, version, now(tx))
+            health = leases.health(tx, event.partner_id)
+            if health.paused_why == "unreachable":
+                leases.save_health(tx, event.partner_id, replace(health, paused_until=None, paused_why=None))
+            leases.wake(tx, event.partner_id)
+    log.info("connection.check_requested", requested_by=event.requested_by)
 
 
 def mappings_changed(context: Context, events: Sequence[MappingChanged]) -> None:
@@ -242,6 +260,7 @@ def _fingerprint(event: PushRequested) -> str:
 
 HANDLERS: Mapping[type[Message], Callable[..., None]] = {
     ConnectionChanged: connection_changed,
+    ConnectionCheckRequested: connection_check_requested,
     PushRequested: push_requested,
     PushCancelRequested: push_cancel_requested,
     PartnerDue: partner_due,

@@ -3,17 +3,25 @@
 The classes of errors are cwclient's, one per remedy; chance and time are passed in.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from cwclient import (
     BadCredentials,
+    CaBundleUnreadable,
+    CertificateExpired,
+    CertificateNameMismatch,
     CertificateRefused,
+    CertificateUntrusted,
     ClientIdRefused,
     ConnectWiseError,
     ForbiddenHost,
+    HostUnknown,
     InvalidSite,
     MissingRight,
+    NotConnectWise,
+    NotHttps,
     QuantityNotKept,
     RateLimited,
     RecordNotFound,
@@ -43,11 +51,11 @@ class RestrictedAgreement(Exception):
 
 
 class RightRefused(Exception):
-    """A right is missing for the whole connection; `right` is a key of problems.MISSING."""
+    """A right is missing for the whole connection: a key of problems.MISSING. `said` are ConnectWise's words."""
 
-    def __init__(self, right: str) -> None:
+    def __init__(self, right: str, said: str = "") -> None:
         super().__init__(right)
-        self.right = right
+        self.right, self.said = right, said
 
 
 class NotStarted(Exception):
@@ -59,7 +67,15 @@ class Moved(NotStarted):
 
 
 class KeyUnreadable(Exception):
-    """The sealed private key does not open for this connection: it is damaged, or belongs to another one."""
+    """The sealed private key does not open for this connection: it is damaged."""
+
+
+class KeyMismatch(KeyUnreadable):
+    """The sealed private key belongs to another connection; `fields` are what differs, as people know it."""
+
+    def __init__(self, message: str, fields: Sequence[str]) -> None:
+        super().__init__(message)
+        self.fields = fields
 
 
 class SealKeyUnknown(KeyUnreadable):
@@ -107,9 +123,11 @@ def judge(error: BaseException, *, attempts: int, chance: float) -> Verdict:
         case RestrictedAgreement():
             return Failed(problem("restricted_agreement"))
         case RightRefused():
-            return AllFailed(problem(MISSING[error.right]), "credentials")
+            return AllFailed(problem(MISSING[error.right], said=error.said), "credentials")
         case SealKeyUnknown():
             return AllFailed(problem("seal_key_unknown"), "credentials")
+        case KeyMismatch():
+            return AllFailed(problem("key_mismatch", fields=error.fields), "credentials")
         case KeyUnreadable():
             return AllFailed(problem("key_unreadable"), "credentials")
         case NotStarted():
@@ -118,14 +136,34 @@ def judge(error: BaseException, *, attempts: int, chance: float) -> Verdict:
             return AllFailed(problem("bad_credentials", said=said), "credentials")
         case ClientIdRefused():
             return Paused(problem("client_id", said=said), CLIENT_ID_PAUSE.total_seconds())
+        case CaBundleUnreadable():
+            return AllFailed(problem("ca_bundle_unreadable"), "connection")
+        case CertificateUntrusted():
+            return AllFailed(problem("certificate_untrusted", reason=error.message), "connection")
+        case CertificateNameMismatch():
+            return AllFailed(problem("certificate_name", reason=error.message), "connection")
+        case CertificateExpired():
+            return AllFailed(problem("certificate_expired", reason=error.message), "connection")
         case CertificateRefused():
-            return AllFailed(problem("certificate"), "connection")
-        case ForbiddenHost() | WrongRoute() | InvalidSite():
-            return AllFailed(problem("wrong_address", reason=error.message), "connection")
+            return AllFailed(problem("certificate", reason=error.message), "connection")
+        case NotHttps():
+            return AllFailed(problem("address_not_https"), "connection")
+        case ForbiddenHost():
+            return AllFailed(problem("address_forbidden", reason=error.message), "connection")
+        case InvalidSite():
+            return AllFailed(problem("address_unreadable", reason=error.message), "connection")
+        case WrongRoute() if error.status == 404 or (error.status or 0) < 400:
+            return AllFailed(problem("not_connectwise", reason=_reason(error), said=said), "connection")
+        case WrongRoute():
+            return AllFailed(problem("wrong_route", reason=_reason(error), said=said), "connection")
         case UnknownCompany():
             return AllFailed(problem("unknown_company", reason=error.message), "connection")
         case RateLimited():
             return Paused(problem("rate_limited", said=said), _pause_seconds(error.retry_after))
+        case HostUnknown():
+            return Later(problem("host_unknown", reason=error.message), backoff(attempts, chance))
+        case NotConnectWise():
+            return Later(problem("not_connectwise", reason=error.message), backoff(attempts, chance))
         case Unreachable():
             seconds = _at_least(error.retry_after, backoff(attempts, chance))
             return Later(problem("unreachable", reason=_reason(error), said=said), seconds)

@@ -3,7 +3,7 @@
 Its methods are called from several threads at once; each makes at most the HTTP calls that its docstring says.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from threading import Lock
@@ -25,16 +25,23 @@ from cwclient import (
     WrongRoute,
     discover,
 )
-from messages import KeyRing, SealedPrivateKey, SealError, UnknownSealKey, unseal
+from messages import KeyRing, SealedPrivateKey, SealError, SealMismatch, UnknownSealKey, unseal
 from store.connections import ConnectionVersion
 from worker.budget import Budget
-from worker.policy import KeyUnreadable, Moved, RestrictedAgreement, RightRefused, SealKeyUnknown
+from worker.policy import KeyMismatch, KeyUnreadable, Moved, RestrictedAgreement, RightRefused, SealKeyUnknown
 from worker.problems import AGREEMENT_EDIT, AGREEMENT_INQUIRE, COMPANY_INQUIRE
 
 T = TypeVar("T")
 
 log = structlog.get_logger()
 
+FIELDS = {
+    "company_identifier": "Company ID",
+    "partner_id": "account",
+    "public_key": "Public Key",
+    "site_host": "ConnectWise URL",
+}
+"""What a sealed private key belongs to, in the words of the connection's form."""
 REDISCOVER_EVERY = timedelta(minutes=5)
 
 
@@ -94,27 +101,32 @@ class Remote:
         try:
             return client.set_quantity(agreement_id, addition_id, quantity)
         except MissingRight as error:
-            raise RightRefused(AGREEMENT_EDIT) from error
+            raise RightRefused(AGREEMENT_EDIT, error.said) from error
         except (RecordNotFound, WrongRoute) as error:
             if not self._moved_from(client):
                 raise
             raise Moved from error
 
-    def check_rights(self) -> dict[str, bool]:
-        """Ask for the two counts that prove the Inquire rights; right → granted (connectwise-api.md 4.1)."""
+    def counts(self) -> dict[str, int | None]:
+        """Ask for the counts that prove the Inquire rights, two GETs; None = denied (connectwise-api.md 4.1)."""
         client = self.client()
-        granted = {}
+        counts: dict[str, int | None] = {}
         for right, count in (
             (COMPANY_INQUIRE, client.count_companies),
             (AGREEMENT_INQUIRE, client.count_agreements),
         ):
             self.budget.spend()
             try:
-                count()
-                granted[right] = True
+                counts[right] = count()
             except MissingRight:
-                granted[right] = False
-        return granted
+                counts[right] = None
+        return counts
+
+    def visible_agreements(self, ids: Collection[int]) -> set[int]:
+        """Which of these agreements (1 to 150) the role sees: one GET."""
+        client = self.client()
+        self.budget.spend()
+        return client.visible_agreements(ids)
 
     def look_up(self) -> BaseUrl:
         """Ask login/companyinfo for the base URL, one GET, and use it from now on."""
@@ -162,8 +174,8 @@ class Remote:
         with self._lock:
             if self._rights_proven:
                 return
-        for right, granted in self.check_rights().items():
-            if not granted:
+        for right, count in self.counts().items():
+            if count is None:
                 raise RightRefused(right)
         self._rights_proven = True
 
@@ -191,6 +203,8 @@ class Remote:
             )
         except (SealError, ValueError) as error:
             log.warning("key.unreadable", partner=connection.partner_id, key_id=connection.key_id, error=str(error))
+            if isinstance(error, SealMismatch):
+                raise KeyMismatch(str(error), [FIELDS[name] for name in error.names]) from error
             raise (SealKeyUnknown if isinstance(error, UnknownSealKey) else KeyUnreadable)(str(error)) from error
         return Credentials(
             company_identifier=connection.company_identifier or "",

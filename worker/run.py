@@ -15,19 +15,20 @@ from typing import Any
 
 import structlog
 
-from cwclient import Addition, CallBudget
-from messages import SyncResult
+from cwclient import Addition, CallBudget, QuantityNotKept
+from messages import RightState, SyncResult
 from store import Database, Tx, connections, leases, ledger, now
 from store.connections import ConnectionVersion
 from store.mappings import Mapping
-from worker import checks, progress
+from worker import checks, doctor, progress
 from worker.budget import Budget
-from worker.checks import CheckedConnection, CheckedMapping
+from worker.checks import CheckedMapping
+from worker.doctor import CheckedConnection
 from worker.jobs import Job, look
 from worker.links import linked
 from worker.outlook import Outlook
 from worker.plan import Unusual
-from worker.policy import NotStarted, given_up
+from worker.policy import NotStarted, RightRefused, given_up
 from worker.problems import problem
 from worker.remote import Remote
 from worker.settle import fail_all, is_outdated, log_answers, settle
@@ -47,6 +48,10 @@ LEASE_LEFT_FOR_PATCH = 5.0
 START_WITHIN = 10.0
 
 log = structlog.get_logger()
+
+
+Edit = tuple[ConnectionVersion, RightState]
+"""Whether ConnectWise takes writes under a version of the connection."""
 
 
 class LeaseLost(Exception):
@@ -91,6 +96,9 @@ class Run:
         self._to_write: deque[Job] = deque()
         self._finished: list[Job] = []
         self._checked: list[CheckedConnection | CheckedMapping] = []
+        self._edit: Edit | None = None
+        self._edit_stored: Edit | None = None
+        self._is_outdated = False
         self._calls: dict[Future[Any], Callable[[Future[Any]], None]] = {}
         with tools.database.begin() as tx:
             self._clock = (now(tx), monotonic())
@@ -126,14 +134,17 @@ class Run:
 
     def _may_begin(self) -> bool:
         """Whether there is an addition to be read, or a mapping to be checked, and nothing that comes before it."""
-        return bool(self._jobs or self._to_check) and monotonic() < self._look_until and not self._is_over()
+        in_time = monotonic() < self._look_until and not self._is_outdated
+        return bool(self._jobs or self._to_check) and in_time and not self._is_over()
 
     # --- look, call, store
 
     def _look(self) -> None:
         with self._tools.database.begin() as tx:
             seen = look(tx, self._partner_id, now(tx))
-        self._has_looked = True
+            asked = seen.connection is not None and seen.connection.check_due_at is not None
+            agreements = doctor.mapped_agreements(tx, seen.connection) if seen.connection and asked else {}
+        self._has_looked, self._is_outdated = True, False
         self._look_until = monotonic() + LOOK_SECONDS
         self._jobs.clear()
         self._to_check.clear()
@@ -147,8 +158,8 @@ class Run:
             return
         self._jobs.extend(seen.jobs)
         self._to_check.extend(seen.checks)
-        if self._remote.connection.check_due_at is not None:
-            self._call(checks.check_connection, self._connection_is_checked)
+        if asked:
+            self._call(lambda remote: doctor.check_connection(remote, agreements), self._connection_is_checked)
 
     def _connection_is_checked(self, future: Future[CheckedConnection]) -> None:
         found = future.result()
@@ -227,15 +238,20 @@ class Run:
 
     def _write(self, job: Job) -> None:
         agreement_id, addition_id = job.address
+        connection = self._connection
 
         def patch(remote: Remote) -> Any:  # noqa: ANN401 - an Addition
             late = monotonic() > min(job.start_by, self._lease_until - LEASE_LEFT_FOR_PATCH)
-            if late or self._outlook.is_bad or self._tools.draining.is_set():
+            if late or self._is_outdated or self._outlook.is_bad or self._tools.draining.is_set():
                 raise NotStarted
             return remote.set_quantity(agreement_id, addition_id, job.quantity)
 
         def then(future: Future[Any]) -> None:
             error = future.exception()
+            if connection is not None and (error is None or isinstance(error, QuantityNotKept)):
+                self._edit = (connection, "granted")
+            elif connection is not None and isinstance(error, RightRefused):
+                self._edit = (connection, "denied")
             if error is not None:
                 self._fail(job, error)
                 return
@@ -286,6 +302,8 @@ class Run:
             flushed = settle(tx, at, finished, opening, partner_id=self._partner_id, connection=self._connection)
             for found in checked:
                 found.save(tx)
+            if self._edit and self._edit != self._edit_stored and doctor.note_edit(tx, *self._edit):
+                self._edit_stored = self._edit
             tenant = (self._connection.tenant if self._connection else None) or ""
             entries = [progress.entry_of(job) for job in flushed.still_wanted]
             opened = ledger.open_entries(tx, self._partner_id, tenant, entries, self._tools.call_seconds)
@@ -293,6 +311,8 @@ class Run:
         # Many runs at once make each transaction slow: then store larger batches, less often.
         self._next_flush = started + max(FLUSH_SECONDS, FLUSH_SHARE * (monotonic() - started))
         self._lease_until = started + leases.LEASE_SECONDS
+        # Another connection counts, or none: nothing more is asked with this one's keys.
+        self._is_outdated = flushed.outdated
         for job in flushed.still_wanted:
             job.entry, job.start_by = opened[job.address], started + START_WITHIN
             self._to_write.append(job)

@@ -17,6 +17,7 @@ NO_DELIVERY_LIMIT = 1_000_000
 
 HANDLED = {
     "connection.changed.v1": EXCHANGE_IN,
+    "connection.check_requested.v1": EXCHANGE_IN,
     "mapping.changed.v1": EXCHANGE_IN,
     "push.requested.v1": EXCHANGE_IN,
     "push.cancel_requested.v1": EXCHANGE_IN,

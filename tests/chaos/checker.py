@@ -9,9 +9,10 @@ from tests.chaos.history import Days, Entry, History, Patch, Place, Wish, by_pla
 
 # A line that ends so is not the coordinator's to mend alone: it waits for an operator in a dead letter.
 BURIED = frozenset({
-    "bad_credentials", "certificate", "exhausted", "key_unreadable", "missing_agreement_edit",
-    "missing_agreement_inquire", "missing_company_inquire", "unexpected", "unknown_company",
-    "wrong_address",
+    "address_forbidden", "address_not_https", "address_unreadable", "bad_credentials", "ca_bundle_unreadable",
+    "certificate", "certificate_expired", "certificate_name", "certificate_untrusted", "exhausted", "key_mismatch",
+    "key_unreadable", "missing_agreement_edit", "missing_agreement_inquire", "missing_company_inquire",
+    "not_connectwise", "unexpected", "unknown_company", "wrong_route",
 })  # fmt: skip
 # Faults after which ConnectWise's client cannot know that its PATCH was applied.
 ANSWER_LOST = frozenset({"lost_response", "hang", "broken_json", "slow_drip", "huge_body", "endless_body"})

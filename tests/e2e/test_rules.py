@@ -134,4 +134,4 @@ def test_a_certificate_authority_that_cannot_be_read_is_answered(case: Case) -> 
     case.world.publish(case.world.connected("p1").model_copy(update={"ca_bundle": broken}))
     wait_for(lambda: (case.check() or {}).get("status") == "failed", "the check")
     answer = case.push()["c1"]
-    assert (answer.status, code(answer)) == ("failed", "certificate")
+    assert (answer.status, code(answer)) == ("failed", "ca_bundle_unreadable")

@@ -24,7 +24,7 @@ def _saved(case: Case, *, partner: str, seal_key: str) -> ConnectionChanged:
 
 
 @pytest.mark.parametrize(
-    ("partner", "is_ours", "expected"), [("p1", False, "seal_key_unknown"), ("p2", True, "key_unreadable")]
+    ("partner", "is_ours", "expected"), [("p1", False, "seal_key_unknown"), ("p2", True, "key_mismatch")]
 )
 def test_a_key_that_does_not_open_is_explained(case: Case, partner: str, expected: str, *, is_ours: bool) -> None:
     """A box of an unknown seal key, and one copied from another partner, are refused each for its own reason."""

@@ -13,10 +13,12 @@ import pytest
 from cwclient import (
     AddressPolicy,
     InvalidSite,
+    NotConnectWise,
     ServerTrouble,
     Transport,
     UnknownCompany,
     Unreachable,
+    WrongRoute,
     discover,
 )
 
@@ -107,8 +109,7 @@ def test_an_unknown_company_is_told_apart(server: Site, transport: Transport) ->
     """A coordinator with a wrong Company ID reads that, whichever way the site says it."""
     server.reply(None)
     server.reply({"code": "NotFound", "message": "x"}, 404)
-    server.reply(b"<html>not found</html>", 404)
-    for _ in range(3):
+    for _ in range(2):
         with pytest.raises(UnknownCompany, match=r"ACME/\.\./x"):
             discover(server.url, "ACME/../x", transport)
     assert {unquote(path) for path, _ in server.seen} == {"/login/companyinfo/ACME/../x"}
@@ -118,12 +119,31 @@ def test_an_unknown_company_is_told_apart(server: Site, transport: Transport) ->
             discover(server.url, company, transport)
     with pytest.raises(InvalidSite):
         discover("ftp://x", "acme", transport)
-    assert len(server.seen) == 3
+    assert len(server.seen) == 2
 
 
 @pytest.mark.parametrize("body", [b"[]", b'"x"', b"{}", b"{", b"<html></html>", b'{"Codebase": 5}'])
 def test_a_site_that_is_not_connectwise_is_not_taken_for_one(body: bytes, server: Site, transport: Transport) -> None:
     """A host that answers something else gives a plain error."""
     server.reply(body)
-    with pytest.raises((ServerTrouble, Unreachable)):
+    with pytest.raises(NotConnectWise, match="not as ConnectWise does"):
         discover(server.url, "acme", transport)
+
+
+@pytest.mark.parametrize("body", [b"<html>not found</html>", b"404 page not found", b"", b'{"detail": "Not Found"}'])
+def test_a_404_of_something_else_is_not_an_unknown_company(body: bytes, server: Site, transport: Transport) -> None:
+    """A coordinator with a wrong URL is not sent to look for another Company ID."""
+    server.reply(body, 404)
+    with pytest.raises(WrongRoute, match="not as ConnectWise does"):
+        discover(server.url, "acme", transport)
+
+
+def test_a_server_that_fails_is_not_a_wrong_url(server: Site, transport: Transport) -> None:
+    """A ConnectWise in trouble is waited for, and nobody is sent to look for another URL."""
+    server.reply({"code": "ConnectWiseApi", "message": "A timeout has occured."}, 500)
+    with pytest.raises(ServerTrouble):
+        discover(server.url, "acme", transport)
+    server.reply(b"<html>try again</html>", 503)
+    with pytest.raises(Unreachable) as caught:
+        discover(server.url, "acme", transport)
+    assert type(caught.value) is Unreachable

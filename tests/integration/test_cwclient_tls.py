@@ -5,17 +5,23 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, suppress
-from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
-from cwclient import AddressPolicy, CallBudget, CertificateRefused, ForbiddenHost, Transport, Unreachable
+from cwclient import (
+    AddressPolicy,
+    CaBundleUnreadable,
+    CallBudget,
+    CertificateExpired,
+    CertificateNameMismatch,
+    CertificateUntrusted,
+    ForbiddenHost,
+    Transport,
+    Unreachable,
+)
+from tests.support.tls import certificate
 
 LOOPBACK = AddressPolicy(["127.0.0.0/8"])
 
@@ -94,34 +100,6 @@ def connect() -> Iterator[Callable[..., Transport]]:
         yield make
 
 
-def certificate(tmp_path: Path, *names: str) -> tuple[ssl.SSLContext, str]:
-    """Server context with a new self-signed certificate for `names`, and that certificate as PEM."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "test")])
-    kinds = [x509.IPAddress(ip_address(n)) if n[0].isdigit() else x509.DNSName(n) for n in names]
-    now = datetime.now(UTC)
-    signed = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName(kinds), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    pem = signed.public_bytes(serialization.Encoding.PEM).decode()
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    ).decode()
-    (tmp_path / "both.pem").write_text(private + pem)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(tmp_path / "both.pem")
-    return context, pem
-
-
 def test_an_unknown_certificate_is_refused_unless_its_bundle_is_given(
     start: Callable[[ssl.SSLContext], Server], connect: Callable[..., Transport], tmp_path: Path
 ) -> None:
@@ -129,12 +107,12 @@ def test_an_unknown_certificate_is_refused_unless_its_bundle_is_given(
     context, pem = certificate(tmp_path, "127.0.0.1")
     server = start(context)
     url = f"https://127.0.0.1:{server.server_port}/"
-    with pytest.raises(CertificateRefused, match="not trusted"):
+    with pytest.raises(CertificateUntrusted, match="not trusted"):
         connect().request("GET", url, headers={})
     transport = connect(pem)
     assert [transport.request("PATCH", url, headers={}, json=[]).status for _ in range(3)] == [200] * 3
     assert len(server.names) == 2
-    with pytest.raises(CertificateRefused, match="PEM"):
+    with pytest.raises(CaBundleUnreadable, match="PEM"):
         connect("nonsense")
 
 
@@ -153,8 +131,20 @@ def test_the_checked_address_is_used_and_the_name_is_verified(
     assert server.names == ["cw.msp.example"]
     with pytest.raises(ForbiddenHost):
         transport.request("GET", f"https://{bad}/", headers={})
-    with pytest.raises(CertificateRefused, match=r"other\.msp\.example"):
+    with pytest.raises(CertificateNameMismatch, match=r"other\.msp\.example"):
         transport.request("GET", f"https://{bad}/", headers={})
+
+
+def test_an_expired_certificate_and_a_wrong_address_are_told_apart(
+    start: Callable[[ssl.SSLContext], Server], connect: Callable[..., Transport], tmp_path: Path
+) -> None:
+    """An administrator reads whether to renew a certificate or to have one issued for another name."""
+    context, pem = certificate(tmp_path, "127.0.0.1", days=-1)
+    with pytest.raises(CertificateExpired, match="expired"):
+        connect(pem).request("GET", f"https://127.0.0.1:{start(context).server_port}/", headers={})
+    context, pem = certificate(tmp_path, "127.0.0.2")
+    with pytest.raises(CertificateNameMismatch, match=r"127\.0\.0\.1"):
+        connect(pem).request("GET", f"https://127.0.0.1:{start(context).server_port}/", headers={})
 
 
 def test_the_deadline_holds_within_tls_too(

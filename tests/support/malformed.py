@@ -13,12 +13,22 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import func, select
 
-from messages import KINDS, ContractError, KeyRing, Message, PartnerDue, PushRequested, decode, encode
+from messages import (
+    KINDS,
+    ConnectionCheckRequested,
+    ContractError,
+    KeyRing,
+    Message,
+    PartnerDue,
+    PushRequested,
+    decode,
+    encode,
+)
 from messages.sealing import unseal_bytes
 from store.schema import dead_letters
 from tests.support.samples import sync_result
 from tests.support.waiting import wait_for
-from tests.support.world import World
+from tests.support.world import World, now
 
 HUGE_EVERY = 500
 ROOTS = b'[{"0-nft \x00\xff\xfe'
@@ -57,6 +67,9 @@ def samples(world: World) -> list[Message]:
         push,
         world.mapped("nobody", 1),
         world.connected("nobody"),
+        ConnectionCheckRequested(
+            partner_id="nobody", correlation_id="q", requested_at=now(), requested_by="ana@msp.example"
+        ),
         sync_result(push, "c1"),
         PartnerDue(partner_id="nobody", correlation_id="q"),
     ]

@@ -174,5 +174,5 @@ def test_deeply_nested_json_is_survived() -> None:
 def test_every_error_says_what_it_means_and_who_can_mend_it() -> None:
     """Developers find the remedy in the docstring of each class."""
     errors = [v for n in cwclient.__all__ if isinstance(v := getattr(cwclient, n), type) and issubclass(v, Exception)]
-    assert len(errors) == 15
+    assert len(errors) == 22
     assert all(":" in (e.__doc__ or "") or e is ConnectWiseError for e in errors)

@@ -1,6 +1,5 @@
 """`connection`: connect a partner's ConnectWise, have its rights checked, disconnect it."""
 
-import json
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,13 +8,14 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from messages import ConnectionChanged, ConnectionChecked, KeyRing, seal
+from messages import ConnectionChanged, ConnectionChecked, ConnectionCheckRequested, KeyRing, Problem, seal
 from store import Tx, connections
 from store.connections import ConnectionVersion
 from worker.cli.exits import UNFINISHED
 from worker.cli.options import AsJson, NoWait, Partner, Timeout, identifier, usage
 from worker.cli.output import complain, dump, mark, safe, say, table
 from worker.cli.session import CLIENT_ID_REFUSED, Seen, Session, session, still_running
+from worker.doctor import read_check
 from worker.problems import told
 
 commands = typer.Typer(no_args_is_help=True, help="Connect a partner's ConnectWise, and see whether it works.")
@@ -74,14 +74,50 @@ def set_(
         raise typer.Exit(UNFINISHED)
     if version.version != _version(event):
         complain("A newer connection has been saved meanwhile.")
-    checked = found_by_check(version)
-    if checked is not None and checked.problem is not None and checked.problem.code == "client_id":
-        complain(f"{CLIENT_ID_REFUSED}.")
-    if as_json:
-        dump(_as_json(version))
-    elif checked is not None:
-        show(checked)
-    raise typer.Exit(0 if checked is not None and checked.status == "ok" else UNFINISHED)
+    raise typer.Exit(_show_found(version, as_json=as_json))
+
+
+@commands.command()
+def check(
+    partner: Partner,
+    *,
+    requested_by: Annotated[str, typer.Option(metavar="NAME", help="Who wants it.")] = "command line",
+    timeout: Timeout = 60.0,
+    as_json: AsJson = False,
+) -> None:
+    """Check the saved connection again now, and print what was found. Exit code 1 if it failed.
+
+    Whether quantities may be edited cannot be asked: that is as ConnectWise took, or refused, the last write.
+    """
+    with session(works=True) as opened:
+        with opened.database.begin() as tx:
+            before = connections.current(tx, partner)
+        if before is None or before.tenant is None:
+            complain(f"Partner {partner} is not connected.")
+            raise typer.Exit(UNFINISHED)
+        at = datetime.now(UTC)
+        with usage():
+            event = ConnectionCheckRequested(
+                partner_id=partner, correlation_id=_correlation(at), requested_at=at, requested_by=requested_by
+            )
+
+        def found(tx: Tx) -> ConnectionVersion | None:
+            version = connections.current(tx, partner)
+            return version if version and version.check_due_at is None and version.check != before.check else None
+
+        def look(tx: Tx) -> Seen:
+            version = connections.current(tx, partner)
+            accepted = version is not None and version.check_due_at is not None
+            return Seen(done=0, total=1, accepted=accepted, finished=found(tx) is not None)
+
+        see = f"phin-connectwise connection list --partner {partner}"
+        opened.carry_out([event], look, what="Checking the connection", timeout=timeout, wait=True, see=see)
+        with opened.database.begin() as tx:
+            version = found(tx)
+    if version is None:
+        still_running(see)
+        raise typer.Exit(UNFINISHED)
+    raise typer.Exit(_show_found(version, as_json=as_json))
 
 
 @commands.command()
@@ -163,27 +199,40 @@ def save(opened: Session, event: ConnectionChanged, *, timeout: float, wait: boo
         return newest(tx)
 
 
-def found_by_check(version: ConnectionVersion) -> ConnectionChecked | None:
-    """What the check of a version found; None as long as it has not been checked."""
-    if version.check is None:
-        return None
-    return ConnectionChecked.model_validate_json(json.dumps(version.check), extra="ignore")
-
-
 def show(checked: ConnectionChecked) -> None:
-    """Print the base URL that was found, the rights, and the problem with what to do."""
+    """Print the base URL that was found, the rights, and the problem and warnings with what to do."""
     if checked.base_url:
         say(f"{checked.company_name or 'ConnectWise'}: {checked.base_url}")
     if checked.rights:
         rows = [[mark(STATES[one.state], one.state), safe(one.right), safe(one.fix or "")] for one in checked.rights]
         table(("", "Right", "What to do"), rows, widest=46)
     if checked.problem is not None:
-        say(f"✗ {told(checked.problem)}")
-        say(f"  {checked.problem.fix}")
-        if checked.problem.where:
-            say(f"  Where in ConnectWise: {checked.problem.where}")
-    else:
+        _explain("✗", checked.problem)
+    elif any(right.state == "unproven" for right in checked.rights):
         say("✓ Connected. That quantities may be edited is proven by the first push.")
+    else:
+        say("✓ Connected.")
+    for warning in checked.warnings:
+        _explain("!", warning)
+
+
+def _explain(sign: str, problem: Problem) -> None:
+    say(f"{sign} {told(problem)}")
+    say(f"  {problem.fix}")
+    if problem.where:
+        say(f"  Where in ConnectWise: {problem.where}")
+
+
+def _show_found(version: ConnectionVersion, *, as_json: bool) -> int:
+    """Print what the check of a version found; the exit code."""
+    checked = read_check(version)
+    if checked is not None and checked.problem is not None and checked.problem.code == "client_id":
+        complain(f"{CLIENT_ID_REFUSED}.")
+    if as_json:
+        dump(_as_json(version))
+    elif checked is not None:
+        show(checked)
+    return 0 if checked is not None and checked.status == "ok" else UNFINISHED
 
 
 def _private_key(file: Path | None) -> str:
@@ -216,13 +265,13 @@ def _as_json(version: ConnectionVersion) -> dict[str, Any]:
 
 
 def _cells(version: ConnectionVersion) -> list[Text]:
-    checked = found_by_check(version)
+    checked = read_check(version)
     if version.tenant is None:
         state, fix = mark("none", "disconnected"), ""
     elif checked is None:
         state, fix = mark("waiting", "not checked"), ""
     elif checked.problem is None:
-        state, fix = mark("good", "ok"), ""
+        state, fix = mark("good", "ok"), " ".join(f"{one.title}. {one.fix}" for one in checked.warnings)
     else:
         state, fix = mark("bad", "failed"), f"{checked.problem.title}. {checked.problem.fix}"
     where = f"{version.site_url} {version.company_identifier}" if version.tenant else ""

@@ -1,0 +1,188 @@
+"""The life of a connection: what pushes prove of it, checked again, disconnected."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from cwclient.simulator import faults
+from cwclient.simulator.document import Rights
+from cwclient.simulator.faults import Match
+from messages import ConnectionChanged, ConnectionChecked, ConnectionCheckRequested
+from store.schema import connections
+from tests.support.case import Case, code
+from tests.support.waiting import wait_for
+from tests.support.world import World, now
+from worker import app, budget, run
+
+EDIT = "Finance > Agreements: Edit (All)"
+ADDITION = Match(path=r"/additions/")
+
+
+def _requested(partner: str = "p1") -> ConnectionCheckRequested:
+    return ConnectionCheckRequested(
+        partner_id=partner, correlation_id="test", requested_at=now(), requested_by="ana@msp.example"
+    )
+
+
+def _disconnected() -> ConnectionChanged:
+    return ConnectionChanged(partner_id="p1", correlation_id="test", changed_at=now(), disconnected=True)
+
+
+def _edit(check: dict[str, Any] | None) -> str | None:
+    rights = {right["right"]: right["state"] for right in (check or {}).get("rights", ())}
+    return rights.get(EDIT)
+
+
+def _check_again(case: Case) -> dict[str, Any]:
+    before = (case.check() or {})["id"]
+    case.world.publish(_requested())
+    wait_for(lambda: (case.check() or {})["id"] != before, "the check")
+    return case.check() or {}
+
+
+@pytest.fixture
+def busy(amqp_url: str, postgresql_url: str, tmp_path: Path) -> Iterator[Case]:
+    """A case on RabbitMQ and PostgreSQL, where the platform sees all that leaves."""
+    with World(amqp_url, postgresql_url, tmp_path, companies=3, call_timeout=1.0) as world:
+        case = Case(world)
+        worker = app.build(world.settings)
+        with closing(worker.database), worker:
+            world.publish(world.connected("p1"), world.mapped("p1", 1), world.mapped("p1", 2))
+            wait_for(case.is_checked, "the checks")
+            yield case
+
+
+def _told(case: Case) -> list[tuple[str, str | None]]:
+    """(status, state of the Edit right) of each connection.checked that the platform got."""
+    assert case.world.platform is not None
+    received = [one for one in list(case.world.platform.received) if isinstance(one, ConnectionChecked)]
+    return [(one.status, _edit(one.model_dump(mode="json"))) for one in received]
+
+
+def test_the_first_write_proves_the_edit_right_and_says_so_once(busy: Case) -> None:
+    """The platform hears of the Edit right when it changes: not with every write, and not for the asking."""
+    busy.push(5, companies=(1, 2))
+    busy.push(6, companies=(1, 2))
+    wait_for(lambda: len(_told(busy)) >= 2, "the news")
+    assert _told(busy) == [("ok", "unproven"), ("ok", "granted")]
+
+    busy.set_rights(Rights(agreements_edit="none"))
+    assert busy.push(7)["c1"].status == "failed"
+    wait_for(lambda: len(_told(busy)) >= 3, "the news")
+    assert _told(busy)[2:] == [("failed", "denied")]
+
+    busy.set_rights(Rights())
+    assert busy.push(8)["c1"].status == "updated"
+    busy.push(9)
+    wait_for(lambda: len(_told(busy)) >= 4, "the news")
+    assert _told(busy)[3:] == [("ok", "granted")]
+
+
+def test_a_check_of_what_is_not_connected_is_answered(busy: Case) -> None:
+    """Every question gets an answer, also of a partner that never connected."""
+    busy.world.publish(_requested("stranger"))
+    platform = busy.world.platform
+    assert platform is not None
+    answers = wait_for(lambda: [one for one in list(platform.received) if one.partner_id == "stranger"], "the answer")
+    assert isinstance(answers[0], ConnectionChecked)
+    assert answers[0].problem is not None
+    assert answers[0].problem.code == "not_connected"
+
+
+def test_a_denied_edit_right_is_named_until_a_write_is_taken(case: Case) -> None:
+    """A check cannot prove that the role was mended: it says what the last write met."""
+    case.set_rights(Rights(agreements_edit="none"))
+    case.push()
+    wait_for(lambda: _edit(case.check()) == "denied", "the news")
+    checked = _check_again(case)
+    assert (checked["status"], checked["problem"]["code"], _edit(checked)) == (
+        "failed",
+        "missing_agreement_edit",
+        "denied",
+    )
+    assert "Finance > Agreements > Edit" in checked["problem"]["fix"]
+    case.set_rights(Rights())
+    assert case.push()["c1"].status == "updated"
+    wait_for(lambda: _edit(case.check()) == "granted", "the news")
+    assert _check_again(case)["problem"] is None
+    assert _edit(case.check()) == "granted"
+
+
+def test_a_new_connection_has_to_prove_it_anew(case: Case) -> None:
+    """What another key pair could do says nothing of this one."""
+    case.push()
+    wait_for(lambda: _edit(case.check()) == "granted", "the news")
+    event = case.world.connected("p1")
+    case.world.publish(event)
+    saved = event.model_dump(mode="json")["changed_at"]
+    wait_for(lambda: (case.check() or {}).get("changed_at") == saved, "the check")
+    assert _edit(case.check()) == "unproven"
+
+
+def test_a_connection_is_checked_again_when_asked(case: Case) -> None:
+    """After the role was changed in ConnectWise nobody has to enter the keys again to see it."""
+    case.set_rights(Rights(agreements_inquire="none"))
+    checked = _check_again(case)
+    assert (checked["status"], checked["problem"]["code"]) == ("failed", "missing_agreement_inquire")
+    case.set_rights(Rights())
+    assert _check_again(case)["status"] == "ok"
+
+
+def test_mapped_agreements_that_the_role_hides_are_named(case: Case) -> None:
+    """A role limited to some agreement types works, but a warning names the mapped agreements that it hides."""
+    assert _check_again(case)["warnings"] == []
+    case.world.simulator.state.change("cw-p1", "agreements", 1002, type={"id": 2, "name": "Backup"})
+    case.set_rights(Rights(agreement_types=("Managed Services",)))
+    checked = _check_again(case)
+    assert (checked["status"], [warning["code"] for warning in checked["warnings"]]) == ("ok", ["hidden_agreements"])
+    assert "Agreement 2 (#1002)." in checked["warnings"][0]["detail"]
+    assert "Agreement 1" not in checked["warnings"][0]["detail"]
+    assert "customize" in checked["warnings"][0]["fix"]
+
+
+def test_a_disconnect_forgets_the_key_and_fails_what_is_open(case: Case) -> None:
+    """After a disconnect no version of the connection holds a key, and what was asked is answered."""
+    case.world.simulator.faults.set([faults.Status(status=500, match=ADDITION)])
+    request = case.world.push("p1", {1: 5, 2: 5})
+    case.world.publish(request)
+    wait_for(
+        lambda: {one.status for one in case.world.answers(request).values() if one} == {"retrying"}, "the first tries"
+    )
+    case.world.publish(_disconnected())
+    wait_for(lambda: case.world.state_of(request) == "completed", "the push's completion")
+    answers = case.world.answers(request)
+    assert {(one.status, code(one)) for one in answers.values() if one} == {("failed", "not_connected")}
+    with case.world.database.begin() as tx:
+        kept = tx.execute(select(connections.c.box, connections.c.key_id, connections.c.ca_bundle)).all()
+    assert set(kept) == {(None, None, None)}
+
+
+def test_a_disconnect_ends_a_slice_that_runs(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once a disconnect is stored, ConnectWise is asked nothing more but what is under way."""
+    count = 60
+    monkeypatch.setattr(run, "LOOK_SECONDS", 60.0)
+    monkeypatch.setattr(budget, "PER_MINUTE", 60_000.0)
+    monkeypatch.setattr(budget, "BURST", 1_000.0)
+    world.simulator.faults.set([faults.Latency(seconds=0.4, match=ADDITION)])
+    case = Case(world)
+    connected = world.connected("p1")
+    mapped = [
+        world.mapped("p1", 1).model_copy(update={"company_id": f"c{n}", "agreement_id": 1000 + n, "addition_id": n})
+        for n in range(1, count + 1)
+    ]
+    request = world.push("p1", dict.fromkeys(range(1, count + 1), 5), connection=connected, mappings=mapped)
+    with app.build(world.settings):
+        world.publish(connected, *mapped, request)
+        wait_for(lambda: any("/additions/" in one["path"] for one in world.simulator.log), "the first read")
+        world.publish(_disconnected())
+        wait_for(lambda: case.tenant() is None, "the disconnect")
+        wait_for(lambda: world.state_of(request) == "completed", "the push's completion")
+    answers = world.answers(request)
+    asked = {one["path"] for one in world.simulator.log if "/additions/" in one["path"]}
+    assert len(asked) < count
+    assert ("failed", "not_connected") in {(one.status, code(one)) for one in answers.values() if one}
+    assert None not in answers.values()
