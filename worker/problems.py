@@ -320,3 +320,24 @@ CANCELLED = _problem(
 def refused_push(detail: str) -> Problem:
     """A push.requested that cannot be accepted."""
     return _problem("contract", "The push was not accepted", detail, "Correct the push and send it again.")
+
+
+# --- choices for the drop-downs
+
+ASK_AGAIN = "Try again in some minutes. If it lasts, check that ConnectWise can be reached."
+PAUSED = _problem(
+    "paused",
+    "Paused",
+    "ConnectWise of this account is left alone for now, by decision of an operator.",
+    "Try again later, or ask support when work goes on.",
+)
+
+
+def agreement_not_begun(start: datetime) -> Problem:
+    """The agreement starts in the future."""
+    return _problem(
+        "agreement_not_begun",
+        "The agreement has not begun yet",
+        f"In ConnectWise the agreement starts on {start:%Y-%m-%d}.",
+        "Wait until then, choose an agreement that has begun, or correct the start date in ConnectWise.",
+    )
