@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Row, delete, insert, select, update
+from sqlalchemy import Row, delete, func, insert, select, update
 
 from store.database import Tx, carried, now, upsert
 from store.schema import catalog_cache, catalog_questions
@@ -88,6 +88,15 @@ def find(tx: Tx, partner_id: str, message_id: str) -> Question | None:
     )
     row = tx.execute(query).first()
     return None if row is None else _question(row)
+
+
+def answered(tx: Tx, partner_id: str, message_ids: Collection[str]) -> tuple[int, int]:
+    """How many of these questions have come, and how many of those are answered."""
+    query = select(func.count(), func.count(catalog_questions.c.answer_json)).where(
+        catalog_questions.c.partner_id == partner_id, catalog_questions.c.message_id.in_(message_ids)
+    )
+    come, done = tx.execute(query).one()
+    return come, done
 
 
 def answer(tx: Tx, partner_id: str, message_id: str, answer_json: str) -> bool:

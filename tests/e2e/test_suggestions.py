@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from messages import MappingChanged, Suggestion
+from store import mappings
 from tests.e2e.test_catalog import ADDITIONS, AGREEMENTS, COMPANIES, add
 from tests.support.asking import ask, reads, suggestions_for
 from tests.support.case import Case
@@ -41,7 +42,8 @@ def test_names_are_matched_with_score_and_reason(case: Case) -> None:
     assert (found["Globex"].reason, found["Globex"].score, found["Globex"].certain) == ("exact", 100, True)
     assert (found["Acme"].reason, found["Acme"].cw_company_id, found["Acme"].certain) == ("legal_form", 7, False)
     assert "Initech" not in found
-    assert not case.has_mapping_of(None)
+    with case.world.database.begin() as tx:
+        assert {mapping.company_id for mapping in mappings.of_partner(tx, "p1")} == {"c1", "c2"}
 
 
 def test_two_companies_that_reach_the_same_one_are_not_certain(case: Case) -> None:
