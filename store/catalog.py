@@ -64,7 +64,7 @@ def ask(tx: Tx, partner_id: str, message_id: str, event: str) -> Question | None
     at = now(tx)
     values = {"partner_id": partner_id, "message_id": message_id, "asked_at": at, "event_json": event, "due_at": at}
     new = upsert(tx, catalog_questions).values(values).on_conflict_do_nothing()
-    if tx.execute(new).rowcount:
+    if tx.execute(new.returning(catalog_questions.c.message_id)).first() is not None:
         return Question(partner_id, message_id, at, event)
     known = find(tx, partner_id, message_id)
     return known if known is not None and known.answer is not None else None

@@ -77,8 +77,8 @@ class Listing:
     @classmethod
     def of(cls, choices: Iterable[Choice], fetched_at: datetime) -> "Listing":
         """Sort the choices by name, without regard to capitals and accents."""
-        lines = sorted((_plain(choice.name), choice.id, choice) for choice in choices)
-        return cls(fetched_at, "\n".join(_line(key, choice) for key, _, choice in lines))
+        lines = sorted((key := _plain(choice.name), choice.id, _line(key, choice)) for choice in choices)
+        return cls(fetched_at, "\n".join(line for _, _, line in lines))
 
     def page(self, search: str | None, number: int) -> tuple[list[Choice], bool]:
         """The choices of page `number` whose name, detail or product contains `search`; whether there are more."""

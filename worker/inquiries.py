@@ -131,7 +131,7 @@ def _calls(keys: Sequence[str], clock: Clock) -> list[Call]:
 
 def _companies(clock: Clock, remote: Remote, turn: Turn) -> dict[str, Listing]:
     at = clock()
-    return {COMPANIES: Listing.of(map(of_company, remote.companies(turn)), at)}
+    return {COMPANIES: Listing.of(remote.companies(of_company, turn), at)}
 
 
 def _agreements(clock: Clock, company_ids: Sequence[int], remote: Remote, turn: Turn) -> dict[str, Listing]:

@@ -78,13 +78,17 @@ class Remote:
         """Read the company: one GET, unless the base URL moved or the role is in doubt."""
         return self._read(lambda client: client.company(company_id))
 
-    def companies(self, turn: Callable[[], None]) -> list[Company]:
-        """All companies but the deleted ones, in pages of 1000: one GET each (connectwise-api.md 5.4).
+    def companies(self, make: Callable[[Company], T], turn: Callable[[], None]) -> list[T]:
+        """What `make` makes of each company but the deleted ones, in pages of 1000: one GET each (5.4).
 
         `turn` is called before the request of each page but the first, here and below; what it raises ends it.
         """
-        found = self._read(lambda client: list(client.companies("deletedFlag=false", before_next=self._next(turn))))
-        return [company for company in found if not company.deleted_flag]
+
+        def every(client: ConnectWise) -> list[T]:
+            found = client.companies("deletedFlag=false", before_next=self._next(turn))
+            return [make(company) for company in found if not company.deleted_flag]
+
+        return self._read(every)
 
     def agreements(self, company_ids: Collection[int], turn: Callable[[], None]) -> list[Agreement]:
         """The agreements of 1 to 150 companies: one GET for each 1000 of them."""
