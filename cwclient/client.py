@@ -3,7 +3,7 @@
 import base64
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 from urllib.parse import quote, urlencode, urljoin, urlsplit
@@ -20,6 +20,8 @@ MAX_PAGE_SIZE = 1000
 MAX_PAGES = 1000
 #: connectwise-api.md 4.3: about 150 values advised for `in`.
 MAX_IDS = 150
+#: All that is read of a company, of which a list may have tens of thousands (connectwise-api.md 4.2).
+COMPANY_FIELDS = "id,identifier,name,deletedFlag"
 
 R = TypeVar("R", bound=Record)
 
@@ -72,21 +74,33 @@ class ConnectWise:
         """Count the agreements; proves Finance > Agreements: Inquire, but not Edit (connectwise-api.md 4.1)."""
         return self._count("finance/agreements/count")
 
-    def companies(self, conditions: str | None = None, page_size: int = MAX_PAGE_SIZE) -> Iterator[Company]:
-        """Companies by id, fetched page by page as they are used; deleted ones too unless `deletedFlag=false`."""
-        return self._list(Company, "company/companies", conditions, page_size)
+    def companies(
+        self,
+        conditions: str | None = None,
+        page_size: int = MAX_PAGE_SIZE,
+        before_next: Callable[[], object] | None = None,
+    ) -> Iterator[Company]:
+        """Companies by id, fetched page by page as they are used; deleted ones too unless `deletedFlag=false`.
 
-    def agreements(self, company_id: int) -> Iterator[Agreement]:
-        """Agreements of a company in every status; fewer, with no error, if the role is limited to some types."""
-        return self._list(Agreement, "finance/agreements", id_in([company_id], "company"))
+        `before_next` is called before the request of each page but the first, here and below; what it raises ends it.
+        """
+        return self._list(Company, "company/companies", conditions, page_size, before_next, COMPANY_FIELDS)
 
     def visible_agreements(self, ids: Iterable[int]) -> set[int]:
         """Which of these agreements (1 to 150) the role sees: those of other types are left out, with no error."""
         return {agreement.id for agreement in self._list(Agreement, "finance/agreements", id_in(ids))}
 
-    def additions(self, agreement_id: int) -> Iterator[Addition]:
+    def agreements(self, *company_ids: int, before_next: Callable[[], object] | None = None) -> Iterator[Agreement]:
+        """Agreements of 1 to 150 companies, in every status.
+
+        Fewer, with no error, if the role is limited to some types.
+        """
+        conditions = id_in(company_ids, "company")
+        return self._list(Agreement, "finance/agreements", conditions, before_next=before_next)
+
+    def additions(self, agreement_id: int, before_next: Callable[[], object] | None = None) -> Iterator[Addition]:
         """Additions of an agreement, in every status (connectwise-api.md 5.2)."""
-        return self._list(Addition, f"finance/agreements/{agreement_id:d}/additions")
+        return self._list(Addition, f"finance/agreements/{agreement_id:d}/additions", before_next=before_next)
 
     def company(self, company_id: int) -> Company:
         """One company."""
@@ -133,18 +147,28 @@ class ConnectWise:
         return record
 
     def _list(
-        self, model: type[R], path: str, conditions: str | None = None, page_size: int = MAX_PAGE_SIZE
+        self,
+        model: type[R],
+        path: str,
+        conditions: str | None = None,
+        page_size: int = MAX_PAGE_SIZE,
+        before_next: Callable[[], object] | None = None,
+        fields: str | None = None,
     ) -> Iterator[R]:
         if not 1 <= page_size <= MAX_PAGE_SIZE:
             raise ValueError(f"page_size must be 1 to {MAX_PAGE_SIZE}, not {page_size}")
-        query = {"orderBy": "id", "pageSize": str(page_size)} | ({"conditions": conditions} if conditions else {})
-        return self._pages(model, f"{self._base}/{path}?{urlencode(query, quote_via=quote, safe='')}")
+        query = {"orderBy": "id", "pageSize": str(page_size)}
+        query |= {name: value for name, value in (("conditions", conditions), ("fields", fields)) if value}
+        url = f"{self._base}/{path}?{urlencode(query, quote_via=quote, safe='')}"
+        return self._pages(model, url, before_next or (lambda: None))
 
-    def _pages(self, model: type[R], first: str) -> Iterator[R]:
+    def _pages(self, model: type[R], first: str, before_next: Callable[[], object]) -> Iterator[R]:
         """Yield the records of all pages. A list that changes meanwhile may repeat some, which are dropped (4.4)."""
         url = first
         seen: set[int] = set()
-        for _ in range(MAX_PAGES):
+        for number in range(MAX_PAGES):
+            if number:
+                before_next()
             response = self._transport.request("GET", url, headers=self._headers)
             page = response.json(self._secrets)
             if not isinstance(page, list):

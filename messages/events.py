@@ -121,7 +121,9 @@ class PhinCompany(Part):
 class CatalogRequested(Event):
     """A question for the choices of a drop-down; `catalog.listed.v1` answers it with one page.
 
-    `agreements` needs cw_company_id, `additions` needs agreement_id, `suggestions` needs companies.
+    `agreements` needs cw_company_id, `additions` needs agreement_id. `suggestions` are made for `companies`; with none,
+    for those whose mapping was begun or removed. `refresh`: ask ConnectWise, whatever was read some minutes ago. The
+    answer goes to the queue `reply_to`, with none to the exchange `connectwise.sync`.
     """
 
     type: Literal["catalog.requested.v1"] = "catalog.requested.v1"
@@ -130,6 +132,7 @@ class CatalogRequested(Event):
     agreement_id: CwId | None = None
     search: Name | None = None
     page: Annotated[int, Field(ge=1, le=MAX_LINES)] = 1
+    refresh: bool = False
     companies: Annotated[tuple[PhinCompany, ...], Field(strict=False, max_length=MAX_LINES)] = ()
     reply_to: ReplyTo | None = None
 
@@ -139,8 +142,9 @@ class CatalogRequested(Event):
             raise ValueError("agreements need cw_company_id")
         if self.kind == "additions" and self.agreement_id is None:
             raise ValueError("additions need agreement_id")
-        if (self.kind == "suggestions") != bool(self.companies):
-            raise ValueError("suggestions need companies, and no other kind takes them")
+        if self.companies and self.kind != "suggestions":
+            raise ValueError("companies are for suggestions only")
+        _once_each((company.company_id for company in self.companies), "in companies, company")
         return self
 
 

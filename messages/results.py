@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
-from messages.envelope import BillingPeriod, Code, Count, CwId, Id, Message, Name, Part, Quantity, Text, UtcTime
+from messages.envelope import BillingPeriod, Code, Count, CwId, Day, Id, Message, Name, Part, Quantity, Text, UtcTime
 from messages.events import CatalogKind
 
 LineStatus = Literal[
@@ -94,25 +94,52 @@ class MappingChecked(Result):
 
 
 class Choice(Part):
-    """One entry of a drop-down; `quantity` only of an addition."""
+    """One entry of a drop-down. `problem`: why an agreement or addition cannot be billed now, null = it can.
+
+    Of a company `detail` is its identifier. Of an agreement come type, status and dates, of an addition quantity,
+    prices, product (its identifier) and dates; each null if ConnectWise does not say.
+    """
 
     id: CwId
     name: Name
     detail: Text | None = None
+    type: Name | None = None
+    status: Name | None = None
+    start_date: Day | None = None
+    end_date: Day | None = None
+    product: Name | None = None
     quantity: Quantity | None = None
+    unit_price: Quantity | None = None
+    less_included: Quantity | None = None
+    effective_date: Day | None = None
+    cancelled_date: Day | None = None
+    problem: Problem | None = None
 
 
 class Suggestion(Part):
-    """A ConnectWise company that looks like a Phin company; `score` 0 to 100, 100 = the same name."""
+    """A ConnectWise company that a Phin company may be, best first; `score` 0 to 100, 100 = the same name.
+
+    `reason` says what the names have in common: `exact`, `case`, `legal_form`, `similar` and others. `ambiguous`:
+    another ConnectWise company fits as well, or this one another Phin company. `certain`: may be accepted in bulk,
+    without a look at it. `agreement` and `addition` are proposed only if one stands out.
+    """
 
     company_id: Id
     cw_company_id: CwId
     cw_company_name: Name
     score: Annotated[int | float, Field(ge=0, le=100)]
+    reason: Code
+    ambiguous: bool
+    certain: bool
+    agreement: Choice | None = None
+    addition: Choice | None = None
 
 
 class CatalogListed(Result):
-    """One page of choices (of suggestions, if the kind is that), or the problem that there are none."""
+    """One page of choices (of suggestions, if the kind is that), or the problem that there are none.
+
+    A page has at most 100 choices, or the suggestions for 50 companies. `fetched_at`: when ConnectWise said so.
+    """
 
     type: Literal["catalog.listed.v1"] = "catalog.listed.v1"
     kind: CatalogKind
@@ -121,6 +148,7 @@ class CatalogListed(Result):
     search: Name | None = None
     page: Annotated[int, Field(ge=1)] = 1
     more: bool = False
+    fetched_at: UtcTime | None = None
     choices: Annotated[tuple[Choice, ...], Field(strict=False)] = ()
     suggestions: Annotated[tuple[Suggestion, ...], Field(strict=False)] = ()
     problem: Problem | None = None

@@ -9,7 +9,7 @@ from sqlalchemy import case, func, or_, select, update
 from messages import PartnerDue
 from store import outbox, pauses
 from store.database import Tx, db_now, now, upsert
-from store.schema import connections, leases, mappings, push_lines, syncs
+from store.schema import catalog_questions, connections, leases, mappings, push_lines, syncs
 
 LEASE_SECONDS = 15.0
 WAKE_IS_LOST_AFTER = timedelta(seconds=60)
@@ -164,12 +164,13 @@ def wake(tx: Tx, partner_id: str, at: datetime | None = None) -> None:
 
 
 def next_due(tx: Tx, partner_id: str) -> datetime | None:
-    """When the partner next needs ConnectWise: a wish, a preview or a check; None = nothing is open."""
+    """When the partner next needs ConnectWise: a wish, a preview, a check or a question; None = nothing is open."""
     times = (
         select(func.min(syncs.c.due_at)).where(syncs.c.partner_id == partner_id),
         select(func.min(push_lines.c.preview_due_at)).where(push_lines.c.partner_id == partner_id),
         select(func.min(mappings.c.check_due_at)).where(mappings.c.partner_id == partner_id),
         select(func.min(connections.c.check_due_at)).where(connections.c.partner_id == partner_id),
+        select(func.min(catalog_questions.c.due_at)).where(catalog_questions.c.partner_id == partner_id),
     )
     found = [tx.execute(query).scalar_one() for query in times]
     return min((at for at in found if at is not None), default=None)
@@ -184,6 +185,7 @@ def forgotten(tx: Tx, limit: int = 100) -> list[str]:
             select(push_lines.c.partner_id).where(push_lines.c.preview_due_at <= db_now()),
             select(mappings.c.partner_id).where(mappings.c.check_due_at <= db_now()),
             select(connections.c.partner_id).where(connections.c.check_due_at <= db_now()),
+            select(catalog_questions.c.partner_id).where(catalog_questions.c.due_at <= db_now()),
         )
         .subquery()
     )

@@ -18,6 +18,9 @@ from store.schema import outbox
 EXCHANGE_INTERNAL = "connectwise.internal"
 """Where the worker's wake-up calls to itself go: nobody else binds to it."""
 
+EXCHANGE_REPLIES = "connectwise.replies"
+"""No exchange of the broker's: the routing key is the whole name of the queue of somebody who waits."""
+
 _EXCHANGES = dict.fromkeys(INPUTS, EXCHANGE_IN) | dict.fromkeys(OUTPUTS, EXCHANGE_OUT)
 
 
@@ -37,6 +40,12 @@ class OutboxRow:
 def put(tx: Tx, *messages: Message, not_before: datetime | None = None) -> None:
     """Let these messages leave when the transaction commits, or at `not_before`."""
     put_rows(tx, [row_of(message) for message in messages], not_before=not_before)
+
+
+def put_reply(tx: Tx, message: Message, queue: str) -> None:
+    """Let this message leave to the queue of who asked, when the transaction commits."""
+    wire = encode(message)
+    put_rows(tx, [row(EXCHANGE_REPLIES, queue, properties_of(wire), wire.body)])
 
 
 def row_of(message: Message) -> OutboxRow:

@@ -10,6 +10,7 @@ from store.schema import (
     OPEN_STATUSES,
     cancellations,
     catalog_cache,
+    catalog_questions,
     company_status,
     dead_letters,
     in_hand,
@@ -55,6 +56,7 @@ class Pruned:
     in_hand: int = 0
     workers: int = 0
     catalog_cache: int = 0
+    catalog_questions: int = 0
 
 
 def prune(database: Database, retention: Retention, *, dry_run: bool = False) -> Pruned:
@@ -74,6 +76,7 @@ def prune(database: Database, retention: Retention, *, dry_run: bool = False) ->
         in_hand=old.rows(in_hand, in_hand.c.since < _before(retention.in_hand)),
         workers=old.rows(workers, workers.c.seen_at < _before(retention.workers)),
         catalog_cache=old.rows(catalog_cache, catalog_cache.c.fetched_at < _before(retention.catalog)),
+        catalog_questions=old.rows(catalog_questions, _answered(retention.catalog)),
     )
 
 
@@ -124,6 +127,11 @@ def _written_over(age: timedelta) -> Where:
     newer = tuple_(later.c.period_start, later.c.period_end) >= tuple_(ledger.c.period_start, ledger.c.period_end)
     is_guarded = exists().where(*same, later.c.id > ledger.c.id, later.c.outcome == "written", newer)
     return and_(ledger.c.closed_at < _before(age), is_guarded)
+
+
+def _answered(age: timedelta) -> Where:
+    """Questions for choices so old, but for those that wait for an answer."""
+    return and_(catalog_questions.c.asked_at < _before(age), catalog_questions.c.due_at.is_(None))
 
 
 def _settled(age: timedelta) -> Where:

@@ -50,6 +50,7 @@ THREADS = {
     "mapping.changed.v1": 2,
     "push.requested.v1": 4,
     "push.cancel_requested.v1": 1,
+    "catalog.requested.v1": 2,
     "sync.result.v1": 2,
     KIND_DEAD: 1,
 }
@@ -58,6 +59,7 @@ BATCHES = {
     "connection.changed.v1": 100,
     "mapping.changed.v1": 100,
     "push.requested.v1": PREFETCH_PUSHES,
+    "catalog.requested.v1": 20,
     "sync.result.v1": 100,
     KIND_DEAD: 100,
 }

@@ -14,6 +14,7 @@ import structlog
 from cwclient import InvalidSite, parse_site
 from messages import (
     FINAL,
+    CatalogRequested,
     ConnectionChanged,
     ConnectionCheckRequested,
     LineCounts,
@@ -46,7 +47,7 @@ from store import (
 from store.connections import ConnectionVersion
 from store.pushes import Acceptance, Push
 from store.replays import Noted, Replay
-from worker import doctor
+from worker import catalog, doctor
 from worker.answers import superseded
 from worker.cancel import cancel
 from worker.problems import problem
@@ -161,6 +162,13 @@ def push_cancel_requested(context: Context, event: PushCancelRequested) -> None:
     log.info("push.cancelled", push=event.push_id, lines=cancelled, requested_by=event.requested_by)
 
 
+def catalog_requested(context: Context, event: CatalogRequested) -> None:
+    """Answer from what was read some minutes ago; else the question is kept, and answered in the partner's run."""
+    with context.database.partner(event.partner_id) as tx:
+        answered = catalog.ask(tx, event)
+    log.info("catalog.asked", kind=event.kind, page=event.page, answered=answered)
+
+
 def _asked_again(tx: Tx, event: PushRequested, replay: Replay) -> bool:
     """Begin a new round of the push that is replayed; False = it is a push like any other."""
     match replays.note(tx, replay):
@@ -263,6 +271,7 @@ HANDLERS: Mapping[type[Message], Callable[..., None]] = {
     ConnectionCheckRequested: connection_check_requested,
     PushRequested: push_requested,
     PushCancelRequested: push_cancel_requested,
+    CatalogRequested: catalog_requested,
     PartnerDue: partner_due,
 }
 """The handler of each kind that is handled one message at a time; `push_requested` is told of a replay besides."""

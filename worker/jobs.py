@@ -1,4 +1,4 @@
-"""What a run has to do: due wishes and previews, grouped by addition; mappings to be checked. Read-only."""
+"""What a run has to do: due wishes and previews, grouped by addition; mappings to check; questions. Read-only."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
@@ -7,7 +7,8 @@ from datetime import date, datetime, timedelta
 from cwclient import Addition as ActualAddition
 from cwclient import Agreement as ActualAgreement
 from messages import LineStatus, Problem
-from store import Tx, cancellations, connections, ledger, mappings, pushes, wishes
+from store import Tx, cancellations, catalog, connections, ledger, mappings, pushes, wishes
+from store.catalog import Question
 from store.connections import ConnectionVersion
 from store.ledger import Closing, OpenEntry
 from store.mappings import Addition, Mapping
@@ -101,12 +102,13 @@ class Job:
 
 @dataclass(frozen=True)
 class Look:
-    """What a run sees: jobs that need ConnectWise, jobs that are answered without, mappings to check."""
+    """What a run sees: jobs that need ConnectWise, jobs that are answered without, mappings to check, questions."""
 
     connection: ConnectionVersion | None
     jobs: list[Job]
     decided: list[Job]
     checks: list[Mapping]
+    questions: list[Question]
 
 
 def look(tx: Tx, partner_id: str, now: datetime) -> Look:
@@ -149,6 +151,7 @@ def look(tx: Tx, partner_id: str, now: datetime) -> Look:
         jobs=[job for job in jobs if job.outcome is None],
         decided=decided + [job for job in jobs if job.outcome is not None],
         checks=mappings.due_checks(tx, partner_id, now, CHECKS),
+        questions=catalog.due(tx, partner_id, BATCH),
     )
 
 

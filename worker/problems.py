@@ -203,6 +203,15 @@ _ENTRIES = (
         of_record=True,
     ),
     Entry(
+        "agreement_not_begun",
+        "The agreement has not begun yet",
+        "In ConnectWise the agreement starts on {start}.",
+        "Wait until then, choose an agreement that has begun, or correct the start date in ConnectWise.",
+        COORDINATOR,
+        AGREEMENT,
+        of_record=True,
+    ),
+    Entry(
         "record_not_found",
         "Not found in ConnectWise",
         "The mapped agreement or addition does not exist any more.",
@@ -498,6 +507,13 @@ _ENTRIES = (
         "ConnectWise limits the number of requests for the moment.",
         "Nothing to do: pushes go on by themselves.",
         NOBODY,
+    ),
+    Entry(
+        "paused",
+        "Paused",
+        "ConnectWise of this account is left alone for now, by decision of an operator.",
+        "Try again later, or ask support when work goes on.",
+        SUPPORT,
     ),
     Entry(
         "server_trouble",

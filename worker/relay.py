@@ -8,7 +8,7 @@ import structlog
 
 from messages import SealError
 from store import Database, StoreError, outbox, replays
-from store.outbox import OutboxRow
+from store.outbox import EXCHANGE_REPLIES, OutboxRow
 from worker.dead_letters import send_back
 from worker.delivery import Broker, BrokerUnavailable
 from worker.readiness import Readiness
@@ -93,7 +93,13 @@ class Relay:
     def _store(
         self, rows: Sequence[OutboxRow], refusals: Sequence[str | None], claimed: Mapping[int, OutboxRow]
     ) -> None:
-        refused = [(row, refusal) for row, refusal in zip(rows, refusals, strict=True) if refusal is not None]
+        refused = []
+        for row, refusal in zip(rows, refusals, strict=True):
+            if refusal is not None and row.exchange == EXCHANGE_REPLIES:
+                # Who asked waits no more, or does not read; the answer is kept with the question.
+                log.warning("reply.dropped", message_id=row.message_id, queue=row.routing_key, error=refusal)
+            elif refusal is not None:
+                refused.append((row, refusal))
         with self._database.begin() as tx:
             for row, refusal in refused:
                 log.warning("outbox.refused", message_id=row.message_id, error=refusal, attempts=row.attempts)

@@ -94,6 +94,26 @@ class Remote:
         """Read the company: one GET, unless the base URL moved or the role is in doubt."""
         return self._read(lambda client: client.company(company_id))
 
+    def companies(self, make: Callable[[Company], T], turn: Callable[[], None]) -> list[T]:
+        """What `make` makes of each company but the deleted ones, in pages of 1000: one GET each (5.4).
+
+        `turn` is called before the request of each page but the first, here and below; what it raises ends it.
+        """
+
+        def every(client: ConnectWise) -> list[T]:
+            found = client.companies("deletedFlag=false", before_next=self._next(turn))
+            return [make(company) for company in found if not company.deleted_flag]
+
+        return self._read(every)
+
+    def agreements(self, company_ids: Collection[int], turn: Callable[[], None]) -> list[Agreement]:
+        """The agreements of 1 to 150 companies: one GET for each 1000 of them."""
+        return self._read(lambda client: list(client.agreements(*company_ids, before_next=self._next(turn))))
+
+    def additions(self, agreement_id: int, turn: Callable[[], None]) -> list[Addition]:
+        """The additions of an agreement: one GET for each 1000 of them."""
+        return self._read(lambda client: list(client.additions(agreement_id, before_next=self._next(turn))))
+
     def set_quantity(self, agreement_id: int, addition_id: int, quantity: int) -> Addition:
         """Set the quantity: one PATCH. Raises RightRefused on 403, Moved if the base URL has changed."""
         client = self.client()
@@ -152,6 +172,13 @@ class Remote:
                     transport=self.open_transport(),
                 )
             return self._client
+
+    def _next(self, turn: Callable[[], None]) -> Callable[[], None]:
+        def spend() -> None:
+            turn()
+            self.budget.spend()
+
+        return spend
 
     def _read(self, call: Callable[[ConnectWise], T]) -> T:
         client = self.client()

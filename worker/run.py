@@ -20,15 +20,16 @@ from messages import RightState, SyncResult
 from store import Database, Tx, connections, leases, ledger, now
 from store.connections import ConnectionVersion
 from store.mappings import Mapping
-from worker import checks, doctor, progress
+from worker import catalog, checks, doctor, progress
 from worker.budget import Budget
 from worker.checks import CheckedMapping
+from worker.desk import Desk, Task
 from worker.doctor import CheckedConnection
 from worker.jobs import Job, look
 from worker.links import linked
 from worker.outlook import Outlook
 from worker.plan import Unusual
-from worker.policy import NotStarted, RightRefused, given_up
+from worker.policy import NotStarted, RightRefused, given_up, judge
 from worker.problems import problem
 from worker.remote import Remote
 from worker.settle import fail_all, is_outdated, log_answers, settle
@@ -104,6 +105,7 @@ class Run:
             self._clock = (now(tx), monotonic())
             self._outlook = Outlook(tools.retry_for, leases.health(tx, partner_id))
         self._outlook.pause_is_over(self._now())
+        self._desk = Desk(tools.database, partner_id, self._now)
 
     def work(self) -> None:
         """Work until there is nothing to do or it is time to stop, then let the lease go."""
@@ -129,13 +131,14 @@ class Run:
         return ended or self._paused or self._outlook.is_bad
 
     def _has_work(self) -> bool:
-        begun = self._calls or self._to_open or self._to_write or self._finished or self._checked
+        begun = self._calls or self._to_write or self._waiting()
         return bool(begun) or self._may_begin()
 
     def _may_begin(self) -> bool:
-        """Whether there is an addition to be read, or a mapping to be checked, and nothing that comes before it."""
+        """Whether there is anything to be read for a question, a line or a check, and nothing that comes before it."""
+        waits = self._jobs or self._to_check or self._desk.has_next
         in_time = monotonic() < self._look_until and not self._is_outdated
-        return bool(self._jobs or self._to_check) and in_time and not self._is_over()
+        return bool(waits) and in_time and not self._is_over()
 
     # --- look, call, store
 
@@ -153,6 +156,7 @@ class Run:
             connected = seen.connection is not None and seen.connection.tenant is not None
             self._remote = self._tools.connect(seen.connection, self._budget) if seen.connection and connected else None
         self._finished.extend(seen.decided)
+        self._desk.take(seen.questions, seen.connection.tenant if seen.connection else None)
         if self._remote is None:
             self._checked.extend(checks.refused(mapping, problem("not_connected")) for mapping in seen.checks)
             return
@@ -193,7 +197,7 @@ class Run:
 
     def _waiting(self) -> int:
         """How much there is to be stored."""
-        return len(self._to_open) + len(self._finished) + len(self._checked)
+        return len(self._to_open) + len(self._finished) + len(self._checked) + self._desk.unsaved
 
     def _start_calls(self) -> None:
         while len(self._calls) < self._most_calls() and not self._budget.seconds_to_wait():
@@ -201,6 +205,8 @@ class Run:
                 self._write(self._to_write.popleft())
             elif not self._may_begin():
                 return
+            elif (task := self._desk.next()) is not None:
+                self._ask(task)
             elif self._jobs:
                 self._read(self._jobs.popleft())
             else:
@@ -212,6 +218,34 @@ class Run:
     def _call(self, call: Callable[[Remote], Any], then: Callable[[Future[Any]], None]) -> None:
         if self._remote is not None:
             self._calls[self._tools.calls.submit(call, self._remote)] = then
+
+    def _ask(self, task: Task) -> None:
+        def then(future: Future[Any]) -> None:
+            error = future.exception()
+            if error is None:
+                if task.call.asks:
+                    self._outlook.note_answer(self._now())
+                task.done(future.result())
+            elif isinstance(error, RightRefused):
+                # Lines may do without this right, so they find out by themselves.
+                self._outlook.note_answer(self._now())
+                task.failed(catalog.of_verdict(judge(error, attempts=0, chance=0.0)))
+            elif not isinstance(error, NotStarted):
+                log.info("call.failed", error=str(error), error_type=type(error).__name__)
+                task.failed(catalog.of_verdict(self._outlook.note_error(error, self._now())))
+
+        self._call(lambda remote: task.call.make(remote, self._turn), then)
+
+    def _turn(self) -> None:
+        """Wait, in a thread of the pool, until a list's next page may be asked for. Raises NotStarted."""
+        while True:
+            stops = self._tools.draining.is_set() or self._paused or self._outlook.is_bad
+            if stops or monotonic() > self._lease_until:
+                raise NotStarted
+            seconds = self._budget.seconds_to_wait()
+            if not seconds:
+                return
+            self._tools.draining.wait(seconds)
 
     def _read(self, job: Job) -> None:
         agreement_id, addition_id = job.address
@@ -307,6 +341,9 @@ class Run:
             tenant = (self._connection.tenant if self._connection else None) or ""
             entries = [progress.entry_of(job) for job in flushed.still_wanted]
             opened = ledger.open_entries(tx, self._partner_id, tenant, entries, self._tools.call_seconds)
+            if flushed.outdated:
+                self._desk.forget()
+            self._desk.save(tx)
             self._store_learned(tx, outdated=flushed.outdated)
         # Many runs at once make each transaction slow: then store larger batches, less often.
         self._next_flush = started + max(FLUSH_SECONDS, FLUSH_SHARE * (monotonic() - started))
@@ -346,6 +383,8 @@ class Run:
             outdated = self._has_looked and is_outdated(tx, self._partner_id, self._connection)
             if self._outlook.stop is not None and not outdated:
                 answers = fail_all(tx, at, self._partner_id, self._outlook.stop)
+            if not outdated:
+                self._refuse_questions(tx)
             due = leases.next_due(tx, self._partner_id)
             if due is None:
                 self._outlook.nobody_waits()
@@ -358,6 +397,15 @@ class Run:
             leases.release(tx, self._partner_id, self._token)
         log_answers(answers)
         return True
+
+    def _refuse_questions(self, tx: Tx) -> None:
+        """While ConnectWise is left alone say so to those who wait for an answer."""
+        if self._outlook.stop is not None:
+            catalog.refuse(tx, self._partner_id, self._outlook.stop.problem)
+        elif self._paused:
+            catalog.refuse(tx, self._partner_id, problem("paused"))
+        elif self._outlook.is_bad:
+            catalog.refuse(tx, self._partner_id, catalog.of_pause(self._outlook.health.paused_why))
 
     def _or_open_writes(self, tx: Tx, at: datetime, due: datetime | None) -> datetime | None:
         """Also look again at writes whose end is not known, but not more than once a minute for that alone."""

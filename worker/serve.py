@@ -7,6 +7,7 @@ from time import monotonic
 import structlog
 
 from store import StoreError, leases, now
+from worker import catalog
 from worker.run import LeaseLost, Run, Tools
 
 BUG_PAUSE = timedelta(minutes=1)
@@ -19,6 +20,8 @@ def serve(tools: Tools, partner_id: str) -> None:
     started = monotonic()
     with tools.database.begin() as tx:
         lease = leases.acquire(tx, partner_id)
+        if lease is None:
+            catalog.refuse_if_paused(tx, partner_id)
     if lease is None:
         return
     try:

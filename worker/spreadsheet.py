@@ -9,13 +9,13 @@ import io
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from messages import MappingChanged, PushLine
+from messages import MappingChanged, PhinCompany, PushLine
 from messages.envelope import MAX_COUNT, MAX_LINES
 from store.mappings import Mapping as StoredMapping
 
@@ -76,6 +76,15 @@ def read_mappings(file: Path, partner_id: str, changed_at: datetime) -> list[Map
     }
     envelope: dict[str, Any] = {"partner_id": partner_id, "correlation_id": f"mapping import {changed_at.isoformat()}"}
     return _read(file, columns, lambda cells: MappingChanged(**envelope, changed_at=changed_at, **cells))
+
+
+def read_companies(file: Path) -> list[PhinCompany]:
+    """Read the companies of a file of counts, or else of mappings. Raises SpreadsheetError or OSError."""
+    header = next((line for line in _text(file).splitlines() if line.strip(" \t,;")), "")
+    found: Iterable[PushLine | MappingChanged] = (
+        read_counts(file) if "billable_users" in header.lower() else read_mappings(file, "-", datetime.now(UTC))
+    )
+    return [PhinCompany(company_id=one.company_id, company_name=one.company_name) for one in found]
 
 
 def write_mappings(mappings: Iterable[StoredMapping]) -> str:

@@ -21,6 +21,7 @@ HANDLED = {
     "mapping.changed.v1": EXCHANGE_IN,
     "push.requested.v1": EXCHANGE_IN,
     "push.cancel_requested.v1": EXCHANGE_IN,
+    "catalog.requested.v1": EXCHANGE_IN,
     "sync.result.v1": EXCHANGE_OUT,
     "partner.due.v1": EXCHANGE_INTERNAL,
 }

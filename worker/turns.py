@@ -39,6 +39,7 @@ SHARES: Mapping[str, Share] = {
     "mapping.changed.v1": Share(500.0, 4.0),
     "push.requested.v1": Share(5.0, 0.6),
     "push.cancel_requested.v1": Share(10.0, 2.0),
+    "catalog.requested.v1": Share(10.0, 5.0),
 }
 """By kind; a kind without a share is never late."""
 

@@ -220,20 +220,35 @@ def test_lists_follow_link_headers_and_drop_repeats(server: Script, client: Conn
     server.reply([{"id": 1}, {"id": 2}], Link=link)
     server.reply([{"id": 2}, {"id": 3}], Link=f'<{server.url}/>; rel="first"')
     assert [c.id for c in client.companies("deletedFlag=false", page_size=2)] == [1, 2, 3]
-    assert server.seen[0].query == {"orderBy": ["id"], "pageSize": ["2"], "conditions": ["deletedFlag=false"]}
+    fields = {"fields": ["id,identifier,name,deletedFlag"]}
+    assert server.seen[0].query == {"orderBy": ["id"], "pageSize": ["2"], "conditions": ["deletedFlag=false"]} | fields
     assert server.seen[1].query == {"page": ["2"], "x": ["a,b"]}
 
 
 def test_agreements_and_additions_are_listed(server: Script, client: ConnectWise) -> None:
-    """The drop-downs get the agreements of one company, and the additions of one agreement."""
+    """The drop-downs get the agreements of some companies, and the additions of one agreement."""
     server.reply([{"id": 7}])
     server.reply([ADDITION])
-    assert [a.id for a in client.agreements(250)] == [7]
+    assert [a.id for a in client.agreements(250, 240)] == [7]
     assert [a.quantity for a in client.additions(7)] == [4]
-    assert server.seen[0].query["conditions"] == ["company/id=250"]
+    assert server.seen[0].query["conditions"] == ["company/id in (240,250)"]
     assert (server.seen[1].path, server.seen[1].query["pageSize"]) == (
         "/v2025_1/apis/3.0/finance/agreements/7/additions", ["1000"],
     )  # fmt: skip
+
+
+def test_a_list_is_left_between_pages(server: Script, client: ConnectWise) -> None:
+    """Who has to wait or to stop is asked before each further page, and no request is made after that."""
+    server.reply([{"id": 1}], Link=f'<{server.url}/v2025_1/apis/3.0/company/companies?page=2>; rel="next"')
+
+    def stop() -> None:
+        raise InterruptedError
+
+    found = client.companies(before_next=stop)
+    assert next(found).id == 1
+    with pytest.raises(InterruptedError):
+        next(found)
+    assert len(server.seen) == 1
 
 
 @pytest.mark.parametrize("page", [{"id": 1}, None, [1], [{"id": None}]])

@@ -203,15 +203,20 @@ def test_only_dead_letters_that_are_dealt_with_go(database: Database) -> None:
 
 
 def test_traces_of_what_is_over_go(database: Database) -> None:
-    """Notes of redelivered messages, workers that have gone and cached choices do not pile up."""
+    """Notes of redelivered messages, workers that have gone, choices and answers do not pile up; questions stay."""
     with database.begin() as tx:
         for age, key in ((0, "now"), (20 * 86400, "old")):
             at = db_now(-age)
             tx.execute(insert(tables.in_hand).values(queue="q", message_key=key, tries=1, since=at))
             tx.execute(insert(tables.workers).values(id=key, host="h", pid=1, started_at=at, seen_at=at))
-            row = {"partner_id": PARTNER, "tenant": TENANT, "cache_key": key, "fetched_at": at, "choices_json": "[]"}
+            row = {"partner_id": PARTNER, "tenant": TENANT, "cache_key": key, "fetched_at": at, "choices": b""}
             tx.execute(insert(tables.catalog_cache).values(row))
-    assert prune(database, KEEP) == Pruned(in_hand=1, workers=1, catalog_cache=1)
+            asked = {"partner_id": PARTNER, "message_id": key, "asked_at": at, "answer_json": "{}"}
+            tx.execute(insert(tables.catalog_questions).values(asked))
+        waits = {"partner_id": PARTNER, "message_id": "waits", "asked_at": at, "event_json": "{}", "due_at": at}
+        tx.execute(insert(tables.catalog_questions).values(waits))
+    assert prune(database, KEEP) == Pruned(in_hand=1, workers=1, catalog_cache=1, catalog_questions=1)
+    assert _ids(database, tables.catalog_questions.c.message_id) == ["now", "waits"]
     assert _ids(database, tables.in_hand.c.message_key) == ["now"]
     assert _ids(database, tables.workers.c.id) == ["now"]
 

@@ -145,8 +145,8 @@ def test_an_answer_goes_only_to_the_platforms_queues(bad: str) -> None:
     [
         {"kind": "agreements"},
         {"kind": "additions", "cw_company_id": 1},
-        {"kind": "suggestions"},
         {"kind": "companies", "companies": [{"company_id": "c", "company_name": "A"}]},
+        {"kind": "suggestions", "companies": [{"company_id": "c", "company_name": name} for name in "AB"]},
     ],
 )
 def test_a_catalog_question_names_what_it_needs(bad: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from amqp import exceptions as amqp_errors
 from amqp.basic_message import Message as AmqpMessage
 
-from store.outbox import OutboxRow
+from store.outbox import EXCHANGE_REPLIES, OutboxRow
 from worker.broker.connection import CONNECTION_ERRORS, Server, abandon, connect
 from worker.topology import Topology
 
@@ -79,8 +79,11 @@ class ConfirmedChannel:
         given = {name: row.properties[name] for name in PROPERTIES if row.properties.get(name) is not None}
         headers = dict(row.properties.get("headers") or {})
         message = AmqpMessage(row.body, application_headers=headers, delivery_mode=2, **given)
-        exchange = self._topology.exchange(row.exchange)
-        routing_key = row.routing_key if row.exchange else f"{self._topology.prefix}{row.routing_key}"
+        exchange, routing_key = self._topology.exchange(row.exchange), row.routing_key
+        if row.exchange == EXCHANGE_REPLIES:
+            exchange = ""  # the queue is not ours, so it has no prefix
+        elif not row.exchange:
+            routing_key = f"{self._topology.prefix}{row.routing_key}"
         self._published += 1
         self._unconfirmed.add(self._published)
         self._channel.basic_publish(message, exchange, routing_key, mandatory=True, timeout=CONFIRM_TIMEOUT)

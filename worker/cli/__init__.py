@@ -6,7 +6,7 @@ from io import TextIOWrapper
 import typer
 
 from worker import demo
-from worker.cli import connection, control, dead_letters, health, keys, mapping, push, service
+from worker.cli import catalog, connection, control, dead_letters, health, keys, mapping, push, service, suggest
 from worker.cli.exits import explained
 from worker.settings import PREFIX, Settings
 
@@ -49,7 +49,9 @@ app.command()(push.status)
 app.command()(health.health)
 app.command()(control.pause)
 app.command()(control.resume)
+app.add_typer(catalog.commands, name="catalog")
 app.add_typer(mapping.commands, name="mapping")
+mapping.commands.command("suggest")(suggest.suggest)
 app.add_typer(connection.commands, name="connection")
 app.add_typer(dead_letters.commands, name="dead-letters")
 app.command()(demo.demo)

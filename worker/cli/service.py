@@ -118,7 +118,7 @@ def prune(
     dead_letters: Annotated[int, _days("Dead letters that are dealt with.")] = KEPT.dead_letters.days,
     in_hand: Annotated[int, _days("Notes of messages that were delivered again.")] = KEPT.in_hand.days,
     workers: Annotated[int, _days("Workers that have gone.")] = KEPT.workers.days,
-    catalog: Annotated[int, _days("Choices read from ConnectWise.")] = KEPT.catalog.days,
+    catalog: Annotated[int, _days("Choices read from ConnectWise, and answers.")] = KEPT.catalog.days,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what would be removed.")] = False,
     as_json: AsJson = False,
 ) -> None:

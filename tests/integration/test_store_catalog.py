@@ -1,0 +1,54 @@
+"""Questions for choices and their cache: nothing is lost, nothing is answered twice."""
+
+from datetime import timedelta
+
+from sqlalchemy import update
+
+from store import Database, catalog, leases, now
+from store import schema as tables
+from store.catalog import Cached
+from tests.support.samples import PARTNER, TENANT, minute
+
+
+def test_a_question_waits_until_it_is_answered(database: Database) -> None:
+    """Asked twice it waits once; its first answer stays, and what was asked is forgotten with it."""
+    with database.partner(PARTNER) as tx:
+        assert catalog.ask(tx, PARTNER, "q-1", "{}") is not None
+        assert catalog.ask(tx, PARTNER, "q-1", "{}") is None
+        assert [question.event for question in catalog.due(tx, PARTNER, 10)] == ["{}"]
+        assert catalog.due(tx, "another", 10) == []
+        assert catalog.answered(tx, PARTNER, ["q-1", "q-2"]) == (1, 0)
+        assert catalog.answer(tx, PARTNER, "q-1", "first") is True
+        assert catalog.answer(tx, PARTNER, "q-1", "second") is False
+        again = catalog.ask(tx, PARTNER, "q-1", "{}")
+        assert again is not None
+        assert (again.answer, again.event) == ("first", None)
+        assert catalog.due(tx, PARTNER, 10) == []
+        assert catalog.answered(tx, PARTNER, ["q-1", "q-2"]) == (1, 1)
+
+
+def test_a_question_of_a_killed_worker_is_found(database: Database) -> None:
+    """The sweeper wakes a partner whose question nobody works on, and nobody else."""
+    with database.partner(PARTNER) as tx:
+        catalog.ask(tx, PARTNER, "q-1", "{}")
+        assert leases.next_due(tx, PARTNER) is not None
+        assert leases.forgotten(tx) == [PARTNER]
+        leases.wake(tx, PARTNER)
+        assert leases.forgotten(tx) == []
+        tx.execute(update(tables.leases).values(wake_at=now(tx) - timedelta(minutes=2)))
+        assert leases.forgotten(tx) == [PARTNER]
+        catalog.answer(tx, PARTNER, "q-1", "{}")
+        assert leases.next_due(tx, PARTNER) is None
+        assert leases.forgotten(tx) == []
+
+
+def test_what_was_read_is_kept_for_one_connectwise(database: Database) -> None:
+    """The newest reading counts, for the tenant that it was read of; many keys at once are no trouble."""
+    many = {f"additions {number}": Cached(minute(0), f"line {number} \u00e9") for number in range(1200)}
+    with database.begin() as tx:
+        catalog.keep(tx, PARTNER, TENANT, many)
+        catalog.keep(tx, PARTNER, TENANT, {"additions 7": Cached(minute(5), "newer")})
+        catalog.keep(tx, PARTNER, TENANT, {})
+        found = catalog.cached(tx, PARTNER, TENANT, many)
+        assert catalog.cached(tx, PARTNER, "another", many) == {}
+    assert found == many | {"additions 7": Cached(minute(5), "newer")}

@@ -1,0 +1,161 @@
+"""`catalog`: what ConnectWise offers for each drop-down: companies, their agreements, the additions of these."""
+
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
+
+import typer
+from rich.text import Text
+
+from messages import CatalogKind, CatalogListed, CatalogRequested, Choice
+from store import Tx, catalog
+from worker.cli.exits import UNFINISHED
+from worker.cli.options import AsJson, Partner, Timeout, usage
+from worker.cli.output import dump, mark, safe, say, table
+from worker.cli.session import Seen, Session, session, still_running
+from worker.spreadsheet import MAX_CW_ID
+
+commands = typer.Typer(no_args_is_help=True, help="List what can be chosen in ConnectWise to map a company to.")
+
+ONE = {"companies": "company", "agreements": "agreement", "additions": "addition"}
+
+Search = Annotated[str | None, typer.Option(metavar="TEXT", help="Only those with this in name or identifier.")]
+Page = Annotated[int, typer.Option(min=1, metavar="N", help="Which hundred of them.")]
+Refresh = Annotated[bool, typer.Option("--refresh", help="Ask ConnectWise, whatever was read some minutes ago.")]
+
+
+def _id(option: str, what: str) -> Any:  # noqa: ANN401 - typer's OptionInfo
+    return typer.Option(option, min=1, max=MAX_CW_ID, metavar="ID", help=f"Id of the {what} in ConnectWise.")
+
+
+@commands.command()
+def companies(
+    partner: Partner,
+    *,
+    search: Search = None,
+    page: Page = 1,
+    refresh: Refresh = False,
+    timeout: Timeout = 120.0,
+    as_json: AsJson = False,
+) -> None:
+    """List the companies in ConnectWise by name, without the deleted ones. Exit code 1 if they cannot be read.
+
+    Example: phin-connectwise catalog companies --partner msp-1 --search dental
+    """
+    _list(partner, "companies", {"search": search, "page": page, "refresh": refresh}, timeout, as_json=as_json)
+
+
+@commands.command()
+def agreements(
+    partner: Partner,
+    company: Annotated[int, _id("--company", "company")],
+    *,
+    search: Search = None,
+    page: Page = 1,
+    refresh: Refresh = False,
+    timeout: Timeout = 120.0,
+    as_json: AsJson = False,
+) -> None:
+    """List the agreements of a company, and whether they can be billed now. Exit code 1 if they cannot be read."""
+    asked = {"cw_company_id": company, "search": search, "page": page, "refresh": refresh}
+    _list(partner, "agreements", asked, timeout, as_json=as_json)
+
+
+@commands.command()
+def additions(
+    partner: Partner,
+    agreement: Annotated[int, _id("--agreement", "agreement")],
+    *,
+    search: Search = None,
+    page: Page = 1,
+    refresh: Refresh = False,
+    timeout: Timeout = 120.0,
+    as_json: AsJson = False,
+) -> None:
+    """List the additions of an agreement, and whether they can be billed now. Exit code 1 if they cannot be read."""
+    asked = {"agreement_id": agreement, "search": search, "page": page, "refresh": refresh}
+    _list(partner, "additions", asked, timeout, as_json=as_json)
+
+
+def ask(opened: Session, events: Sequence[CatalogRequested], *, what: str, timeout: float) -> list[CatalogListed]:
+    """Send questions of one partner; their answers, fewer if time is up."""
+    partner_id, ids = events[0].partner_id, [str(event.id) for event in events]
+
+    def look(tx: Tx) -> Seen:
+        come, done = catalog.answered(tx, partner_id, ids)
+        return Seen(done=done, total=len(ids), accepted=bool(come), finished=done == len(ids))
+
+    opened.carry_out(events, look, what=what, timeout=timeout, wait=True, unit="question")
+    with opened.database.begin() as tx:
+        found = [catalog.find(tx, partner_id, one) for one in ids]
+    answers = [question.answer for question in found if question is not None and question.answer is not None]
+    return [CatalogListed.model_validate_json(answer, extra="ignore") for answer in answers]
+
+
+def explain(listed: CatalogListed) -> None:
+    """Say why there are no choices, and what to do about it."""
+    if listed.problem is not None:
+        say(f"✗ {listed.problem.title}: {listed.problem.detail}")
+        say(f"  {listed.problem.fix}")
+
+
+def _list(partner: str, kind: CatalogKind, fields: dict[str, Any], timeout: float, *, as_json: bool) -> None:
+    with usage():
+        event = CatalogRequested(partner_id=partner, correlation_id=f"catalog {kind}", kind=kind, **fields)
+    with session(works=True) as opened:
+        answers = ask(opened, [event], what=f"Reading the {kind}", timeout=timeout)
+    if not answers:
+        still_running(f"phin-connectwise catalog {kind} --partner {partner}")
+        raise typer.Exit(UNFINISHED)
+    [listed] = answers
+    if as_json:
+        dump(listed.model_dump(mode="json"))
+    elif listed.problem is not None:
+        explain(listed)
+    else:
+        _show(listed)
+    raise typer.Exit(0 if listed.problem is None else UNFINISHED)
+
+
+def _show(listed: CatalogListed) -> None:
+    headers, cells = TABLES[listed.kind]
+    if listed.choices:
+        table(headers, [cells(choice) for choice in listed.choices], right=("Id", "Quantity", "Price"))
+    count = len(listed.choices)
+    told = f"{count} {ONE[listed.kind] if count == 1 else listed.kind}"
+    since = f", as of {listed.fetched_at:%H:%M:%S} UTC" if listed.fetched_at else ""
+    say(f"{told}{since}. {f'There are more: --page {listed.page + 1}' if listed.more else ''}".rstrip())
+
+
+def _company(choice: Choice) -> list[Text]:
+    return [Text(str(choice.id)), safe(choice.name), safe(choice.detail or "")]
+
+
+def _agreement(choice: Choice) -> list[Text]:
+    end = choice.cancelled_date or choice.end_date
+    dates = f"{f'from {choice.start_date}' if choice.start_date else ''} {f'to {end}' if end else ''}".strip()
+    return [Text(str(choice.id)), safe(choice.name), safe(choice.type or ""), safe(dates), _mark(choice), _fix(choice)]
+
+
+def _addition(choice: Choice) -> list[Text]:
+    named = f"{choice.name} ({choice.product})" if choice.product not in {None, choice.name} else choice.name
+    quantity = "" if choice.quantity is None else f"{choice.quantity:,g}"
+    if choice.less_included:
+        quantity += f" - {choice.less_included:,g}"
+    price = "" if choice.unit_price is None else f"{choice.unit_price:,.2f}"
+    return [Text(str(choice.id)), safe(named), safe(quantity), safe(price), _mark(choice), _fix(choice)]
+
+
+def _mark(choice: Choice) -> Text:
+    return mark("good" if choice.problem is None else "bad")
+
+
+def _fix(choice: Choice) -> Text:
+    return safe(f"{choice.problem.title}. {choice.problem.fix}" if choice.problem else "can be billed")
+
+
+TABLES: dict[CatalogKind, tuple[tuple[str, ...], Callable[[Choice], list[Text]]]] = {
+    "companies": (("Id", "Company", "Identifier"), _company),
+    "agreements": (("Id", "Agreement", "Type", "Dates", "", "Now"), _agreement),
+    "additions": (("Id", "Addition", "Quantity", "Price", "", "Now"), _addition),
+}
+"""Of each kind the columns, and the cells of a choice."""

@@ -1,0 +1,277 @@
+"""`mapping suggest`: which ConnectWise company, agreement and addition each company may be mapped to."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.text import Text
+
+from messages import CatalogRequested, MappingChanged, PhinCompany, Suggestion
+from store import Tx, mappings
+from store.mappings import Mapping as StoredMapping
+from worker import catalog
+from worker.cli.catalog import Refresh, ask, explain
+from worker.cli.exits import UNFINISHED
+from worker.cli.mapping import save, show, state, summary
+from worker.cli.options import AsJson, Partner, Timeout, usage
+from worker.cli.output import complain, dump, mark, safe, say, table
+from worker.cli.session import session, still_running
+from worker.spreadsheet import read_companies, write_mappings
+from worker.suggesting import PAGE, looks_like_phin
+
+REASONS = {
+    "exact": "same name",
+    "case": "other capitals",
+    "punctuation": "other punctuation",
+    "legal_form": "other legal form",
+    "abbreviation": "abbreviated",
+    "identifier": "by identifier",
+    "similar": "spelt alike",
+    "initials": "by initials",
+}
+
+Ids = tuple[int | None, int | None, int | None]
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is stored of the partner's mappings; `current`: those of the ConnectWise that is connected."""
+
+    stored: Mapping[str, StoredMapping]
+    current: Mapping[str, StoredMapping]
+
+    @classmethod
+    def read(cls, tx: Tx, partner: str) -> "Known":
+        """Read it."""
+        stored = {mapping.company_id: mapping for mapping in mappings.of_partner(tx, partner)}
+        return cls(stored, catalog.mapped(tx, partner))
+
+    def companies(self) -> list[PhinCompany]:
+        """All companies that somebody ever mapped."""
+        of = self.stored.values()
+        return [PhinCompany(company_id=one.company_id, company_name=one.company_name) for one in of]
+
+    def is_mapped(self, company_id: str) -> bool:
+        """Whether an addition is chosen."""
+        return company_id in self.current and self.current[company_id].addition is not None
+
+    def ids(self, company_id: str) -> Ids:
+        """The records that are chosen."""
+        mapping = self.current.get(company_id)
+        return (mapping.cw_company_id, mapping.agreement_id, mapping.addition_id) if mapping else (None, None, None)
+
+    def filled(self, company_id: str, suggestion: Suggestion) -> Ids:
+        """The chosen records with those of a suggestion besides, unless somebody chose otherwise."""
+        chosen = self.ids(company_id)
+        proposed = (
+            suggestion.cw_company_id,
+            suggestion.agreement.id if suggestion.agreement else None,
+            suggestion.addition.id if suggestion.addition else None,
+        )
+        fits = all(old in {None, new} for old, new in zip(chosen, proposed, strict=True))
+        return proposed if fits else chosen
+
+
+def suggest(
+    partner: Partner,
+    *,
+    counts: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="The companies: a CSV file of counts, or of mappings."),
+    ] = None,
+    accept_exact: Annotated[
+        bool, typer.Option("--accept-exact", help="Map those with exactly the same name, with what is proposed.")
+    ] = False,
+    csv: Annotated[
+        Path | None, typer.Option("--csv", dir_okay=False, help="Write the suggestions here, to edit and import.")
+    ] = None,
+    refresh: Refresh = False,
+    timeout: Timeout = 600.0,
+    as_json: AsJson = False,
+) -> None:
+    """Suggest ConnectWise companies, agreements and additions for companies that are not mapped yet.
+
+    Without --counts for those whose mapping was begun or removed: others are not known here. Nothing is mapped but by
+    --accept-exact, which changes nothing that was chosen before. Into the --csv file come suggestions that are not
+    ambiguous; edit it, then run `mapping import`. Exit code 1 if ConnectWise cannot be read or an accepted mapping is
+    invalid.
+
+    Example: phin-connectwise mapping suggest --partner msp-1 --counts counts.csv --csv mappings.csv
+    """
+    named = read_companies(counts) if counts else None
+    with session(works=True) as opened:
+        with opened.database.begin() as tx:
+            known = Known.read(tx, partner)
+        companies = known.companies() if named is None else named
+        asked = [company for company in companies if not known.is_mapped(company.company_id)]
+        if not asked:
+            complain(f"All {len(companies)} companies are mapped." if companies else "Name companies with --counts.")
+            if as_json:
+                dump({"suggestions": [], "accepted": []})
+            return
+        answers = ask(opened, _questions(partner, asked, refresh=refresh), what="Suggesting", timeout=timeout)
+        for listed in answers:
+            if listed.problem is not None:
+                explain(listed)
+                raise typer.Exit(UNFINISHED)
+        if len(answers) < len(_pages(asked)):
+            still_running(f"phin-connectwise mapping suggest --partner {partner}")
+            raise typer.Exit(UNFINISHED)
+        found = _checked([one for listed in answers for one in listed.suggestions])
+        if not as_json:
+            _show(asked, found)
+        if csv is not None:
+            _write(csv, partner, asked, found, known)
+            complain(f"Written: {csv}. Edit it, then run `phin-connectwise mapping import --partner {partner} {csv}`.")
+        events = _accepted(partner, asked, found, known) if accept_exact else []
+        saved = save(opened, partner, events, timeout=timeout, wait=True) if events else []
+    if as_json:
+        every = [one.model_dump(mode="json") for some in found.values() for one in some]
+        dump({"suggestions": every, "accepted": [_as_json(mapping) for mapping in saved]})
+    elif saved:
+        say()
+        show(saved)
+        say(f"Accepted: {summary(saved)}")
+    elif accept_exact:
+        say("Accepted: none")
+    unchecked = len(events) - len([mapping for mapping in saved if mapping.check])
+    if unchecked:
+        still_running(f"phin-connectwise mapping list --partner {partner}")
+    raise typer.Exit(UNFINISHED if unchecked or any(state(mapping) == "invalid" for mapping in saved) else 0)
+
+
+def _pages(asked: Sequence[PhinCompany]) -> list[Sequence[PhinCompany]]:
+    return [asked[start : start + PAGE] for start in range(0, len(asked), PAGE)]
+
+
+def _questions(partner: str, asked: Sequence[PhinCompany], *, refresh: bool) -> list[CatalogRequested]:
+    """One for each page of companies; `refresh` by the first alone, the others find what that has read."""
+    with usage():
+        return [
+            CatalogRequested(
+                partner_id=partner,
+                correlation_id="mapping suggest",
+                kind="suggestions",
+                companies=tuple(some),
+                refresh=refresh,
+            )
+            for some in _pages(asked)
+        ]
+
+
+def _checked(found: Sequence[Suggestion]) -> dict[str, list[Suggestion]]:
+    """The suggestions by company; one ConnectWise company for two of different pages is ambiguous too."""
+    reached: dict[int, set[str]] = defaultdict(set)
+    for one in found:
+        reached[one.cw_company_id].add(one.company_id)
+    by_company: dict[str, list[Suggestion]] = {}
+    for one in found:
+        shared = len(reached[one.cw_company_id]) > 1
+        kept = one.model_copy(update={"ambiguous": True, "certain": False}) if shared else one
+        by_company.setdefault(one.company_id, []).append(kept)
+    return by_company
+
+
+def _accepted(
+    partner: str, asked: Sequence[PhinCompany], found: Mapping[str, Sequence[Suggestion]], known: Known
+) -> list[MappingChanged]:
+    """Mappings for those that are certain, as far as that changes anything."""
+    at = datetime.now(UTC)
+    events = []
+    for company in asked:
+        best = next(iter(found.get(company.company_id, ())), None)
+        if best is None or not best.certain:
+            continue
+        ids = known.filled(company.company_id, best)
+        if ids != known.ids(company.company_id):
+            events.append(_event(partner, company, ids, known, at))
+    return events
+
+
+def _event(partner: str, company: PhinCompany, ids: Ids, known: Known, at: datetime) -> MappingChanged:
+    stored = known.stored.get(company.company_id)
+    rules: dict[str, Any] = {"rule": stored.rule, "minimum": stored.minimum} if stored else {}
+    return MappingChanged(
+        partner_id=partner,
+        correlation_id=f"mapping suggest {at.isoformat()}",
+        changed_at=at,
+        company_id=company.company_id,
+        company_name=company.company_name,
+        cw_company_id=ids[0],
+        agreement_id=ids[1],
+        addition_id=ids[2],
+        **rules,
+    )
+
+
+def _write(
+    file: Path, partner: str, asked: Sequence[PhinCompany], found: Mapping[str, Sequence[Suggestion]], known: Known
+) -> None:
+    rows = []
+    for company in asked:
+        ids = known.ids(company.company_id)
+        best = next(iter(found.get(company.company_id, ())), None)
+        if best is not None and not best.ambiguous:
+            ids = known.filled(company.company_id, best)
+        event = _event(partner, company, ids, known, datetime.now(UTC))
+        rows.append(
+            StoredMapping(
+                partner_id=partner,
+                company_id=event.company_id,
+                changed_at=event.changed_at,
+                message_id=str(event.id),
+                company_name=event.company_name,
+                cw_company_id=event.cw_company_id,
+                agreement_id=event.agreement_id,
+                addition_id=event.addition_id,
+                rule=event.rule,
+                minimum=event.minimum,
+            )
+        )
+    # Excel takes UTF-8 for another code page unless it begins with a byte order mark.
+    file.write_text(write_mappings(rows), encoding="utf-8-sig", newline="")
+
+
+def _show(asked: Sequence[PhinCompany], found: Mapping[str, Sequence[Suggestion]]) -> None:
+    rows: list[list[Text]] = []
+    for company in asked:
+        its = found.get(company.company_id, ())
+        if not its:
+            rows.append([safe(company.company_name), mark("none", "no suggestion"), Text(""), Text("")])
+        for rank, one in enumerate(its):
+            rows.append([safe("  or" if rank else company.company_name), *_cells(one)])
+    table(("Company", "Suggestion", "Score", "Proposed"), rows, right=("Score",), widest=40)
+    certain = sum(some[0].certain for some in found.values())
+    told = f"{certain} certain, {len(found) - certain} to look at, {len(asked) - len(found)} without a suggestion"
+    say(f"{len(asked):,} {'company' if len(asked) == 1 else 'companies'}: {told}")
+
+
+def _cells(one: Suggestion) -> list[Text]:
+    words = REASONS.get(one.reason, one.reason.replace("_", " "))
+    why = "ambiguous" if one.ambiguous else words
+    named = mark("good" if one.certain else "unknown")
+    named.append_text(safe(f" {one.cw_company_name} #{one.cw_company_id}: {why}"))
+    return [named, Text(f"{one.score:g}"), safe(_proposed(one))]
+
+
+def _proposed(one: Suggestion) -> str:
+    if one.agreement is None:
+        return ""
+    if one.addition is None:
+        return f"{one.agreement.name} > choose the addition"
+    only = "" if looks_like_phin(one.addition) else " (the only one)"
+    return f"{one.agreement.name} > {one.addition.name}{only}"
+
+
+def _as_json(mapping: StoredMapping) -> dict[str, Any]:
+    return {
+        "company_id": mapping.company_id,
+        "cw_company_id": mapping.cw_company_id,
+        "agreement_id": mapping.agreement_id,
+        "addition_id": mapping.addition_id,
+        "state": state(mapping),
+    }
