@@ -140,7 +140,7 @@ def test_a_right_that_lines_do_without_fails_no_push(case: Case) -> None:
     case.set_rights(Rights(company_maintenance_inquire="none"))
     listed = ask(case.world, question("companies"))
     assert listed.problem is not None
-    assert listed.problem.code == "missing_right"
+    assert listed.problem.code == "missing_company_inquire"
     assert "Company Maintenance" in listed.problem.fix
     assert case.push()["c1"].status == "updated"
 

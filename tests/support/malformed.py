@@ -15,6 +15,7 @@ from sqlalchemy import func, select
 
 from messages import (
     KINDS,
+    CatalogRequested,
     ConnectionCheckRequested,
     ContractError,
     KeyRing,
@@ -71,6 +72,7 @@ def samples(world: World) -> list[Message]:
             partner_id="nobody", correlation_id="q", requested_at=now(), requested_by="ana@msp.example"
         ),
         sync_result(push, "c1"),
+        CatalogRequested(partner_id="nobody", correlation_id="q", kind="companies"),
         PartnerDue(partner_id="nobody", correlation_id="q"),
     ]
     kinds = {queue.kind for queue in world.broker.topology.queues}
