@@ -111,6 +111,15 @@ class MappingChanged(Event):
         return self
 
 
+class MappingCheckRequested(Event):
+    """Compare mappings with ConnectWise again now; a `mapping.checked.v1` each answers it. company_ids null = all."""
+
+    type: Literal["mapping.check_requested.v1"] = "mapping.check_requested.v1"
+    requested_at: Version
+    requested_by: Name
+    company_ids: Annotated[tuple[Id, ...], Field(strict=False, min_length=1, max_length=MAX_LINES)] | None = None
+
+
 class PhinCompany(Part):
     """A company to find a ConnectWise company for."""
 

@@ -73,8 +73,22 @@ class ConnectionChecked(Result):
         return self
 
 
+class Successor(Part):
+    """The addition that has most likely taken the place of a mapped one; only a proposal."""
+
+    agreement_id: CwId
+    agreement_name: Name
+    addition_id: CwId
+    addition_name: Name
+    quantity: Quantity | None = None
+
+
 class MappingChecked(Result):
-    """What ConnectWise says of the mapping saved at `changed_at`: the names of its records, the current quantity."""
+    """What ConnectWise says of the mapping saved at `changed_at`: the names of its records, the current quantity.
+
+    `product`: the identifier of the addition's product when the mapping was first checked. `successor`: what to map to
+    instead, if the mapping has gone bad and one addition stands out. `warnings` do not make the mapping invalid.
+    """
 
     type: Literal["mapping.checked.v1"] = "mapping.checked.v1"
     company_id: Id
@@ -84,7 +98,10 @@ class MappingChecked(Result):
     cw_company_name: Name | None = None
     agreement_name: Name | None = None
     addition_name: Name | None = None
+    product: Name | None = None
     quantity: Quantity | None = None
+    warnings: Annotated[tuple[Problem, ...], Field(strict=False)] = ()
+    successor: Successor | None = None
 
     @model_validator(mode="after")
     def _failure_is_explained(self) -> Self:

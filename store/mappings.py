@@ -113,6 +113,14 @@ def due_checks(tx: Tx, partner_id: str, at: datetime, limit: int) -> list[Mappin
     return [_mapping(dict(row)) for row in tx.execute(query).mappings()]
 
 
+def check_now(tx: Tx, partner_id: str, at: datetime, company_ids: Collection[str] | None = None) -> None:
+    """Have these mappings compared with ConnectWise, None = all of the partner; those that are none are not."""
+    which = [mappings.c.partner_id == partner_id, mappings.c.cw_company_id.is_not(None)]
+    if company_ids is not None:
+        which.append(mappings.c.company_id.in_(company_ids))
+    tx.execute(update(mappings).where(*which).values(check_due_at=at))
+
+
 def save_check(tx: Tx, mapping: Mapping, check: dict[str, Any]) -> bool:
     """Keep what was found for exactly this version; False = the mapping has changed since."""
     statement = update(mappings).where(*_is(mapping)).values(check_json=json.dumps(check), check_due_at=None)

@@ -190,6 +190,23 @@ def held_periods(tx: Tx, partner_id: str, tenant: str, additions: Collection[Add
     return [((row[0], row[1]), (row[2], row[3])) for row in tx.execute(query)]
 
 
+def last_held(tx: Tx, partner_id: str, tenant: str, company_ids: Collection[str]) -> dict[str, tuple[Addition, str]]:
+    """The addition that holds the newest settled quantity of each of these companies, and its period's key."""
+    if not company_ids:
+        return {}
+    query = (
+        select(syncs.c.company_id, syncs.c.settled_agreement_id, syncs.c.settled_addition_id, syncs.c.period_key)
+        .where(
+            syncs.c.partner_id == partner_id,
+            syncs.c.settled_tenant == tenant,
+            syncs.c.settled_addition_id.is_not(None),
+            syncs.c.company_id.in_(company_ids),
+        )
+        .order_by(syncs.c.period_start, syncs.c.period_end)
+    )
+    return {row[0]: ((row[1], row[2]), row[3]) for row in tx.execute(query)}
+
+
 def postpone(tx: Tx, partner_id: str, wishes: Sequence[Wish]) -> None:
     """Store the attempts, first failure and due time that these wishes carry."""
     _each(

@@ -48,6 +48,7 @@ THREADS = {
     "connection.changed.v1": 1,
     "connection.check_requested.v1": 1,
     "mapping.changed.v1": 2,
+    "mapping.check_requested.v1": 1,
     "push.requested.v1": 4,
     "push.cancel_requested.v1": 1,
     "catalog.requested.v1": 2,

@@ -19,6 +19,7 @@ from messages import (
     ConnectionCheckRequested,
     LineCounts,
     MappingChanged,
+    MappingCheckRequested,
     Message,
     PartnerDue,
     PushCancelRequested,
@@ -127,9 +128,19 @@ def mappings_changed(context: Context, events: Sequence[MappingChanged]) -> None
             # A sum waits for all of its members: also those who share the old or the new addition look again.
             before = mappings.sharing(tx, partner_id, companies)
             newest = {event.id for event in its_events if mappings.save(tx, _mapping(event, at))}
-            _arrived(tx, partner_id, companies | before | mappings.sharing(tx, partner_id, companies))
+            others = (before | mappings.sharing(tx, partner_id, companies)) - companies
+            mappings.check_now(tx, partner_id, at, others)
+            _arrived(tx, partner_id, companies | others)
         for event in its_events:
             log.info("mapping.changed", partner=partner_id, company=event.company_id, newest=event.id in newest)
+
+
+def mapping_check_requested(context: Context, event: MappingCheckRequested) -> None:
+    """Have these mappings compared with ConnectWise again."""
+    with context.database.partner(event.partner_id) as tx:
+        mappings.check_now(tx, event.partner_id, now(tx), event.company_ids)
+        leases.wake(tx, event.partner_id)
+    log.info("mapping.check_requested", requested_by=event.requested_by)
 
 
 def push_requested(context: Context, event: PushRequested, replay: Replay | None = None) -> None:
@@ -269,6 +280,7 @@ def _fingerprint(event: PushRequested) -> str:
 HANDLERS: Mapping[type[Message], Callable[..., None]] = {
     ConnectionChanged: connection_changed,
     ConnectionCheckRequested: connection_check_requested,
+    MappingCheckRequested: mapping_check_requested,
     PushRequested: push_requested,
     PushCancelRequested: push_cancel_requested,
     CatalogRequested: catalog_requested,

@@ -14,15 +14,12 @@ from store.ledger import Closing, OpenEntry
 from store.mappings import Addition, Mapping
 from store.pushes import Line
 from store.wishes import Wish
-from worker import plan
+from worker import checks, plan
+from worker.checks import ToCheck
 from worker.problems import problem
 
 BATCH = 100
 """Lines read at a time: a huge push is worked through in pieces, so memory stays flat and the newest comes first."""
-
-CHECKS = 20
-"""Mappings checked before looking again: a push that has come meanwhile goes first."""
-
 
 SHARED_LOOK_AGAIN = timedelta(seconds=5)
 """A line that waits for the mapping of another company on its addition is looked at again after this."""
@@ -107,7 +104,7 @@ class Look:
     connection: ConnectionVersion | None
     jobs: list[Job]
     decided: list[Job]
-    checks: list[Mapping]
+    checks: list[ToCheck]
     questions: list[Question]
 
 
@@ -150,7 +147,7 @@ def look(tx: Tx, partner_id: str, now: datetime) -> Look:
         connection=connection,
         jobs=[job for job in jobs if job.outcome is None],
         decided=decided + [job for job in jobs if job.outcome is not None],
-        checks=mappings.due_checks(tx, partner_id, now, CHECKS),
+        checks=checks.due(tx, partner_id, connection, now),
         questions=catalog.due(tx, partner_id, BATCH),
     )
 

@@ -140,6 +140,23 @@ _ENTRIES = (
         of_record=True,
     ),
     Entry(
+        "product_changed",
+        "The addition's product was changed",
+        "When this company was mapped the addition's product was {before}; now it is {now}.",
+        "Check in ConnectWise what this addition bills, then choose the addition for this company again.",
+        COORDINATOR,
+        ADDITIONS,
+        of_record=True,
+    ),
+    Entry(
+        "old_addition_holds",
+        "The old addition still has a quantity",
+        "This company's users of {period} were written to addition {addition}, which it is not mapped to any more.",
+        "Set the quantity of the old addition in ConnectWise by hand, or revert that push.",
+        COORDINATOR,
+        ADDITIONS,
+    ),
+    Entry(
         "addition_cancelled",
         "The addition is cancelled",
         "In ConnectWise the addition is cancelled; its cancelled date is {since}.",

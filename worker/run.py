@@ -19,10 +19,9 @@ from cwclient import Addition, CallBudget, QuantityNotKept
 from messages import RightState, SyncResult
 from store import Database, Tx, connections, leases, ledger, now
 from store.connections import ConnectionVersion
-from store.mappings import Mapping
 from worker import catalog, checks, doctor, progress
 from worker.budget import Budget
-from worker.checks import CheckedMapping
+from worker.checks import CheckedMapping, ToCheck
 from worker.desk import Desk, Task
 from worker.doctor import CheckedConnection
 from worker.jobs import Job, look
@@ -92,7 +91,7 @@ class Run:
         self._remote: Remote | None = None
         self._has_looked = False
         self._jobs: deque[Job] = deque()
-        self._to_check: deque[Mapping] = deque()
+        self._to_check: deque[ToCheck] = deque()
         self._to_open: list[Job] = []
         self._to_write: deque[Job] = deque()
         self._finished: list[Job] = []
@@ -158,7 +157,7 @@ class Run:
         self._finished.extend(seen.decided)
         self._desk.take(seen.questions, seen.connection.tenant if seen.connection else None)
         if self._remote is None:
-            self._checked.extend(checks.refused(mapping, problem("not_connected")) for mapping in seen.checks)
+            self._checked.extend(checks.refused(one.mapping, problem("not_connected")) for one in seen.checks)
             return
         self._jobs.extend(seen.jobs)
         self._to_check.extend(seen.checks)
@@ -295,8 +294,8 @@ class Run:
 
         self._call(patch, then)
 
-    def _check(self, mapping: Mapping) -> None:
-        at = self._now()
+    def _check(self, to_check: ToCheck) -> None:
+        mapping, at = to_check.mapping, self._now()
 
         def then(future: Future[Any]) -> None:
             error = future.exception()
@@ -315,7 +314,7 @@ class Run:
         if mapping.cw_company_id is None:
             self._checked.append(CheckedMapping(mapping, checks.unmapped(mapping)))
         else:
-            self._call(lambda remote: checks.check_mapping(remote, mapping, at), then)
+            self._call(lambda remote: checks.check_mapping(remote, to_check, at, self._turn), then)
 
     def _fail(self, job: Job, error: BaseException) -> None:
         """Take the error of a job's call."""

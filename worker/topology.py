@@ -19,6 +19,7 @@ HANDLED = {
     "connection.changed.v1": EXCHANGE_IN,
     "connection.check_requested.v1": EXCHANGE_IN,
     "mapping.changed.v1": EXCHANGE_IN,
+    "mapping.check_requested.v1": EXCHANGE_IN,
     "push.requested.v1": EXCHANGE_IN,
     "push.cancel_requested.v1": EXCHANGE_IN,
     "catalog.requested.v1": EXCHANGE_IN,

@@ -37,6 +37,7 @@ SHARES: Mapping[str, Share] = {
     "connection.changed.v1": Share(2.0, 5.0),
     "connection.check_requested.v1": Share(2.0, 5.0),
     "mapping.changed.v1": Share(500.0, 4.0),
+    "mapping.check_requested.v1": Share(2.0, 5.0),
     "push.requested.v1": Share(5.0, 0.6),
     "push.cancel_requested.v1": Share(10.0, 2.0),
     "catalog.requested.v1": Share(10.0, 5.0),

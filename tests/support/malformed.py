@@ -19,6 +19,7 @@ from messages import (
     ConnectionCheckRequested,
     ContractError,
     KeyRing,
+    MappingCheckRequested,
     Message,
     PartnerDue,
     PushRequested,
@@ -72,6 +73,9 @@ def samples(world: World) -> list[Message]:
             partner_id="nobody", correlation_id="q", requested_at=now(), requested_by="ana@msp.example"
         ),
         sync_result(push, "c1"),
+        MappingCheckRequested(
+            partner_id="nobody", correlation_id="q", requested_at=now(), requested_by="ana@msp.example"
+        ),
         CatalogRequested(partner_id="nobody", correlation_id="q", kind="companies"),
         PartnerDue(partner_id="nobody", correlation_id="q"),
     ]

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from messages import MappingChanged, MappingChecked, SharingRule
+from messages import MappingChanged, MappingChecked, MappingCheckRequested, Problem, SharingRule
 from messages.envelope import MAX_COUNT
 from store import Tx, mappings
 from store.mappings import Mapping
@@ -122,6 +122,45 @@ def list_(partner: Partner, *, as_json: AsJson = False) -> None:
         say(f"No company of partner {partner} is mapped.")
 
 
+@commands.command()
+def health(partner: Partner, *, timeout: Timeout = 600.0, as_json: AsJson = False) -> None:
+    """Compare all mappings with ConnectWise now, and show those that have gone bad, with the likely successor.
+
+    Cancelled, expired or deleted records, a product that was changed, additions that several companies share. Nothing
+    is mapped by this. Exit code 1 if a mapping has gone bad.
+    """
+    at = datetime.now(UTC)
+    event = MappingCheckRequested(
+        partner_id=partner, correlation_id=f"health {at.isoformat()}", requested_at=at, requested_by="command line"
+    )
+    with session(works=True) as opened:
+
+        def look(tx: Tx) -> Seen:
+            found = [mapping for mapping in mappings.of_partner(tx, partner) if mapping.cw_company_id is not None]
+            done = sum(_is_checked_since(mapping, at) for mapping in found)
+            return Seen(done=done, total=len(found), accepted=done > 0, finished=done == len(found))
+
+        see = f"phin-connectwise mapping list --partner {partner}"
+        finished = opened.carry_out([event], look, what="Checking", timeout=timeout, wait=True, see=see)
+        with opened.database.begin() as tx:
+            found = mappings.of_partner(tx, partner)
+    bad = [mapping for mapping in found if state(mapping) == "invalid" or _warnings(mapping)]
+    if as_json:
+        dump([_as_json(mapping) for mapping in bad])
+    else:
+        if bad:
+            show(bad)
+        say(summary(found) if found else f"No company of partner {partner} is mapped.")
+    if not finished:
+        still_running(see)
+    raise typer.Exit(UNFINISHED if not finished or any(state(mapping) == "invalid" for mapping in bad) else 0)
+
+
+def _is_checked_since(mapping: Mapping, at: datetime) -> bool:
+    checked = _checked(mapping)
+    return checked is not None and checked.time >= at
+
+
 def save(
     opened: Session, partner: str, events: Sequence[MappingChanged], *, timeout: float, wait: bool
 ) -> list[Mapping]:
@@ -178,6 +217,11 @@ def _save_and_show(
     raise typer.Exit(UNFINISHED if any(state(mapping) == "invalid" for mapping in found) else 0)
 
 
+def _warnings(mapping: Mapping) -> tuple[Problem, ...]:
+    checked = _checked(mapping)
+    return checked.warnings if checked else ()
+
+
 def _checked(mapping: Mapping) -> MappingChecked | None:
     if mapping.check is None:
         return None
@@ -198,8 +242,14 @@ def _cells(mapping: Mapping) -> list[Text]:
 
 
 def _what_to_do(mapping: Mapping, checked: MappingChecked | None) -> str:
-    if checked is not None and checked.problems:
-        return " ".join(f"{problem.title}. {problem.fix}" for problem in checked.problems)
+    if checked is not None and (checked.problems or checked.warnings):
+        said = [f"{problem.title}. {problem.fix}" for problem in (*checked.problems, *checked.warnings)]
+        if (new := checked.successor) is not None:
+            said.append(
+                f"Likely successor: {new.agreement_name} > {new.addition_name}"
+                f" (agreement {new.agreement_id}, addition {new.addition_id})."
+            )
+        return " ".join(said)
     if mapping.addition is None:
         missing = "company, agreement and addition" if mapping.cw_company_id is None else "agreement and addition"
         return f"Choose {missing}." if mapping.agreement_id is None else "Choose the addition."
