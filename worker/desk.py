@@ -21,11 +21,15 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class Task:
-    """A call that the run is to have made, and whom to tell what came of it."""
+    """A call that the run is to have made, and whom to tell what came of it: one of the three, once.
+
+    `not_made`: the question is begun anew when it is taken again.
+    """
 
     call: Call
     done: Callable[[Any], None]
     failed: Callable[[Problem], None]
+    not_made: Callable[[], None]
 
 
 @dataclass
@@ -89,7 +93,8 @@ class Desk:
         if inquiry is None:
             return None
         place, call = inquiry.calls.popleft()
-        return Task(call, partial(self._done, inquiry, place, call), partial(self._failed, inquiry))
+        done = partial(self._done, inquiry, place, call)
+        return Task(call, done, partial(self._failed, inquiry), partial(self._put_back, inquiry))
 
     def save(self, tx: Tx) -> None:
         """Keep what was read, and let the answers leave."""
@@ -144,6 +149,11 @@ class Desk:
         if not inquiry.over:
             self._end(inquiry, {"problem": problem})
             self._begin()
+
+    def _put_back(self, inquiry: _Inquiry) -> None:
+        if not inquiry.over:
+            inquiry.over = True
+            self._begun.remove(inquiry)
 
     def _end(self, inquiry: _Inquiry, found: Found) -> None:
         inquiry.over = True

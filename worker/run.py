@@ -229,7 +229,9 @@ class Run:
                 # Lines may do without this right, so they find out by themselves.
                 self._outlook.note_answer(self._now())
                 task.failed(catalog.of_verdict(judge(error, attempts=0, chance=0.0)))
-            elif not isinstance(error, NotStarted):
+            elif isinstance(error, NotStarted):
+                task.not_made()
+            else:
                 log.info("call.failed", error=str(error), error_type=type(error).__name__)
                 task.failed(catalog.of_verdict(self._outlook.note_error(error, self._now())))
 
@@ -237,6 +239,8 @@ class Run:
 
     def _turn(self) -> None:
         """Wait, in a thread of the pool, until a list's next page may be asked for. Raises NotStarted."""
+        # A page came: lines need not wait for the whole list to see that ConnectWise answers and takes the keys.
+        self._outlook.answered = True
         while True:
             stops = self._tools.draining.is_set() or self._paused or self._outlook.is_bad
             if stops or monotonic() > self._lease_until:

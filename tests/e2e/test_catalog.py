@@ -6,7 +6,7 @@ import pytest
 
 from cwclient.simulator import StateDocument, faults
 from cwclient.simulator.document import Rights
-from store import pauses
+from store import backlog, pauses
 from tests.support.asking import answer_to, answered, ask, names, question, reads
 from tests.support.case import Case
 from tests.support.waiting import wait_for
@@ -95,6 +95,18 @@ def test_additions_say_what_they_bill(case: Case) -> None:
     assert (training.product, str(training.effective_date), training.problem) == ("PRODUCT", "2024-01-01", None)
     assert zero.problem is not None
     assert (zero.product, zero.problem.code) == ("Z", "not_billable")
+
+
+def test_embedded_an_answer_to_a_queue_is_kept(case: Case) -> None:
+    """There is no queue to answer to without a broker: the answer is read from the store, and nothing piles up."""
+    assert ask(case.world, question("companies", reply_to="phin.portal")).choices
+
+    def waits() -> int:
+        with case.world.database.begin() as tx:
+            return backlog.read(tx).outbox
+
+    wait_for(lambda: not waits(), "an empty outbox")
+    assert case.dead() == {}
 
 
 def test_without_a_connection_the_answer_says_so(world: World) -> None:

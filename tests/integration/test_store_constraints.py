@@ -105,6 +105,13 @@ ROWS: dict[str, dict[str, Any]] = {
         "last_failed_at": TEN,
     },
     "in_hand": {"queue": "q", "message_key": "m-1", "tries": 1, "since": TEN},
+    "catalog_questions": {
+        "partner_id": PARTNER,
+        "message_id": "m-1",
+        "asked_at": TEN,
+        "event_json": "{}",
+        "due_at": TEN,
+    },
 }
 
 IMPOSSIBLE: list[tuple[str, str, dict[str, Any]]] = [
@@ -155,6 +162,9 @@ IMPOSSIBLE: list[tuple[str, str, dict[str, Any]]] = [
     ("outbox", "claimed_or_free", {"claim_token": "t-1"}),
     ("dead_letters", "state", {"state": "gone"}),
     ("in_hand", "tries", {"tries": 0}),
+    ("catalog_questions", "due_until_answered", {"answer_json": "{}"}),
+    ("catalog_questions", "due_until_answered", {"event_json": None, "due_at": None}),
+    ("catalog_questions", "what_was_asked_is_kept_until_answered", {"event_json": None}),
 ]
 
 

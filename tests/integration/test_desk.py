@@ -1,0 +1,99 @@
+"""The questions of one run: none is lost, stuck, or in the way of another."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from messages import CatalogKind, CatalogRequested
+from store import Database, catalog
+from store.catalog import Question
+from tests.support.samples import PARTNER, TENANT
+from worker import problems
+from worker.choices import Listing
+from worker.desk import Desk, Task
+from worker.inquiries import Shelf
+
+pytestmark = pytest.mark.parametrize("backend", ["sqlite"])
+
+
+def _ask(database: Database, kind: CatalogKind, number: int = 1) -> Question:
+    event = CatalogRequested(partner_id=PARTNER, correlation_id="q", kind=kind, cw_company_id=number)
+    with database.partner(PARTNER) as tx:
+        question = catalog.ask(tx, PARTNER, str(event.id), event.model_dump_json())
+    assert question is not None
+    return question
+
+
+def _desk(database: Database) -> Desk:
+    return Desk(database, PARTNER, lambda: datetime.now(UTC))
+
+
+def _next(desk: Desk) -> Task:
+    task = desk.next()
+    assert task is not None
+    return task
+
+
+def _problem(database: Database, question: Question) -> str | None:
+    with database.begin() as tx:
+        found = catalog.find(tx, PARTNER, question.message_id)
+    return found.answer if found else None
+
+
+def test_a_question_that_was_not_asked_is_taken_again(database: Database) -> None:
+    """A list that is left half-way, as the lease may be lost, is begun anew; the run does not wait for it for ever."""
+    desk, question = _desk(database), _ask(database, "companies")
+    desk.take([question], TENANT)
+    _next(desk).not_made()
+    assert not desk.has_next
+    desk.take([question], TENANT)
+    assert _next(desk).call.asks
+
+
+def test_a_long_question_is_not_in_the_way_of_a_short_one(database: Database) -> None:
+    """While all companies are read the agreements of one can be asked for; a second list finds what the first read."""
+    desk, first, second = _desk(database), _ask(database, "companies"), _ask(database, "companies")
+    desk.take([first, second, _ask(database, "agreements")], TENANT)
+    long, short = _next(desk), _next(desk)
+    assert not desk.has_next
+    short.failed(problems.UNEXPECTED)
+    long.done({"companies": Listing(datetime.now(UTC), "")})
+    assert not desk.has_next
+    with database.partner(PARTNER) as tx:
+        desk.save(tx)
+    assert _problem(database, first)
+    assert _problem(database, second)
+
+
+def test_a_bug_answers_one_question(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What goes wrong on our side with one question is its answer, and ends neither the run nor others."""
+    desk, bad, good = _desk(database), _ask(database, "agreements", 1), _ask(database, "agreements", 2)
+    known = Shelf._known
+
+    def broken(shelf: Shelf, keys: list[str]) -> dict[str, Listing]:
+        if keys == ["agreements 1"]:
+            raise RuntimeError
+        return known(shelf, keys)
+
+    monkeypatch.setattr(Shelf, "_known", broken)
+    desk.take([bad, good], TENANT)
+    _next(desk).done({"agreements 2": Listing(datetime.now(UTC), "")})
+    with database.partner(PARTNER) as tx:
+        desk.save(tx)
+    assert "unexpected" in (_problem(database, bad) or "")
+    assert "unexpected" not in (_problem(database, good) or "")
+
+
+def test_another_connection_begins_all_anew(database: Database) -> None:
+    """What was read of one ConnectWise answers nothing about another; without one the answer says so."""
+    desk, question = _desk(database), _ask(database, "companies")
+    desk.take([question], TENANT)
+    task = _next(desk)
+    desk.take([question], "another")
+    task.done({"companies": Listing(datetime.now(UTC), "")})
+    assert not desk.unsaved
+    desk.take([question], None)
+    assert not desk.has_next
+    with database.partner(PARTNER) as tx:
+        desk.save(tx)
+    assert "not_connected" in (_problem(database, question) or "")
