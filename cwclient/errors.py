@@ -274,7 +274,8 @@ def _kind(status: int, said: _ErrorBody, body: bytes) -> type[ConnectWiseError]:
         return ServerTrouble
     if status >= 500:
         return _BY_STATUS.get(status, ServerTrouble if said.is_json else Unreachable)
-    if status != 429 and b"clientid" in body.lower():
+    # A refusal of a record may name a field of that name, a custom one.
+    if status != 429 and said.code.lower() != "invalidobject" and b"clientid" in body.lower():
         return ClientIdRefused
     by_text = (kind for text, kind in _BY_TEXT.items() if status != 429 and text in said.message.lower())
     return next(by_text, _BY_STATUS.get(status, RecordRefused))

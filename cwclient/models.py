@@ -86,7 +86,7 @@ class Company(Record):
 
 
 class Agreement(Record):
-    """An agreement of a company (connectwise-api.md 5.3)."""
+    """An agreement of a company (connectwise-api.md 5.3). `next_invoice_date` is text of no documented format."""
 
     name: Text = ""
     type: Referred = Reference()
@@ -97,6 +97,7 @@ class Agreement(Record):
     start_date: Date = None
     end_date: Date = None
     no_ending_date_flag: bool | None = None
+    next_invoice_date: Text = ""
 
 
 class Addition(Record):

@@ -129,8 +129,11 @@ class CatalogListed(Result):
 class SyncResult(Result):
     """What became of one line of a push.
 
-    Newest by (period, requested_at, sequence). `retrying` is not final and says when the next attempt is.
-    `unit_price`, `less_included` and `amount` are given in a preview.
+    Newest by (period, requested_at, sequence). `retrying` is not final and says when the next attempt is. `reasons`:
+    all that a line is held for, of which `problem` is the first; a confirmation names their codes.
+
+    In a preview also: `difference` = wanted - before; `amount` = (wanted - less_included) x unit_price, never below 0,
+    in the agreement's currency; `amount_difference` = how much more that is than now; `warnings` hold nothing up.
     """
 
     type: Literal["sync.result.v1"] = "sync.result.v1"
@@ -147,8 +150,12 @@ class SyncResult(Result):
     next_attempt_at: UtcTime | None = None
     unit_price: Quantity | None = None
     less_included: Quantity | None = None
+    difference: Quantity | None = None
     amount: Quantity | None = None
+    amount_difference: Quantity | None = None
     problem: Problem | None = None
+    reasons: Annotated[tuple[Problem, ...], Field(strict=False, max_length=20)] = ()
+    warnings: Annotated[tuple[Problem, ...], Field(strict=False, max_length=20)] = ()
 
     @model_validator(mode="after")
     def _says_what_to_do(self) -> Self:

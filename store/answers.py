@@ -130,6 +130,25 @@ def answers(tx: Tx, partner_id: str, push_id: str) -> list[tuple[str, str, int, 
     ]
 
 
+def newest_of_period(tx: Tx, partner_id: str, period_key: str, company_ids: Collection[str]) -> list[SyncResult]:
+    """The last answer of each of these companies in this period, be it to a push or to a preview."""
+    found: dict[str, SyncResult] = {}
+    for some in chunks(sorted(company_ids), 500):
+        query = (
+            select(push_lines.c.company_id, push_lines.c.result_json)
+            .join_from(push_lines, pushes)
+            .where(
+                push_lines.c.partner_id == partner_id,
+                push_lines.c.company_id.in_(some),
+                push_lines.c.result_json.is_not(None),
+                pushes.c.period_key == period_key,
+            )
+            .order_by(push_lines.c.result_at)
+        )
+        found |= {row.company_id: read_result(row.result_json) for row in tx.execute(query)}
+    return [found[company_id] for company_id in sorted(found)]
+
+
 def progress(tx: Tx, partner_id: str, push_id: str) -> tuple[int, int]:
     """(lines with a final answer, lines in all), for a progress bar."""
     by_status = counts(tx, partner_id, push_id)

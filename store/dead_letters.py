@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import sha256
+from itertools import count
 from typing import Any
 from uuid import UUID
 
@@ -75,9 +76,19 @@ def id_of_message(queue: str, properties: Mapping[str, Any], body: bytes, exchan
     return _id(json.dumps([queue, exchange]).encode(), amqp.dumps(amqp.as_sent(properties)).encode(), body)
 
 
-def id_of_lines(partner_id: str, push_id: str, reason: str) -> str:
-    """Name the lines of a push that failed for one reason."""
-    return _id(b"lines", json.dumps([partner_id, push_id, reason]).encode())
+def letter_of_lines(tx: Tx, partner_id: str, push_id: str, reason: str) -> tuple[str, bytes | None]:
+    """The id of the letter for lines of a push that failed for one reason, and its body as long as it is open.
+
+    Nobody can replay it until this transaction ends. One that was discarded is left as it is, for its restoration:
+    further lines go into the next letter.
+    """
+    for number in count():
+        letter_id = _id(b"lines", json.dumps([partner_id, push_id, reason, *([number] if number else [])]).encode())
+        query = select(dead_letters.c.state, dead_letters.c.body).where(dead_letters.c.id == letter_id)
+        row = tx.execute(query.with_for_update()).first()
+        if row is None or row.state != "discarded":
+            break
+    return letter_id, row.body if row is not None and row.state == "open" else None
 
 
 def add(tx: Tx, *letters: DeadLetter) -> None:
@@ -108,13 +119,6 @@ def add(tx: Tx, *letters: DeadLetter) -> None:
     # In one order, so that workers with the same letters do not wait for each other.
     tx.execute(statement, [_row(letter, at) for letter in sorted(letters, key=lambda letter: letter.id)])
     carried(tx, sum(len(letter.body) for letter in letters))
-
-
-def open_body(tx: Tx, letter_id: str) -> bytes | None:
-    """The body of a letter that is open, which nobody can replay until this transaction ends."""
-    query = select(dead_letters.c.state, dead_letters.c.body).where(dead_letters.c.id == letter_id).with_for_update()
-    row = tx.execute(query).first()
-    return row.body if row is not None and row.state == "open" else None
 
 
 def count_by_reason(tx: Tx) -> dict[str, int]:

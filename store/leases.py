@@ -127,6 +127,28 @@ def save_health(tx: Tx, partner_id: str, health: Health) -> None:
     )
 
 
+def failing(tx: Tx) -> list[str]:
+    """Partners with failures that are counted against what waits."""
+    counted = or_(leases.c.unreachable_since.is_not(None), leases.c.limited_since.is_not(None))
+    query = (
+        select(leases.c.partner_id)
+        .where(counted)
+        .union(select(syncs.c.partner_id).where(syncs.c.due_at.is_not(None), syncs.c.first_failed_at.is_not(None)))
+    )
+    return sorted(tx.execute(query).scalars())
+
+
+def count_anew(tx: Tx, partner_id: str) -> None:
+    """Forget since when the partner's ConnectWise and its open wishes have been failing: nobody could try meanwhile.
+
+    Call it inside `Database.partner(partner_id)`.
+    """
+    open_wishes = (syncs.c.partner_id == partner_id, syncs.c.due_at.is_not(None))
+    tx.execute(update(syncs).where(*open_wishes).values(attempts=0, first_failed_at=None))
+    kept = health(tx, partner_id)
+    save_health(tx, partner_id, Health(paused_until=kept.paused_until, paused_why=kept.paused_why))
+
+
 def wake(tx: Tx, partner_id: str, at: datetime | None = None) -> None:
     """Put a `partner.due` into the outbox, unless one is under way that comes as early. None = now.
 

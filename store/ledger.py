@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Literal
 
-from sqlalchemy import Row, bindparam, insert, select, tuple_, update
+from sqlalchemy import Row, bindparam, case, func, insert, or_, select, tuple_, update
 
 from store.database import Tx, db_now
 from store.mappings import Addition
@@ -107,30 +107,44 @@ def still_open(tx: Tx, partner_id: str, tenant: str) -> dict[Addition, OpenEntry
     return {entry.addition: entry for entry in map(_entry, tx.execute(query))}
 
 
-def companies_under_way(tx: Tx, partner_id: str) -> set[str]:
-    """The companies whose quantity is being written, or may have been: such a write's end is not known (yet)."""
-    query = select(ledger.c.companies_json).where(ledger.c.partner_id == partner_id, ledger.c.closed_at.is_(None))
-    return {company for text in tx.execute(query).scalars() for company in json.loads(text)}
+def companies_under_way(tx: Tx, partner_id: str) -> dict[str, datetime]:
+    """The companies whose quantity is being written, or may have been, and until when: its end is not known (yet)."""
+    which = (ledger.c.partner_id == partner_id, ledger.c.closed_at.is_(None))
+    query = select(ledger.c.companies_json, ledger.c.call_until).where(*which).order_by(ledger.c.call_until)
+    return {company: until for text, until in tx.execute(query) for company in json.loads(text)}
 
 
-def written_periods(
-    tx: Tx, partner_id: str, tenant: str, additions: Collection[Addition]
-) -> list[tuple[Addition, Days]]:
-    """The periods (first and last day) that were ever written to each of these additions."""
+@dataclass(frozen=True)
+class Trace:
+    """A quantity that was written to an addition for a period, or may have been; `after` as ConnectWise answered."""
+
+    addition: Addition
+    days: Days
+    wanted: float
+    after: float | None
+    is_certain: bool
+
+
+def traces(tx: Tx, partner_id: str, tenant: str, additions: Collection[Addition]) -> list[Trace]:
+    """What was ever written to these additions, each (period, quantity) once, the last written at the end."""
     if not additions:
         return []
     which = (ledger.c.agreement_id, ledger.c.addition_id)
+    what = (ledger.c.period_start, ledger.c.period_end, ledger.c.quantity_wanted, ledger.c.quantity_after)
     query = (
-        select(*which, ledger.c.period_start, ledger.c.period_end)
+        select(*which, *what, func.max(case((ledger.c.outcome == "written", 1), else_=0)))
         .where(
             ledger.c.partner_id == partner_id,
             ledger.c.tenant == tenant,
             tuple_(*which).in_(additions),
-            ledger.c.outcome == "written",
+            or_(ledger.c.outcome.is_(None), ledger.c.outcome.not_in(("refused", "not_sent"))),
         )
-        .distinct()
+        .group_by(*which, *what)
+        .order_by(func.max(ledger.c.id))
     )
-    return [((row[0], row[1]), (row[2], row[3])) for row in tx.execute(query)]
+    return [
+        Trace((row[0], row[1]), (row[2], row[3]), row[4], row[5], is_certain=bool(row[6])) for row in tx.execute(query)
+    ]
 
 
 def _entry(row: Row[tuple[object, ...]]) -> OpenEntry:

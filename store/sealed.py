@@ -57,6 +57,11 @@ def sealed_otherwise(tx: Tx, place: Place, key_id: str, *, after: str, limit: in
     return [Sealed(place, row, partner_id, key, _bytes(box)) for row, partner_id, key, box in tx.execute(query)]
 
 
+def dead_letters_after(tx: Tx, row: str, limit: int) -> list[Sealed]:
+    """Dead letters whose body is sealed, ordered by row, from the first behind this one."""
+    return sealed_otherwise(tx, "dead_letter", "", after=row, limit=limit)
+
+
 def replace(tx: Tx, old: Sealed, key_id: str, box: bytes) -> bool:
     """Store this box instead, unless the row has changed since `old` was read; whether it was stored."""
     at = _COLUMNS[old.place]

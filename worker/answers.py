@@ -1,11 +1,38 @@
 """The message that says what became of a line."""
 
+from dataclasses import dataclass
 from datetime import datetime
 
+from cwclient import Addition
 from messages import Problem, SyncResult
 from messages.results import LineStatus
 from store.pushes import Line, Push
 from worker.problems import problem
+
+
+@dataclass(frozen=True)
+class Money:
+    """What a preview says besides: what the change means in money, as far as the addition tells."""
+
+    unit_price: float | None
+    less_included: float | None
+    difference: float
+    amount: float | None
+    amount_difference: float | None
+
+
+def money(actual: Addition, wanted: float) -> Money:
+    """(quantity - lessIncluded) x unitPrice, now and with the wanted quantity (connectwise-api.md 5.1)."""
+    before, included, price = actual.quantity or 0.0, actual.less_included or 0.0, actual.unit_price
+    # What is billed below the included quantity is not documented; nothing, by the name of the field.
+    now, then = max(0.0, before - included), max(0.0, wanted - included)
+    return Money(
+        unit_price=price,
+        less_included=actual.less_included,
+        difference=wanted - before,
+        amount=None if price is None else round(then * price, 2),
+        amount_difference=None if price is None else round((then - now) * price, 2),
+    )
 
 
 def result(
@@ -18,9 +45,9 @@ def result(
     wanted: float | None = None,
     after: float | None = None,
     next_attempt_at: datetime | None = None,
-    unit_price: float | None = None,
-    less_included: float | None = None,
-    amount: float | None = None,
+    money: Money | None = None,
+    reasons: tuple[Problem, ...] = (),
+    warnings: tuple[Problem, ...] = (),
 ) -> SyncResult:
     """The next result of this line. Quantities are ConnectWise's, of the whole addition."""
     push: Push = line.push
@@ -40,10 +67,14 @@ def result(
         quantity_after=_number(after),
         attempts=attempts,
         next_attempt_at=next_attempt_at,
-        unit_price=_number(unit_price),
-        less_included=_number(less_included),
-        amount=_number(amount),
+        unit_price=_number(money.unit_price) if money else None,
+        less_included=_number(money.less_included) if money else None,
+        difference=_number(money.difference) if money else None,
+        amount=_number(money.amount) if money else None,
+        amount_difference=_number(money.amount_difference) if money else None,
         problem=problem,
+        reasons=reasons or ((problem,) if problem is not None and status == "held" else ()),
+        warnings=warnings,
     )
 
 

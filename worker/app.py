@@ -31,6 +31,7 @@ from worker.dispatch import Dispatcher
 from worker.handlers import Context
 from worker.lanes import Lane
 from worker.local_broker import LocalBroker
+from worker.plan import Unusual
 from worker.readiness import Readiness
 from worker.relay import Relay
 from worker.remote import Discovery, Remote
@@ -86,6 +87,7 @@ class App:
             connect=self._transports.connect,
             call_budget=self._transports.budget,
             retry_for=settings.retry_for,
+            unusual=Unusual(settings.big_jump_share, settings.big_jump_count),
         )
         letters = DeadLetters(key_ring(settings), settings.queue_prefix)
         self.dispatcher = Dispatcher(Context(database, self.tools), letters, self.tools.draining, readiness)
@@ -155,8 +157,8 @@ class App:
     def _tables_are_there(self) -> bool:
         try:
             migrate.check(self.database)
-        except (StoreError, SchemaOutdated) as error:
-            self.readiness.trouble("store", error)
+        except Exception as error:  # noqa: BLE001 - readiness tells it
+            self.readiness.trouble("store", error, expected=isinstance(error, StoreError | SchemaOutdated))
             return False
         self.readiness.fine("store")
         return True

@@ -5,13 +5,14 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 
 from cwclient import Addition as ActualAddition
+from cwclient import Agreement as ActualAgreement
 from messages import LineStatus, Problem
 from store import Tx, cancellations, connections, ledger, mappings, pushes, wishes
 from store.connections import ConnectionVersion
 from store.ledger import Closing, OpenEntry
 from store.mappings import Addition, Mapping
 from store.pushes import Line
-from store.wishes import Days, Wish
+from store.wishes import Wish
 from worker import plan
 from worker.problems import problem
 
@@ -46,6 +47,8 @@ class Settled:
     after: float | None = None
     actual: ActualAddition | None = None
     bury: str | None = None
+    reasons: tuple[Problem, ...] = ()
+    warnings: tuple[Problem, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -65,9 +68,10 @@ class Job:
     addition: Addition | None = None
     quantity: int = 0
     preview: bool = False
-    newest_period: Days | None = None
+    written: plan.Written = field(default_factory=plan.Written)
     previous: OpenEntry | None = None
     actual: ActualAddition | None = None
+    agreement: ActualAgreement | None = None
     entry: OpenEntry | None = None
     start_by: float = 0.0
     closings: list[Closing] = field(default_factory=list)
@@ -121,7 +125,7 @@ def look(tx: Tx, partner_id: str, now: datetime) -> Look:
     decided: list[Job] = []
     going: list[tuple[Addition, Member]] = []
     cancelled = cancellations.of_pushes(tx, partner_id, {line.push.push_id for line in (*lines.values(), *previews)})
-    under_way = ledger.companies_under_way(tx, partner_id) if cancelled else set()
+    under_way = ledger.companies_under_way(tx, partner_id) if cancelled else {}
     members = [_member(lines[wish.push_id, wish.company_id], settings, wish, cancelled) for wish in due]
     members += [_member(line, settings, None, cancelled) for line in previews]
     for member in members:
@@ -174,31 +178,32 @@ def wanted_of(line: Line, *, cancelled: bool = False) -> plan.Wanted:
 def _grouped(
     tx: Tx, partner_id: str, settings: plan.Settings, going: Iterable[tuple[Addition, Member]], now: datetime
 ) -> list[Job]:
-    """One job an addition: of an apply only the newest period at a time, of a preview one push at a time."""
+    """One job an addition, of one push: a sum is formed only of what was asked together."""
     chosen: dict[Addition, list[Member]] = {}
     for addition, member in sorted(going, key=lambda item: _turn(item[1])):
         first = chosen.setdefault(addition, [member])[0]
         if member is not first and _turn(member) == _turn(first):
             chosen[addition].append(member)
     sharing = _sharing(tx, partner_id, settings, chosen)
-    newest = _newest_periods(tx, partner_id, settings, chosen)
+    written = _written(tx, partner_id, settings, chosen)
     jobs = []
     for addition, members in chosen.items():
         job = Job(
             members,
             addition=addition,
             preview=members[0].wish is None,
-            newest_period=newest.get(addition),
+            written=written.get(addition, plan.Written()),
         )
         _set_quantity(tx, partner_id, settings, job, sharing[addition], now)
         jobs.append(job)
     return jobs
 
 
-def _turn(member: Member) -> tuple[bool, int, int, str]:
-    """Applies before previews, the newest period first; of previews one push at a time."""
-    period, preview = member.wanted.period, member.wish is None
-    return (preview, -period.start.toordinal(), -period.end.toordinal(), member.wanted.push_id if preview else "")
+def _turn(member: Member) -> tuple[bool, int, int, float, str]:
+    """Applies before previews, the newest period first, of that the newest push."""
+    wanted = member.wanted
+    days = (-wanted.period.start.toordinal(), -wanted.period.end.toordinal())
+    return (member.wish is None, *days, -wanted.requested_at.timestamp(), wanted.push_id)
 
 
 def _newest(job: Job) -> tuple[datetime, date]:
@@ -218,17 +223,24 @@ def _sharing(
     return found
 
 
-def _newest_periods(
+def _written(
     tx: Tx, partner_id: str, settings: plan.Settings, additions: Collection[Addition]
-) -> dict[Addition, Days]:
+) -> dict[Addition, plan.Written]:
+    """What was written to these additions, and the periods that they hold without having been written."""
     tenant = (settings.connection.tenant if settings.connection else None) or ""
-    newest: dict[Addition, Days] = {}
-    for addition, days in (
-        *ledger.written_periods(tx, partner_id, tenant, additions),
-        *wishes.held_periods(tx, partner_id, tenant, additions),
-    ):
-        newest[addition] = max(newest.get(addition, days), days)
-    return newest
+    found: dict[Addition, plan.Written] = {}
+    for trace in ledger.traces(tx, partner_id, tenant, additions):
+        before = found.get(trace.addition, plan.Written())
+        days, last = before.newest_period, before.last
+        found[trace.addition] = plan.Written(
+            newest_period=max(days or trace.days, trace.days) if trace.is_certain else days,
+            quantities=before.quantities | {trace.wanted, trace.wanted if trace.after is None else trace.after},
+            last=trace.wanted if trace.is_certain else last,
+        )
+    for addition, days in wishes.held_periods(tx, partner_id, tenant, additions):
+        before = found.get(addition, plan.Written())
+        found[addition] = replace(before, newest_period=max(before.newest_period or days, days))
+    return found
 
 
 def _set_quantity(
@@ -261,21 +273,14 @@ def _set_quantity(
 
 
 def _asked(tx: Tx, partner_id: str, company_ids: Collection[str], first: Member) -> dict[str, Line]:
-    """The lines that say how many users these companies have in the period: of the preview itself, else the newest."""
-    stored = wishes.of_companies(tx, partner_id, company_ids)
-    keys = {
-        (wish.push_id, company_id)
-        for company_id in company_ids
-        if (wish := stored.get((company_id, first.wanted.period.key))) is not None
-    }
-    preview = first.wish is None
-    if preview:
-        keys |= {(first.wanted.push_id, company_id) for company_id in company_ids}
-    found = pushes.lines(tx, partner_id, keys)
-    chosen = {line.company_id: line for line in found.values()}
-    return chosen | {
-        line.company_id: line for (push, _), line in found.items() if preview and push == first.wanted.push_id
-    }
+    """The lines of the same push that say how many users these companies have, unless a newer push asked since."""
+    lines = pushes.lines(tx, partner_id, {(first.wanted.push_id, company_id) for company_id in company_ids})
+    asked = {line.company_id: line for line in lines.values()}
+    if first.wish is None:
+        return asked
+    stored = wishes.of_companies(tx, partner_id, asked)
+    newest = {wish.company_id for wish in stored.values() if wish.push_id == first.wanted.push_id}
+    return {company_id: line for company_id, line in asked.items() if company_id in newest}
 
 
 def _left_open(tx: Tx, partner_id: str, tenant: str, jobs: list[Job], now: datetime) -> list[Job]:

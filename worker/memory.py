@@ -6,8 +6,8 @@ to that of the largest piece that it has seen. Elsewhere than on glibc nothing h
 
 import ctypes
 
-# mallopt(3)
 M_MMAP_THRESHOLD, M_ARENA_MAX = -3, -8
+"""Parameters of mallopt(3)."""
 LARGE = 128 * 1024
 ARENAS = 2
 

@@ -1,9 +1,9 @@
 """What to do with a wish, decided from what is wanted and what is there. Pure: no network, database or clock."""
 
+from collections.abc import Iterator, Sequence
 from collections.abc import Mapping as Map
-from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any, Protocol
 
 from messages import BillingPeriod, LineStatus, Problem
@@ -11,6 +11,9 @@ from store.connections import ConnectionVersion, tenant_at
 from store.mappings import Addition, Mapping
 from store.wishes import Days
 from worker.problems import problem
+
+CONFIRMABLE = frozenset({"older_period", "changed_elsewhere", "zero", "big_jump", "below_included"})
+"""The reasons for holding a line that a confirmation lets through."""
 
 VERSION_WAIT = timedelta(seconds=60)
 """How long a line waits for the mapping or connection version that its sender saw."""
@@ -43,6 +46,14 @@ class Settings:
 
 
 @dataclass(frozen=True)
+class Unusual:
+    """Above both of these a change is a big jump: a share of the quantity before, and a number of users."""
+
+    jump_share: float
+    jump_count: int
+
+
+@dataclass(frozen=True)
 class Go:
     """Ask ConnectWise for this addition."""
 
@@ -58,10 +69,11 @@ class Wait:
 
 @dataclass(frozen=True)
 class Answer:
-    """The line is answered: `status` with its problem."""
+    """The line is answered: `status` with its problem; `reasons` are all that it is held for."""
 
     status: LineStatus
     problem: Problem
+    reasons: tuple[Problem, ...] = ()
 
 
 def ready(wanted: Wanted, settings: Settings, now: datetime) -> Go | Wait | Answer:
@@ -108,6 +120,8 @@ class Actual(Protocol):
     @property
     def quantity(self) -> float | None: ...  # noqa: D102
     @property
+    def less_included(self) -> float | None: ...  # noqa: D102
+    @property
     def bill_customer(self) -> str | None: ...  # noqa: D102
     @property
     def effective_date(self) -> datetime | None: ...  # noqa: D102
@@ -117,6 +131,15 @@ class Actual(Protocol):
     def agreement_status(self) -> str | None: ...  # noqa: D102
     @property
     def addition_status(self) -> str | None: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class Written:
+    """What this worker has written to an addition: the newest period, every quantity, and the last one."""
+
+    newest_period: Days | None = None
+    quantities: frozenset[float] = frozenset()
+    last: float | None = None
 
 
 @dataclass(frozen=True)
@@ -137,22 +160,56 @@ def decide(
     agreement_id: int,
     quantity: int,
     period: BillingPeriod,
-    newest_period: Days | None,
-    confirmation: Map[str, Any] | None,
+    written: Written,
+    confirmations: Sequence[Map[str, Any]],
+    unusual: Unusual,
     now: datetime,
 ) -> Write | Unchanged | Answer:
-    """Compare what is wanted with what is there. `newest_period`: the newest that this addition holds."""
+    """Compare what is wanted with what is there. What is unusual is held until it is confirmed for this quantity."""
     why = not_live(actual, agreement_id=agreement_id, now=now)
     if why is not None:
         return Answer("failed", why)
     if actual.quantity is not None and actual.quantity == quantity:
         return Unchanged()
-    held = []
-    if newest_period is not None and (period.start, period.end) < newest_period:
-        newest = BillingPeriod(start=newest_period[0], end=newest_period[1])
-        held.append(problem("older_period", newest=newest.key))
-    unconfirmed = [why for why in held if not _confirmed(why.code, actual.quantity, confirmation)]
-    return Answer("held", unconfirmed[0]) if unconfirmed else Write(quantity)
+    confirmed = {
+        reason
+        for confirmation in confirmations
+        for reason in confirmation["reasons"]
+        if float(confirmation["quantity_before"]) == (actual.quantity or 0.0)
+    }
+    reasons = [
+        reason for reason in _unusual(actual, quantity, period, written, unusual) if reason.code not in confirmed
+    ]
+    return Answer("held", reasons[0], tuple(reasons)) if reasons else Write(quantity)
+
+
+def _unusual(
+    actual: Actual, quantity: int, period: BillingPeriod, written: Written, unusual: Unusual
+) -> Iterator[Problem]:
+    before, included = actual.quantity or 0.0, actual.less_included or 0.0
+    change = abs(quantity - before)
+    if written.newest_period is not None and (period.start, period.end) < written.newest_period:
+        newest = BillingPeriod(start=written.newest_period[0], end=written.newest_period[1])
+        yield problem("older_period", newest=newest.key)
+    if written.last is not None and actual.quantity not in written.quantities:
+        yield problem("changed_elsewhere", actual=actual.quantity, ours=written.last)
+    if quantity == 0 and before > 0:
+        yield problem("zero", before=before)
+    elif change > unusual.jump_count and change > unusual.jump_share * before:
+        yield problem("big_jump", before=actual.quantity, wanted=quantity)
+    if 0 < quantity <= included < before:
+        yield problem("below_included", included=included)
+
+
+def warnings(next_invoice: str, period: BillingPeriod) -> Iterator[Problem]:
+    """What a preview warns of. `next_invoice`: the agreement's nextInvoiceDate, of which no format is documented."""
+    try:
+        day = date.fromisoformat(next_invoice[:10])
+    except ValueError:
+        return
+    # Billed in arrears, the invoice of a period is dated the day after it; a later one is of the next period.
+    if day > period.end + timedelta(days=1):
+        yield problem("maybe_invoiced", next_invoice=day.isoformat())
 
 
 def not_live(actual: Actual, *, agreement_id: int, now: datetime) -> Problem | None:
@@ -184,12 +241,3 @@ _AGREEMENT_PROBLEMS = {
     "Expired": "agreement_expired",
     "Inactive": "agreement_inactive",
 }
-
-
-def _confirmed(code: str, quantity: float | None, confirmation: Map[str, Any] | None) -> bool:
-    return (
-        confirmation is not None
-        and code in confirmation["reasons"]
-        and quantity is not None
-        and float(confirmation["quantity_before"]) == quantity
-    )

@@ -165,7 +165,8 @@ def judge(error: BaseException, *, attempts: int, chance: float) -> Verdict:
         case NotConnectWise():
             return Later(problem("not_connectwise", reason=error.message), backoff(attempts, chance))
         case Unreachable():
-            return Later(problem("unreachable", reason=_reason(error), said=said), backoff(attempts, chance))
+            seconds = _at_least(error.retry_after, backoff(attempts, chance))
+            return Later(problem("unreachable", reason=_reason(error), said=said), seconds)
         case MissingRight():
             return AllFailed(problem(MISSING[AGREEMENT_EDIT], said=said), "credentials")
         case RecordNotFound():
@@ -173,7 +174,8 @@ def judge(error: BaseException, *, attempts: int, chance: float) -> Verdict:
         case QuantityNotKept():
             return Failed(problem("not_kept", wanted=error.wanted, got=error.got))
         case ServerTrouble():
-            return Later(problem("server_trouble", reason=_reason(error), said=said), backoff(attempts, chance))
+            seconds = _at_least(error.retry_after, backoff(attempts, chance))
+            return Later(problem("server_trouble", reason=_reason(error), said=said), seconds)
         case RecordRefused() | ConnectWiseError():
             return Failed(problem("record_refused", said=said))
         case _:
@@ -188,6 +190,10 @@ def _reason(error: ConnectWiseError) -> str:
 
 def _pause_seconds(retry_after: float | None) -> float:
     return RATE_LIMIT_PAUSE.total_seconds() if retry_after is None else max(1.0, retry_after)
+
+
+def _at_least(asked_for: float | None, seconds: float) -> float:
+    return max(seconds, asked_for or 0.0)
 
 
 def backoff(attempts: int, chance: float) -> float:
@@ -219,7 +225,8 @@ def health_after(
     failed = replace(health, unreachable_count=count, unreachable_since=health.unreachable_since or now)
     if count < UNREACHABLE_IN_A_ROW:
         return failed
-    until = now + timedelta(seconds=backoff(count - UNREACHABLE_IN_A_ROW, chance))
+    pause = backoff(count - UNREACHABLE_IN_A_ROW, chance)
+    until = now + timedelta(seconds=_at_least(error.retry_after, pause))
     if health.paused_until is not None and health.paused_until > until:
         return failed
     return replace(failed, paused_until=until, paused_why="unreachable")

@@ -238,6 +238,50 @@ _ENTRIES = (
         of_record=True,
     ),
     # --- the connection as a whole
+    # --- what is unusual besides: held until somebody has looked at it and confirms it
+    Entry(
+        "zero",
+        "No users any more",
+        "No users are to be billed, where ConnectWise has {before}.",
+        "If that is right, confirm it in a new push; otherwise check the company's users in Phin.",
+        COORDINATOR,
+        of_record=True,
+    ),
+    Entry(
+        "big_jump",
+        "An unusually big change",
+        "The quantity would go from {before} to {wanted}.",
+        "If that is right, confirm it in a new push; otherwise check the company's users and its mapping.",
+        COORDINATOR,
+        of_record=True,
+    ),
+    Entry(
+        "below_included",
+        "Nothing would be billed any more",
+        "The addition includes {included} without charge, and the new quantity is not above that.",
+        "If that is right, confirm it in a new push; otherwise correct Less Included of the addition in ConnectWise.",
+        COORDINATOR,
+        ADDITIONS,
+        of_record=True,
+    ),
+    Entry(
+        "changed_elsewhere",
+        "Changed by someone else",
+        "ConnectWise has {actual}; the last push set {ours}.",
+        "Find out who changed it and why; confirm in a new push that it may be overwritten.",
+        COORDINATOR,
+        ADDITIONS,
+        of_record=True,
+    ),
+    Entry(
+        "maybe_invoiced",
+        "The period may be invoiced already",
+        "The agreement's next invoice is dated {next_invoice}, after this period. What is invoiced does not change.",
+        "Check in ConnectWise whether the period's invoice is made; then bill the difference there.",
+        COORDINATOR,
+        AGREEMENT,
+        of_record=True,
+    ),
     Entry(
         "key_mismatch",
         "The saved keys belong to something else",
@@ -534,6 +578,12 @@ def told(problem: Problem) -> str:
     """All that happened, on one line: for logs and dead letters."""
     said = f" ConnectWise said: {problem.said}" if problem.said else ""
     return f"{problem.title}: {problem.detail}{said}"
+
+
+def perhaps_written(problem: Problem) -> Problem:
+    """The line failed for this reason, and the answer to a change of its quantity was lost before."""
+    detail = f"{problem.detail} The quantity may have been changed before: the answer to the change was lost."
+    return problem.model_copy(update={"detail": plain_text(detail)})
 
 
 def _shown(value: object) -> str:

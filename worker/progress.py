@@ -1,6 +1,6 @@
 """A job on its way: what an answer of ConnectWise, or an error, makes of it. Touches nothing but the job."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from cwclient import Addition, ConnectWiseError, QuantityNotKept, ServerTrouble, Unreachable
@@ -13,10 +13,11 @@ from worker.problems import exhausted, problem
 
 @dataclass(frozen=True)
 class Moment:
-    """When something came of a call, and how long a line may be retried."""
+    """When something came of a call, how long a line may be retried, and what is unusual."""
 
     now: datetime
     retry_for: timedelta
+    unusual: plan.Unusual
 
 
 def after_read(job: Job, actual: Addition, moment: Moment) -> None:
@@ -29,7 +30,7 @@ def after_read(job: Job, actual: Addition, moment: Moment) -> None:
         job.closings.append(Closing(job.previous.id, ended, quantity, None))
         if wrote_it:
             days = (job.previous.period_start, job.previous.period_end)
-            job.newest_period = max(job.newest_period or days, days)
+            job.written = replace(job.written, newest_period=max(job.written.newest_period or days, days))
     if not job.members:
         return
     first = job.members[0].wanted
@@ -38,14 +39,17 @@ def after_read(job: Job, actual: Addition, moment: Moment) -> None:
         agreement_id=job.address[0],
         quantity=job.quantity,
         period=first.period,
-        newest_period=job.newest_period,
-        confirmation=first.confirmation,
+        written=job.written,
+        confirmations=[one for member in job.members if (one := member.wanted.confirmation) is not None],
+        unusual=moment.unusual,
         now=moment.now,
     ):
-        case plan.Answer(status, why):
-            job.outcome = Settled(status, why, before=quantity, actual=actual)
+        case plan.Answer(status, why, reasons):
+            job.outcome = Settled(status, why, before=quantity, actual=actual, reasons=reasons)
         case plan.Write() | plan.Unchanged() if job.preview:
-            job.outcome = Settled("preview", before=quantity, actual=actual)
+            next_invoice = job.agreement.next_invoice_date if job.agreement else ""
+            warnings = tuple(plan.warnings(next_invoice, first.period))
+            job.outcome = Settled("preview", before=quantity, actual=actual, warnings=warnings)
         case plan.Unchanged() if wrote_it and job.previous is not None and _asked_for(job):
             # The answer to that write was lost; this is how it ended.
             job.outcome = Settled("updated", before=job.previous.quantity_before, after=quantity, actual=actual)

@@ -17,6 +17,7 @@ from cwclient import (
     BaseUrl,
     Company,
     ConnectWise,
+    ConnectWiseError,
     Credentials,
     MissingRight,
     RecordNotFound,
@@ -78,6 +79,16 @@ class Remote:
     def agreement(self, agreement_id: int) -> Agreement:
         """Read the agreement: one GET, unless the base URL moved or the role is in doubt."""
         return self._read(lambda client: client.agreement(agreement_id))
+
+    def agreement_if_allowed(self, agreement_id: int) -> Agreement | None:
+        """Read the agreement for what it tells besides: by one GET, None if ConnectWise does not give it."""
+        client = self.client()
+        self.budget.spend()
+        try:
+            return client.agreement(agreement_id)
+        except ConnectWiseError as error:
+            log.info("agreement.not_read", error_type=type(error).__name__)
+            return None
 
     def company(self, company_id: int) -> Company:
         """Read the company: one GET, unless the base URL moved or the role is in doubt."""

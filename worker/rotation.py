@@ -1,9 +1,10 @@
 """Rotation of seal keys: everything that is stored sealed is sealed anew with the first of SEAL_KEYS."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
-from messages import KeyRing, SealError, UnknownSealKey
+from messages import ConnectionChanged, ContractError, KeyRing, SealError, UnknownSealKey, decode
 from messages.sealing import seal_bytes, unseal_bytes
 from store import Database, sealed
 from store.sealed import Place, Sealed
@@ -55,7 +56,8 @@ def rotate(database: Database, keys: KeyRing, *, dry_run: bool = False) -> Rotat
             resealed[old.place] += 1
     with database.begin() as tx:
         in_use, waiting = sealed.in_use(tx), sealed.in_outbox(tx)
-    still = {*waiting, *(one.sealed.key_id for one in unopened)} if dry_run else in_use
+    still = {*waiting, *(one.sealed.key_id for one in unopened)} if dry_run else {*in_use}
+    still |= _keys_inside(database, keys)
     removable = [key_id for key_id in keys.key_ids if key_id != current and key_id not in still]
     return Rotation(current, resealed, unopened, in_use, removable)
 
@@ -70,6 +72,24 @@ def _older(database: Database, current: str) -> Iterator[list[Sealed]]:
                 break
             yield some
             after = some[-1].row
+
+
+def _keys_inside(database: Database, keys: KeyRing) -> set[str]:
+    """The keys that private keys inside dead letters are sealed to: a replay brings those boxes as they are."""
+    found: set[str] = set()
+    row = ""
+    while True:
+        with database.begin() as tx:
+            some = sealed.dead_letters_after(tx, row, AT_ONCE)
+        if not some:
+            return found
+        row = some[-1].row
+        for one in some:
+            # What is no connection.changed, or does not open, holds no key that could be used.
+            with suppress(SealError, ContractError):
+                message = decode(unseal_bytes(one.box, one.key_id, keys), type=None, content_type=None)
+                if isinstance(message, ConnectionChanged) and message.sealed_private_key is not None:
+                    found.add(message.sealed_private_key.key_id)
 
 
 def _unopened(old: Sealed, error: SealError) -> Unopened:

@@ -15,7 +15,7 @@ from typing import Any
 
 import structlog
 
-from cwclient import CallBudget, QuantityNotKept
+from cwclient import Addition, CallBudget, QuantityNotKept
 from messages import RightState, SyncResult
 from store import Database, Tx, connections, leases, ledger, now
 from store.connections import ConnectionVersion
@@ -27,6 +27,7 @@ from worker.doctor import CheckedConnection
 from worker.jobs import Job, look
 from worker.links import linked
 from worker.outlook import Outlook
+from worker.plan import Unusual
 from worker.policy import NotStarted, RightRefused, given_up
 from worker.problems import problem
 from worker.remote import Remote
@@ -66,6 +67,7 @@ class Tools:
     connect: Callable[[ConnectionVersion, Budget], Remote]
     call_budget: CallBudget
     retry_for: timedelta
+    unusual: Unusual
     draining: Event = field(default_factory=Event)
 
     @property
@@ -119,7 +121,7 @@ class Run:
         return at + timedelta(seconds=monotonic() - measured)
 
     def _moment(self) -> progress.Moment:
-        return progress.Moment(self._now(), self._tools.retry_for)
+        return progress.Moment(self._now(), self._tools.retry_for, self._tools.unusual)
 
     def _is_over(self) -> bool:
         """Start nothing new: the slice is over, the worker drains, or ConnectWise is to be left alone."""
@@ -227,7 +229,12 @@ class Run:
             self._outlook.note_answer(self._now())
             (self._finished if job.is_decided else self._to_open).append(job)
 
-        self._call(lambda remote: remote.addition(agreement_id, addition_id), then)
+        def read(remote: Remote) -> Addition:
+            if job.preview:
+                job.agreement = remote.agreement_if_allowed(agreement_id)
+            return remote.addition(agreement_id, addition_id)
+
+        self._call(read, then)
 
     def _write(self, job: Job) -> None:
         agreement_id, addition_id = job.address

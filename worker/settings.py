@@ -22,6 +22,7 @@ from pydantic_settings import (
 
 from cwclient import AddressPolicy
 from messages import KeyRing
+from messages.envelope import MAX_COUNT
 from store.database import check_url
 
 PREFIX = "PHIN_CONNECTWISE_"
@@ -151,6 +152,12 @@ class Settings(BaseSettings):
     partners_at_once: int = Field(256, ge=1, le=1024, description="partners that one worker serves side by side")
     retry_for: Annotated[timedelta, BeforeValidator(_seconds)] = Field(
         timedelta(hours=1), gt=timedelta(0), description="how long a line is retried, in seconds"
+    )
+    big_jump_share: float = Field(
+        0.5, gt=0, le=1000, description="a quantity that changes by more than this share of itself …"
+    )
+    big_jump_count: int = Field(
+        20, ge=0, le=MAX_COUNT, description="… and by more than so many users is held until it is confirmed"
     )
     call_timeout: float = Field(60.0, gt=0, le=600, description="seconds that one call to ConnectWise may take in all")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least severe log line shown")

@@ -14,8 +14,8 @@ from store.dead_letters import DeadLetter
 from store.mappings import Mapping
 from store.pushes import Line, LineKey
 from store.wishes import Holder, Wish
-from worker import checks, plan
-from worker.answers import result
+from worker import checks, plan, problems
+from worker.answers import money, result
 from worker.jobs import Job, Member, Postponed, Settled, wanted_of
 from worker.links import linked
 from worker.policy import REPORT_EVERY, AllFailed
@@ -106,9 +106,8 @@ class _Batch:
         wish = member.wish and self._wishes[member.wish.key]
         match job.outcome:
             case Settled() as end:
-                why = end.problem and linked(end.problem, self._connection, member.mapping)
                 attempts = 1 if wish is None else wish.attempts + 1
-                self.answers.append(_answer(job, line, replace(end, problem=why), attempts))
+                self.answers.append(_answer(job, line, self._linked(end, member), attempts))
                 if end.bury is not None and end.problem is not None:
                     self._buried.setdefault((line.push.push_id, end.bury), (end.problem, []))[1].append(line)
                 if wish is not None:
@@ -120,6 +119,13 @@ class _Batch:
             case Postponed() as later if wish is not None:
                 why = later.problem and linked(later.problem, self._connection, member.mapping)
                 self._retry(line, wish, replace(later, problem=why))
+
+    def _linked(self, end: Settled, member: Member) -> Settled:
+        def link(why: Problem) -> Problem:
+            return linked(why, self._connection, member.mapping)
+
+        problem, reasons, warnings = end.problem and link(end.problem), map(link, end.reasons), map(link, end.warnings)
+        return replace(end, problem=problem, reasons=tuple(reasons), warnings=tuple(warnings))
 
     def _holder(self, job: Job, end: Settled) -> Holder | None:
         holds = end.status in {"updated", "unchanged"} and self._tenant is not None and job.addition is not None
@@ -153,14 +159,15 @@ def fail_all(tx: Tx, at: datetime, partner_id: str, verdict: AllFailed) -> list[
     """Answer every open line of the partner `failed`, with one dead letter per push that holds exactly them.
 
     Those that would not even have asked ConnectWise are `skipped` all the same. Lines that wait for a newer
-    connection stay: it may bring the remedy.
+    connection stay: it may bring the remedy. So do those whose change may still arrive; later they say so.
     """
+    under_way = ledger.companies_under_way(tx, partner_id)
     connection = connections.current(tx, partner_id)
     open_wishes = {(wish.push_id, wish.company_id): wish for wish in wishes.unsettled(tx, partner_id)}
     failing = {
         key: line
         for key, line in pushes.lines(tx, partner_id, open_wishes.keys()).items()
-        if _seen_by(line.push.connection_changed_at, connection)
+        if _seen_by(line.push.connection_changed_at, connection) and under_way.get(line.company_id, at) <= at
     }
     skipped = _skipped(tx, at, partner_id, connection, list(failing.values()))
     by_push: dict[str, list[Line]] = {}
@@ -173,7 +180,13 @@ def fail_all(tx: Tx, at: datetime, partner_id: str, verdict: AllFailed) -> list[
         checks.refused(mapping, verdict.problem).save(tx)
     previews = pushes.preview_lines(tx, partner_id, at, limit=MAX_LINES)
     failed = [
-        skipped.get(key) or result(line, "failed", attempts=open_wishes[key].attempts + 1, problem=verdict.problem)
+        skipped.get(key)
+        or result(
+            line,
+            "failed",
+            attempts=open_wishes[key].attempts + 1,
+            problem=problems.perhaps_written(verdict.problem) if line.company_id in under_way else verdict.problem,
+        )
         for key, line in failing.items()
     ]
     failed += [result(line, "failed", attempts=1, problem=verdict.problem) for line in previews]
@@ -202,8 +215,8 @@ def _skipped(
 def _bury(tx: Tx, lines: Sequence[Line], verdict: AllFailed) -> None:
     """Put lines of one push into its dead letter of this reason; while that is open, to those that are there."""
     push = lines[0].push
-    letter_id = dead_letters.id_of_lines(push.partner_id, push.push_id, verdict.reason)
-    request, kept = request_of(lines), dead_letters.open_body(tx, letter_id)
+    letter_id, kept = dead_letters.letter_of_lines(tx, push.partner_id, push.push_id, verdict.reason)
+    request = request_of(lines)
     wire = encode(request if kept is None else _with_lines_of(kept, request))
     dead_letters.add(
         tx,
@@ -270,8 +283,6 @@ def _confirmations(lines: Iterable[Line]) -> tuple[Confirmation, ...]:
 
 def _answer(job: Job, line: Line, end: Settled, attempts: int) -> SyncResult:
     actual = end.actual
-    previewed = end.status == "preview" and actual is not None
-    billed = job.quantity - ((actual.less_included if actual else None) or 0.0)
     return result(
         line,
         end.status,
@@ -280,9 +291,9 @@ def _answer(job: Job, line: Line, end: Settled, attempts: int) -> SyncResult:
         before=end.before,
         wanted=job.quantity if actual is not None else None,
         after=end.after,
-        unit_price=actual.unit_price if previewed and actual else None,
-        less_included=actual.less_included if previewed and actual else None,
-        amount=round(billed * actual.unit_price, 2) if previewed and actual and actual.unit_price is not None else None,
+        money=money(actual, job.quantity) if job.preview and actual is not None else None,
+        reasons=end.reasons,
+        warnings=end.warnings,
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any, Self
 import httpx
 
 from messages import KeyRing, generate_keypair
+from messages.envelope import MAX_COUNT
 from store import Database, migrate
 from tests.chaos.scenario import Site
 from tests.support.commands import environment
@@ -47,6 +48,7 @@ class Installation:
                 "SEAL_KEYS": keys.private,
                 "ALLOW_PRIVATE_HOSTS": "127.0.0.1",
                 "CALL_TIMEOUT": str(CALL_TIMEOUT),
+                "BIG_JUMP_COUNT": str(MAX_COUNT),
                 "RETRY_FOR": str(RETRY_FOR),
                 "LOG_LEVEL": "debug",
             }

@@ -271,3 +271,26 @@ def test_names_are_shown_as_they_are(mapped: Installation) -> None:
     counts.write_text("company_id,company_name,billable_users\nc-1,[red]Acme[/red] :smile:,1\n", "utf-8")
     done = mapped.run(*PUSH[:-1], counts)
     assert "[red]Acme[/red] :smile:" in done.stdout
+
+
+def test_what_is_held_is_shown_confirmed_and_written(mapped: Installation) -> None:
+    """`push` holds what is unusual, `--confirm` lets a company through as it was shown; of one not held it says so."""
+    counts = mapped.folder / "counts.csv"
+    counts.write_text("company_id,company_name,billable_users\nc-101,Alder,90\nc-102,Bluewater,0\n", "utf-8")
+    push = ("push", "--partner", "msp-1", "--period", "2026-11", "--counts", counts)
+    held = mapped.run(*push)
+    assert held.returncode == 1
+    assert "18 → 90" in held.stdout
+    assert "An unusually big change." in held.stdout
+    assert mapped.writes == 0
+
+    refused = mapped.run(*push, "--confirm", "c-103")
+    assert refused.returncode == 2
+    assert "not held for anything that can be confirmed: c-103" in " ".join(refused.stderr.replace("│", " ").split())
+    one = mapped.run(*push, "--confirm", "c-101")
+    assert (one.returncode, mapped.writes) == (1, 1)
+    declined = mapped.run(*push, "--confirm", "all", typed="n\n")
+    assert "Bluewater: 9 → 0. No users any more" in declined.stderr
+    assert (declined.returncode, mapped.writes) == (1, 1)
+    rest = mapped.run(*push, "--confirm", "all", "--yes")
+    assert (rest.returncode, mapped.writes) == (0, 2), rest.stdout

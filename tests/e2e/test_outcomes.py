@@ -266,3 +266,19 @@ def test_an_unmapped_company_is_skipped_also_when_all_fails(case: Case, monkeypa
         "c1": ("failed", "bad_credentials"),
         "c3": ("skipped", "unmapped"),
     }
+
+
+def test_a_line_that_may_be_written_does_not_fail_with_the_others(case: Case) -> None:
+    """While a change may still arrive its line does not fail; if nobody can look afterwards, the line says so."""
+    case.world.simulator.faults.set(
+        [
+            faults.Hang(applied=True, match=Match(method="PATCH", path=r"/additions/100001$"), times=1),
+            faults.Status(status=401, match=Match(method="PATCH", path=r"/additions/100002$")),
+        ]
+    )
+    answers = case.push(companies=(1, 2))
+    assert {company: (answer.status, code(answer)) for company, answer in answers.items()} == {
+        "c1": ("updated", None),
+        "c2": ("failed", "bad_credentials"),
+    }
+    assert case.world.quantity("p1", 100_001) == 5

@@ -2,13 +2,14 @@
 
 import base64
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import insert, select, update
 
-from messages import KeyRing, SealedPrivateKey, SealKey, generate_keypair, seal, unseal
+from messages import ConnectionChanged, KeyRing, SealedPrivateKey, SealKey, encode, generate_keypair, seal, unseal
 from messages.sealing import seal_bytes, unseal_bytes
 from store import Database, connections, outbox
 from store import sealed as sealed_rows
@@ -42,14 +43,14 @@ def _connect(database: Database, partner_id: str, key: str = OLD.public, **chang
         connections.save(tx, version)
 
 
-def _bury(database: Database, letter_id: str, key: str) -> None:
+def _bury(database: Database, letter_id: str, key: str, body: bytes = BODY) -> None:
     seal_key = SealKey.parse(key)
     row = {
         "id": letter_id,
         "partner_id": "msp-1",
         "queue": "connectwise.connection-changed.v1",
         "properties_json": "{}",
-        "body": seal_bytes(BODY, seal_key),
+        "body": seal_bytes(body, seal_key),
         "sealed_with": seal_key.key_id,
         "reason": "contract",
         "error": "",
@@ -181,3 +182,18 @@ def test_a_key_stays_while_something_waits_to_be_opened_with_it(database: Databa
     with database.begin() as tx:
         outbox.delete(tx, [one.id for one in outbox.claim(tx, 10, 60.0)[1]])
     assert rotate(database, RING).removable == [OLD.key_id]
+
+
+def test_a_key_stays_while_a_dead_letter_holds_what_is_sealed_with_it(database: Database) -> None:
+    """A dead connection.changed is replayed as it came: with a private key that only the old seal key opens."""
+    owner: dict[str, Any] = {**_owner("msp-1")}
+    event = ConnectionChanged(
+        correlation_id="c",
+        changed_at=datetime(2026, 11, 1, tzinfo=UTC),
+        sealed_private_key=seal(SECRET, **_owner("msp-1"), seal_key=SealKey.parse(OLD.public)),
+        **owner,
+    )
+    _bury(database, "letter", OLD.public, encode(event).body)
+    assert rotate(database, RING, dry_run=True).removable == []
+    rotation = rotate(database, RING)
+    assert (rotation.resealed["dead_letter"], rotation.removable) == (1, [])

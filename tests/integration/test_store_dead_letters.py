@@ -6,8 +6,9 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
-from store import Database, dead_letter_queries, dead_letters, now, replays
+from store import Database, dead_letter_queries, dead_letters, now, replays, schema
 from store.dead_letter_queries import Filter, Kept
 from store.dead_letters import DeadLetter
 from tests.support.waiting import together
@@ -169,3 +170,14 @@ def test_filters_and_groups(database: Database) -> None:
         assert [one.id for one in newest] == [numbered(3).id, numbered(1).id]
         oldest = dead_letter_queries.ids(tx, Filter())
         assert [one.id for one in dead_letter_queries.in_full(tx, oldest)] == [numbered(n).id for n in (1, 2, 3)]
+
+
+def test_lines_after_discarded_ones_are_another_letter(database: Database) -> None:
+    """What was put away can be taken out again as it was, and is not replayed with what failed later."""
+    with database.begin() as tx:
+        first, _ = dead_letters.letter_of_lines(tx, "msp-1", "p-1", "exhausted")
+        dead_letters.add(tx, replace(LETTER, id=first, body=b"A"))
+        assert dead_letters.letter_of_lines(tx, "msp-1", "p-1", "exhausted") == (first, b"A")
+        tx.execute(update(schema.dead_letters).values(state="discarded"))
+        second, body = dead_letters.letter_of_lines(tx, "msp-1", "p-1", "exhausted")
+    assert (second != first, body) == (True, None)

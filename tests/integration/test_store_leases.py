@@ -1,12 +1,13 @@
 """Leases and wake-ups: one worker at a time per partner, and nobody forgotten."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
 from sqlalchemy import select, update
 
-from store import Database, connections, leases, mappings, now, pauses
+from store import Database, connections, leases, mappings, now, pauses, wishes
 from store.database import Tx, db_now
 from store.leases import Health
 from store.schema import leases as table
@@ -255,3 +256,21 @@ def test_whatever_is_due_is_found_once(database: Database) -> None:
             connections.save(tx, connection(partner_id=f"d-{number}", check_due_at=due))
         assert sorted(leases.forgotten(tx)) == ["a-1", "c-0", "d-0"]
         assert len(leases.forgotten(tx, limit=2)) == 2
+
+
+def test_what_failed_before_a_pause_is_counted_anew(database: Database) -> None:
+    """While an operator holds a partner back nobody can try, so that time is not taken from what waits."""
+    accept(database, push())
+    with database.partner(PARTNER) as tx:
+        (wish,) = wishes.unsettled(tx, PARTNER)
+        long_ago = now(tx) - timedelta(days=2)
+        wishes.postpone(tx, PARTNER, [replace(wish, attempts=3, first_failed_at=long_ago)])
+        leases.save_health(tx, PARTNER, Health(unreachable_count=2, unreachable_since=long_ago))
+    with database.begin() as tx:
+        assert leases.failing(tx) == [PARTNER]
+    with database.partner(PARTNER) as tx:
+        leases.count_anew(tx, PARTNER)
+        (wish,) = wishes.unsettled(tx, PARTNER)
+        assert (wish.attempts, wish.first_failed_at, leases.health(tx, PARTNER)) == (0, None, Health())
+    with database.begin() as tx:
+        assert leases.failing(tx) == []

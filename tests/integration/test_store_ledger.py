@@ -86,8 +86,10 @@ def test_a_period_counts_only_if_it_was_written(database: Database) -> None:
     _close(database, _open(database, replace(ENTRY, addition=(7, 12)))[7, 12].id, "refused", None)
     _open(database, replace(ENTRY, addition=(7, 13)))
     with database.begin() as tx:
-        written = ledger.written_periods(tx, PARTNER, TENANT, [(7, 11), (7, 12), (7, 13)])
-        assert ledger.written_periods(tx, PARTNER, "other", [(7, 11)]) == []
-        assert ledger.written_periods(tx, PARTNER, TENANT, []) == []
+        traces = ledger.traces(tx, PARTNER, TENANT, [(7, 11), (7, 12), (7, 13)])
+        assert ledger.traces(tx, PARTNER, "other", [(7, 11)]) == []
+        assert ledger.traces(tx, PARTNER, TENANT, []) == []
     november, october = (NOVEMBER.start, NOVEMBER.end), (OCTOBER.start, OCTOBER.end)
-    assert sorted(written) == [((7, 11), october), ((7, 11), november), ((7, 12), october)]
+    written = [(trace.addition, trace.days) for trace in traces if trace.is_certain]
+    assert written == [((7, 11), november), ((7, 11), october), ((7, 12), october)]
+    assert [trace.addition for trace in traces if not trace.is_certain] == [(7, 13)]

@@ -72,6 +72,11 @@ class Case:
         with self.world.database.begin() as tx:
             return any(mapping.changed_at == changed_at for mapping in mappings.of_partner(tx, "p1"))
 
+    def checked_versions(self) -> set[object]:
+        """The versions of mappings that are stored and checked."""
+        with self.world.database.begin() as tx:
+            return {mapping.changed_at for mapping in mappings.of_partner(tx, "p1") if mapping.check}
+
     def checked_mappings(self, since: datetime, count: int) -> dict[str, dict[str, Any]] | None:
         """What the checks of the mappings saved since then found, by company; None until so many are checked."""
         with self.world.database.begin() as tx:

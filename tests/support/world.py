@@ -28,6 +28,7 @@ from messages import (
     generate_keypair,
     seal,
 )
+from messages.envelope import MAX_COUNT
 from store import Database, answers, migrate, pushes
 from store.schema import ledger
 from tests.support.platform import Platform
@@ -71,6 +72,7 @@ class World:
     companies: int = 5
     call_timeout: float = 2.0
     retry_for: float = 3600.0
+    big_jump_count: int = MAX_COUNT
     _stack: ExitStack = field(default_factory=ExitStack)
     _workers: list["subprocess.Popen[bytes]"] = field(default_factory=list)
 
@@ -96,6 +98,8 @@ class World:
                 "queue_prefix": f"test-{uuid.uuid4().hex[:8]}.",
                 "call_timeout": self.call_timeout,
                 "retry_for": self.retry_for,
+                # Whatever a test pushes is usual, unless it is about that.
+                "big_jump_count": self.big_jump_count,
                 "log_level": "info",
             }
         )
@@ -133,6 +137,7 @@ class World:
             "QUEUE_PREFIX": given.queue_prefix,
             "CALL_TIMEOUT": str(given.call_timeout),
             "RETRY_FOR": str(given.retry_for.total_seconds()),
+            "BIG_JUMP_COUNT": str(given.big_jump_count),
             "LOG_LEVEL": given.log_level,
         }
         kept = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}

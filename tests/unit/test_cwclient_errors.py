@@ -32,6 +32,7 @@ NO_RIGHT = '{"code":"Security","message":"You do not have security permission to
     ("status", "body", "kind"),
     [
         (400, '{"code":"InvalidObject","message":"addition object is invalid","errors":null}', RecordRefused),
+        (400, '{"code":"InvalidObject","errors":[{"field":"customFields/ClientID"}]}', RecordRefused),
         (400, "Cannot route. Codebase/company is invalid", WrongRoute),
         (400, '"Cannot route. Codebase/company is invalid"', WrongRoute),
         (400, '{"code":"X","message":"clientId is required"}', ClientIdRefused),

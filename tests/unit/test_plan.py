@@ -13,11 +13,14 @@ from store.mappings import Mapping
 from store.wishes import Days
 from tests.support.samples import NOVEMBER, OCTOBER, TEN, connection, disconnect, mapping, minute
 from worker import plan
-from worker.plan import Answer, Go, Settings, Unchanged, Wait, Wanted, Write
+from worker.plan import Answer, Go, Settings, Unchanged, Unusual, Wait, Wanted, Write, Written
 
 DECEMBER = (date(2025, 12, 1), date(2025, 12, 31))
 HALF_NOVEMBER = (NOVEMBER.start, date(2025, 11, 15))
 NOW = minute(0.5)
+USUAL = Unusual(jump_share=0.5, jump_count=20)
+ANYTHING = Unusual(jump_share=0.5, jump_count=1_000_000)
+OURS = frozenset({4.0, 5.0})
 OTHER = "eu.myconnectwise.net acme"
 WANTED = Wanted(
     company_id="c-1",
@@ -271,8 +274,8 @@ def _confirmed(reason: str, before: float) -> dict[str, Any]:
             42,
             DECEMBER,
             _confirmed("older_period", 0),
-            ("held", "older_period"),
-            id="confirmed at a value that is not there",
+            Write(42),
+            id="no quantity is confirmed as zero",
         ),
     ],
 )
@@ -289,8 +292,85 @@ def test_what_is_done_with_an_addition(
         agreement_id=7,
         quantity=quantity,
         period=NOVEMBER,
-        newest_period=newest_period,
-        confirmation=confirmation,
+        written=Written(newest_period=newest_period),
+        confirmations=[] if confirmation is None else [confirmation],
+        unusual=ANYTHING,
         now=NOW,
     )
     assert _said(decided) == outcome
+
+
+@pytest.mark.parametrize(
+    ("actual", "quantity", "written", "reasons"),
+    [
+        pytest.param({"quantity": 40.0}, 61, Written(), ["big_jump"], id="more than half and than 20 up"),
+        pytest.param({"quantity": 42.0}, 20, Written(), ["big_jump"], id="more than half and than 20 down"),
+        pytest.param({"quantity": 40.0}, 60, Written(), [], id="just half"),
+        pytest.param({"quantity": 4.0}, 24, Written(), [], id="just 20"),
+        pytest.param({"quantity": 4.0}, 25, Written(), ["big_jump"], id="a small company that grows by 21"),
+        pytest.param({"quantity": 1000.0}, 1400, Written(), [], id="many, but no great share"),
+        pytest.param({"quantity": None}, 21, Written(), ["big_jump"], id="from nothing to 21"),
+        pytest.param({"quantity": 4.0}, 0, Written(), ["zero"], id="none any more"),
+        pytest.param({"quantity": 100.0}, 0, Written(), ["zero"], id="none any more is no big jump besides"),
+        pytest.param({"quantity": None}, 0, Written(), [], id="none, as before"),
+        pytest.param({"quantity": 12.0, "less_included": 10.0}, 10, Written(), ["below_included"], id="all included"),
+        pytest.param({"quantity": 9.0, "less_included": 10.0}, 8, Written(), [], id="included as before"),
+        pytest.param({"quantity": 12.0, "less_included": 10.0}, 0, Written(), ["zero"], id="none, and included"),
+        pytest.param({"quantity": 7.0}, 9, Written(quantities=OURS, last=5.0), ["changed_elsewhere"], id="not ours"),
+        pytest.param({"quantity": 4.0}, 9, Written(quantities=OURS, last=5.0), [], id="ours of an earlier push"),
+        pytest.param({"quantity": 7.0}, 9, Written(quantities=OURS), [], id="we may have written, but never did"),
+        pytest.param(
+            {"quantity": 70.0},
+            5,
+            Written(newest_period=DECEMBER, quantities=OURS, last=5.0),
+            ["older_period", "changed_elsewhere", "big_jump"],
+            id="several at once",
+        ),
+    ],
+)
+def test_what_is_unusual_is_held_until_it_is_confirmed(
+    actual: dict[str, Any], quantity: int, written: Written, reasons: list[str]
+) -> None:
+    """Each unusual change is named; only a confirmation of all reasons, for this value before, lets it through."""
+
+    def decided(*confirmations: Map[str, Any]) -> object:
+        return plan.decide(
+            _addition(**actual),
+            agreement_id=7,
+            quantity=quantity,
+            period=NOVEMBER,
+            written=written,
+            confirmations=confirmations,
+            unusual=USUAL,
+            now=NOW,
+        )
+
+    answer = decided()
+    if not reasons:
+        assert answer == Write(quantity)
+        return
+    assert isinstance(answer, Answer)
+    assert [reason.code for reason in answer.reasons] == reasons
+    assert set(reasons) <= plan.CONFIRMABLE
+    before = actual["quantity"] or 0
+    assert decided({"reasons": reasons, "quantity_before": before}) == Write(quantity)
+    assert decided(*(_confirmed(reason, before) for reason in reasons)) == Write(quantity)
+    assert decided({"reasons": reasons, "quantity_before": before + 1}) == answer
+    left = decided({"reasons": reasons[1:], "quantity_before": before})
+    assert isinstance(left, Answer)
+    assert [reason.code for reason in left.reasons] == reasons[:1]
+
+
+@pytest.mark.parametrize(
+    ("next_invoice", "codes"),
+    [
+        ("2025-12-01T00:00:00Z", []),
+        ("2025-12-02", ["maybe_invoiced"]),
+        ("2026-01-01T00:00:00Z", ["maybe_invoiced"]),
+        ("", []),
+        ("next month", []),
+    ],
+)
+def test_a_preview_warns_of_a_period_that_may_be_invoiced(next_invoice: str, codes: list[str]) -> None:
+    """What is invoiced does not change any more, so the coordinator is told before the push; odd dates say nothing."""
+    assert [problem.code for problem in plan.warnings(next_invoice, NOVEMBER)] == codes

@@ -70,6 +70,7 @@ JUDGED: list[tuple[BaseException, type[Verdict], str, str | float | None]] = [
     (RateLimited("no"), Paused, "rate_limited", 30.0),
     (Unreachable("no", sent=False), Later, "unreachable", 2.0),
     (ServerTrouble("no", sent=True), Later, "server_trouble", 2.0),
+    (ServerTrouble("no", sent=True, retry_after=40.0), Later, "server_trouble", 40.0),
     (policy.NotStarted(), Later, "unexpected", 0.0),
     (RuntimeError("a bug of ours"), Later, "unexpected", 2.0),
 ]
@@ -172,6 +173,12 @@ def _paused(minutes: float, why: str, health: Health) -> Health:
         pytest.param(Health(), DOWN, Health(unreachable_count=1, unreachable_since=minute(1)), id="first failure"),
         pytest.param(ONCE, DOWN, TWICE, id="second failure"),
         pytest.param(TWICE, DOWN, _paused(1 + 2 / 60, "unreachable", replace(TWICE, unreachable_count=3)), id="third"),
+        pytest.param(
+            TWICE,
+            Unreachable("no", sent=True, retry_after=120.0),
+            _paused(3, "unreachable", replace(TWICE, unreachable_count=3)),
+            id="a server that says when to come back is left alone until then",
+        ),
         pytest.param(
             replace(TWICE, unreachable_count=5),
             DOWN,

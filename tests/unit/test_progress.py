@@ -27,8 +27,9 @@ from worker.progress import Moment
 
 NOW = minute(10)
 CALL_UNTIL = minute(11)
-MOMENT = Moment(NOW, timedelta(hours=1))
+MOMENT = Moment(NOW, timedelta(hours=1), plan.Unusual(jump_share=0.5, jump_count=1000))
 DECEMBER = (NOVEMBER.start.replace(month=12), NOVEMBER.end.replace(month=12))
+LATER = plan.Written(newest_period=DECEMBER)
 
 
 def _push(mode: str) -> Push:
@@ -107,13 +108,21 @@ def _short(outcome: object) -> object:
             id="not live",
         ),
         pytest.param(
-            _job(newest_period=DECEMBER), _addition(), ("held", "older_period", 4.0, None, None), id="an older period"
+            _job(written=LATER),
+            _addition(),
+            ("held", "older_period", 4.0, None, None),
+            id="an older period",
         ),
-        pytest.param(_job(newest_period=(OCTOBER.start, OCTOBER.end)), _addition(), None, id="a newer period"),
+        pytest.param(
+            _job(written=plan.Written(newest_period=(OCTOBER.start, OCTOBER.end))),
+            _addition(),
+            None,
+            id="a newer period",
+        ),
         pytest.param(_job(preview=True), _addition(), ("preview", None, 4.0, None, None), id="a preview of a change"),
         pytest.param(_job(preview=True), _addition(42.0), ("preview", None, 42.0, None, None), id="a preview of none"),
         pytest.param(
-            _job(preview=True, newest_period=DECEMBER),
+            _job(preview=True, written=LATER),
             _addition(),
             ("held", "older_period", 4.0, None, None),
             id="a preview of what would be held",

@@ -92,6 +92,13 @@ def resume(
     who = _who(partner, everybody=everybody)
     with session() as opened:
         with opened.database.begin() as tx:
+            failing = leases.failing(tx)
+        for one in failing:
+            # The time of the pause is not to be counted against what failed before it.
+            if who in {one, pauses.EVERYBODY}:
+                with opened.database.partner(one) as tx:
+                    leases.count_anew(tx, one)
+        with opened.database.begin() as tx:
             ended = pauses.resume(tx, who)
             remaining = pauses.find(tx, who) if who != pauses.EVERYBODY else None
         if ended and remaining is None and who != pauses.EVERYBODY:

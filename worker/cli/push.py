@@ -9,10 +9,11 @@ import typer
 from typer.core import TyperGroup
 from uuid6 import uuid7
 
-from messages import FINAL, BillingPeriod, PushLine, PushMode, PushRequested
+from messages import FINAL, BillingPeriod, Confirmation, PushLine, PushMode, PushRequested
 from store import Tx, answers, connections, mappings, pushes
 from store.pushes import Push
 from worker.cli import control, results
+from worker.cli.confirming import confirmations
 from worker.cli.exits import UNFINISHED, USAGE
 from worker.cli.options import AsJson, NoWait, Partner, Timeout, usage
 from worker.cli.output import complain, dump, say
@@ -49,6 +50,13 @@ def push(
     ],
     *,
     preview: Annotated[bool, typer.Option("--preview", help="Only say what would change; write nothing.")] = False,
+    confirm: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COMPANY", help="Let a held company through as it was shown last; repeatable, or `all` of them."
+        ),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before `--confirm all`.")] = False,
     requested_by: Annotated[str, typer.Option(metavar="NAME", help="Who wants it.")] = "command line",
     no_wait: NoWait = False,
     timeout: Timeout = 600.0,
@@ -61,6 +69,8 @@ def push(
     Prints what became of each company, and what to do about it. Exit code 1 if a line failed or is held, or if it is
     not finished in time; then it goes on, and `status --push` shows it.
 
+    What is unusual is held: nothing is written until it is confirmed, for the quantity that was shown.
+
     Example: phin-connectwise push --partner msp-1 --period 2026-11 --counts counts.csv --preview
 
     A push that runs is stopped by `phin-connectwise push cancel` (see its --help).
@@ -71,7 +81,10 @@ def push(
         asked = _plausible(BillingPeriod.parse(period))
     with session(works=not no_wait) as opened:
         with usage():
-            event = requested(opened, partner, asked, lines, mode=mode, requested_by=requested_by)
+            confirmed = confirmations(opened.database, partner, asked.key, lines, confirm or (), yes=yes)
+            event = requested(
+                opened, partner, asked, lines, mode=mode, requested_by=requested_by, confirmations=confirmed
+            )
         see = f"phin-connectwise status --partner {partner} --push {event.push_id}"
         sent = f"Push {event.push_id}: see it at any time with `{see}`."
         finished = carry_out(opened, event, timeout=timeout, wait=not no_wait, sent=sent, see=see)
@@ -110,6 +123,7 @@ def requested(
     *,
     mode: PushMode,
     requested_by: str,
+    confirmations: tuple[Confirmation, ...] = (),
 ) -> PushRequested:
     """Make a push that names the connection and the mappings which are stored now, so that it is made under these."""
     with opened.database.begin() as tx:
@@ -125,6 +139,7 @@ def requested(
         requested_by=requested_by,
         mode=mode,
         connection_changed_at=connection.changed_at if connection else None,
+        confirmations=confirmations,
         lines=tuple(
             line.model_copy(update={"mapping_changed_at": known[line.company_id].changed_at})
             if line.company_id in known

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.text import Text
 
-from messages import SyncResult
+from messages import Problem, SyncResult
 from store import Tx, answers, company_status, pushes
 from worker.cli.output import mark, safe, say, table
 
@@ -25,7 +25,16 @@ LOOKS = {
 }
 """Which mark a status has. Green check = updated or unchanged."""
 
-QUANTITIES = ("quantity_before", "quantity_wanted", "quantity_after", "unit_price", "less_included", "amount")
+QUANTITIES = (
+    "quantity_before",
+    "quantity_wanted",
+    "quantity_after",
+    "unit_price",
+    "less_included",
+    "difference",
+    "amount",
+    "amount_difference",
+)
 
 NAMED = 20
 """How many unmapped companies are named below the table."""
@@ -107,7 +116,18 @@ def _head(row: Row) -> dict[str, Any]:
 def _tail(row: Row) -> dict[str, Any]:
     if row.result is None:
         return {"status": row.status}
-    names = {"push_id", "period", "requested_at", "status", "attempts", "next_attempt_at", "problem", *QUANTITIES}
+    names = {
+        "push_id",
+        "period",
+        "requested_at",
+        "status",
+        "attempts",
+        "next_attempt_at",
+        "problem",
+        "reasons",
+        "warnings",
+    }
+    names |= {*QUANTITIES}
     return row.result.model_dump(mode="json", include=names)
 
 
@@ -125,7 +145,7 @@ def _quantities(result: SyncResult | None) -> str:
     """`18 → 21`: before and after, in a preview before and wanted; one number if it stays."""
     if result is None or result.quantity_before is None:
         return ""
-    after = result.quantity_wanted if result.status == "preview" else result.quantity_after
+    after = result.quantity_wanted if result.status in {"preview", "held"} else result.quantity_after
     if after is None or after == result.quantity_before:
         return f"{result.quantity_before:,}"
     return f"{result.quantity_before:,} → {after:,}"
@@ -134,12 +154,20 @@ def _quantities(result: SyncResult | None) -> str:
 def _told(row: Row) -> str:
     """The status in a word, or the problem and what to do about it."""
     result = row.result
-    if result is not None and result.problem is not None:
-        said = f" ConnectWise said: {result.problem.said}" if result.problem.said else ""
-        return f"{result.problem.title}. {result.problem.fix}{said}"
-    if result is not None and result.amount is not None:
-        return f"{row.status}, amount {result.amount:,.2f}"
-    return row.status
+    if result is None:
+        return row.status
+    said = [_advice(problem) for problem in result.reasons]
+    if result.problem is not None and not said:
+        said.append(_advice(result.problem))
+    said = said or [row.status]
+    if result.amount is not None:
+        said[0] += f", amount {result.amount:,.2f} ({result.amount_difference or 0:+,.2f})"
+    return " ".join([*said, *map(_advice, result.warnings)])
+
+
+def _advice(problem: Problem) -> str:
+    said = f" ConnectWise said: {problem.said}" if problem.said else ""
+    return f"{problem.title}. {problem.fix}{said}"
 
 
 def _many(count: int, one: str, more: str | None = None) -> str:
