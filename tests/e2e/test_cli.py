@@ -119,6 +119,21 @@ def test_a_wrong_key_is_explained(installation: Installation) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_a_connection_is_checked_again(mapped: Installation) -> None:
+    """`connection check` says which row of the security role was taken away, and that all is well once it is back."""
+    key = {"public": "Demo4PublicKey", "private": KEY}
+    for rights, code, told in (
+        ({"agreements_inquire": "none"}, 1, "Finance > Agreements > Inquire"),
+        ({}, 0, "✓ Connected."),
+    ):
+        tenant = {"company_identifier": "harbourit", "keys": [key | {"rights": rights}]}
+        mapped.simulator.state.merge(StateDocument.model_validate({"tenants": [tenant]}))
+        done = mapped.run("connection", "check", "--partner", "msp-1")
+        assert done.returncode == code, done.stderr
+        assert told in done.stdout
+    assert mapped.run("connection", "check", "--partner", "stranger").returncode == 1
+
+
 def test_a_push_ends_with_a_table_of_what_to_do(mapped: Installation) -> None:
     """`push` prints each company's quantity before and after, the reason and remedy of each red X, and ends with 1."""
     done = mapped.run(*PUSH)

@@ -161,28 +161,26 @@ def test_a_disconnect_forgets_the_key_and_fails_what_is_open(case: Case) -> None
     assert set(kept) == {(None, None, None)}
 
 
-def test_a_disconnect_ends_a_slice_that_runs(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disconnect_ends_a_slice_that_runs(sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Once a disconnect is stored, ConnectWise is asked nothing more but what is under way."""
     count = 60
     monkeypatch.setattr(run, "LOOK_SECONDS", 60.0)
     monkeypatch.setattr(budget, "PER_MINUTE", 60_000.0)
     monkeypatch.setattr(budget, "BURST", 1_000.0)
-    world.simulator.faults.set([faults.Latency(seconds=0.4, match=ADDITION)])
-    case = Case(world)
-    connected = world.connected("p1")
-    mapped = [
-        world.mapped("p1", 1).model_copy(update={"company_id": f"c{n}", "agreement_id": 1000 + n, "addition_id": n})
-        for n in range(1, count + 1)
-    ]
-    request = world.push("p1", dict.fromkeys(range(1, count + 1), 5), connection=connected, mappings=mapped)
-    with app.build(world.settings):
-        world.publish(connected, *mapped, request)
-        wait_for(lambda: any("/additions/" in one["path"] for one in world.simulator.log), "the first read")
-        world.publish(_disconnected())
-        wait_for(lambda: case.tenant() is None, "the disconnect")
-        wait_for(lambda: world.state_of(request) == "completed", "the push's completion")
-    answers = world.answers(request)
-    asked = {one["path"] for one in world.simulator.log if "/additions/" in one["path"]}
-    assert len(asked) < count
-    assert ("failed", "not_connected") in {(one.status, code(one)) for one in answers.values() if one}
-    assert None not in answers.values()
+    with World("local:", sqlite_url, tmp_path, companies=count, call_timeout=2.0) as world:
+        world.simulator.faults.set([faults.Latency(seconds=0.4, match=ADDITION)])
+        case = Case(world)
+        connected, mapped = world.connected("p1"), [world.mapped("p1", n) for n in range(1, count + 1)]
+        request = world.push("p1", dict.fromkeys(range(1, count + 1), 5), connection=connected, mappings=mapped)
+        with app.build(world.settings):
+            world.publish(connected, *mapped, request)
+            wait_for(world.writes, "the first write")
+            world.publish(_disconnected())
+            wait_for(lambda: world.state_of(request) == "completed", "the push's completion")
+            assert case.tenant() is None
+        answers = [one for one in world.answers(request).values() if one is not None]
+        asked = {one["path"] for one in world.simulator.log if "/additions/" in one["path"]}
+        failed = {code(one) for one in answers if one.status != "updated"}
+        assert len(asked) < count == len(answers)
+        assert failed == {"not_connected"}
+        assert None not in {row.outcome for row in world.ledger()}

@@ -8,10 +8,10 @@ from messages import CatalogKind, CatalogRequested
 from store import Database, catalog
 from store.catalog import Question
 from tests.support.samples import PARTNER, TENANT
-from worker import problems
 from worker.choices import Listing
 from worker.desk import Desk, Task
 from worker.inquiries import Shelf
+from worker.problems import problem
 
 pytestmark = pytest.mark.parametrize("backend", ["sqlite"])
 
@@ -56,7 +56,7 @@ def test_a_long_question_is_not_in_the_way_of_a_short_one(database: Database) ->
     desk.take([first, second, _ask(database, "agreements")], TENANT)
     long, short = _next(desk), _next(desk)
     assert not desk.has_next
-    short.failed(problems.UNEXPECTED)
+    short.failed(problem("unexpected"))
     long.done({"companies": Listing(datetime.now(UTC), "")})
     assert not desk.has_next
     with database.partner(PARTNER) as tx:

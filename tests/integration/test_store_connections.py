@@ -63,6 +63,24 @@ def test_the_same_version_again_changes_nothing(database: Database) -> None:
     assert (before.base_url, before.base_url_at) == ("https://na.myconnectwise.net/v2025_1/apis/3.0", minute(2))
 
 
+def test_a_check_that_was_asked_for_meanwhile_stays_due(database: Database) -> None:
+    """What is found by a check that began before the request is no answer to it."""
+    begun = connection(at=1, check_due_at=minute(1))
+    _save(database, begun)
+    with database.begin() as tx:
+        connections.check_again(tx, begun, minute(2))
+        connections.save_check(tx, begun, {"status": "failed"})
+        connections.revise_check(tx, begun, {"status": "ok"})
+    asked = _current(database)
+    assert asked is not None
+    assert (asked.check, asked.check_due_at) == ({"status": "ok"}, minute(2))
+    with database.begin() as tx:
+        connections.save_check(tx, asked, {"status": "ok"})
+    answered = _current(database)
+    assert answered is not None
+    assert answered.check_due_at is None
+
+
 def test_a_disconnect_leaves_no_key(database: Database) -> None:
     """A partner that disconnects is disconnected, and its key is gone."""
     _save(database, connection(at=0), disconnect(at=1))
