@@ -48,6 +48,7 @@ THREADS = {
     "mapping.changed.v1": 2,
     "push.requested.v1": 2,
     "push.cancel_requested.v1": 1,
+    "revert.requested.v1": 1,
     "sync.result.v1": 2,
     KIND_DEAD: 1,
 }
@@ -57,6 +58,7 @@ BATCHES = {
     "connection.changed.v1": 100,
     "mapping.changed.v1": 100,
     "push.requested.v1": PREFETCH_PUSHES,
+    "revert.requested.v1": PREFETCH_PUSHES,
     "sync.result.v1": 100,
     KIND_DEAD: 100,
 }

@@ -1,6 +1,7 @@
 """What a run has to do: due wishes and previews, grouped by addition; mappings to be checked. Read-only."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Mapping as Map
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 
@@ -10,7 +11,7 @@ from store import Tx, cancellations, connections, ledger, mappings, pushes, wish
 from store.connections import ConnectionVersion
 from store.ledger import Closing, OpenEntry
 from store.mappings import Addition, Mapping
-from store.pushes import Line
+from store.pushes import Line, LineKey
 from store.wishes import Days, Wish
 from worker import plan, problems
 
@@ -20,6 +21,8 @@ BATCH = 100
 CHECKS = 20
 """Mappings checked before looking again: a push that has come meanwhile goes first."""
 
+
+GREEN = frozenset({"updated", "unchanged"})
 
 SHARED_LOOK_AGAIN = timedelta(seconds=5)
 """A line that waits for the mapping of another company on its addition is looked at again after this."""
@@ -62,7 +65,7 @@ class Job:
 
     members: list[Member]
     addition: Addition | None = None
-    quantity: int = 0
+    quantity: float = 0
     preview: bool = False
     newest_period: Days | None = None
     previous: OpenEntry | None = None
@@ -110,6 +113,7 @@ def look(tx: Tx, partner_id: str, now: datetime) -> Look:
     due = wishes.due(tx, partner_id, now, BATCH)
     lines = pushes.lines(tx, partner_id, {(wish.push_id, wish.company_id) for wish in due})
     previews = pushes.preview_lines(tx, partner_id, now, BATCH)
+    restored = _restored_together(tx, partner_id, due, lines)
     settings = plan.Settings(
         connection=connection,
         tenants=connections.tenants(tx, partner_id),
@@ -134,7 +138,7 @@ def look(tx: Tx, partner_id: str, now: datetime) -> Look:
                 decided.append(Job([member], outcome=Postponed(until)))
             case plan.Answer(status, problem):
                 decided.append(Job([member], outcome=Settled(status, problem)))
-    jobs = _grouped(tx, partner_id, settings, going, now)
+    jobs = _grouped(tx, partner_id, settings, going, restored, now)
     jobs.sort(key=_newest, reverse=True)
     tenant = connection.tenant if connection is not None else None
     if tenant is not None:
@@ -167,13 +171,45 @@ def wanted_of(line: Line, *, cancelled: bool = False) -> plan.Wanted:
         connection_changed_at=push.connection_changed_at,
         confirmation=line.confirmation,
         cancelled=cancelled,
+        restore=line.restore,
     )
 
 
+def _restored_together(
+    tx: Tx, partner_id: str, due: list[Wish], lines: dict[LineKey, Line]
+) -> dict[tuple[str, Addition], list[Line]]:
+    """The lines of due reverts by (push id, addition); those of a sum that are not among the due ones are added there.
+
+    So a sum is put back by one job, wherever the batch ends.
+    """
+    additions: dict[str, set[Addition]] = {}
+    for line in lines.values():
+        if line.restore is not None:
+            additions.setdefault(line.push.push_id, set()).add(line.restore.addition)
+    found: dict[tuple[str, Addition], list[Line]] = {}
+    for push_id, some in additions.items():
+        for line in pushes.restoring(tx, partner_id, push_id, some):
+            if line.restore is not None:
+                found.setdefault((push_id, line.restore.addition), []).append(line)
+    others = [line for together in found.values() for line in together if line.is_open and line.key not in lines]
+    stored = wishes.of_companies(tx, partner_id, {line.company_id for line in others})
+    for line in others:
+        wish = stored.get((line.company_id, line.push.period.key))
+        if wish is not None and wish.push_id == line.push.push_id and wish.due_at is not None:
+            due.append(wish)
+            lines[line.key] = line
+    return found
+
+
 def _grouped(
-    tx: Tx, partner_id: str, settings: plan.Settings, going: Iterable[tuple[Addition, Member]], now: datetime
+    tx: Tx,
+    partner_id: str,
+    settings: plan.Settings,
+    going: Iterable[tuple[Addition, Member]],
+    restored: Map[tuple[str, Addition], Sequence[Line]],
+    now: datetime,
 ) -> list[Job]:
-    """One job an addition: of an apply only the newest period at a time, of a preview one push at a time."""
+    """One job an addition: of applies only the newest period at a time, of previews and reverts one push at a time."""
     chosen: dict[Addition, list[Member]] = {}
     for addition, member in sorted(going, key=lambda item: _turn(item[1])):
         first = chosen.setdefault(addition, [member])[0]
@@ -189,15 +225,28 @@ def _grouped(
             preview=members[0].wish is None,
             newest_period=newest.get(addition),
         )
-        _set_quantity(tx, partner_id, settings, job, sharing[addition], now)
+        restore = members[0].line.restore
+        if restore is None:
+            _set_quantity(tx, partner_id, settings, job, sharing[addition], now)
+        else:
+            job.quantity = restore.quantity
+            job.outcome = _held_revert(job, restored[members[0].line.push.push_id, addition])
         jobs.append(job)
     return jobs
 
 
+def _held_revert(job: Job, together: Sequence[Line]) -> Settled | None:
+    """A sum is put back only as a whole: not if a newer push has taken over one of its companies."""
+    mine = {member.line.key for member in job.members}
+    missing = [line.company_name for line in together if line.key not in mine and line.status not in GREEN]
+    return Settled("held", problems.revert_incomplete(missing)) if missing else None
+
+
 def _turn(member: Member) -> tuple[bool, int, int, str]:
-    """Applies before previews, the newest period first; of previews one push at a time."""
+    """Applies before previews, the newest period first; of previews and reverts one push at a time."""
     period, preview = member.wanted.period, member.wish is None
-    return (preview, -period.start.toordinal(), -period.end.toordinal(), member.wanted.push_id if preview else "")
+    alone = preview or member.wanted.restore is not None
+    return (preview, -period.start.toordinal(), -period.end.toordinal(), member.wanted.push_id if alone else "")
 
 
 def _newest(job: Job) -> tuple[datetime, date]:
@@ -242,7 +291,7 @@ def _set_quantity(
     others = {mapping.company_id: mapping for mapping in sharing if mapping.company_id not in counts}
     asked = _asked(tx, partner_id, others, first)
     for company_id, line in asked.items():
-        if line.status == "cancelled":
+        if line.status == "cancelled" or line.restore is not None:
             continue
         if line.is_open:
             waiting = plan.ready(wanted_of(line), replace(settings, mappings=others), now)

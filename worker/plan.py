@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from messages import BillingPeriod, LineStatus, Problem
 from store.connections import ConnectionVersion, tenant_at
 from store.mappings import Addition, Mapping
+from store.pushes import Restore
 from store.wishes import Days
 from worker import problems
 
@@ -31,6 +32,7 @@ class Wanted:
     connection_changed_at: datetime | None = None
     confirmation: Map[str, Any] | None = None
     cancelled: bool = False
+    restore: Restore | None = None
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,9 @@ def ready(wanted: Wanted, settings: Settings, now: datetime) -> Go | Wait | Answ
         return Wait(until) if now < until else Answer("failed", problems.CONNECTION_NOT_RECEIVED)
     if connection is None or connection.tenant is None:
         return Answer("failed", problems.NOT_CONNECTED)
+    if wanted.restore is not None:
+        same = wanted.restore.tenant == connection.tenant
+        return Go(wanted.restore.addition) if same else Answer("failed", problems.OTHER_CONNECTWISE)
     seen = wanted.mapping_changed_at
     if seen is not None and (mapping is None or mapping.changed_at < seen):
         return Wait(until) if now < until else Answer("failed", problems.MAPPING_NOT_RECEIVED)
@@ -123,7 +128,7 @@ class Actual(Protocol):
 class Write:
     """Set the quantity."""
 
-    quantity: int
+    quantity: float
 
 
 @dataclass(frozen=True)
@@ -135,7 +140,7 @@ def decide(
     actual: Actual,
     *,
     agreement_id: int,
-    quantity: int,
+    quantity: float,
     period: BillingPeriod,
     newest_period: Days | None,
     confirmation: Map[str, Any] | None,
@@ -153,6 +158,21 @@ def decide(
         held.append(problems.older_period(newest.key))
     unconfirmed = [problem for problem in held if not _confirmed(problem.code, actual.quantity, confirmation)]
     return Answer("held", unconfirmed[0]) if unconfirmed else Write(quantity)
+
+
+def decide_revert(
+    actual: Actual, *, holds: float, restore: float, agreement_id: int, now: datetime
+) -> Write | Unchanged | Answer:
+    """Compare what a revert puts back with what is there: only what still `holds` the push's value is written.
+
+    Periods do not matter: whatever a newer one has written is another value.
+    """
+    if actual.quantity == restore:
+        return Unchanged()
+    if actual.quantity != holds:
+        return Answer("failed", problems.changed_since(restore, holds, actual.quantity))
+    problem = not_live(actual, agreement_id=agreement_id, now=now)
+    return Write(restore) if problem is None else Answer("failed", problem)
 
 
 def not_live(actual: Actual, *, agreement_id: int, now: datetime) -> Problem | None:

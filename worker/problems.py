@@ -320,3 +320,79 @@ CANCELLED = _problem(
 def refused_push(detail: str) -> Problem:
     """A push.requested that cannot be accepted."""
     return _problem("contract", "The push was not accepted", detail, "Correct the push and send it again.")
+
+
+# --- reverts
+
+OTHER_CONNECTWISE = _problem(
+    "other_connectwise",
+    "Written to another ConnectWise",
+    "The push was made while another ConnectWise was connected; its records cannot be reached from here.",
+    "Set the quantity back by hand in that ConnectWise, or connect it again and revert again.",
+)
+NOT_WRITTEN = _problem(
+    "not_written",
+    "Nothing to put back",
+    "That push wrote no quantity for this company.",
+    "Nothing to do.",
+)
+NOTHING_WRITTEN = _problem(
+    "nothing_written",
+    "Nothing to put back",
+    "That push wrote no quantity to ConnectWise.",
+    "Nothing to do. If another push was meant, revert that one.",
+)
+PUSH_UNKNOWN = _problem(
+    "push_unknown",
+    "The push is not known",
+    "There is no push with this id, or it was too long ago.",
+    "Check the id of the push that is to be reverted.",
+)
+PUSH_RUNNING = _problem(
+    "push_running",
+    "The push is still running",
+    "That push is still at work on this company, or on another one that shares its addition.",
+    "Wait until the push has finished, or cancel it; then revert it again.",
+)
+
+
+def revert_incomplete(others: list[str]) -> Problem:
+    """Companies summed into one addition, of which only some are to be reverted."""
+    return _problem(
+        "revert_incomplete",
+        "Not all companies of the sum are reverted",
+        f"The push wrote the sum of several companies to one addition; not reverted with it: {', '.join(others)}.",
+        "Revert all companies that share the addition together, or push the company again.",
+    )
+
+
+def several_additions(additions: list[tuple[int, int]]) -> Problem:
+    """A push that was remapped while it ran has written to more than one (agreement id, addition id)."""
+    named = ", ".join(f"addition {addition} of agreement {agreement}" for agreement, addition in additions)
+    return _problem(
+        "several_additions",
+        "The push wrote to more than one addition",
+        f"The company was mapped anew while the push ran, and it wrote to: {named}.",
+        "Set these additions back by hand in ConnectWise; the ledger has their former quantities.",
+    )
+
+
+def no_former_quantity(before: float | None) -> Problem:
+    """What was there before the push is no quantity that can be written."""
+    return _problem(
+        "no_former_quantity",
+        "The former quantity cannot be put back",
+        f"Before the push, the addition's quantity was {_quantity(before)}.",
+        "Set the quantity by hand in ConnectWise.",
+    )
+
+
+def changed_since(former: float, ours: float, actual: float | None) -> Problem:
+    """The addition does not hold any more what the push wrote."""
+    return _problem(
+        "changed_since",
+        "Changed since the push",
+        f"The push set {_quantity(ours)}, but ConnectWise holds {_quantity(actual)} by now: "
+        f"somebody, or a newer push, has changed it. It was not set back to {_quantity(former)}.",
+        "If the former quantity is right all the same, set it by hand in ConnectWise.",
+    )

@@ -31,16 +31,7 @@ def after_read(job: Job, actual: Addition, moment: Moment) -> None:
             job.newest_period = max(job.newest_period or days, days)
     if not job.members:
         return
-    first = job.members[0].wanted
-    match plan.decide(
-        actual,
-        agreement_id=job.address[0],
-        quantity=job.quantity,
-        period=first.period,
-        newest_period=job.newest_period,
-        confirmation=first.confirmation,
-        now=moment.now,
-    ):
+    match _decide(job, actual, moment):
         case plan.Answer(status, problem):
             job.outcome = Settled(status, problem, before=quantity, actual=actual)
         case plan.Write() | plan.Unchanged() if job.preview:
@@ -58,6 +49,27 @@ def after_read(job: Job, actual: Addition, moment: Moment) -> None:
             job.outcome = Settled("failed", problem, before=quantity, actual=actual, bury="exhausted")
         case plan.Write():
             pass  # outcome None: its ledger row is to be opened.
+
+
+def _decide(job: Job, actual: Addition, moment: Moment) -> plan.Write | plan.Unchanged | plan.Answer:
+    first = job.members[0].wanted
+    if first.restore is not None:
+        return plan.decide_revert(
+            actual,
+            holds=first.restore.holds,
+            restore=first.restore.quantity,
+            agreement_id=job.address[0],
+            now=moment.now,
+        )
+    return plan.decide(
+        actual,
+        agreement_id=job.address[0],
+        quantity=job.quantity,
+        period=first.period,
+        newest_period=job.newest_period,
+        confirmation=first.confirmation,
+        now=moment.now,
+    )
 
 
 def entry_of(job: Job) -> Entry:

@@ -78,7 +78,7 @@ class Remote:
         """Read the company: one GET, unless the base URL moved or the role is in doubt."""
         return self._read(lambda client: client.company(company_id))
 
-    def set_quantity(self, agreement_id: int, addition_id: int, quantity: int) -> Addition:
+    def set_quantity(self, agreement_id: int, addition_id: int, quantity: float) -> Addition:
         """Set the quantity: one PATCH. Raises RightRefused on 403, Moved if the base URL has changed."""
         client = self.client()
         self.budget.spend()

@@ -39,6 +39,7 @@ SHARES = {
     "mapping.changed.v1": Share(500.0, 4.0),
     "push.requested.v1": Share(10.0, 1.0),
     "push.cancel_requested.v1": Share(10.0, 2.0),
+    "revert.requested.v1": Share(2.0, 5.0),
 }
 
 
