@@ -1,17 +1,17 @@
 """What a run has to do: due wishes and previews, grouped by addition; mappings to be checked. Read-only."""
 
 from collections.abc import Collection, Iterable, Sequence
-from collections.abc import Mapping as Map
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 
 from cwclient import Addition as ActualAddition
 from messages import LineStatus, Problem
-from store import Tx, cancellations, connections, ledger, mappings, pushes, wishes
+from store import Tx, cancellations, connections, ledger, mappings, pushes, reverts, wishes
 from store.connections import ConnectionVersion
 from store.ledger import Closing, OpenEntry
 from store.mappings import Addition, Mapping
-from store.pushes import Line, LineKey
+from store.pushes import Line
+from store.reverts import Together
 from store.wishes import Days, Wish
 from worker import plan, problems
 
@@ -113,7 +113,11 @@ def look(tx: Tx, partner_id: str, now: datetime) -> Look:
     due = wishes.due(tx, partner_id, now, BATCH)
     lines = pushes.lines(tx, partner_id, {(wish.push_id, wish.company_id) for wish in due})
     previews = pushes.preview_lines(tx, partner_id, now, BATCH)
-    restored = _restored_together(tx, partner_id, due, lines)
+    restored = reverts.together(tx, partner_id, lines.values())
+    for wish, line in reverts.others(tx, partner_id, restored, lines):
+        # A sum is put back by one job, wherever the batch ends.
+        due.append(wish)
+        lines[line.key] = line
     settings = plan.Settings(
         connection=connection,
         tenants=connections.tenants(tx, partner_id),
@@ -175,38 +179,12 @@ def wanted_of(line: Line, *, cancelled: bool = False) -> plan.Wanted:
     )
 
 
-def _restored_together(
-    tx: Tx, partner_id: str, due: list[Wish], lines: dict[LineKey, Line]
-) -> dict[tuple[str, Addition], list[Line]]:
-    """The lines of due reverts by (push id, addition); those of a sum that are not among the due ones are added there.
-
-    So a sum is put back by one job, wherever the batch ends.
-    """
-    additions: dict[str, set[Addition]] = {}
-    for line in lines.values():
-        if line.restore is not None:
-            additions.setdefault(line.push.push_id, set()).add(line.restore.addition)
-    found: dict[tuple[str, Addition], list[Line]] = {}
-    for push_id, some in additions.items():
-        for line in pushes.restoring(tx, partner_id, push_id, some):
-            if line.restore is not None:
-                found.setdefault((push_id, line.restore.addition), []).append(line)
-    others = [line for together in found.values() for line in together if line.is_open and line.key not in lines]
-    stored = wishes.of_companies(tx, partner_id, {line.company_id for line in others})
-    for line in others:
-        wish = stored.get((line.company_id, line.push.period.key))
-        if wish is not None and wish.push_id == line.push.push_id and wish.due_at is not None:
-            due.append(wish)
-            lines[line.key] = line
-    return found
-
-
 def _grouped(
     tx: Tx,
     partner_id: str,
     settings: plan.Settings,
     going: Iterable[tuple[Addition, Member]],
-    restored: Map[tuple[str, Addition], Sequence[Line]],
+    restored: Together,
     now: datetime,
 ) -> list[Job]:
     """One job an addition: of applies only the newest period at a time, of previews and reverts one push at a time."""
@@ -230,7 +208,7 @@ def _grouped(
             _set_quantity(tx, partner_id, settings, job, sharing[addition], now)
         else:
             job.quantity = restore.quantity
-            job.outcome = _held_revert(job, restored[members[0].line.push.push_id, addition])
+            job.outcome = _held_revert(job, restored[members[0].line.push.push_id, restore.tenant, addition])
         jobs.append(job)
     return jobs
 

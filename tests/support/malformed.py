@@ -16,6 +16,7 @@ from sqlalchemy import func, select
 from messages import KINDS, ContractError, KeyRing, Message, PartnerDue, PushRequested, decode, encode
 from messages.sealing import unseal_bytes
 from store.schema import dead_letters
+from tests.support.reverting import revert_of
 from tests.support.samples import sync_result
 from tests.support.waiting import wait_for
 from tests.support.world import World
@@ -58,6 +59,7 @@ def samples(world: World) -> list[Message]:
         world.mapped("nobody", 1),
         world.connected("nobody"),
         sync_result(push, "c1"),
+        revert_of(push, "c1"),
         PartnerDue(partner_id="nobody", correlation_id="q"),
     ]
     kinds = {queue.kind for queue in world.broker.topology.queues}

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from messages import SyncResult
 from store import Tx, answers, company_status, pushes
+from worker import problems
 from worker.cli.output import mark, safe, say, table
 
 LOOKS = {
@@ -97,7 +98,9 @@ def as_json(rows: Sequence[Row]) -> dict[str, Any]:
 
 
 def _unmapped(rows: Sequence[Row]) -> list[Row]:
-    return [row for row in rows if row.status == "skipped" and row.billable_users]
+    skipped = [row for row in rows if row.status == "skipped" and row.billable_users]
+    # What a revert skips was not written; that says nothing about mappings.
+    return [row for row in skipped if row.result and row.result.problem != problems.NOT_WRITTEN]
 
 
 def _head(row: Row) -> dict[str, Any]:
