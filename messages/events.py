@@ -208,7 +208,10 @@ class PushCancelRequested(Event):
 
 
 class RevertRequested(Event):
-    """Set back what a push wrote, as a push of its own named `revert_id`; company_ids null = all its lines."""
+    """Put back what additions held before a push, where they still hold what it wrote; company_ids null = all of it.
+
+    A push of its own, for the same period: `revert_id` is the `push_id` of its results and of its completion.
+    """
 
     type: Literal["revert.requested.v1"] = "revert.requested.v1"
     revert_id: Id

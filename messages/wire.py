@@ -72,7 +72,8 @@ _TRACEPARENT: TypeAdapter[str] = TypeAdapter(TraceParent)
 class ContractError(Exception):
     """A body that is no message of this contract; `detail` shows no value of a connection.
 
-    `type`, `partner_id`, `push_id` and `correlation_id` are given where they can be read, so that it can be answered.
+    `type`, `partner_id`, `push_id` and `correlation_id` are given where they can be read, so that it can be answered;
+    a revert is answered as the push that its `revert_id` names.
     """
 
     def __init__(
@@ -155,7 +156,7 @@ def decode(
         ContractError,
         type=type_of(kind) if kind else None,
         partner_id=_readable_id(content, "partner_id"),
-        push_id=_readable_id(content, "push_id"),
+        push_id=_readable_id(content, "revert_id" if kind is RevertRequested else "push_id"),
         correlation_id=_readable_id(content, "correlation_id"),
     )
     if type is not None and type != named:

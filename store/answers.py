@@ -149,6 +149,13 @@ def newest_of_period(tx: Tx, partner_id: str, period_key: str, company_ids: Coll
     return [found[company_id] for company_id in sorted(found)]
 
 
+def completion(tx: Tx, partner_id: str, push_id: str) -> PushCompleted | None:
+    """How a push ended; None as long as it has not."""
+    query = select(pushes.c.completed_json).where(pushes.c.partner_id == partner_id, pushes.c.push_id == push_id)
+    text = tx.execute(query).scalar()
+    return None if text is None else PushCompleted.model_validate_json(text, extra="ignore")
+
+
 def progress(tx: Tx, partner_id: str, push_id: str) -> tuple[int, int]:
     """(lines with a final answer, lines in all), for a progress bar."""
     by_status = counts(tx, partner_id, push_id)

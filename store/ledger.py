@@ -147,6 +147,34 @@ def traces(tx: Tx, partner_id: str, tenant: str, additions: Collection[Addition]
     ]
 
 
+@dataclass(frozen=True)
+class Written:
+    """A write that ConnectWise took: what the addition held before, and what it was made to hold."""
+
+    tenant: str
+    addition: Addition
+    company_ids: tuple[str, ...]
+    quantity_before: float | None
+    quantity_wanted: float
+
+
+def written_by(tx: Tx, partner_id: str, push_id: str) -> list[Written]:
+    """What a push wrote, oldest first."""
+    query = select(ledger).where(
+        ledger.c.partner_id == partner_id, ledger.c.push_id == push_id, ledger.c.outcome == "written"
+    )
+    return [
+        Written(
+            tenant=row.tenant,
+            addition=(row.agreement_id, row.addition_id),
+            company_ids=tuple(json.loads(row.companies_json)),
+            quantity_before=row.quantity_before,
+            quantity_wanted=row.quantity_wanted,
+        )
+        for row in tx.execute(query.order_by(ledger.c.id))
+    ]
+
+
 def _entry(row: Row[tuple[object, ...]]) -> OpenEntry:
     return OpenEntry(
         id=row.id,

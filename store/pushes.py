@@ -7,11 +7,12 @@ from datetime import datetime
 from enum import Enum
 from typing import Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import insert, select, tuple_, update
 
 from messages import BillingPeriod, PushRequested
 from store import wishes
 from store.database import Tx
+from store.mappings import Addition
 from store.schema import OPEN_STATUSES, push_lines, pushes
 
 LineKey = tuple[str, str]
@@ -20,7 +21,7 @@ LineKey = tuple[str, str]
 
 @dataclass(frozen=True)
 class Push:
-    """A push as it was accepted."""
+    """A push as it was accepted; `reverts` = the push that it takes back (mode `revert`)."""
 
     partner_id: str
     push_id: str
@@ -37,11 +38,22 @@ class Push:
     round: int
     state: str
     body_hash: str
+    reverts: str | None = None
+
+
+@dataclass(frozen=True)
+class Restore:
+    """What a revert's line puts back into an addition of this tenant, as long as that `holds` what was written."""
+
+    tenant: str
+    addition: Addition
+    quantity: float
+    holds: float
 
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a push and what has been said about it."""
+    """One line of a push and what has been said about it; `restore` is None but for a revert's."""
 
     push: Push
     company_id: str
@@ -49,9 +61,10 @@ class Line:
     billable_users: int
     mapping_changed_at: datetime | None
     confirmation: dict[str, Any] | None
-    status: str
-    sequence: int
-    attempts: int
+    status: str = "pending"
+    sequence: int = 0
+    attempts: int = 0
+    restore: Restore | None = None
 
     @property
     def key(self) -> LineKey:
@@ -89,49 +102,71 @@ def accept(tx: Tx, event: PushRequested, body_hash: str, at: datetime) -> Accept
     if known is not None:
         same = known.body_hash == body_hash
         return Accepted(Acceptance.REPEAT if same else Acceptance.CONFLICT, [])
-    tx.execute(
-        insert(pushes).values(
-            partner_id=event.partner_id,
-            push_id=event.push_id,
-            message_id=str(event.id),
-            correlation_id=event.correlation_id,
-            traceparent=event.traceparent,
-            requested_at=event.requested_at,
-            requested_by=event.requested_by,
-            period_start=event.period.start,
-            period_end=event.period.end,
-            period_key=event.period.key,
-            mode=event.mode,
-            connection_changed_at=event.connection_changed_at,
-            body_hash=body_hash,
-            line_count=len(event.lines),
-            accepted_at=at,
-            state="accepted",
-        )
+    push = Push(
+        partner_id=event.partner_id,
+        push_id=event.push_id,
+        message_id=str(event.id),
+        correlation_id=event.correlation_id,
+        traceparent=event.traceparent,
+        requested_at=event.requested_at,
+        requested_by=event.requested_by,
+        period=event.period,
+        mode=event.mode,
+        connection_changed_at=event.connection_changed_at,
+        line_count=len(event.lines),
+        accepted_at=at,
+        round=0,
+        state="accepted",
+        body_hash=body_hash,
     )
     confirmations = {item.company_id: item.model_dump(mode="json") for item in event.confirmations}
-    lines = sorted(event.lines, key=lambda line: line.company_id)
-    tx.execute(
-        insert(push_lines),
-        [
-            {
-                "partner_id": event.partner_id,
-                "push_id": event.push_id,
-                "company_id": line.company_id,
-                "company_name": line.company_name,
-                "billable_users": line.billable_users,
-                "mapping_changed_at": line.mapping_changed_at,
-                "confirmation_json": json.dumps(confirmations[line.company_id])
-                if line.company_id in confirmations
-                else None,
-                "status": "pending",
-                "preview_due_at": at if event.mode == "preview" else None,
-            }
-            for line in lines
-        ],
-    )
-    superseded = [] if event.mode == "preview" else wishes.want(tx, event, lines, at)
+    lines = [
+        Line(
+            push=push,
+            company_id=line.company_id,
+            company_name=line.company_name,
+            billable_users=line.billable_users,
+            mapping_changed_at=line.mapping_changed_at,
+            confirmation=confirmations.get(line.company_id),
+        )
+        for line in event.lines
+    ]
+    keep(tx, push, lines)
+    superseded = [] if event.mode == "preview" else wishes.want(tx, push, users_of(lines), at)
     return Accepted(Acceptance.NEW, superseded)
+
+
+def keep(tx: Tx, push: Push, lines: Iterable[Line]) -> None:
+    """Insert a push that is not known yet, and its lines."""
+    values = {name: getattr(push, name) for name in Push.__dataclass_fields__ if name != "period"}
+    period = {"period_start": push.period.start, "period_end": push.period.end, "period_key": push.period.key}
+    tx.execute(insert(pushes).values(values | period))
+    rows = [
+        {
+            "partner_id": push.partner_id,
+            "push_id": push.push_id,
+            "company_id": line.company_id,
+            "company_name": line.company_name,
+            "billable_users": line.billable_users,
+            "mapping_changed_at": line.mapping_changed_at,
+            "confirmation_json": None if line.confirmation is None else json.dumps(line.confirmation),
+            "status": line.status,
+            "preview_due_at": push.accepted_at if push.mode == "preview" else None,
+            "restore_tenant": line.restore and line.restore.tenant,
+            "restore_agreement_id": line.restore and line.restore.addition[0],
+            "restore_addition_id": line.restore and line.restore.addition[1],
+            "restore_quantity": None if line.restore is None else line.restore.quantity,
+            "restore_holds": None if line.restore is None else line.restore.holds,
+        }
+        for line in sorted(lines, key=lambda line: line.company_id)
+    ]
+    if rows:
+        tx.execute(insert(push_lines), rows)
+
+
+def users_of(lines: Iterable[Line]) -> dict[str, int]:
+    """The billable users by company."""
+    return {line.company_id: line.billable_users for line in lines}
 
 
 def find(tx: Tx, partner_id: str, push_id: str) -> Push | None:
@@ -153,6 +188,13 @@ def lines(tx: Tx, partner_id: str, keys: Collection[LineKey]) -> dict[LineKey, L
             query = line_query(partner_id).where(push_lines.c.push_id == push_id, push_lines.c.company_id.in_(some))
             found.update((line.key, line) for line in map(line_of, tx.execute(query).mappings()))
     return found
+
+
+def restoring(tx: Tx, partner_id: str, push_id: str, additions: Collection[Addition]) -> list[Line]:
+    """The lines of a revert that restore one of these additions, by company id."""
+    which = tuple_(push_lines.c.restore_agreement_id, push_lines.c.restore_addition_id).in_(additions)
+    query = line_query(partner_id).where(push_lines.c.push_id == push_id, which).order_by(push_lines.c.company_id)
+    return [line_of(row) for row in tx.execute(query).mappings()]
 
 
 def preview_lines(tx: Tx, partner_id: str, at: datetime, limit: int) -> list[Line]:
@@ -204,6 +246,7 @@ def push_of(row: Any) -> Push:  # noqa: ANN401 - a row with the columns of pushe
         round=row["round"],
         state=row["state"],
         body_hash=row["body_hash"],
+        reverts=row["reverts"],
     )
 
 
@@ -219,6 +262,16 @@ def line_of(row: Any) -> Line:  # noqa: ANN401 - a row of _line_query
         status=row["status"],
         sequence=row["sequence"],
         attempts=row["attempts"],
+        restore=None if row["restore_holds"] is None else _restore(row),
+    )
+
+
+def _restore(row: Any) -> Restore:  # noqa: ANN401 - a row of `line_query`
+    return Restore(
+        tenant=row["restore_tenant"],
+        addition=(row["restore_agreement_id"], row["restore_addition_id"]),
+        quantity=row["restore_quantity"],
+        holds=row["restore_holds"],
     )
 
 

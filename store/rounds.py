@@ -7,8 +7,8 @@ from datetime import datetime
 
 from sqlalchemy import update
 
-from messages import Confirmation, PushRequested
-from store import pushes, wishes
+from messages import Confirmation, PushRequested, RevertRequested
+from store import answers, pushes, wishes
 from store.database import Tx
 from store.pushes import Line, LineKey, Push, chunks
 from store.schema import push_lines
@@ -46,14 +46,27 @@ def open_again(tx: Tx, event: PushRequested, at: datetime) -> Round | None:
     }
     if questions != asked:
         return None
-    failed = [line for line in stored.values() if line.status == "failed"]
+    return _open_again(tx, push, [line for line in stored.values() if line.status == "failed"], at)
+
+
+def open_revert_again(tx: Tx, event: RevertRequested, at: datetime) -> Round | None:
+    """The same for a revert, of which only the lines that have something to restore are asked again."""
+    push = pushes.find(tx, event.partner_id, event.revert_id)
+    if push is None or (push.reverts, push.requested_at) != (event.push_id, event.requested_at):
+        return None
+    failed = {line.company_id: line for line in answers.lines_with_status(tx, push.partner_id, push.push_id, "failed")}
+    named = failed.keys() if event.company_ids is None else failed.keys() & set(event.company_ids)
+    return _open_again(tx, push, [line for company, line in failed.items() if company in named and line.restore], at)
+
+
+def _open_again(tx: Tx, push: Push, failed: Sequence[Line], at: datetime) -> Round:
     if not failed:
         return Round([], [])
     which = (table.c.partner_id == push.partner_id, table.c.push_id == push.push_id)
     tx.execute(update(table).where(*which).values(round=push.round + 1, state="accepted", completed_json=None))
     companies = [line.company_id for line in failed]
     _reopen(tx, push, companies, at)
-    mine = set(companies) if push.mode == "preview" else wishes.want_again(tx, event, companies, at)
+    mine = set(companies) if push.mode == "preview" else wishes.want_again(tx, push, companies, at)
     return Round([line.key for line in failed], [line.key for line in failed if line.company_id not in mine])
 
 

@@ -148,6 +148,7 @@ pushes = Table(
     Column("period_key", String(32), nullable=False),
     Column("mode", String(8), nullable=False),
     _time("connection_changed_at", nullable=True),
+    Column("reverts", String(128)),
     Column("body_hash", String(64), nullable=False),
     Column("line_count", Integer, nullable=False),
     _time("accepted_at"),
@@ -155,14 +156,16 @@ pushes = Table(
     Column("state", String(16), nullable=False),
     Column("completed_json", Text),
     PrimaryKeyConstraint("partner_id", "push_id"),
-    CheckConstraint("mode IN ('apply', 'preview')", name="mode"),
-    CheckConstraint("state IN ('accepted', 'completed', 'cancelled')", name="state"),
+    CheckConstraint("mode IN ('apply', 'preview', 'revert')", name="mode"),
+    CheckConstraint("(mode = 'revert') = (reverts IS NOT NULL)", name="a_revert_names_its_push"),
+    CheckConstraint("state IN ('accepted', 'completed', 'cancelled', 'refused')", name="state"),
     CheckConstraint("(state = 'accepted') = (completed_json IS NULL)", name="completion_is_kept"),
     CheckConstraint("period_start <= period_end", name="period"),
 )
 
 # `reported`: the final result came back through the queue, so the platform's queue has it too. A preview's line is due
-# itself; an apply's is due as a wish (syncs).
+# itself; an apply's is due as a wish (syncs), as is a revert's that has something to restore: the quantity to put back,
+# and the one that the addition must hold still. They come from the ledger; the mapping may have changed since.
 push_lines = Table(
     "push_lines",
     metadata,
@@ -182,6 +185,11 @@ push_lines = Table(
     Column("round", Integer, nullable=False, server_default=text("0")),
     Column("reported", Boolean, nullable=False, server_default=text("false")),
     _time("preview_due_at", nullable=True),
+    Column("restore_tenant", Text),
+    Column("restore_agreement_id", Integer),
+    Column("restore_addition_id", Integer),
+    Column("restore_quantity", Float),
+    Column("restore_holds", Float),
     PrimaryKeyConstraint("partner_id", "push_id", "company_id"),
     ForeignKeyConstraint(["partner_id", "push_id"], ["pushes.partner_id", "pushes.push_id"], ondelete="CASCADE"),
     CheckConstraint(f"status IN ({_quoted(OPEN_STATUSES + FINAL_STATUSES)})", name="status"),
@@ -190,6 +198,14 @@ push_lines = Table(
     CheckConstraint("(result_json IS NULL) = (result_id IS NULL)", name="every_answer_has_an_id"),
     CheckConstraint("NOT reported OR status NOT IN ('pending', 'retrying')", name="only_final_is_reported"),
     CheckConstraint("preview_due_at IS NULL OR status = 'pending'", name="answered_is_not_due"),
+    CheckConstraint(
+        "(restore_tenant IS NULL) = (restore_holds IS NULL)"
+        " AND (restore_agreement_id IS NULL) = (restore_holds IS NULL)"
+        " AND (restore_addition_id IS NULL) = (restore_holds IS NULL)"
+        " AND (restore_quantity IS NULL) = (restore_holds IS NULL)",
+        name="restore_is_whole",
+    ),
+    CheckConstraint("restore_quantity IS NULL OR restore_quantity >= 0", name="restore_can_be_written"),
     Index(
         "ix_push_lines_preview_due",
         "partner_id",
@@ -350,6 +366,7 @@ ledger = Table(
     ),
     Index("ix_ledger_addition", "partner_id", "tenant", "agreement_id", "addition_id", "period_start"),
     Index("ix_ledger_push", "partner_id", "push_id"),
+    Index("ix_ledger_partner", "partner_id", "id"),
 )
 
 outbox = Table(

@@ -1,12 +1,14 @@
 """Wishes: for each (partner, company, period) the newest count that was asked for, and whether it is settled."""
 
 from collections.abc import Collection, Sequence
+from collections.abc import Mapping as Map
 from dataclasses import dataclass
 from datetime import date, datetime
+from typing import Protocol
 
 from sqlalchemy import Row, bindparam, insert, select, tuple_, update
 
-from messages import PushLine, PushRequested
+from messages import BillingPeriod
 from store.database import Tx
 from store.mappings import Addition
 from store.schema import syncs
@@ -46,43 +48,56 @@ class Wish:
         return (self.requested_at, self.push_id)
 
 
-def want(tx: Tx, event: PushRequested, lines: Sequence[PushLine], at: datetime) -> list[tuple[str, str]]:
-    """Upsert the wishes of an apply; returns (push id, company id) of the lines that are superseded by that.
+class Request(Protocol):
+    """What wishes: a push, as it was sent or is stored."""
+
+    @property
+    def partner_id(self) -> str: ...  # noqa: D102
+    @property
+    def push_id(self) -> str: ...  # noqa: D102
+    @property
+    def period(self) -> BillingPeriod: ...  # noqa: D102
+    @property
+    def requested_at(self) -> datetime: ...  # noqa: D102
+
+
+def want(tx: Tx, push: Request, users: Map[str, int], at: datetime) -> list[tuple[str, str]]:
+    """Upsert the wishes for these users by company; returns (push id, company id) of the lines superseded by that.
 
     A line is superseded when it is older than the stored wish, or when its wish is displaced before it was settled.
     """
-    stored = {wish.company_id: wish for wish in _of_period(tx, event.partner_id, event.period.key)}
-    version = (event.requested_at, event.push_id)
+    stored = {wish.company_id: wish for wish in _of_period(tx, push.partner_id, push.period.key)}
+    version = (push.requested_at, push.push_id)
     superseded: list[tuple[str, str]] = []
     fresh: list[dict[str, object]] = []
     newer: list[dict[str, object]] = []
-    for line in lines:
-        known = stored.get(line.company_id)
+    for company_id, count in users.items():
+        known = stored.get(company_id)
         values = {
-            "billable_users": line.billable_users,
-            "requested_at": event.requested_at,
-            "push_id": event.push_id,
+            "billable_users": count,
+            "requested_at": push.requested_at,
+            "push_id": push.push_id,
             "accepted_at": at,
             "due_at": at,
         }
         if known is None:
-            key = {"partner_id": event.partner_id, "company_id": line.company_id, "period_key": event.period.key}
-            fresh.append({**key, "period_start": event.period.start, "period_end": event.period.end, **values})
+            key = {"partner_id": push.partner_id, "company_id": company_id, "period_key": push.period.key}
+            fresh.append({**key, "period_start": push.period.start, "period_end": push.period.end, **values})
         elif known.version < version:
-            newer.append({**values, "b_company": line.company_id})
+            newer.append({**values, "b_company": company_id})
             if known.due_at is not None:
                 superseded.append((known.push_id, known.company_id))
         else:
-            superseded.append((event.push_id, line.company_id))
+            superseded.append((push.push_id, company_id))
     if fresh:
         tx.execute(insert(syncs), fresh)
     if newer:
         statement = (
             update(syncs)
             .where(
-                syncs.c.partner_id == event.partner_id,
+                syncs.c.partner_id == push.partner_id,
                 syncs.c.company_id == bindparam("b_company"),
-                syncs.c.period_key == event.period.key,
+                syncs.c.period_key == push.period.key,
             )
             .values(attempts=0, first_failed_at=None, reported_at=None)
         )
@@ -90,18 +105,18 @@ def want(tx: Tx, event: PushRequested, lines: Sequence[PushLine], at: datetime) 
     return superseded
 
 
-def want_again(tx: Tx, event: PushRequested, company_ids: Sequence[str], at: datetime) -> set[str]:
+def want_again(tx: Tx, push: Request, company_ids: Sequence[str], at: datetime) -> set[str]:
     """Make the wishes of these companies due again as if new; returns those whose wish is still this push's."""
     mine: set[str] = set()
     for start in range(0, len(company_ids), 1000):
         statement = (
             update(syncs)
             .where(
-                syncs.c.partner_id == event.partner_id,
+                syncs.c.partner_id == push.partner_id,
                 syncs.c.company_id.in_(company_ids[start : start + 1000]),
-                syncs.c.period_key == event.period.key,
-                syncs.c.push_id == event.push_id,
-                syncs.c.requested_at == event.requested_at,
+                syncs.c.period_key == push.period.key,
+                syncs.c.push_id == push.push_id,
+                syncs.c.requested_at == push.requested_at,
             )
             .values(
                 accepted_at=at,

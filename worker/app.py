@@ -52,6 +52,7 @@ THREADS = {
     "push.requested.v1": 4,
     "push.cancel_requested.v1": 1,
     "catalog.requested.v1": 2,
+    "revert.requested.v1": 1,
     "sync.result.v1": 2,
     KIND_DEAD: 1,
 }
@@ -61,6 +62,7 @@ BATCHES = {
     "mapping.changed.v1": 100,
     "push.requested.v1": PREFETCH_PUSHES,
     "catalog.requested.v1": 20,
+    "revert.requested.v1": PREFETCH_PUSHES,
     "sync.result.v1": 100,
     KIND_DEAD: 100,
 }

@@ -9,13 +9,13 @@ from typing import Any
 
 import structlog
 
-from messages import KINDS, ContractError, Message, PushCompleted, PushRequested, decode, derived_id
+from messages import KINDS, ContractError, Message, PushCompleted, decode, derived_id
 from store import StoreConflict, StoreUnavailable, Tx, dead_letters, in_hand, outbox, pushes, replays
 from store.dead_letters import DeadLetter
 from store.replays import Replay, replay_of
 from worker.dead_letters import DeadLetters, first_own_frame
 from worker.delivery import Delivery, Verdict
-from worker.handlers import BATCH_HANDLERS, HANDLERS, Context, Refused
+from worker.handlers import BATCH_HANDLERS, HANDLERS, REPLAYED, Context, Refused
 from worker.problems import problem
 from worker.readiness import Readiness
 from worker.topology import KIND_DEAD
@@ -26,6 +26,9 @@ FAILED_PAUSE = 1.0
 STORE_PAUSE_FIRST, STORE_PAUSE_MOST = 0.2, 5.0
 # A wake-up carries no data and a run takes long; a dead letter is not looked into: these need not take turns.
 NOT_IN_TURN = frozenset({"partner.due.v1", KIND_DEAD})
+
+# Of these a `push.completed` is awaited, also if they cannot be accepted.
+ANSWERED = frozenset({"push.requested.v1", "revert.requested.v1"})
 
 EPOCH = datetime.fromtimestamp(0, UTC)
 
@@ -165,8 +168,8 @@ class Dispatcher:
         many = BATCH_HANDLERS.get(type(message))
         if many is not None:
             many(self._context, [message])
-        elif replay is not None and isinstance(message, PushRequested):
-            HANDLERS[PushRequested](self._context, message, replay)
+        elif replay is not None and isinstance(message, REPLAYED):
+            HANDLERS[type(message)](self._context, message, replay)
         else:
             HANDLERS[type(message)](self._context, message)
 
@@ -241,7 +244,7 @@ class _GivenUp(Exception):
 
 def _say_refused(tx: Tx, delivery: Delivery, error: ContractError) -> None:
     """Tell the platform, unless the push is known or cannot be addressed."""
-    if error.type != "push.requested.v1" or error.partner_id is None or error.push_id is None:
+    if error.type not in ANSWERED or error.partner_id is None or error.push_id is None:
         return
     if pushes.find(tx, error.partner_id, error.push_id) is not None:
         return

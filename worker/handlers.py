@@ -25,6 +25,7 @@ from messages import (
     PushCancelRequested,
     PushCompleted,
     PushRequested,
+    RevertRequested,
     SyncResult,
     UnmappedCompany,
     derived_id,
@@ -52,6 +53,7 @@ from worker import catalog, doctor
 from worker.answers import superseded
 from worker.cancel import cancel
 from worker.problems import problem
+from worker.revert import revert
 from worker.run import Tools
 from worker.serve import serve
 
@@ -165,6 +167,26 @@ def push_requested(context: Context, event: PushRequested, replay: Replay | None
     log.info("push.accepted", push=event.push_id, lines=len(event.lines), acceptance=accepted.acceptance.value)
 
 
+def revert_requested(context: Context, event: RevertRequested, replay: Replay | None = None) -> None:
+    """Accept the revert of a push: lines and wishes like a push's, restored in the partner's run.
+
+    A repeat sends the recorded answers again. Raises Refused if the revert's id is taken.
+    """
+    with context.database.partner(event.partner_id) as tx:
+        if replay is not None and _asked_again(tx, event, replay):
+            return
+        acceptance = revert(tx, event, _fingerprint(event), now(tx))
+        if acceptance is Acceptance.CONFLICT:
+            raise Refused("conflict", f"a push or revert {event.revert_id} with other content was accepted before")
+        if acceptance is Acceptance.REPEAT:
+            answers.say_again(tx, event.partner_id, event.revert_id)
+        if cancellations.of_pushes(tx, event.partner_id, [event.revert_id]):
+            cancel(tx, event.partner_id, event.revert_id)
+        leases.wake(tx, event.partner_id)
+    named = acceptance.value if acceptance else "refused"
+    log.info("revert.accepted", push=event.revert_id, reverts=event.push_id, acceptance=named)
+
+
 def push_cancel_requested(context: Context, event: PushCancelRequested) -> None:
     """Stop a push; one that has not arrived yet is stopped when it does."""
     with context.database.partner(event.partner_id) as tx:
@@ -180,20 +202,23 @@ def catalog_requested(context: Context, event: CatalogRequested) -> None:
     log.info("catalog.asked", kind=event.kind, page=event.page, answered=answered)
 
 
-def _asked_again(tx: Tx, event: PushRequested, replay: Replay) -> bool:
+def _asked_again(tx: Tx, event: PushRequested | RevertRequested, replay: Replay) -> bool:
     """Begin a new round of the push that is replayed; False = it is a push like any other."""
     match replays.note(tx, replay):
         case Noted.UNKNOWN:
             return False
         case Noted.BEFORE:
             return True
-    begun = rounds.open_again(tx, event, now(tx))
+    if isinstance(event, RevertRequested):
+        begun, push_id = rounds.open_revert_again(tx, event, now(tx)), event.revert_id
+    else:
+        begun, push_id = rounds.open_again(tx, event, now(tx)), event.push_id
     if begun is None:
         return False
     lines = pushes.lines(tx, event.partner_id, begun.overtaken)
     answers.answer(tx, [superseded(line) for line in lines.values()])
     leases.wake(tx, event.partner_id)
-    log.info("push.replayed", push=event.push_id, lines=len(begun.opened), overtaken=len(begun.overtaken))
+    log.info("push.replayed", push=push_id, lines=len(begun.opened), overtaken=len(begun.overtaken))
     return True
 
 
@@ -219,7 +244,9 @@ def sync_results(context: Context, results: Sequence[SyncResult]) -> None:
 
 def _completed(tx: Tx, push: Push) -> PushCompleted:
     counts = answers.counts(tx, push.partner_id, push.push_id)
-    unmapped = answers.lines_with_status(tx, push.partner_id, push.push_id, "skipped")
+    # What a revert skips was not written; that says nothing about mappings.
+    skipped = () if push.mode == "revert" else ("skipped",)
+    unmapped = answers.lines_with_status(tx, push.partner_id, push.push_id, *skipped)
     return PushCompleted(
         id=derived_id(push.requested_at, "push.completed", push.partner_id, push.push_id, str(push.round)),
         partner_id=push.partner_id,
@@ -272,7 +299,7 @@ def _tenant(site_url: str, company_identifier: str) -> str:
     return f"{site} {company_identifier.strip().lower()}"
 
 
-def _fingerprint(event: PushRequested) -> str:
+def _fingerprint(event: PushRequested | RevertRequested) -> str:
     """Hash what is asked for, not the envelope: a repeat may come in a new one."""
     return hashlib.sha256(event.model_dump_json(exclude=ENVELOPE).encode()).hexdigest()
 
@@ -284,9 +311,12 @@ HANDLERS: Mapping[type[Message], Callable[..., None]] = {
     PushRequested: push_requested,
     PushCancelRequested: push_cancel_requested,
     CatalogRequested: catalog_requested,
+    RevertRequested: revert_requested,
     PartnerDue: partner_due,
 }
-"""The handler of each kind that is handled one message at a time; `push_requested` is told of a replay besides."""
+"""The handler of each kind that is handled one message at a time; those in REPLAYED are told of a replay besides."""
+
+REPLAYED = (PushRequested, RevertRequested)
 
 BATCH_HANDLERS: Mapping[type[Message], Callable[[Context, Sequence[Any]], None]] = {
     MappingChanged: mappings_changed,

@@ -1,18 +1,19 @@
 """What a run has to do: due wishes and previews, grouped by addition; mappings to check; questions. Read-only."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 
 from cwclient import Addition as ActualAddition
 from cwclient import Agreement as ActualAgreement
 from messages import LineStatus, Problem
-from store import Tx, cancellations, catalog, connections, ledger, mappings, pushes, wishes
+from store import Tx, cancellations, catalog, connections, ledger, mappings, pushes, reverts, wishes
 from store.catalog import Question
 from store.connections import ConnectionVersion
 from store.ledger import Closing, OpenEntry
 from store.mappings import Addition, Mapping
 from store.pushes import Line
+from store.reverts import Together
 from store.wishes import Wish
 from worker import checks, plan
 from worker.checks import ToCheck
@@ -20,6 +21,8 @@ from worker.problems import problem
 
 BATCH = 100
 """Lines read at a time: a huge push is worked through in pieces, so memory stays flat and the newest comes first."""
+
+GREEN = frozenset({"updated", "unchanged"})
 
 SHARED_LOOK_AGAIN = timedelta(seconds=5)
 """A line that waits for the mapping of another company on its addition is looked at again after this."""
@@ -64,7 +67,7 @@ class Job:
 
     members: list[Member]
     addition: Addition | None = None
-    quantity: int = 0
+    quantity: float = 0
     preview: bool = False
     written: plan.Written = field(default_factory=plan.Written)
     previous: OpenEntry | None = None
@@ -114,6 +117,11 @@ def look(tx: Tx, partner_id: str, now: datetime) -> Look:
     due = wishes.due(tx, partner_id, now, BATCH)
     lines = pushes.lines(tx, partner_id, {(wish.push_id, wish.company_id) for wish in due})
     previews = pushes.preview_lines(tx, partner_id, now, BATCH)
+    restored = reverts.together(tx, partner_id, lines.values())
+    for wish, line in reverts.others(tx, partner_id, restored, lines):
+        # A sum is put back by one job, wherever the batch ends.
+        due.append(wish)
+        lines[line.key] = line
     settings = plan.Settings(
         connection=connection,
         tenants=connections.tenants(tx, partner_id),
@@ -138,7 +146,7 @@ def look(tx: Tx, partner_id: str, now: datetime) -> Look:
                 decided.append(Job([member], outcome=Postponed(until)))
             case plan.Answer(status, why):
                 decided.append(Job([member], outcome=Settled(status, why)))
-    jobs = _grouped(tx, partner_id, settings, going, now)
+    jobs = _grouped(tx, partner_id, settings, going, restored, now)
     jobs.sort(key=_newest, reverse=True)
     tenant = connection.tenant if connection is not None else None
     if tenant is not None:
@@ -172,11 +180,17 @@ def wanted_of(line: Line, *, cancelled: bool = False) -> plan.Wanted:
         connection_changed_at=push.connection_changed_at,
         confirmation=line.confirmation,
         cancelled=cancelled,
+        restore=line.restore,
     )
 
 
 def _grouped(
-    tx: Tx, partner_id: str, settings: plan.Settings, going: Iterable[tuple[Addition, Member]], now: datetime
+    tx: Tx,
+    partner_id: str,
+    settings: plan.Settings,
+    going: Iterable[tuple[Addition, Member]],
+    restored: Together,
+    now: datetime,
 ) -> list[Job]:
     """One job an addition, of one push: a sum is formed only of what was asked together."""
     chosen: dict[Addition, list[Member]] = {}
@@ -194,9 +208,21 @@ def _grouped(
             preview=members[0].wish is None,
             written=written.get(addition, plan.Written()),
         )
-        _set_quantity(tx, partner_id, settings, job, sharing[addition], now)
+        restore = members[0].line.restore
+        if restore is None:
+            _set_quantity(tx, partner_id, settings, job, sharing[addition], now)
+        else:
+            job.quantity = restore.quantity
+            job.outcome = _held_revert(job, restored[members[0].line.push.push_id, restore.tenant, addition])
         jobs.append(job)
     return jobs
+
+
+def _held_revert(job: Job, together: Sequence[Line]) -> Settled | None:
+    """A sum is put back only as a whole: not if a newer push has taken over one of its companies."""
+    mine = {member.line.key for member in job.members}
+    missing = [line.company_name for line in together if line.key not in mine and line.status not in GREEN]
+    return Settled("held", problem("revert_incomplete", others=missing)) if missing else None
 
 
 def _turn(member: Member) -> tuple[bool, int, int, float, str]:
@@ -255,7 +281,7 @@ def _set_quantity(
     others = {mapping.company_id: mapping for mapping in sharing if mapping.company_id not in counts}
     asked = _asked(tx, partner_id, others, first)
     for company_id, line in asked.items():
-        if line.status == "cancelled":
+        if line.status == "cancelled" or line.restore is not None:
             continue
         if line.is_open:
             waiting = plan.ready(wanted_of(line), replace(settings, mappings=others), now)

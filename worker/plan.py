@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from messages import BillingPeriod, LineStatus, Problem
 from store.connections import ConnectionVersion, tenant_at
 from store.mappings import Addition, Mapping
+from store.pushes import Restore
 from store.wishes import Days
 from worker.problems import problem
 
@@ -34,6 +35,7 @@ class Wanted:
     connection_changed_at: datetime | None = None
     confirmation: Map[str, Any] | None = None
     cancelled: bool = False
+    restore: Restore | None = None
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,9 @@ def ready(wanted: Wanted, settings: Settings, now: datetime) -> Go | Wait | Answ
         return Wait(until) if now < until else Answer("failed", problem("connection_not_received"))
     if connection is None or connection.tenant is None:
         return Answer("failed", problem("not_connected"))
+    if wanted.restore is not None:
+        same = wanted.restore.tenant == connection.tenant
+        return Go(wanted.restore.addition) if same else Answer("failed", problem("other_connectwise"))
     seen = wanted.mapping_changed_at
     if seen is not None and (mapping is None or mapping.changed_at < seen):
         return Wait(until) if now < until else Answer("failed", problem("mapping_not_received"))
@@ -146,7 +151,7 @@ class Written:
 class Write:
     """Set the quantity."""
 
-    quantity: int
+    quantity: float
 
 
 @dataclass(frozen=True)
@@ -158,7 +163,7 @@ def decide(
     actual: Actual,
     *,
     agreement_id: int,
-    quantity: int,
+    quantity: float,
     period: BillingPeriod,
     written: Written,
     confirmations: Sequence[Map[str, Any]],
@@ -184,7 +189,7 @@ def decide(
 
 
 def _unusual(
-    actual: Actual, quantity: int, period: BillingPeriod, written: Written, unusual: Unusual
+    actual: Actual, quantity: float, period: BillingPeriod, written: Written, unusual: Unusual
 ) -> Iterator[Problem]:
     before, included = actual.quantity or 0.0, actual.less_included or 0.0
     change = abs(quantity - before)
@@ -210,6 +215,21 @@ def warnings(next_invoice: str, period: BillingPeriod) -> Iterator[Problem]:
     # Billed in arrears, the invoice of a period is dated the day after it; a later one is of the next period.
     if day > period.end + timedelta(days=1):
         yield problem("maybe_invoiced", next_invoice=day.isoformat())
+
+
+def decide_revert(
+    actual: Actual, *, holds: float, restore: float, agreement_id: int, now: datetime
+) -> Write | Unchanged | Answer:
+    """Compare what a revert puts back with what is there: only what still `holds` the push's value is written.
+
+    Periods do not matter: whatever a newer one has written is another value.
+    """
+    if actual.quantity == restore:
+        return Unchanged()
+    if actual.quantity != holds:
+        return Answer("failed", problem("changed_since", former=restore, ours=holds, actual=actual.quantity))
+    why = not_live(actual, agreement_id=agreement_id, now=now)
+    return Write(restore) if why is None else Answer("failed", why)
 
 
 def not_live(actual: Actual, *, agreement_id: int, now: datetime) -> Problem | None:

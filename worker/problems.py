@@ -263,7 +263,6 @@ _ENTRIES = (
         COORDINATOR,
         of_record=True,
     ),
-    # --- the connection as a whole
     # --- what is unusual besides: held until somebody has looked at it and confirms it
     Entry(
         "zero",
@@ -308,6 +307,76 @@ _ENTRIES = (
         AGREEMENT,
         of_record=True,
     ),
+    # --- reverts
+    Entry(
+        "other_connectwise",
+        "Written to another ConnectWise",
+        "The push was made while another ConnectWise was connected; its records cannot be reached from here.",
+        "Set the quantity back by hand in that ConnectWise, or connect it again and revert again.",
+        COORDINATOR,
+    ),
+    Entry(
+        "not_written",
+        "Nothing to put back",
+        "That push wrote no quantity for this company.",
+        "Nothing to do.",
+        NOBODY,
+    ),
+    Entry(
+        "nothing_written",
+        "Nothing to put back",
+        "That push wrote no quantity to ConnectWise.",
+        "Nothing to do. If another push was meant, revert that one.",
+        NOBODY,
+    ),
+    Entry(
+        "push_unknown",
+        "The push is not known",
+        "There is no push with this id, or it was too long ago.",
+        "Check the id of the push that is to be reverted.",
+        COORDINATOR,
+    ),
+    Entry(
+        "push_running",
+        "The push is still running",
+        "That push is still at work on this company, or on another one that shares its addition.",
+        "Wait until the push has finished, or cancel it; then revert it again.",
+        COORDINATOR,
+    ),
+    Entry(
+        "revert_incomplete",
+        "Not all companies of the sum are reverted",
+        "The push wrote the sum of several companies to one addition; not reverted with it: {others}.",
+        "Revert all companies that share the addition together, or push the company again.",
+        COORDINATOR,
+    ),
+    Entry(
+        "several_additions",
+        "The push wrote to more than one addition",
+        "The company was mapped anew while the push ran, and it wrote to the additions {additions}.",
+        "Set these additions back by hand in ConnectWise; the ledger has their former quantities.",
+        COORDINATOR,
+        ADDITIONS,
+    ),
+    Entry(
+        "no_former_quantity",
+        "The former quantity cannot be put back",
+        "Before the push, the addition's quantity was {before}.",
+        "Set the quantity by hand in ConnectWise.",
+        COORDINATOR,
+        ADDITIONS,
+        of_record=True,
+    ),
+    Entry(
+        "changed_since",
+        "Changed since the push",
+        "The push set {ours}, but ConnectWise holds {actual} by now: it was not set back to {former}.",
+        "Somebody, or a newer push, has changed it. If the former quantity is right all the same, set it by hand.",
+        COORDINATOR,
+        ADDITIONS,
+        of_record=True,
+    ),
+    # --- the connection as a whole
     Entry(
         "key_mismatch",
         "The saved keys belong to something else",

@@ -33,22 +33,12 @@ def after_read(job: Job, actual: Addition, moment: Moment) -> None:
             job.written = replace(job.written, newest_period=max(job.written.newest_period or days, days))
     if not job.members:
         return
-    first = job.members[0].wanted
-    match plan.decide(
-        actual,
-        agreement_id=job.address[0],
-        quantity=job.quantity,
-        period=first.period,
-        written=job.written,
-        confirmations=[one for member in job.members if (one := member.wanted.confirmation) is not None],
-        unusual=moment.unusual,
-        now=moment.now,
-    ):
+    match _decide(job, actual, moment):
         case plan.Answer(status, why, reasons):
             job.outcome = Settled(status, why, before=quantity, actual=actual, reasons=reasons)
         case plan.Write() | plan.Unchanged() if job.preview:
             next_invoice = job.agreement.next_invoice_date if job.agreement else ""
-            warnings = tuple(plan.warnings(next_invoice, first.period))
+            warnings = tuple(plan.warnings(next_invoice, job.members[0].wanted.period))
             job.outcome = Settled("preview", before=quantity, actual=actual, warnings=warnings)
         case plan.Unchanged() if wrote_it and job.previous is not None and _asked_for(job):
             # The answer to that write was lost; this is how it ended.
@@ -63,6 +53,28 @@ def after_read(job: Job, actual: Addition, moment: Moment) -> None:
             job.outcome = Settled("failed", why, before=quantity, actual=actual, bury="exhausted")
         case plan.Write():
             pass  # outcome None: its ledger row is to be opened.
+
+
+def _decide(job: Job, actual: Addition, moment: Moment) -> plan.Write | plan.Unchanged | plan.Answer:
+    first = job.members[0].wanted
+    if first.restore is not None:
+        return plan.decide_revert(
+            actual,
+            holds=first.restore.holds,
+            restore=first.restore.quantity,
+            agreement_id=job.address[0],
+            now=moment.now,
+        )
+    return plan.decide(
+        actual,
+        agreement_id=job.address[0],
+        quantity=job.quantity,
+        period=first.period,
+        written=job.written,
+        confirmations=[one for member in job.members if (one := member.wanted.confirmation) is not None],
+        unusual=moment.unusual,
+        now=moment.now,
+    )
 
 
 def entry_of(job: Job) -> Entry:

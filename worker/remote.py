@@ -114,7 +114,7 @@ class Remote:
         """The additions of an agreement: one GET for each 1000 of them."""
         return self._read(lambda client: list(client.additions(agreement_id, before_next=self._next(turn))))
 
-    def set_quantity(self, agreement_id: int, addition_id: int, quantity: int) -> Addition:
+    def set_quantity(self, agreement_id: int, addition_id: int, quantity: float) -> Addition:
         """Set the quantity: one PATCH. Raises RightRefused on 403, Moved if the base URL has changed."""
         client = self.client()
         self.budget.spend()

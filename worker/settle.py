@@ -4,10 +4,11 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 import structlog
 
-from messages import Confirmation, Problem, PushLine, PushRequested, SyncResult, encode
+from messages import Confirmation, Problem, PushLine, PushRequested, RevertRequested, SyncResult, encode
 from store import Tx, answers, connections, dead_letters, ledger, mappings, outbox, pushes, wishes
 from store.connections import ConnectionVersion
 from store.dead_letters import DeadLetter
@@ -97,8 +98,11 @@ class _Batch:
         wish = member.wish and self._wishes.get(member.wish.key)
         if member.wish is not None and (wish is None or wish.version != member.wish.version or wish.due_at is None):
             return False
-        mapping = self._mappings.get(member.line.company_id)
-        return self._lines[member.line.key].is_open and _version(mapping) == _version(member.mapping)
+        if not self._lines[member.line.key].is_open:
+            return False
+        if member.line.restore is not None:
+            return True  # whatever the company is mapped to by now
+        return _version(self._mappings.get(member.line.company_id)) == _version(member.mapping)
 
     def take(self, job: Job, member: Member) -> None:
         """Note what follows from the job's outcome for this member."""
@@ -235,8 +239,12 @@ def _bury(tx: Tx, lines: Sequence[Line], verdict: AllFailed) -> None:
     )
 
 
-def _with_lines_of(body: bytes, request: PushRequested) -> PushRequested:
+def _with_lines_of(body: bytes, request: PushRequested | RevertRequested) -> PushRequested | RevertRequested:
     """The request with the lines that a kept one of the same push has besides."""
+    if isinstance(request, RevertRequested):
+        before = RevertRequested.model_validate_json(body, extra="ignore")
+        companies = dict.fromkeys((*(before.company_ids or ()), *(request.company_ids or ())))
+        return request.model_copy(update={"company_ids": tuple(companies)})
     kept = PushRequested.model_validate_json(body, extra="ignore")
     new = {line.company_id for line in request.lines}
     lines = [line for line in kept.lines if line.company_id not in new]
@@ -246,18 +254,24 @@ def _with_lines_of(body: bytes, request: PushRequested) -> PushRequested:
     )
 
 
-def request_of(lines: Sequence[Line]) -> PushRequested:
-    """A `push.requested` with exactly these lines, all of one push: what a replay sends."""
+def request_of(lines: Sequence[Line]) -> PushRequested | RevertRequested:
+    """A request with exactly these lines, all of one push: what a replay sends."""
     push = lines[0].push
+    envelope: dict[str, Any] = {
+        "partner_id": push.partner_id,
+        "correlation_id": push.correlation_id,
+        "causation_id": push.message_id,
+        "traceparent": push.traceparent,
+        "requested_at": push.requested_at,
+        "requested_by": push.requested_by,
+    }
+    if push.reverts is not None:
+        companies = tuple(line.company_id for line in lines)
+        return RevertRequested(**envelope, revert_id=push.push_id, push_id=push.reverts, company_ids=companies)
     return PushRequested(
-        partner_id=push.partner_id,
-        correlation_id=push.correlation_id,
-        causation_id=push.message_id,
-        traceparent=push.traceparent,
+        **envelope,
         push_id=push.push_id,
         period=push.period,
-        requested_at=push.requested_at,
-        requested_by=push.requested_by,
         mode="preview" if push.mode == "preview" else "apply",
         connection_changed_at=push.connection_changed_at,
         confirmations=_confirmations(lines),

@@ -23,6 +23,7 @@ HANDLED = {
     "push.requested.v1": EXCHANGE_IN,
     "push.cancel_requested.v1": EXCHANGE_IN,
     "catalog.requested.v1": EXCHANGE_IN,
+    "revert.requested.v1": EXCHANGE_IN,
     "sync.result.v1": EXCHANGE_OUT,
     "partner.due.v1": EXCHANGE_INTERNAL,
 }
@@ -80,7 +81,11 @@ class Topology:
     @property
     def queues(self) -> Sequence[Queue]:
         """Each queue with its bindings (exchange, routing key)."""
-        prefetch = {"push.requested.v1": PREFETCH_PUSHES, "partner.due.v1": self.partners_at_once}
+        prefetch = {
+            "push.requested.v1": PREFETCH_PUSHES,
+            "revert.requested.v1": PREFETCH_PUSHES,
+            "partner.due.v1": self.partners_at_once,
+        }
         work = [
             Queue(
                 name=f"{self.prefix}{queue_of(kind)}",

@@ -41,6 +41,7 @@ SHARES: Mapping[str, Share] = {
     "push.requested.v1": Share(5.0, 0.6),
     "push.cancel_requested.v1": Share(10.0, 2.0),
     "catalog.requested.v1": Share(10.0, 5.0),
+    "revert.requested.v1": Share(2.0, 5.0),
 }
 """By kind; a kind without a share is never late."""
 

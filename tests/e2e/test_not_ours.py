@@ -13,6 +13,7 @@ from sqlalchemy import select
 
 from messages import PushCompleted, encode
 from store.schema import dead_letters
+from tests.support.reverting import revert_of
 from tests.support.waiting import wait_for
 from tests.support.world import World
 
@@ -83,17 +84,19 @@ def test_properties_that_cannot_be_read_stop_nothing(
         wait_for(lambda: world.state_of(push) == "completed", "a good push after it")
 
 
-def test_a_push_that_can_be_addressed_is_refused_aloud(amqp_url: str, postgresql_url: str, tmp_path: Path) -> None:
-    """A push with a bad line is one dead letter however often it comes; one push.completed says why."""
+@pytest.mark.parametrize("name", ["push_id", "revert_id"])
+def test_a_push_that_can_be_addressed_is_refused_aloud(
+    amqp_url: str, postgresql_url: str, tmp_path: Path, name: str
+) -> None:
+    """A push or revert with a bad field is one dead letter however often it comes; one push.completed says why."""
     with World(amqp_url, postgresql_url, tmp_path) as world, _channel(amqp_url) as channel:
-        bad = json.loads(encode(world.push("p1", {1: 5})).body)
-        bad["lines"][0]["billable_users"] = "5"
+        push = world.push("p1", {1: 5})
+        good = push if name == "push_id" else revert_of(push)
+        bad = json.loads(encode(good).body) | {"requested_by": 5}
         body = json.dumps(bad).encode()
         world.start_worker()
         for _ in range(2):
-            channel.basic_publish(
-                f"{world.settings.queue_prefix}phin.billing", "push.requested.v1", body, pika.BasicProperties()
-            )
+            channel.basic_publish(f"{world.settings.queue_prefix}phin.billing", good.type, body, pika.BasicProperties())
         platform = world.platform
         assert platform is not None
         wait_for(lambda: _attempts(world) == [2], "the dead letter")
@@ -101,9 +104,9 @@ def test_a_push_that_can_be_addressed_is_refused_aloud(amqp_url: str, postgresql
         (refused,) = {
             message.id: message for message in platform.received if isinstance(message, PushCompleted)
         }.values()
-        assert (refused.push_id, refused.status) == (bad["push_id"], "refused")
+        assert (refused.push_id, refused.status) == (bad[name], "refused")
         assert refused.problem is not None
-        assert "billable_users" in refused.problem.detail
+        assert "requested_by" in refused.problem.detail
 
 
 def test_a_push_id_that_is_taken_changes_nothing(amqp_url: str, postgresql_url: str, tmp_path: Path) -> None:

@@ -114,6 +114,15 @@ ROWS: dict[str, dict[str, Any]] = {
     },
 }
 
+# What a revert's line has besides.
+RESTORE = {
+    "restore_tenant": TENANT,
+    "restore_agreement_id": 7,
+    "restore_addition_id": 11,
+    "restore_quantity": 4.5,
+    "restore_holds": 5.0,
+}
+
 IMPOSSIBLE: list[tuple[str, str, dict[str, Any]]] = [
     ("connections", "tombstone_has_no_tenant", {"disconnected": True, "box": None, "key_id": None}),
     ("connections", "tombstone_has_no_tenant", {"tenant": None}),
@@ -130,6 +139,8 @@ IMPOSSIBLE: list[tuple[str, str, dict[str, Any]]] = [
     ("mappings", "agreement_needs_company", {"cw_company_id": None}),
     ("mappings", "addition_needs_agreement", {"agreement_id": None}),
     ("pushes", "mode", {"mode": "dry-run"}),
+    ("pushes", "a_revert_names_its_push", {"mode": "revert"}),
+    ("pushes", "a_revert_names_its_push", {"reverts": "p-0"}),
     ("pushes", "state", {"state": "lost", "completed_json": "{}"}),
     ("pushes", "completion_is_kept", {"state": "completed"}),
     ("pushes", "completion_is_kept", {"completed_json": "{}"}),
@@ -146,6 +157,8 @@ IMPOSSIBLE: list[tuple[str, str, dict[str, Any]]] = [
         "answered_is_not_due",
         {"status": "updated", "result_json": "{}", "result_id": "r-1", "preview_due_at": TEN},
     ),
+    *(("push_lines", "restore_is_whole", {**RESTORE, name: None}) for name in RESTORE),
+    ("push_lines", "restore_can_be_written", {**RESTORE, "restore_quantity": -1.0}),
     ("syncs", "billable_users", {"billable_users": -1}),
     ("syncs", "settled_version_is_whole", {"settled_push_id": "p-0"}),
     ("syncs", "due_until_settled", {"due_at": None}),

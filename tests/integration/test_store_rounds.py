@@ -1,9 +1,13 @@
 """A replay of failed lines asks exactly these again, in a new round of their push."""
 
-from messages import Confirmation, PushRequested, SyncResult
+from dataclasses import replace
+from typing import Any
+
+from messages import Confirmation, PushRequested, RevertRequested, SyncResult
 from store import Database, answers, now, pushes, rounds, wishes
+from store.pushes import Line, Restore
 from store.rounds import Round
-from tests.support.samples import PARTNER, minute, push, sync_result
+from tests.support.samples import PARTNER, TENANT, minute, push, sync_result
 from tests.support.store import accept
 
 THREE = {"c-1": 1, "c-2": 2, "c-3": 3}
@@ -118,3 +122,33 @@ def test_confirmed_lines_are_asked_again(database: Database) -> None:
     _failed(database, event, "c-2")
     part = event.model_copy(update={"lines": event.lines[1:], "confirmations": confirmed[1:]})
     assert _open_again(database, part) == Round([("p-1", "c-2")], [])
+
+
+def test_a_revert_asks_only_what_it_can_put_back(database: Database) -> None:
+    """Lines that failed as there was nothing to put back stay as they are; another question opens nothing."""
+    accept(database, push(users=THREE))
+    event = RevertRequested(
+        partner_id=PARTNER,
+        correlation_id="q-1",
+        revert_id="r-1",
+        push_id="p-1",
+        requested_at=minute(1),
+        requested_by="ana",
+    )
+    with database.partner(PARTNER) as tx:
+        known = pushes.find(tx, PARTNER, "p-1")
+        assert known is not None
+        kept = replace(known, push_id="r-1", requested_at=minute(1), mode="revert", reverts="p-1")
+        restore = Restore(TENANT, (7, 11), quantity=4.5, holds=5.0)
+        lines = [Line(kept, company, company, 1, None, None) for company in THREE]
+        lines = [replace(line, restore=restore if line.company_id != "c-3" else None) for line in lines]
+        pushes.keep(tx, kept, lines)
+        wishes.want(tx, kept, {"c-1": 1, "c-2": 2}, now(tx))
+        answers.answer(tx, [sync_result(push("r-1"), company, "failed") for company in THREE])
+        others: list[dict[str, Any]] = [{"push_id": "p-2"}, {"requested_at": minute(2)}, {"revert_id": "r-2"}]
+        assert [rounds.open_revert_again(tx, event.model_copy(update=other), now(tx)) for other in others] == [None] * 3
+        part = event.model_copy(update={"company_ids": ("c-2", "c-3")})
+        assert rounds.open_revert_again(tx, part, now(tx)) == Round([("r-1", "c-2")], [])
+        assert rounds.open_revert_again(tx, event, now(tx)) == Round([("r-1", "c-1")], [])
+        assert [line.company_id for line in answers.lines_with_status(tx, PARTNER, "r-1", "failed")] == ["c-3"]
+        assert [line.company_id for line in pushes.restoring(tx, PARTNER, "r-1", [(7, 11)])] == ["c-1", "c-2"]

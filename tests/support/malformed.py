@@ -28,6 +28,7 @@ from messages import (
 )
 from messages.sealing import unseal_bytes
 from store.schema import dead_letters
+from tests.support.reverting import revert_of
 from tests.support.samples import sync_result
 from tests.support.waiting import wait_for
 from tests.support.world import World, now
@@ -77,6 +78,7 @@ def samples(world: World) -> list[Message]:
             partner_id="nobody", correlation_id="q", requested_at=now(), requested_by="ana@msp.example"
         ),
         CatalogRequested(partner_id="nobody", correlation_id="q", kind="companies"),
+        revert_of(push, "c1"),
         PartnerDue(partner_id="nobody", correlation_id="q"),
     ]
     kinds = {queue.kind for queue in world.broker.topology.queues}

@@ -225,6 +225,13 @@ def test_a_refusal_can_be_addressed() -> None:
     assert (error.push_id, error.correlation_id) == (content["push_id"], content["correlation_id"])
 
 
+def test_the_refusal_of_a_revert_names_the_revert() -> None:
+    """A revert is a push of its own: its refusal must not be taken for that of the push which it names."""
+    content = _golden("revert.requested.v1") | {"company_ids": []}
+    error = _refusal(json.dumps(content).encode())
+    assert (error.type, error.push_id) == ("revert.requested.v1", content["revert_id"])
+
+
 def test_a_refusal_uses_no_broken_address() -> None:
     """Ids that are none are not repeated."""
     error = _refusal(json.dumps({"type": "push.requested.v1", "partner_id": "a\0", "push_id": 7}).encode())

@@ -10,8 +10,9 @@ import pytest
 from cwclient import Addition
 from store.connections import ConnectionVersion
 from store.mappings import Mapping
+from store.pushes import Restore
 from store.wishes import Days
-from tests.support.samples import NOVEMBER, OCTOBER, TEN, connection, disconnect, mapping, minute
+from tests.support.samples import NOVEMBER, OCTOBER, TEN, TENANT, connection, disconnect, mapping, minute
 from worker import plan
 from worker.plan import Answer, Go, Settings, Unchanged, Unusual, Wait, Wanted, Write, Written
 
@@ -374,3 +375,41 @@ def test_what_is_unusual_is_held_until_it_is_confirmed(
 def test_a_preview_warns_of_a_period_that_may_be_invoiced(next_invoice: str, codes: list[str]) -> None:
     """What is invoiced does not change any more, so the coordinator is told before the push; odd dates say nothing."""
     assert [problem.code for problem in plan.warnings(next_invoice, NOVEMBER)] == codes
+
+
+RESTORE = Restore(TENANT, (7, 12), quantity=4.5, holds=42.0)
+
+
+@pytest.mark.parametrize(
+    ("connected", "mapped", "outcome"),
+    [
+        pytest.param(connection(), mapping(), Go((7, 12)), id="the addition that was written, not the mapped one"),
+        pytest.param(connection(), None, Go((7, 12)), id="not mapped any more"),
+        pytest.param(connection(tenant=OTHER), mapping(), ("failed", "other_connectwise"), id="another tenant"),
+        pytest.param(disconnect(), mapping(), ("failed", "not_connected"), id="disconnected"),
+    ],
+)
+def test_a_revert_goes_by_what_was_written(
+    connected: ConnectionVersion, mapped: Mapping | None, outcome: object
+) -> None:
+    """A revert reaches the addition that the push wrote to, under the tenant that it was written to, or none."""
+    assert _said(plan.ready(replace(WANTED, restore=RESTORE), _settings(connected, mapped), NOW)) == outcome
+
+
+@pytest.mark.parametrize(
+    ("actual", "outcome"),
+    [
+        pytest.param({"quantity": 42.0}, Write(4.5), id="still ours"),
+        pytest.param({"quantity": 4.5}, Unchanged(), id="the former quantity already"),
+        pytest.param({"quantity": 4.0}, ("failed", "changed_since"), id="nearly the former quantity"),
+        pytest.param({"quantity": 42.5}, ("failed", "changed_since"), id="nearly ours"),
+        pytest.param({"quantity": None}, ("failed", "changed_since"), id="emptied"),
+        pytest.param({"quantity": 42.0, "cancelled_date": NOW}, ("failed", "addition_cancelled"), id="cancelled"),
+        pytest.param({"quantity": 4.5, "cancelled_date": NOW}, Unchanged(), id="cancelled, nothing to write"),
+        pytest.param({"quantity": 9.0, "cancelled_date": NOW}, ("failed", "changed_since"), id="cancelled and changed"),
+    ],
+)
+def test_a_revert_writes_only_over_what_the_push_wrote(actual: dict[str, Any], outcome: object) -> None:
+    """Whatever anybody has set since stays, and is named."""
+    decided = plan.decide_revert(_addition(**actual), holds=42.0, restore=4.5, agreement_id=7, now=NOW)
+    assert _said(decided) == outcome

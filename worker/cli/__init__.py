@@ -6,7 +6,20 @@ from io import TextIOWrapper
 import typer
 
 from worker import demo
-from worker.cli import catalog, connection, control, dead_letters, health, keys, mapping, push, service, suggest
+from worker.cli import (
+    catalog,
+    connection,
+    control,
+    dead_letters,
+    health,
+    keys,
+    ledger,
+    mapping,
+    push,
+    revert,
+    service,
+    suggest,
+)
 from worker.cli.exits import explained
 from worker.settings import PREFIX, Settings
 
@@ -46,6 +59,8 @@ app = typer.Typer(
 )
 app.add_typer(push.commands, name="push")
 app.command()(push.status)
+app.command()(revert.revert)
+app.add_typer(ledger.commands, name="ledger")
 app.command()(health.health)
 app.command()(control.pause)
 app.command()(control.resume)

@@ -1,14 +1,12 @@
 """Which dead letters a command is about: the options that several of them share."""
 
-import re
-from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal
 
 import typer
 
 from store import Tx, dead_letter_queries
 from store.dead_letter_queries import Filter
-from worker.cli.options import identifier
+from worker.cli.options import identifier, time_of
 
 Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Their ids, or the beginnings of these.")]
 OfPartner = Annotated[str | None, typer.Option("--partner", metavar="ID", help="Of this partner.", callback=identifier)]
@@ -21,9 +19,6 @@ Since = Annotated[
 Until = Annotated[str | None, typer.Option(metavar="TIME", help="Failed last before that.")]
 State = Annotated[Literal["open", "replayed", "discarded", "all"], typer.Option(help="In this state.")]
 All = Annotated[bool, typer.Option("--all", help="All that are there.")]
-
-_AGO = re.compile(r"(\d{1,6})([mhd])", re.ASCII)
-_UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
 
 
 def chosen(
@@ -42,8 +37,8 @@ def chosen(
         kind=kind,
         reason=reason,
         fingerprint=group,
-        since=_time(since, "--since"),
-        until=_time(until, "--until"),
+        since=time_of(since, "--since"),
+        until=time_of(until, "--until"),
         state=None if state == "all" else state,
     )
 
@@ -69,17 +64,3 @@ def full_id(tx: Tx, beginning: str) -> str:
         return found[0]
     told = "give more of it; several dead letters' ids begin with" if found else "no dead letter's id begins with"
     raise typer.BadParameter(f"{told} {beginning!r}", param_hint="ID")
-
-
-def _time(text: str | None, option: str) -> datetime | None:
-    if text is None:
-        return None
-    ago = _AGO.fullmatch(text)
-    try:
-        if ago is not None:
-            return datetime.now(UTC) - int(ago[1]) * _UNITS[ago[2]]
-        given = datetime.fromisoformat(text)
-    except (ValueError, OverflowError):
-        told = f"{text!r} is no time; write 2026-11-22T10:00 (UTC), or 30m, 2h or 3d for so long ago"
-        raise typer.BadParameter(told, param_hint=option) from None
-    return given.replace(tzinfo=UTC) if given.tzinfo is None else given

@@ -1,7 +1,9 @@
 """Options that several commands share, and how bad ones are explained."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
@@ -10,6 +12,8 @@ from pydantic import TypeAdapter, ValidationError
 from messages.envelope import Id
 from worker.spreadsheet import in_words
 
+_AGO = re.compile(r"(\d{1,6})([mhd])", re.ASCII)
+_UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
 _IDENTIFIER: TypeAdapter[str] = TypeAdapter(Id)
 
 
@@ -40,3 +44,18 @@ def usage(option: str | None = None) -> Iterator[None]:
         raise typer.BadParameter(f"{where}{in_words(one)}", param_hint=option) from None
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint=option) from None
+
+
+def time_of(text: str | None, option: str) -> datetime | None:
+    """The time that a text like 2026-11-22T10:00 (UTC) or 2h (ago) means. Raises typer.BadParameter for `option`."""
+    if text is None:
+        return None
+    ago = _AGO.fullmatch(text)
+    try:
+        if ago is not None:
+            return datetime.now(UTC) - int(ago[1]) * _UNITS[ago[2]]
+        given = datetime.fromisoformat(text)
+    except (ValueError, OverflowError):
+        told = f"{text!r} is no time; write 2026-11-22T10:00 (UTC), or 30m, 2h or 3d for so long ago"
+        raise typer.BadParameter(told, param_hint=option) from None
+    return given.replace(tzinfo=UTC) if given.tzinfo is None else given

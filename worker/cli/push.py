@@ -92,7 +92,7 @@ def push(
             complain(opened.goes_on(len(lines), "line", None))
         if not finished and not no_wait:
             still_running(see)
-        trouble = _show(opened, partner, event.push_id, as_json=as_json, table=not no_wait)
+        trouble = show(opened, partner, event.push_id, as_json=as_json, table=not no_wait)
     raise typer.Exit(UNFINISHED if trouble or not (finished or no_wait) else 0)
 
 
@@ -109,7 +109,7 @@ def status(
     Exit code 1 if a line failed or is held.
     """
     with session() as opened:
-        trouble = _show(opened, partner, push_id, as_json=as_json, table=True)
+        trouble = show(opened, partner, push_id, as_json=as_json, table=True)
         if push_id and opened.settings.is_embedded:
             _say_unfinished(opened, partner, push_id)
     raise typer.Exit(UNFINISHED if trouble else 0)
@@ -161,18 +161,23 @@ def carry_out(
     """Send a push, say `sent`, and wait until all its lines are answered; whether they are. `see` shows them."""
 
     def look(tx: Tx) -> Seen:
-        found = pushes.find(tx, event.partner_id, event.push_id)
-        counts = answers.counts(tx, event.partner_id, event.push_id)
-        return Seen(
-            done=sum(count for status, count in counts.items() if status in FINAL),
-            total=len(event.lines),
-            accepted=found is not None,
-            finished=found is not None and found.state != "accepted",
-            news=counts,
-        )
+        return seen(tx, event.partner_id, event.push_id, len(event.lines))
 
     what = f"Push {event.period}"
     return opened.carry_out([event], look, what=what, timeout=timeout, wait=wait, sent=sent, see=see, unit="line")
+
+
+def seen(tx: Tx, partner: str, push_id: str, total: int) -> Seen:
+    """How far a push, or a revert, is; `total` lines are expected of it."""
+    found = pushes.find(tx, partner, push_id)
+    counts = answers.counts(tx, partner, push_id)
+    return Seen(
+        done=sum(count for status, count in counts.items() if status in FINAL),
+        total=found.line_count if found else total,
+        accepted=found is not None,
+        finished=found is not None and found.state != "accepted",
+        news=counts,
+    )
 
 
 def _plausible(period: BillingPeriod) -> BillingPeriod:
@@ -184,21 +189,24 @@ def _plausible(period: BillingPeriod) -> BillingPeriod:
     return period
 
 
-def _show(opened: Session, partner: str, push_id: str | None, *, as_json: bool, table: bool) -> bool:
-    """Print one push, or the partner's Sync Status; whether a line failed or is held."""
+def show(opened: Session, partner: str, push_id: str | None, *, as_json: bool, table: bool) -> bool:
+    """Print one push, or the partner's Sync Status; whether it was refused, or a line failed or is held."""
     with opened.database.begin() as tx:
         found = pushes.find(tx, partner, push_id) if push_id else None
+        ended = answers.completion(tx, partner, push_id) if push_id else None
         rows = results.of_push(tx, partner, push_id) if push_id else results.of_partner(tx, partner)
     if as_json:
         dump({"partner_id": partner} | ({"push": _as_json(push_id, found)} if push_id else {}) | results.as_json(rows))
     elif table and push_id and found is None:
         complain(f"No worker has accepted a push {push_id} of partner {partner} yet.")
         raise typer.Exit(USAGE)
+    elif table and ended is not None and ended.status == "refused" and ended.problem is not None:
+        say(f"Refused. {ended.problem.title}: {ended.problem.detail} {ended.problem.fix}")
     elif table and rows:
         results.show(rows)
     elif table:
         say(f"Nothing has been pushed for partner {partner} yet.")
-    return results.has_trouble(rows)
+    return results.has_trouble(rows) or (found is not None and found.state == "refused")
 
 
 def _say_unfinished(opened: Session, partner: str, push_id: str) -> None:
@@ -218,6 +226,7 @@ def _as_json(push_id: str, found: Push | None) -> dict[str, object]:
         "state": found.state,
         "period": found.period.key,
         "mode": found.mode,
+        **({"reverts": found.reverts} if found.reverts else {}),
         "requested_at": found.requested_at.isoformat(),
         "requested_by": found.requested_by,
     }

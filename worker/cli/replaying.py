@@ -7,7 +7,7 @@ from time import monotonic, sleep
 
 from rich.progress import Progress
 
-from messages import PushRequested
+from messages import PushRequested, RevertRequested
 from store import Database, Tx, answers, dead_letter_queries, pushes, replays, rounds
 from store.dead_letter_queries import Filter, Kept, Summary
 from store.pushes import LineKey
@@ -16,7 +16,11 @@ from worker.topology import is_work_queue
 BATCHES = (1, 2, 5, 20, 50, 100)
 POLL_SECONDS = 0.2
 BODIES_AT_ONCE = 50
-PUSH = "push.requested.v1"
+ASKING: dict[str | None, type[PushRequested] | type[RevertRequested]] = {
+    "push.requested.v1": PushRequested,
+    "revert.requested.v1": RevertRequested,
+}
+"""What asks for lines, by kind."""
 
 
 class Fate(Enum):
@@ -213,22 +217,26 @@ def _lines_of(letter: Kept) -> tuple[str, frozenset[LineKey]]:
     return ("", frozenset()) if push is None else (push.partner_id, _keys_of(push))
 
 
-def _push_of(letter: Kept) -> PushRequested | None:
-    if letter.kind != PUSH or letter.sealed_with is not None:
+def _push_of(letter: Kept) -> PushRequested | RevertRequested | None:
+    asking = ASKING.get(letter.kind)
+    if asking is None or letter.sealed_with is not None:
         return None
     try:
-        return PushRequested.model_validate_json(letter.body, extra="ignore")
+        return asking.model_validate_json(letter.body, extra="ignore")
     except ValueError:
         return None
 
 
-def _keys_of(push: PushRequested) -> frozenset[LineKey]:
+def _keys_of(push: PushRequested | RevertRequested) -> frozenset[LineKey]:
+    """The lines that it names; of a revert of all that a push wrote none."""
+    if isinstance(push, RevertRequested):
+        return frozenset((push.revert_id, company_id) for company_id in push.company_ids or ())
     return frozenset((push.push_id, line.company_id) for line in push.lines)
 
 
-def _overtaken(tx: Tx, push: PushRequested) -> int:
-    """How many of its lines a replay would not write."""
-    if pushes.find(tx, push.partner_id, push.push_id) is None:
+def _overtaken(tx: Tx, push: PushRequested | RevertRequested) -> int:
+    """How many of its lines a replay would not write; unknown, so none, of a revert that was never accepted."""
+    if isinstance(push, PushRequested) and pushes.find(tx, push.partner_id, push.push_id) is None:
         return rounds.overtaken_before(tx, push)
     stored = pushes.lines(tx, push.partner_id, _keys_of(push)).values()
     return rounds.overtaken(tx, [line for line in stored if line.status == "failed"])

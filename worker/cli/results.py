@@ -106,7 +106,9 @@ def as_json(rows: Sequence[Row]) -> dict[str, Any]:
 
 
 def _unmapped(rows: Sequence[Row]) -> list[Row]:
-    return [row for row in rows if row.status == "skipped" and row.billable_users]
+    skipped = [row for row in rows if row.status == "skipped" and row.billable_users]
+    # What a revert skips was not written; that says nothing about mappings.
+    return [row for row in skipped if row.result and row.result.problem and row.result.problem.code != "not_written"]
 
 
 def _head(row: Row) -> dict[str, Any]:

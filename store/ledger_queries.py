@@ -1,0 +1,128 @@
+"""Looking into the ledger: who has written what, when, for which period, over what."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Select, select
+
+from store.database import Database, Tx
+from store.retention import NO_NAME
+from store.schema import ledger, mappings, pushes
+
+ROWS_AT_ONCE = 1_000
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which writes of a partner: None = any. `since` counts from the opening."""
+
+    partner_id: str
+    push_id: str | None = None
+    company_id: str | None = None
+    period_key: str | None = None
+    since: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Write:
+    """One write; `outcome` None = under way, or its end is not known.
+
+    `kind` is the push's mode and `requested_by` who wanted it: None once the push, or the name in it, was removed.
+    """
+
+    id: int
+    opened_at: datetime
+    closed_at: datetime | None
+    requested_by: str | None
+    push_id: str
+    kind: str | None
+    period_key: str
+    company_ids: tuple[str, ...]
+    tenant: str
+    agreement_id: int
+    addition_id: int
+    quantity_before: float | None
+    quantity_wanted: float
+    quantity_after: float | None
+    outcome: str | None
+    http_status: int | None
+
+
+def newest(tx: Tx, which: Filter, limit: int) -> list[Write]:
+    """At most so many, the newest first."""
+    found: list[Write] = []
+    before: int | None = None
+    while len(found) < limit:
+        query = _query(which) if before is None else _query(which).where(ledger.c.id < before)
+        rows = tx.execute(query.order_by(ledger.c.id.desc()).limit(ROWS_AT_ONCE)).all()
+        found += _of_company(which, map(_write, rows))
+        if len(rows) < ROWS_AT_ONCE:
+            break
+        before = rows[-1].id
+    return found[:limit]
+
+
+def oldest_first(database: Database, which: Filter) -> Iterator[Write]:
+    """All of them, few in memory at a time, and no transaction open between."""
+    after = 0
+    while True:
+        with database.begin() as tx:
+            query = _query(which).where(ledger.c.id > after).order_by(ledger.c.id).limit(ROWS_AT_ONCE)
+            rows = tx.execute(query).all()
+        yield from _of_company(which, map(_write, rows))
+        if len(rows) < ROWS_AT_ONCE:
+            return
+        after = rows[-1].id
+
+
+def company_names(tx: Tx, partner_id: str) -> dict[str, str]:
+    """The names of a partner's companies, by id: what was written to was mapped, so a mapping has its name."""
+    query = select(mappings.c.company_id, mappings.c.company_name).where(mappings.c.partner_id == partner_id)
+    return dict(tx.execute(query).all())
+
+
+def _query(which: Filter) -> Select[Any]:
+    its_push = (pushes.c.partner_id == ledger.c.partner_id) & (pushes.c.push_id == ledger.c.push_id)
+    query = (
+        select(ledger, pushes.c.requested_by, pushes.c.mode)
+        .select_from(ledger.outerjoin(pushes, its_push))
+        .where(ledger.c.partner_id == which.partner_id)
+    )
+    if which.push_id is not None:
+        query = query.where(ledger.c.push_id == which.push_id)
+    if which.period_key is not None:
+        query = query.where(ledger.c.period_key == which.period_key)
+    if which.since is not None:
+        query = query.where(ledger.c.opened_at >= which.since)
+    if which.company_id is not None:
+        query = query.where(ledger.c.companies_json.contains(json.dumps(which.company_id), autoescape=True))
+    return query
+
+
+def _of_company(which: Filter, writes: Iterator[Write]) -> Iterator[Write]:
+    """Those of exactly this company: SQLite finds its id in any capitals."""
+    return (write for write in writes if which.company_id is None or which.company_id in write.company_ids)
+
+
+def _write(row: Any) -> Write:  # noqa: ANN401 - a row of `_query`
+    return Write(
+        id=row.id,
+        opened_at=row.opened_at,
+        closed_at=row.closed_at,
+        requested_by=None if row.requested_by == NO_NAME else row.requested_by,
+        push_id=row.push_id,
+        kind=row.mode,
+        period_key=row.period_key,
+        company_ids=tuple(json.loads(row.companies_json)),
+        tenant=row.tenant,
+        agreement_id=row.agreement_id,
+        addition_id=row.addition_id,
+        quantity_before=row.quantity_before,
+        quantity_wanted=row.quantity_wanted,
+        quantity_after=row.quantity_after,
+        outcome=row.outcome,
+        http_status=row.http_status,
+    )

@@ -1,0 +1,37 @@
+"""Lines of reverts that are put back together: those of the companies that were summed into one addition."""
+
+from collections.abc import Collection, Iterator
+from collections.abc import Mapping as Map
+
+from store import pushes, wishes
+from store.database import Tx
+from store.mappings import Addition
+from store.pushes import Line
+from store.wishes import Wish
+
+Together = dict[tuple[str, str, Addition], list[Line]]
+"""All lines of a revert for one addition, by (revert id, tenant, addition)."""
+
+
+def together(tx: Tx, partner_id: str, lines: Collection[Line]) -> Together:
+    """Those of these lines that restore something, with all others of their addition."""
+    additions: dict[str, set[Addition]] = {}
+    for line in lines:
+        if line.restore is not None:
+            additions.setdefault(line.push.push_id, set()).add(line.restore.addition)
+    found: Together = {}
+    for push_id, some in additions.items():
+        for line in pushes.restoring(tx, partner_id, push_id, some):
+            if line.restore is not None:
+                found.setdefault((push_id, line.restore.tenant, line.restore.addition), []).append(line)
+    return found
+
+
+def others(tx: Tx, partner_id: str, found: Together, known: Map[tuple[str, str], Line]) -> Iterator[tuple[Wish, Line]]:
+    """The lines that wait with their wish, and are not known already."""
+    lines = [line for some in found.values() for line in some if line.is_open and line.key not in known]
+    stored = wishes.of_companies(tx, partner_id, {line.company_id for line in lines})
+    for line in lines:
+        wish = stored.get((line.company_id, line.push.period.key))
+        if wish is not None and wish.push_id == line.push.push_id and wish.due_at is not None:
+            yield wish, line

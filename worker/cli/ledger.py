@@ -1,0 +1,183 @@
+"""`ledger`: every write to ConnectWise, with who, when, period, before and after."""
+
+import csv
+import sys
+from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.text import Text
+
+from messages import BillingPeriod
+from store import ledger_queries
+from store.ledger_queries import Filter, Write
+from worker.cli.options import AsJson, Partner, identifier, time_of, usage
+from worker.cli.output import dump, mark, safe, say, table
+from worker.cli.session import session
+from worker.spreadsheet import escape
+
+commands = typer.Typer(no_args_is_help=True, help="See every write to ConnectWise: who, when, before, after.")
+
+OfPush = Annotated[
+    str | None, typer.Option("--push", metavar="ID", help="Of this push or revert.", callback=identifier)
+]
+OfCompany = Annotated[str | None, typer.Option("--company", metavar="ID", help="Of this company.", callback=identifier)]
+OfPeriod = Annotated[
+    str | None, typer.Option("--period", metavar="PERIOD", help="For this billing period: 2026-11, or both days.")
+]
+Since = Annotated[
+    str | None, typer.Option(metavar="TIME", help="Since then: 2026-11-22T10:00 (UTC), or 30m, 2h, 3d ago.")
+]
+
+COLUMNS = (
+    "opened_at",
+    "closed_at",
+    "requested_by",
+    "push_id",
+    "kind",
+    "period",
+    "company_ids",
+    "company_names",
+    "tenant",
+    "agreement_id",
+    "addition_id",
+    "quantity_before",
+    "quantity_wanted",
+    "quantity_after",
+    "outcome",
+    "http_status",
+)
+BETWEEN = "; "
+"""What stands between several companies in a cell."""
+
+
+@commands.command("list")
+def list_(
+    partner: Partner,
+    *,
+    push_id: OfPush = None,
+    company: OfCompany = None,
+    period: OfPeriod = None,
+    since: Since = None,
+    limit: Annotated[int, typer.Option(min=1, help="Show at most so many, the newest.")] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """List a partner's writes, the newest first.
+
+    Example: phin-connectwise ledger list --partner msp-1 --company c-17 --since 30d
+    """
+    which = _chosen(partner, push_id, company, period, since)
+    with session() as opened, opened.database.begin() as tx:
+        found = ledger_queries.newest(tx, which, limit + 1)
+        names = ledger_queries.company_names(tx, partner)
+    more, found = len(found) > limit, found[:limit]
+    if as_json:
+        dump({"writes": [_as_json(write, names) for write in found], "more": more})
+    elif found:
+        headers = ("Opened (UTC)", "Company", "Period", "ConnectWise", "", "Result")
+        table(headers, [_cells(write, names) for write in found], right=("ConnectWise",))
+        if more:
+            say("and more; see them with --limit, or `ledger export`")
+    else:
+        say(f"Nothing of this was written for partner {partner}.")
+
+
+@commands.command()
+def export(
+    partner: Partner,
+    file: Annotated[
+        Path, typer.Argument(dir_okay=False, allow_dash=True, help="The CSV file, - = standard output.")
+    ] = Path("-"),
+    *,
+    push_id: OfPush = None,
+    company: OfCompany = None,
+    period: OfPeriod = None,
+    since: Since = None,
+) -> None:
+    """Write a partner's ledger as CSV, the oldest first. Times are UTC; several companies of a sum are in one cell."""
+    which = _chosen(partner, push_id, company, period, since)
+    with session() as opened:
+        with opened.database.begin() as tx:
+            names = ledger_queries.company_names(tx, partner)
+        # Excel takes UTF-8 for another code page unless it begins with a byte order mark.
+        to_file = file != Path("-")
+        with file.open("w", encoding="utf-8-sig", newline="") if to_file else nullcontext(sys.stdout) as out:
+            writer = csv.writer(out, lineterminator="\n")
+            writer.writerow(COLUMNS)
+            for write in ledger_queries.oldest_first(opened.database, which):
+                writer.writerow(_row(write, names))
+
+
+def _chosen(partner: str, push_id: str | None, company: str | None, period: str | None, since: str | None) -> Filter:
+    """The filter that these options are. Raises typer.BadParameter."""
+    with usage("--period"):
+        key = None if period is None else BillingPeriod.parse(period).key
+    return Filter(partner, push_id, company, key, time_of(since, "--since"))
+
+
+def _as_json(write: Write, names: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "opened_at": write.opened_at.isoformat(),
+        "closed_at": write.closed_at.isoformat() if write.closed_at else None,
+        "requested_by": write.requested_by,
+        "push_id": write.push_id,
+        "kind": write.kind,
+        "period": write.period_key,
+        "company_ids": list(write.company_ids),
+        "company_names": list(_named(write.company_ids, names)),
+        "tenant": write.tenant,
+        "agreement_id": write.agreement_id,
+        "addition_id": write.addition_id,
+        "quantity_before": _number(write.quantity_before),
+        "quantity_wanted": _number(write.quantity_wanted),
+        "quantity_after": _number(write.quantity_after),
+        "outcome": write.outcome,
+        "http_status": write.http_status,
+    }
+
+
+def _row(write: Write, names: Mapping[str, str]) -> list[str]:
+    values = _as_json(write, names)
+    return [_cell(values[column]) for column in COLUMNS]
+
+
+def _cell(value: Any) -> str:  # noqa: ANN401 - text, texts, a number or nothing
+    if value is None:
+        return ""
+    if isinstance(value, list):
+        return escape(BETWEEN.join(value))
+    return escape(value) if isinstance(value, str) else str(value)
+
+
+def _cells(write: Write, names: Mapping[str, str]) -> list[Text]:
+    before, wanted = (_shown(quantity) for quantity in (write.quantity_before, write.quantity_wanted))
+    kind = "revert" if write.kind == "revert" else "push"
+    by = f" by {write.requested_by}" if write.requested_by else ""
+    return [
+        safe(_minute(write.opened_at)),
+        safe(", ".join(_named(write.company_ids, names))),
+        safe(write.period_key),
+        safe(f"{before} → {wanted}"),
+        mark({"written": "good", None: "waiting"}.get(write.outcome, "bad")),
+        safe(f"{(write.outcome or 'under way').replace('_', ' ')}, {kind} {write.push_id}{by}"),
+    ]
+
+
+def _named(company_ids: Iterable[str], names: Mapping[str, str]) -> Iterable[str]:
+    return (names.get(company_id, company_id) for company_id in company_ids)
+
+
+def _number(quantity: float | None) -> int | float | None:
+    """Whole quantities as integers: 42, not 42.0."""
+    return int(quantity) if quantity is not None and quantity == int(quantity) else quantity
+
+
+def _shown(quantity: float | None) -> str:
+    return "empty" if quantity is None else f"{_number(quantity):,}"
+
+
+def _minute(at: datetime) -> str:
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M}"
