@@ -319,7 +319,7 @@ _ENTRIES = (
         "not_written",
         "Nothing to put back",
         "That push wrote no quantity for this company.",
-        "Nothing to do.",
+        "Nothing to do: there is nothing to put back.",
         NOBODY,
     ),
     Entry(
