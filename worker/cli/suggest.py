@@ -84,7 +84,10 @@ def suggest(
         typer.Option(exists=True, dir_okay=False, help="The companies: a CSV file of counts, or of mappings."),
     ] = None,
     accept_exact: Annotated[
-        bool, typer.Option("--accept-exact", help="Map those with exactly the same name, with what is proposed.")
+        bool,
+        typer.Option(
+            "--accept-exact", help="Map those with the same name; to an addition only if it looks like Phin's."
+        ),
     ] = False,
     csv: Annotated[
         Path | None, typer.Option("--csv", dir_okay=False, help="Write the suggestions here, to edit and import.")
@@ -186,6 +189,9 @@ def _accepted(
         best = next(iter(found.get(company.company_id, ())), None)
         if best is None or not best.certain:
             continue
+        if best.addition is not None and not looks_like_phin(best.addition):
+            # The only one there is may bill something else: somebody has to look at it.
+            best = best.model_copy(update={"addition": None})
         ids = known.filled(company.company_id, best)
         if ids != known.ids(company.company_id):
             events.append(_event(partner, company, ids, known, at))
