@@ -262,6 +262,7 @@ def _completed(tx: Tx, push: Push) -> PushCompleted:
                 company_id=line.company_id, company_name=line.company_name, billable_users=line.billable_users
             )
             for line in unmapped
+            if line.billable_users
         ),
     )
 

@@ -5,6 +5,7 @@ from datetime import date
 from cwclient.simulator import faults
 from cwclient.simulator.faults import Match
 from messages import BillingPeriod
+from store import answers
 from tests.support.case import Case, code
 from tests.support.waiting import wait_for
 from tests.support.world import NOVEMBER, now
@@ -16,6 +17,18 @@ def test_an_unmapped_company_is_skipped(case: Case) -> None:
     """A company without a mapping is skipped, with its users named in the completion."""
     answer = case.push(companies=(3,))["c3"]
     assert (answer.status, code(answer)) == ("skipped", "unmapped")
+
+
+def test_users_that_nobody_bills_are_named_when_the_push_is_over(case: Case) -> None:
+    """Unmapped companies are hidden revenue: push.completed names them with their users; those without users not."""
+    push = case.world.push("p1", {1: 5, 3: 7, 4: 0})
+    case.world.publish(push)
+    wait_for(lambda: case.world.state_of(push) == "completed", "the push")
+    with case.world.database.begin() as tx:
+        completed = answers.completion(tx, "p1", push.push_id)
+    assert completed is not None
+    assert [(one.company_id, one.billable_users) for one in completed.unmapped] == [("c3", 7)]
+    assert completed.counts.skipped == 2
 
 
 def test_a_mapping_of_another_connectwise_is_not_used(case: Case) -> None:
