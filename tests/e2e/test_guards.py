@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from cwclient.simulator import StateDocument
+from cwclient.simulator import StateDocument, faults
+from cwclient.simulator.faults import Match
 from messages import BillingPeriod, Confirmation, MappingChanged, PushRequested, SyncResult
 from tests.support.case import Case
 from tests.support.waiting import wait_for
@@ -86,6 +87,21 @@ def test_a_confirmation_lets_no_other_jump_through(case: Case) -> None:
     assert _push(case, _confirmed(case.world.push("p1", {1: 40}), held))["c1"].status == "updated"
     again = _push(case, _confirmed(case.world.push("p1", {1: 90}), held))["c1"]
     assert (again.status, case.world.quantity("p1", 100_001)) == ("held", 40)
+
+
+def test_what_was_found_after_a_lost_write_is_not_ours(case: Case) -> None:
+    """A write did not arrive, and somebody else's value was found instead: held, also when it is pushed again."""
+    assert case.push(5)["c1"].status == "updated"
+    case.world.simulator.faults.set([faults.Reset(match=Match(path=r"/additions/100001$", method="PATCH"), times=1)])
+    push = case.world.push("p1", {1: 6})
+    case.world.publish(push)
+    wait_for(lambda: any(row.outcome is None for row in case.world.ledger()), "the lost write")
+    _set(case, quantity=9)
+    wait_for(lambda: case.world.state_of(push) == "completed", "the push")
+    for answer in (case.world.answers(push)["c1"], case.push(6)["c1"]):
+        assert answer is not None
+        assert (answer.status, [reason.code for reason in answer.reasons]) == ("held", ["changed_elsewhere"])
+    assert case.world.quantity("p1", 100_001) == 9
 
 
 def _summed(case: Case, *numbers: int) -> list[MappingChanged]:
