@@ -7,9 +7,11 @@ import pytest
 from cwclient.simulator import StateDocument, faults
 from cwclient.simulator.faults import Match
 from messages import BillingPeriod, Confirmation, MappingChanged, PushRequested, SyncResult
-from tests.support.case import Case
+from tests.support.case import Case, code
+from tests.support.reverting import carried_out, revert_of
 from tests.support.waiting import wait_for
 from tests.support.world import NOVEMBER, World, now
+from worker import jobs
 
 OCTOBER = BillingPeriod.parse("2026-10")
 
@@ -142,3 +144,16 @@ def test_a_company_in_a_sum_confirms_for_all(case: Case) -> None:
     assert {answer.status for answer in held.values()} == {"held"}
     answers = _push(case, _confirmed(case.world.push("p1", {1: 30, 2: 30}), held["c2"]))
     assert {(answer.status, answer.quantity_after) for answer in answers.values()} == {("updated", 60)}
+
+
+def test_a_sum_is_the_same_wherever_a_batch_ends(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a company that is not looked at together with the others the confirmation counts, and the ledger names it."""
+    mapped = _summed(case, 1, 2)
+    held = _push(case, case.world.push("p1", {1: 30, 2: 30}, mappings=mapped))
+    monkeypatch.setattr(jobs, "BATCH", 1)
+    push = _confirmed(case.world.push("p1", {1: 30, 2: 30}), held["c2"])
+    answers = _push(case, push)
+    assert {company: answer.status for company, answer in answers.items()} == {"c1": "updated", "c2": "unchanged"}
+    assert [row.companies_json for row in case.world.ledger()] == ['["c1", "c2"]']
+    part = carried_out(case.world, revert_of(push, "c1"))["c1"]
+    assert (part.status, code(part), case.world.quantity("p1", 100_001)) == ("held", "revert_incomplete", 60)
