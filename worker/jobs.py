@@ -292,13 +292,14 @@ def _set_quantity(
     for company_id, line in asked.items():
         if line.status == "cancelled" or line.restore is not None:
             continue
-        if line.is_open:
-            waiting = plan.ready(wanted_of(line), replace(settings, mappings=others), now)
-            if isinstance(waiting, plan.Wait):
-                # Its mapping is on the way and may take it off this addition: the sum is not known yet.
-                # It may arrive before this is stored, and then nothing would wake this line: look again soon.
-                job.outcome = Postponed(min(waiting.until, now + SHARED_LOOK_AGAIN))
-                return
+        may = plan.ready(wanted_of(line), replace(settings, mappings=others), now)
+        if isinstance(may, plan.Wait) and line.is_open:
+            # Its mapping is on the way and may take it off this addition: the sum is not known yet.
+            # It may arrive before this is stored, and then nothing would wake this line: look again soon.
+            job.outcome = Postponed(min(may.until, now + SHARED_LOOK_AGAIN))
+            return
+        if not isinstance(may, plan.Go):
+            continue  # Nobody knows whether its users belong to this addition.
         counts[company_id] = line.billable_users
         job.summed.append(line)
     match plan.shared(sharing, counts):

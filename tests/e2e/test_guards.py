@@ -1,5 +1,6 @@
 """Guard rails: what is unusual is held, and written only once somebody has looked at it and confirms it."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from tests.support.case import Case, code
 from tests.support.reverting import carried_out, revert_of
 from tests.support.waiting import wait_for
 from tests.support.world import NOVEMBER, World, now
-from worker import jobs
+from worker import jobs, plan
 
 OCTOBER = BillingPeriod.parse("2026-10")
 
@@ -157,3 +158,14 @@ def test_a_sum_is_the_same_wherever_a_batch_ends(case: Case, monkeypatch: pytest
     assert [row.companies_json for row in case.world.ledger()] == ['["c1", "c2"]']
     part = carried_out(case.world, revert_of(push, "c1"))["c1"]
     assert (part.status, code(part), case.world.quantity("p1", 100_001)) == ("held", "revert_incomplete", 60)
+
+
+def test_users_of_a_mapping_that_never_came_are_in_no_sum(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A company was mapped anew, perhaps to another addition, and that is not known: its line fails, the sum is held."""
+    one, two = _summed(case, 1, 2)
+    monkeypatch.setattr(plan, "VERSION_WAIT", timedelta(seconds=1))
+    unknown = two.model_copy(update={"changed_at": now()})
+    answers = _push(case, case.world.push("p1", {1: 3, 2: 4}, mappings=[one, unknown]))
+    said = {company: (answer.status, code(answer)) for company, answer in answers.items()}
+    assert said == {"c1": ("held", "group_incomplete"), "c2": ("failed", "mapping_not_received")}
+    assert case.world.writes() == []
