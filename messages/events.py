@@ -158,11 +158,15 @@ class CatalogRequested(Event):
 
 
 class Confirmation(Part):
-    """The coordinator has seen why a line was held, at this quantity in ConnectWise, and wants it all the same."""
+    """The coordinator has seen why a line was held, at this quantity in ConnectWise, and wants it all the same.
+
+    `quantity_wanted`: only for this quantity of the addition, as the held result told it; null = whatever the push asks.
+    """
 
     company_id: Id
     reasons: Annotated[tuple[Code, ...], Field(strict=False, min_length=1, max_length=20)]
     quantity_before: Quantity
+    quantity_wanted: Quantity | None = None
 
 
 class PushLine(Part):

@@ -116,7 +116,10 @@ def companies_under_way(tx: Tx, partner_id: str) -> dict[str, datetime]:
 
 @dataclass(frozen=True)
 class Trace:
-    """A quantity that was written to an addition for a period, or may have been; `after` as ConnectWise answered."""
+    """A quantity that was written to an addition for a period, or may have been.
+
+    `after`: what ConnectWise answered to the write; not what was found there later, which may be somebody else's.
+    """
 
     addition: Addition
     days: Days
@@ -130,7 +133,8 @@ def traces(tx: Tx, partner_id: str, tenant: str, additions: Collection[Addition]
     if not additions:
         return []
     which = (ledger.c.agreement_id, ledger.c.addition_id)
-    what = (ledger.c.period_start, ledger.c.period_end, ledger.c.quantity_wanted, ledger.c.quantity_after)
+    answered = case((ledger.c.outcome.in_(("written", "not_kept")), ledger.c.quantity_after))
+    what = (ledger.c.period_start, ledger.c.period_end, ledger.c.quantity_wanted, answered)
     query = (
         select(*which, *what, func.max(case((ledger.c.outcome == "written", 1), else_=0)))
         .where(

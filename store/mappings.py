@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select, tuple_, update
+from sqlalchemy import case, null, select, tuple_, update
 
 from store.database import Tx, upsert
 from store.schema import mappings
@@ -122,8 +122,12 @@ def check_now(tx: Tx, partner_id: str, at: datetime, company_ids: Collection[str
 
 
 def save_check(tx: Tx, mapping: Mapping, check: dict[str, Any]) -> bool:
-    """Keep what was found for exactly this version; False = the mapping has changed since."""
-    statement = update(mappings).where(*_is(mapping)).values(check_json=json.dumps(check), check_due_at=None)
+    """Keep what was found for exactly this version; False = the mapping has changed since.
+
+    It stays due if another check was asked for since this one began.
+    """
+    due_at = case((mappings.c.check_due_at == mapping.check_due_at, null()), else_=mappings.c.check_due_at)
+    statement = update(mappings).where(*_is(mapping)).values(check_json=json.dumps(check), check_due_at=due_at)
     return tx.execute(statement).rowcount == 1
 
 

@@ -63,10 +63,14 @@ class Postponed:
 
 @dataclass
 class Job:
-    """One addition's work, on its way: read, then perhaps written. `outcome` None at the end = decide again."""
+    """One addition's work, on its way: read, then perhaps written. `outcome` None at the end = decide again.
+
+    `summed`: lines of the same push that are counted in the quantity, but are not answered by this job.
+    """
 
     members: list[Member]
     addition: Addition | None = None
+    summed: list[Line] = field(default_factory=list)
     quantity: float = 0
     preview: bool = False
     written: plan.Written = field(default_factory=plan.Written)
@@ -82,6 +86,11 @@ class Job:
     def address(self) -> Addition:
         """The addition; only jobs without calls have none."""
         return self.addition or (0, 0)
+
+    @property
+    def lines(self) -> list[Line]:
+        """All lines that make the quantity."""
+        return [*(member.line for member in self.members), *self.summed]
 
     @property
     def attempts(self) -> int:
@@ -283,14 +292,16 @@ def _set_quantity(
     for company_id, line in asked.items():
         if line.status == "cancelled" or line.restore is not None:
             continue
-        if line.is_open:
-            waiting = plan.ready(wanted_of(line), replace(settings, mappings=others), now)
-            if isinstance(waiting, plan.Wait):
-                # Its mapping is on the way and may take it off this addition: the sum is not known yet.
-                # It may arrive before this is stored, and then nothing would wake this line: look again soon.
-                job.outcome = Postponed(min(waiting.until, now + SHARED_LOOK_AGAIN))
-                return
+        may = plan.ready(wanted_of(line), replace(settings, mappings=others), now)
+        if isinstance(may, plan.Wait) and line.is_open:
+            # Its mapping is on the way and may take it off this addition: the sum is not known yet.
+            # It may arrive before this is stored, and then nothing would wake this line: look again soon.
+            job.outcome = Postponed(min(may.until, now + SHARED_LOOK_AGAIN))
+            return
+        if not isinstance(may, plan.Go):
+            continue  # Nobody knows whether its users belong to this addition.
         counts[company_id] = line.billable_users
+        job.summed.append(line)
     match plan.shared(sharing, counts):
         case plan.Answer(status, why):
             job.outcome = Settled(status, why)

@@ -181,6 +181,7 @@ def decide(
         for confirmation in confirmations
         for reason in confirmation["reasons"]
         if float(confirmation["quantity_before"]) == (actual.quantity or 0.0)
+        and confirmation.get("quantity_wanted") in {None, quantity}
     }
     reasons = [
         reason for reason in _unusual(actual, quantity, period, written, unusual) if reason.code not in confirmed

@@ -71,7 +71,7 @@ def _decide(job: Job, actual: Addition, moment: Moment) -> plan.Write | plan.Unc
         quantity=job.quantity,
         period=first.period,
         written=job.written,
-        confirmations=[one for member in job.members if (one := member.wanted.confirmation) is not None],
+        confirmations=[line.confirmation for line in job.lines if line.confirmation is not None],
         unusual=moment.unusual,
         now=moment.now,
     )
@@ -86,7 +86,7 @@ def entry_of(job: Job) -> Entry:
         period_key=first.period.key,
         period_start=first.period.start,
         period_end=first.period.end,
-        company_ids=tuple(member.line.company_id for member in job.members),
+        company_ids=tuple(line.company_id for line in job.lines),
         quantity_before=job.actual.quantity if job.actual else None,
         quantity_wanted=float(job.quantity),
     )

@@ -287,6 +287,12 @@ def test_what_is_held_is_shown_confirmed_and_written(mapped: Installation) -> No
     refused = mapped.run(*push, "--confirm", "c-103")
     assert refused.returncode == 2
     assert "not held for anything that can be confirmed: c-103" in " ".join(refused.stderr.replace("│", " ").split())
+    shown = counts.read_text("utf-8")
+    counts.write_text(shown.replace("90", "900"), "utf-8")
+    another = mapped.run(*push, "--confirm", "c-101")
+    assert (another.returncode, mapped.writes) == (1, 0)
+    counts.write_text(shown, "utf-8")
+    assert mapped.run(*push).returncode == 1
     one = mapped.run(*push, "--confirm", "c-101")
     assert (one.returncode, mapped.writes) == (1, 1)
     declined = mapped.run(*push, "--confirm", "all", typed="n\n")

@@ -1,14 +1,18 @@
 """Guard rails: what is unusual is held, and written only once somebody has looked at it and confirms it."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from cwclient.simulator import StateDocument
+from cwclient.simulator import StateDocument, faults
+from cwclient.simulator.faults import Match
 from messages import BillingPeriod, Confirmation, MappingChanged, PushRequested, SyncResult
-from tests.support.case import Case
+from tests.support.case import Case, code
+from tests.support.reverting import carried_out, revert_of
 from tests.support.waiting import wait_for
 from tests.support.world import NOVEMBER, World, now
+from worker import jobs, plan
 
 OCTOBER = BillingPeriod.parse("2026-10")
 
@@ -88,6 +92,21 @@ def test_a_confirmation_lets_no_other_jump_through(case: Case) -> None:
     assert (again.status, case.world.quantity("p1", 100_001)) == ("held", 40)
 
 
+def test_what_was_found_after_a_lost_write_is_not_ours(case: Case) -> None:
+    """A write did not arrive, and somebody else's value was found instead: held, also when it is pushed again."""
+    assert case.push(5)["c1"].status == "updated"
+    case.world.simulator.faults.set([faults.Reset(match=Match(path=r"/additions/100001$", method="PATCH"), times=1)])
+    push = case.world.push("p1", {1: 6})
+    case.world.publish(push)
+    wait_for(lambda: any(row.outcome is None for row in case.world.ledger()), "the lost write")
+    _set(case, quantity=9)
+    wait_for(lambda: case.world.state_of(push) == "completed", "the push")
+    for answer in (case.world.answers(push)["c1"], case.push(6)["c1"]):
+        assert answer is not None
+        assert (answer.status, [reason.code for reason in answer.reasons]) == ("held", ["changed_elsewhere"])
+    assert case.world.quantity("p1", 100_001) == 9
+
+
 def _summed(case: Case, *numbers: int) -> list[MappingChanged]:
     """Map these companies to addition 100001, to be summed."""
     mapped = [
@@ -126,3 +145,27 @@ def test_a_company_in_a_sum_confirms_for_all(case: Case) -> None:
     assert {answer.status for answer in held.values()} == {"held"}
     answers = _push(case, _confirmed(case.world.push("p1", {1: 30, 2: 30}), held["c2"]))
     assert {(answer.status, answer.quantity_after) for answer in answers.values()} == {("updated", 60)}
+
+
+def test_a_sum_is_the_same_wherever_a_batch_ends(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a company that is not looked at together with the others the confirmation counts, and the ledger names it."""
+    mapped = _summed(case, 1, 2)
+    held = _push(case, case.world.push("p1", {1: 30, 2: 30}, mappings=mapped))
+    monkeypatch.setattr(jobs, "BATCH", 1)
+    push = _confirmed(case.world.push("p1", {1: 30, 2: 30}), held["c2"])
+    answers = _push(case, push)
+    assert {company: answer.status for company, answer in answers.items()} == {"c1": "updated", "c2": "unchanged"}
+    assert [row.companies_json for row in case.world.ledger()] == ['["c1", "c2"]']
+    part = carried_out(case.world, revert_of(push, "c1"))["c1"]
+    assert (part.status, code(part), case.world.quantity("p1", 100_001)) == ("held", "revert_incomplete", 60)
+
+
+def test_users_of_a_mapping_that_never_came_are_in_no_sum(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A company was mapped anew, perhaps to another addition, and that is not known: its line fails, the sum is held."""
+    one, two = _summed(case, 1, 2)
+    monkeypatch.setattr(plan, "VERSION_WAIT", timedelta(seconds=1))
+    unknown = two.model_copy(update={"changed_at": now()})
+    answers = _push(case, case.world.push("p1", {1: 3, 2: 4}, mappings=[one, unknown]))
+    said = {company: (answer.status, code(answer)) for company, answer in answers.items()}
+    assert said == {"c1": ("held", "group_incomplete"), "c2": ("failed", "mapping_not_received")}
+    assert case.world.writes() == []

@@ -82,6 +82,18 @@ def test_a_check_is_due_until_it_is_made(database: Database) -> None:
         assert mappings.of_companies(tx, PARTNER, ["c-2"])["c-2"].check == {"status": "complete"}
 
 
+def test_a_check_that_was_asked_for_meanwhile_stays_due(database: Database) -> None:
+    """What is found by a check that began before the request, or before another company came, is not the last word."""
+    begun = mapping(check_due_at=minute(1))
+    _save(database, begun)
+    with database.begin() as tx:
+        mappings.check_now(tx, PARTNER, minute(2), [begun.company_id])
+        assert mappings.save_check(tx, begun, {"status": "complete"})
+        (asked,) = mappings.due_checks(tx, PARTNER, minute(2), 10)
+        assert mappings.save_check(tx, asked, {"status": "complete"})
+        assert mappings.due_checks(tx, PARTNER, minute(2), 10) == []
+
+
 def test_a_check_of_an_older_version_is_dropped(database: Database) -> None:
     """What was found of a mapping that has changed meanwhile is not said of the new one."""
     old, new = mapping(at=0), mapping(at=1, check_due_at=minute(1))

@@ -39,6 +39,7 @@ def confirmations(
             company_id=result.company_id,
             reasons=tuple(problem.code for problem in result.reasons),
             quantity_before=result.quantity_before or 0,
+            quantity_wanted=result.quantity_wanted,
         )
         for result in chosen
     )
