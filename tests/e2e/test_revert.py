@@ -304,20 +304,22 @@ def test_a_push_that_runs_is_not_reverted(case: Case) -> None:
 
 
 def test_a_revert_is_cancelled_like_a_push(case: Case) -> None:
-    """A cancellation stops a revert, also when it comes first."""
+    """A revert that waits is stopped, and puts nothing back."""
     push = _completed(case, 5, 1)
-    revert = revert_of(push)
-    case.world.publish(
-        PushCancelRequested(
-            partner_id="p1",
-            correlation_id="test",
-            push_id=revert.revert_id,
-            requested_at=now(),
-            requested_by="ana@msp.example",
-        ),
-        revert,
-    )
-    wait_for(lambda: state_of(case.world, revert) == "cancelled", "the end of the revert")
+    with _paused(case):
+        case.world.publish(revert := revert_of(push))
+        wait_for(lambda: state_of(case.world, revert) == "accepted", "the revert")
+        case.world.publish(
+            PushCancelRequested(
+                partner_id="p1",
+                correlation_id="test",
+                push_id=revert.revert_id,
+                requested_at=now(),
+                requested_by="ana@msp.example",
+            )
+        )
+        wait_for(lambda: state_of(case.world, revert) == "cancelled", "the end of the revert")
+    assert _said(answers_of(case.world, revert)) == {"c1": ("cancelled", "cancelled")}
     assert case.world.quantity("p1", 100_001) == 5
 
 
