@@ -290,7 +290,7 @@ def _set_quantity(
     others = {mapping.company_id: mapping for mapping in sharing if mapping.company_id not in counts}
     asked = _asked(tx, partner_id, others, first)
     for company_id, line in asked.items():
-        if line.status == "cancelled" or line.restore is not None:
+        if line.status == "cancelled":
             continue
         may = plan.ready(wanted_of(line), replace(settings, mappings=others), now)
         if isinstance(may, plan.Wait) and line.is_open:

@@ -202,7 +202,7 @@ def fail_all(tx: Tx, at: datetime, partner_id: str, verdict: AllFailed) -> list[
 def _skipped(
     tx: Tx, at: datetime, partner_id: str, connection: ConnectionVersion | None, lines: Sequence[Line]
 ) -> dict[LineKey, SyncResult]:
-    """The answers of those whose company is not mapped, or not under this ConnectWise."""
+    """The answers of those whose company is not mapped, or which are about another ConnectWise, also reverts."""
     settings = plan.Settings(
         connection=connection,
         tenants=connections.tenants(tx, partner_id),
@@ -211,8 +211,8 @@ def _skipped(
     found = {}
     for line in lines:
         match plan.ready(wanted_of(line), settings, at):
-            case plan.Answer("skipped", why):
-                found[line.key] = result(line, "skipped", attempts=line.attempts + 1, problem=why)
+            case plan.Answer(status, why) if status == "skipped" or why.code == "other_connectwise":
+                found[line.key] = result(line, status, attempts=line.attempts + 1, problem=why)
     return found
 
 
