@@ -11,7 +11,7 @@ import pytest
 from cwclient.simulator import faults
 from cwclient.simulator.faults import Match
 from messages import BillingPeriod, PushCancelRequested, PushCompleted, PushRequested, SyncResult
-from store import dead_letters, leases, pauses, pushes
+from store import cancellations, dead_letters, leases, pauses, pushes
 from tests.support.case import Case, code
 from tests.support.letters import Letters
 from tests.support.reverting import answers_of, carried_out, completion_of, revert_of, state_of
@@ -349,11 +349,18 @@ def test_a_revert_is_cancelled_like_a_push(case: Case) -> None:
             push_id=revert.revert_id,
             requested_at=now(),
             requested_by="ana@msp.example",
-        ),
-        revert,
+        )
     )
+    # Two kinds side by side keep no order.
+    wait_for(lambda: _is_to_be_cancelled(case, revert.revert_id), "the cancellation")
+    case.world.publish(revert)
     wait_for(lambda: state_of(case.world, revert) == "cancelled", "the end of the revert")
     assert case.world.quantity("p1", 100_001) == 5
+
+
+def _is_to_be_cancelled(case: Case, push_id: str) -> bool:
+    with case.world.database.begin() as tx:
+        return push_id in cancellations.of_pushes(tx, "p1", [push_id])
 
 
 def test_an_id_that_is_taken_is_a_conflict(case: Case) -> None:
