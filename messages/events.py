@@ -160,7 +160,7 @@ class CatalogRequested(Event):
 class Confirmation(Part):
     """The coordinator has seen why a line was held, at this quantity in ConnectWise, and wants it all the same.
 
-    `quantity_wanted`: only for this quantity of the addition, as the held result told it; null = whatever the push asks.
+    `quantity_wanted`: only for this quantity of the addition, as the held result told it; null = whatever is asked.
     """
 
     company_id: Id

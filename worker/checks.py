@@ -5,8 +5,10 @@ from collections.abc import Mapping as Map
 from dataclasses import dataclass
 from datetime import datetime
 
+import structlog
+
 from cwclient import Addition as ActualAddition
-from cwclient import Agreement, RecordNotFound
+from cwclient import Agreement, ConnectWiseError, RecordNotFound
 from messages import MappingChecked, MappingStatus, Problem, Successor, plain_text
 from store import Tx, connections, mappings, outbox, wishes
 from store.connections import ConnectionVersion
@@ -14,10 +16,12 @@ from store.mappings import Addition, Mapping
 from worker import plan
 from worker.choices import of_addition, of_agreement
 from worker.links import linked
-from worker.policy import Later, Paused
+from worker.policy import Later, Paused, RestrictedAgreement, RightRefused
 from worker.problems import problem
 from worker.remote import Remote
 from worker.suggesting import looked_into, proposal
+
+log = structlog.get_logger()
 
 CHECKS = 20
 """Mappings checked before looking again: a push that has come meanwhile goes first."""
@@ -139,11 +143,16 @@ def _successor(
     company_id = mapping.cw_company_id
     if company_id is None or mapping.addition is None:
         return None
-    agreements = looked_into(of_agreement(one, now) for one in remote.agreements([company_id], turn))
-    additions = {
-        one.id: [of_addition(addition, one.id, now) for addition in remote.additions(one.id, turn)]
-        for one in agreements
-    }
+    try:
+        agreements = looked_into(of_agreement(one, now) for one in remote.agreements([company_id], turn))
+        additions = {
+            one.id: [of_addition(addition, one.id, now) for addition in remote.additions(one.id, turn)]
+            for one in agreements
+        }
+    except (ConnectWiseError, RestrictedAgreement, RightRefused) as error:
+        # What was found counts all the same; this is only a help.
+        log.info("successor.not_found", company=mapping.company_id, error_type=type(error).__name__)
+        return None
     alike = {key: [one for one in some if one.product == product] for key, some in additions.items()}
     for offered in (alike, additions):
         agreement, addition = proposal(agreements, offered, {mapping.addition})
@@ -168,6 +177,7 @@ def refused(mapping: Mapping, why: Problem) -> CheckedMapping:
         changed_at=mapping.changed_at,
         status="invalid",
         problems=(why,),
+        product=(mapping.check or {}).get("product"),
     )
     return CheckedMapping(mapping, message)
 

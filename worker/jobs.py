@@ -12,7 +12,7 @@ from store.catalog import Question
 from store.connections import ConnectionVersion
 from store.ledger import Closing, OpenEntry
 from store.mappings import Addition, Mapping
-from store.pushes import Line
+from store.pushes import Line, Push, Restore
 from store.reverts import Together
 from store.wishes import Wish
 from worker import checks, plan
@@ -222,9 +222,20 @@ def _grouped(
             _set_quantity(tx, partner_id, settings, job, sharing[addition], now)
         else:
             job.quantity = restore.quantity
-            job.outcome = _held_revert(job, restored[members[0].line.push.push_id, restore.tenant, addition])
+            push = members[0].line.push
+            job.outcome = _pushed_since(tx, push, restore) or _held_revert(
+                job, restored[push.push_id, restore.tenant, addition]
+            )
         jobs.append(job)
     return jobs
+
+
+def _pushed_since(tx: Tx, revert: Push, restore: Restore) -> Settled | None:
+    """A push of another period may have found what the revert takes back as it wants it, since that was accepted."""
+    reverted = pushes.find(tx, revert.partner_id, revert.reverts or "")
+    newer = reverts.pushed_since(tx, revert.partner_id, reverted) if reverted else {}
+    period = newer.get((restore.tenant, restore.addition))
+    return Settled("failed", problem("pushed_since", period=period)) if period else None
 
 
 def _held_revert(job: Job, together: Sequence[Line]) -> Settled | None:

@@ -223,7 +223,7 @@ def decide_revert(
 ) -> Write | Unchanged | Answer:
     """Compare what a revert puts back with what is there: only what still `holds` the push's value is written.
 
-    Periods do not matter: whatever a newer one has written is another value.
+    Periods do not matter: an addition that a newer push wants as it is was sorted out before.
     """
     if actual.quantity == restore:
         return Unchanged()

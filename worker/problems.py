@@ -376,6 +376,15 @@ _ENTRIES = (
         ADDITIONS,
         of_record=True,
     ),
+    Entry(
+        "pushed_since",
+        "A newer push wants this quantity",
+        "Since that push another one, of the period {period}, has set the addition or found it as it wants it.",
+        "Nothing to do if that push is right. Else push the company again, or set the quantity by hand.",
+        COORDINATOR,
+        ADDITIONS,
+        of_record=True,
+    ),
     # --- the connection as a whole
     Entry(
         "key_mismatch",

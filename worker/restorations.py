@@ -14,13 +14,19 @@ Place = tuple[str, Addition]
 
 
 def restorations(
-    written: Sequence[Written], lines: Map[str, Line], named: Collection[str] | None
+    written: Sequence[Written],
+    lines: Map[str, Line],
+    named: Collection[str] | None,
+    newer: Map[Place, str],
+    under_way: Collection[str] = (),
 ) -> dict[str, Restore | Answer]:
     """By company: what its line puts back, or the answer that it gets at once.
 
     `written` is what the push wrote, oldest first; `lines` are all of its lines by company id; `named` None = revert
     all that it wrote, and all that it is still at work on. An addition gets back what it held before the first write of
-    the push, if it still holds what the last one wrote. Companies that were summed into one share one fate.
+    the push, if it still holds what the last one wrote. Companies that were summed into one share one fate. `newer` are
+    the places that newer pushes have set, or found as they want them, with their period: these stay. `under_way` are
+    the companies of writes whose end is not known yet.
     """
     wrote: dict[Place, list[Written]] = {}
     for entry in written:
@@ -32,7 +38,7 @@ def restorations(
     for place, companies in summed.items():
         for company_id in companies:
             places.setdefault(company_id, []).append(place)
-    running = {company_id for company_id, line in lines.items() if line.is_open}
+    running = {company_id for company_id, line in lines.items() if line.is_open or company_id in under_way}
     chosen = places.keys() | running if named is None else set(named)
     found: dict[str, Restore | Answer] = {}
     for company_id in sorted(chosen):
@@ -48,6 +54,8 @@ def restorations(
             found[company_id] = Answer("failed", problem("several_additions", additions=named_additions))
         elif missing:
             found[company_id] = Answer("held", problem("revert_incomplete", others=missing))
+        elif places[company_id][0] in newer:
+            found[company_id] = Answer("failed", problem("pushed_since", period=newer[places[company_id][0]]))
         else:
             found[company_id] = _restored(wrote[places[company_id][0]])
     return found

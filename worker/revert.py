@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from messages import PushCompleted, RevertRequested, derived_id
-from store import Tx, answers, ledger, outbox, pushes, wishes
+from store import Tx, answers, ledger, outbox, pushes, reverts, wishes
 from store.pushes import Acceptance, Line, Push, Restore
 from store.schema import FINAL_STATUSES, OPEN_STATUSES
 from worker.answers import result, superseded
@@ -27,7 +27,9 @@ def revert(tx: Tx, event: RevertRequested, body_hash: str, at: datetime) -> Acce
     everything = answers.lines_with_status(tx, event.partner_id, event.push_id, *OPEN_STATUSES, *FINAL_STATUSES)
     its_lines = {line.company_id: line for line in everything}
     written = ledger.written_by(tx, event.partner_id, event.push_id)
-    fates = restorations(written, its_lines, event.company_ids)
+    # A push that was requested after the revert supersedes it, if it is of the same period; else the run finds it.
+    newer = reverts.pushed_since(tx, event.partner_id, reverted, before=event.requested_at)
+    fates = restorations(written, its_lines, event.company_ids, newer, ledger.companies_under_way(tx, event.partner_id))
     push = _push(event, reverted, body_hash, len(fates), at)
     lines = {company_id: _line(push, company_id, its_lines, fate) for company_id, fate in fates.items()}
     pushes.keep(tx, push, lines.values())

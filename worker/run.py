@@ -308,7 +308,8 @@ class Run:
                 self._checked.append(CheckedMapping(mapping, future.result()))
                 return
             verdict = self._outlook.note_error(error, self._now())
-            late = given_up(mapping.changed_at, self._now(), self._tools.retry_for)
+            # One that was checked before keeps what was found then until it can be checked again.
+            late = mapping.check is None and given_up(mapping.changed_at, self._now(), self._tools.retry_for)
             if isinstance(verdict, checks.PASSING) and not late:
                 retry_at = self._now() + timedelta(seconds=verdict.seconds)
                 self._checked.append(CheckedMapping(mapping, None, retry_at))

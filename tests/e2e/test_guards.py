@@ -161,7 +161,7 @@ def test_a_sum_is_the_same_wherever_a_batch_ends(case: Case, monkeypatch: pytest
 
 
 def test_users_of_a_mapping_that_never_came_are_in_no_sum(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A company was mapped anew, perhaps to another addition, and that is not known: its line fails, the sum is held."""
+    """A company was mapped anew, perhaps to another addition, which is not known: its line fails, the sum is held."""
     one, two = _summed(case, 1, 2)
     monkeypatch.setattr(plan, "VERSION_WAIT", timedelta(seconds=1))
     unknown = two.model_copy(update={"changed_at": now()})

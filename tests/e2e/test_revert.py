@@ -10,16 +10,17 @@ import pytest
 
 from cwclient.simulator import faults
 from cwclient.simulator.faults import Match
-from messages import PushCancelRequested, PushCompleted, PushRequested, SyncResult
+from messages import BillingPeriod, PushCancelRequested, PushCompleted, PushRequested, SyncResult
 from store import dead_letters, leases, pauses, pushes
 from tests.support.case import Case, code
 from tests.support.letters import Letters
 from tests.support.reverting import answers_of, carried_out, completion_of, revert_of, state_of
 from tests.support.waiting import wait_for
-from tests.support.world import World, now
+from tests.support.world import NOVEMBER, World, now
 from worker import jobs
 
 COMPANIES = 50
+OCTOBER = BillingPeriod.parse("2026-10")
 CHANGED_BY_HAND = {7: 8, 21: 0, 50: 100.5}
 PATCH = Match(path=r"/additions/10000\d$", method="PATCH")
 AWAY = faults.Status(status=503, match=Match(path=r"/additions/10000\d$"))
@@ -169,8 +170,42 @@ def test_a_newer_push_wins_over_a_late_revert(case: Case) -> None:
     _completed(case, 7, 1)
     assert _said(carried_out(case.world, late)) == {"c1": ("superseded", "superseded")}
     assert case.world.quantity("p1", 100_001) == 7
-    assert _said(carried_out(case.world, revert_of(push))) == {"c1": ("failed", "changed_since")}
+    assert _said(carried_out(case.world, revert_of(push))) == {"c1": ("failed", "pushed_since")}
     assert case.world.quantity("p1", 100_001) == 7
+
+
+@pytest.mark.parametrize("period", [OCTOBER, NOVEMBER], ids=["older", "same"])
+def test_what_a_newer_push_found_as_it_wants_it_stays(case: Case, period: BillingPeriod) -> None:
+    """The newer push had nothing to write, its line is `unchanged`: the older one's revert would make that untrue."""
+    push = case.world.push("p1", {1: 5}, period=period)
+    case.world.publish(push)
+    wait_for(lambda: case.world.state_of(push) == "completed", "the push")
+    _completed(case, 5, 1)
+    for _ in range(2):
+        assert _said(carried_out(case.world, revert_of(push))) == {"c1": ("failed", "pushed_since")}
+    assert [write["quantity_after"] for write in case.world.writes()] == [5]
+
+
+def test_a_push_that_comes_with_the_revert_of_an_older_period_stays(case: Case) -> None:
+    """Both wait; the newer period goes first and finds what it wants, so the revert takes nothing back."""
+    push = case.world.push("p1", {1: 5}, period=OCTOBER)
+    case.world.publish(push)
+    wait_for(lambda: case.world.state_of(push) == "completed", "the push")
+    with _paused(case):
+        revert, newer = revert_of(push), case.world.push("p1", {1: 5})
+        case.world.publish(revert, newer)
+        wait_for(lambda: state_of(case.world, revert) and case.world.state_of(newer), "both")
+    wait_for(lambda: state_of(case.world, revert) == "completed", "the revert")
+    assert _said(answers_of(case.world, revert)) == {"c1": ("failed", "pushed_since")}
+    assert case.world.quantity("p1", 100_001) == 5
+
+
+def test_reverts_of_several_pushes_are_a_way_back(case: Case) -> None:
+    """The newest push first, then the one before it: a revert is no push that wants what it puts back."""
+    pushes = [_completed(case, users, 1) for users in (5, 7)]
+    for push in reversed(pushes):
+        assert _said(carried_out(case.world, revert_of(push))) == {"c1": ("updated", None)}
+    assert [write["quantity_after"] for write in case.world.writes()] == [5, 7, 5, 1]
 
 
 def test_a_revert_takes_the_place_of_an_older_push_that_waits(case: Case) -> None:

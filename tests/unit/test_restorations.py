@@ -34,13 +34,15 @@ def _written(
     return Written(tenant, (7, addition), tuple(companies), before, wanted)
 
 
-def _fates(*written: Written, running: str = "", named: Collection[str] | None = None) -> dict[str, object]:
+def _fates(
+    *written: Written, running: str = "", named: Collection[str] | None = None, newer: int = 0
+) -> dict[str, object]:
     """The fate of companies a to d, all of which are in the push; an answer by status and code."""
     lines = {
         company: Line(PUSH, company, company.upper(), 1, None, None, "pending" if company in running else "updated")
         for company in "abcd"
     }
-    found = restorations(written, lines, named)
+    found = restorations(written, lines, named, {(TENANT, (7, newer)): "2026-12"})
     return {
         company: (fate.status, fate.problem.code) if isinstance(fate, Answer) else fate
         for company, fate in found.items()
@@ -107,3 +109,9 @@ def test_what_is_still_under_way_is_not_put_back() -> None:
 def test_a_push_that_wrote_nothing_has_nothing_to_put_back() -> None:
     """No lines, if none are named."""
     assert _fates() == {}
+
+
+def test_what_a_newer_push_wants_stays() -> None:
+    """A newer push found the quantity as it wants it, so nothing was written: the value alone would not tell."""
+    fates = _fates(_written("ab"), _written("c", addition=12), newer=11)
+    assert fates == {**dict.fromkeys("ab", ("failed", "pushed_since")), "c": _restore(addition=12)}
