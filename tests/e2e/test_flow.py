@@ -31,7 +31,7 @@ def test_repeated_and_shuffled_events_end_at_the_newest_wish(
             newest = [*(m for m in first if int(m.company_id[1:]) not in remapped), *later]
             pushes[partner] = []
             for _ in range(2):
-                counts = {number: chance.randrange(0, 500) for number in range(1, COMPANIES + 1)}
+                counts = {number: chance.randrange(1, 500) for number in range(1, COMPANIES + 1)}
                 wanted.update({(partner, number): users for number, users in counts.items()})
                 pushes[partner].append(world.push(partner, counts, connection=connection, mappings=newest))
             events += [connection, *first, *later, *pushes[partner]]
