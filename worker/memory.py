@@ -1,6 +1,6 @@
 """Memory that is free goes back to the operating system: what a few huge messages needed is not kept for good.
 
-By itself glibc keeps an arena for each of many threads, and raises the size above which memory is given back at once
+By itself glibc keeps an arena for each of several threads, and raises the size above which memory is given back at once
 to that of the largest piece that it has seen. Elsewhere than on glibc nothing happens here.
 """
 
@@ -8,8 +8,8 @@ import ctypes
 
 M_MMAP_THRESHOLD, M_ARENA_MAX = -3, -8
 """Parameters of mallopt(3)."""
-LARGE = 128 * 1024
-ARENAS = 2
+LARGE = 64 * 1024
+ARENAS = 1
 
 _libc = ctypes.CDLL(None)
 _is_glibc = hasattr(_libc, "malloc_trim")
