@@ -32,6 +32,10 @@ def _expire(world: World) -> None:
     world.simulator.state.expire_agreement("cw-p1", 1001)
 
 
+def _cancel_agreement(world: World) -> None:
+    world.simulator.state.change("cw-p1", "agreements", 1001, cancelledFlag=True, agreementStatus="Cancelled")
+
+
 def _change_addition(**fields: object) -> Callable[[World], None]:
     return lambda world: world.simulator.state.change("cw-p1", "additions", 100_001, **fields)
 
@@ -49,6 +53,8 @@ FAILED = [
     pytest.param(_expire, "agreement_expired", id="expired agreement"),
     pytest.param(_change_addition(effectiveDate="2099-01-01T00:00:00Z"), "addition_not_begun", id="not begun"),
     pytest.param(_change_addition(billCustomer="DoNotBill"), "not_billable", id="not billed"),
+    pytest.param(_change_addition(additionStatus="Inactive"), "addition_not_active", id="inactive addition"),
+    pytest.param(_cancel_agreement, "agreement_cancelled", id="cancelled agreement"),
     pytest.param(_remove, "record_not_found", id="deleted addition"),
     pytest.param(_fault(faults.NotKept(match=PATCH)), "not_kept", id="value does not stick"),
     pytest.param(_fault(faults.Status(status=404, match=GET)), "record_not_found", id="404"),
@@ -282,3 +288,24 @@ def test_a_line_that_may_be_written_does_not_fail_with_the_others(case: Case) ->
         "c2": ("failed", "bad_credentials"),
     }
     assert case.world.quantity("p1", 100_001) == 5
+
+
+def test_a_missing_inquire_right_fails_all_lines_with_its_row(case: Case) -> None:
+    """A 403 on one record leads to the two counts: if a right is really missing, all lines name the row to change."""
+    case.set_rights(Rights(agreements_inquire="none"))
+    answers = case.push(companies=(1, 2))
+    assert {(answer.status, code(answer)) for answer in answers.values()} == {("failed", "missing_agreement_inquire")}
+    assert case.dead() == {"credentials": 1}
+    assert case.world.writes() == []
+
+
+def test_one_record_is_given_up_while_its_neighbour_is_written(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An addition that only meets errors of ConnectWise is exhausted alone, with a dead letter; others are written."""
+    monkeypatch.setattr(progress, "given_up", lambda *_: True)
+    case.world.simulator.faults.set([faults.Status(status=500, match=Match(path=r"/additions/100001$"))])
+    answers = case.push(companies=(1, 2))
+    assert {company: (answer.status, code(answer)) for company, answer in answers.items()} == {
+        "c1": ("failed", "exhausted"),
+        "c2": ("updated", None),
+    }
+    assert case.dead() == {"exhausted": 1}
