@@ -2,6 +2,8 @@
 
 The codes are a contract: portals and support key on them. ConnectWise's own words stand beside ours (`said`), never in
 them. `make docs` writes docs/problems.md from it. Screens of ConnectWise: connectwise-api.md 2.3, peers.md (e).
+
+Long as it is, it is one table: whoever changes a text, or looks for a code, finds all of them here.
 """
 
 from collections.abc import Iterable
