@@ -104,17 +104,19 @@ class Api:
             case ["finance", "agreements", parent, "additions", *rest] if len(rest) < 2:
                 caller.require("agreements_inquire")
                 agreement = caller.agreement(_id(parent))
-                return _read(call, "Addition", tenant.additions_of.get(agreement["id"], {}), rest)
+                found = self._additions(tenant, agreement["id"], one=rest not in ([], ["count"]))
+                return _read(call, "Addition", found, rest)
         raise errors.not_found("Resource")
 
     def _patch(self, call: Call, caller: Caller, agreement_id: int, addition_id: int) -> Reply:
         if call.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
             raise errors.unsupported_media_type()
-        agreement = caller.agreement(agreement_id)
-        before = caller.tenant.additions_of.get(agreement_id, {}).get(addition_id)
+        caller.agreement(agreement_id)
+        before = self._additions(caller.tenant, agreement_id, one=True).get(addition_id)
         if before is None:
             raise errors.not_found(f"Addition {addition_id}")
-        after = patch.patched(before, agreement, patch.parse_operations(call.body), caller.key.member)
+        own = caller.tenant.agreements[before["agreementId"]]
+        after = patch.patched(before, own, patch.parse_operations(call.body), caller.key.member)
         if self._state.closed_records == "refuse" and patch.is_closed(before):
             raise errors.invalid_addition("InvalidStatus", "The addition or its agreement is cancelled or expired.")
         if call.keep_changes:
@@ -122,6 +124,12 @@ class Api:
         else:
             after = before
         return replace(_json(call, after), quantity_before=before.get("quantity"), quantity_after=after.get("quantity"))
+
+    def _additions(self, tenant: Tenant, agreement_id: int, *, one: bool) -> ById:
+        """Return the additions to be had under an agreement; of another's only `one`, if the state has it so."""
+        if one and self._state.foreign_additions == "accept":
+            return tenant.additions
+        return tenant.additions_of.get(agreement_id, {})
 
 
 def error_reply(error: errors.ApiError) -> Reply:

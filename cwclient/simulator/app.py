@@ -110,6 +110,9 @@ def _instead(fault: Fault | None, client_id_status: int) -> Reply | None:
 
 def _status_error(fault: faults.Status) -> errors.ApiError:
     match fault.status:
+        case 400:
+            # The shape is known; the entry's words are an example of ours (connectwise-api.md 3.1, 6.3).
+            return errors.invalid_addition("InvalidQuantity", "The quantity cannot be changed.", "quantity")
         case 401:
             return errors.unauthorized()
         case 403:
@@ -117,7 +120,7 @@ def _status_error(fault: faults.Status) -> errors.ApiError:
         case 404:
             return errors.not_found("Resource")
         case 429:
-            return errors.too_many_requests(fault.retry_after)
+            return errors.too_many_requests(fault.retry_after, as_date=fault.as_date)
     return errors.server_error(fault.status)
 
 

@@ -84,9 +84,11 @@ class StateDocument(_Document):
 
     `client_id_status` is the status without a clientId (sources disagree, connectwise-api.md 2.2). `closed_records`
     says what a PATCH of a cancelled or expired addition, or of one on such an agreement, replies; that is unknown
-    (connectwise-api.md 6.3), so both can be had: 400 InvalidObject, or 200.
+    (connectwise-api.md 6.3), so both can be had: 400 InvalidObject, or 200. `foreign_additions` says what becomes of
+    an addition that is asked for under an agreement which is not its own; that is unknown too: 404, or as if it were.
     """
 
     tenants: list[TenantDocument] = []
     client_id_status: int = Field(default=403, ge=400, le=499)
     closed_records: Literal["refuse", "accept"] = "refuse"
+    foreign_additions: Literal["refuse", "accept"] = "refuse"

@@ -1,6 +1,8 @@
 """Error replies of ConnectWise, each with its source in connectwise-api.md (sections 1.3, 2.2, 3 and 7.1)."""
 
 import json
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
 
 class ApiError(Exception):
@@ -84,10 +86,16 @@ def unconvertible(value: object, field: str) -> ApiError:
     return api_error(500, "ConnectWiseApi", f"Error converting value {json.dumps(value)}. Path '{field}'.")
 
 
-def too_many_requests(retry_after: int) -> ApiError:
-    """Answer 429, `retry_after` in seconds (connectwise-api.md 3.2, 7.1)."""
+def too_many_requests(retry_after: int, *, as_date: bool = False) -> ApiError:
+    """Answer 429, `retry_after` in seconds (connectwise-api.md 3.2, 7.1); `as_date` says it as an HTTP date.
+
+    ConnectWise documents seconds; a gateway in front of it may send the other form of RFC 9110 10.2.3.
+    """
     message = f"Too many requests. Please try again in {retry_after} seconds."
-    return api_error(429, "ConnectWiseAPI", message, headers={"Retry-After": str(retry_after)})
+    until = format_datetime(datetime.now(UTC) + timedelta(seconds=retry_after), usegmt=True)
+    return api_error(
+        429, "ConnectWiseAPI", message, headers={"Retry-After": until if as_date else str(retry_after)}
+    )
 
 
 def server_error(status: int) -> ApiError:

@@ -57,11 +57,15 @@ class Latency(_Fault):
 
 
 class Status(_Fault):
-    """An error reply, nothing applied: 429 with `retry_after` seconds, 401, 403, 404 or a 5xx with its JSON body."""
+    """An error reply, nothing applied: 400 InvalidObject, 401, 403, 404, 429 or a 5xx with its JSON body.
+
+    A 429 says `retry_after` in seconds, or, `as_date`, as the HTTP date that it comes to (RFC 9110 allows both).
+    """
 
     kind: Literal["status"] = "status"
-    status: Literal[401, 403, 404, 429, 500, 502, 503, 504]
+    status: Literal[400, 401, 403, 404, 429, 500, 502, 503, 504]
     retry_after: int = Field(default=30, ge=0)
+    as_date: bool = False
 
 
 class Html(_Fault):

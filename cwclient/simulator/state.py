@@ -81,6 +81,7 @@ class State:
         self.lock = threading.RLock()
         self.client_id_status = 403
         self.closed_records: Literal["refuse", "accept"] = "refuse"
+        self.foreign_additions: Literal["refuse", "accept"] = "refuse"
         self._tenants: dict[str, Tenant] = {}
         self.merge(document or StateDocument())
 
@@ -115,6 +116,8 @@ class State:
                 self.client_id_status = document.client_id_status
             if "closed_records" in document.model_fields_set:
                 self.closed_records = document.closed_records
+            if "foreign_additions" in document.model_fields_set:
+                self.foreign_additions = document.foreign_additions
 
     def change(self, tenant: str, kind: RecordKind, record_id: int, **fields: object) -> None:
         """Change fields of one record, as somebody at ConnectWise's screens would. Raises KeyError or ValueError."""
@@ -171,6 +174,7 @@ class State:
             return {
                 "client_id_status": self.client_id_status,
                 "closed_records": self.closed_records,
+                "foreign_additions": self.foreign_additions,
                 "tenants": [
                     tenant.settings.model_dump(mode="json")
                     | {kind: list(tenant.records(kind).values()) for kind in RECORD_KINDS}

@@ -5,6 +5,8 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
@@ -87,6 +89,7 @@ def eventually(condition: Callable[[], bool]) -> bool:
         (faults.Status(status=503), 503, "A timeout has occured"),
         (faults.Status(status=404), 404, "NotFound"),
         (faults.Status(status=401), 401, "Unauthorized"),
+        (faults.Status(status=400), 400, '"code": "InvalidObject", "message": "addition object is invalid", "errors": [{'),
         (faults.Status(status=429, retry_after=7), 429, "in 7 seconds"),
         (faults.Html(status=502), 502, "<html>"),
         (faults.MissingRight(), 403, "security permission"),
@@ -106,6 +109,27 @@ def test_error_replies_apply_nothing(
     assert reply.headers.get("Location") == ("http://elsewhere.example/" if status == 302 else None)
     assert simulator.state.quantity("acmemsp", 11) == 4
     assert (simulator.log[-1]["fault"], simulator.log[-1]["status"]) == (fault.kind, status)
+
+
+def test_a_refused_object_names_what_is_wrong(simulator: SimulatorServer, http: httpx.Client) -> None:
+    """A 400 has the shape of connectwise-api.md 3.1, its entries those of ValidationError."""
+    simulator.faults.add(faults.Status(status=400))
+    (entry,) = patch(http).json()["errors"]
+    assert entry == {
+        "code": "InvalidQuantity",
+        "message": "The quantity cannot be changed.",
+        "resource": "addition",
+        "field": "quantity",
+    }
+
+
+def test_retry_after_may_be_a_date(simulator: SimulatorServer, http: httpx.Client) -> None:
+    """A 429 says until when to wait in either form that HTTP has."""
+    simulator.faults.add(faults.Status(status=429, retry_after=600, as_date=True))
+    before = datetime.now(UTC).replace(microsecond=0)
+    header = http.get(ADDITION).headers["Retry-After"]
+    assert header.endswith(" GMT")
+    assert before <= parsedate_to_datetime(header) - timedelta(seconds=600) <= datetime.now(UTC)
 
 
 def test_a_reset_applies_nothing(simulator: SimulatorServer, http: httpx.Client) -> None:

@@ -107,3 +107,16 @@ def test_closed_records_refuse_or_accept_a_patch(http: httpx.Client) -> None:
     http.patch("/_simulator/state", json={"closed_records": "accept"})
     for path in (cancelled, expired):
         assert http.patch(path, json=set_quantity(9)).json()["quantity"] == 9
+
+
+def test_an_addition_under_another_agreement_is_refused_or_accepted(
+    simulator: SimulatorServer, http: httpx.Client
+) -> None:
+    """Asked for under an agreement that is not its own an addition is a 404, or itself if the state says so."""
+    elsewhere = f"{BASE}/finance/agreements/9/additions/11"
+    assert (http.get(elsewhere).status_code, http.patch(elsewhere, json=set_quantity(9)).status_code) == (404, 404)
+    http.patch("/_simulator/state", json={"foreign_additions": "accept"})
+    assert http.get(elsewhere).json()["agreementId"] == 7
+    assert http.patch(elsewhere, json=set_quantity(9)).json()["agreementStatus"] == "Active"
+    assert simulator.state.quantity("acmemsp", 11) == 9
+    assert [one["id"] for one in http.get(f"{BASE}/finance/agreements/9/additions").json()] == [14]

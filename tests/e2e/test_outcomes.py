@@ -1,23 +1,19 @@
 """The outcome table, provoked through the simulator: what became of the line, and what the coordinator reads."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
 
 from cwclient import agreement_link, company_link
-from cwclient.simulator import faults
+from cwclient.simulator import StateDocument, faults
 from cwclient.simulator.document import Rights
 from cwclient.simulator.faults import Match
-from store import leases
-from store.ledger import Entry
-from store.schema import connections
 from tests.support.case import Case, code
+from tests.support.passing import time_passes
 from tests.support.waiting import wait_for
-from tests.support.world import World, now
+from tests.support.world import World
 from worker import app, jobs, progress
-from worker.jobs import Job
 
 ADDITION = Match(path=r"/additions/10000\d$")
 PATCH = Match(path=r"/additions/10000\d$", method="PATCH")
@@ -58,6 +54,7 @@ FAILED = [
     pytest.param(_remove, "record_not_found", id="deleted addition"),
     pytest.param(_fault(faults.NotKept(match=PATCH)), "not_kept", id="value does not stick"),
     pytest.param(_fault(faults.Status(status=404, match=GET)), "record_not_found", id="404"),
+    pytest.param(_fault(faults.Status(status=400, match=PATCH)), "record_refused", id="400 InvalidObject"),
 ]
 
 
@@ -73,6 +70,48 @@ def test_what_the_record_forbids_fails_only_its_line(
     assert answers["c1"].problem.link == agreement_link(case.world.simulator.url, "cw-p1", 1001)
     case.world.simulator.faults.clear()
     assert case.push(7, companies=(2,))["c2"].status == "updated"
+    assert case.dead() == {}
+
+
+def test_what_connectwise_refuses_is_sent_once_and_its_words_are_kept(case: Case) -> None:
+    """A 400 on the write fails its line at once; the coordinator reads our words, and ConnectWise's own beside them."""
+    case.world.simulator.faults.set([faults.Status(status=400, match=Match(path=r"/additions/100001$", method="PATCH"))])
+    asked = len(case.world.simulator.log)
+    answers = case.push(companies=(1, 2))
+    refused = answers["c1"]
+    assert (refused.status, code(refused), refused.attempts) == ("failed", "record_refused", 1)
+    assert refused.problem is not None
+    assert refused.problem.title == "ConnectWise refused the change"
+    assert refused.problem.fix == "Open the agreement in ConnectWise, correct what it names, then push again."
+    assert refused.problem.said == "addition object is invalid The quantity cannot be changed."
+    assert answers["c2"].status == "updated"
+    calls = [record["method"] for record in case.world.simulator.log[asked:] if record["path"].endswith("/100001")]
+    assert calls == ["GET", "PATCH"]
+    ends = [(row.addition_id, row.outcome, row.http_status) for row in case.world.ledger()]
+    assert sorted(ends) == [(100_001, "refused", 400), (100_002, "written", 200)]
+    assert case.dead() == {}
+
+
+@pytest.mark.parametrize(("connectwise", "problem"), [("refuse", "record_not_found"), ("accept", "addition_elsewhere")])
+def test_an_addition_of_another_agreement_is_not_written(case: Case, connectwise: str, problem: str) -> None:
+    """A mapping whose agreement does not own the addition: whatever ConnectWise answers, it fails and is not written."""
+    case.world.simulator.state.merge(StateDocument.model_validate({"foreign_additions": connectwise}))
+    mixed = case.world.mapped("p1", 1).model_copy(update={"cw_company_id": 2, "agreement_id": 1002})
+    case.world.publish(mixed)
+    checks = wait_for(lambda: case.checked_mappings(mixed.changed_at, 1), "the check") or {}
+    assert [found["code"] for found in checks["c1"]["problems"]] == [problem]
+    asked = len(case.world.simulator.log)
+    answers = case.push(companies=(1, 2))
+    answer = answers["c1"]
+    assert (answer.status, code(answer), answer.attempts) == ("failed", problem, 1)
+    assert answer.problem is not None
+    assert answer.problem.fix == "Choose the agreement and addition for this company again."
+    assert answer.problem.link == agreement_link(case.world.simulator.url, "cw-p1", 1002)
+    assert answers["c2"].status == "updated"
+    calls = [record["method"] for record in case.world.simulator.log[asked:] if record["path"].endswith("/100001")]
+    assert calls == ["GET"]
+    assert case.world.quantity("p1", 100_001) == 1
+    assert case.dead() == {}
 
 
 def test_a_mapping_that_has_gone_bad_leads_to_its_record(case: Case) -> None:
@@ -163,36 +202,6 @@ def test_a_restricted_agreement_type_fails_only_its_line(case: Case) -> None:
     assert answers["c2"].status == "updated"
 
 
-def test_a_moved_codebase_is_found_again(case: Case) -> None:
-    """After an upgrade of the cloud the base URL is looked up again and the push goes on."""
-    _forget_last_look_up(case.world)
-    case.world.simulator.state.upgrade("cw-p1", "v2026_1/")
-    assert case.push()["c1"].status == "updated"
-
-
-def test_a_codebase_that_moves_between_read_and_write_is_found_again(
-    case: Case, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The upgrade comes when additions are read but not yet written: they are decided anew, and no line fails."""
-    _forget_last_look_up(case.world)
-    entry_of = progress.entry_of
-
-    def upgraded(job: Job) -> Entry:
-        case.world.simulator.state.upgrade("cw-p1", "v2026_1/")
-        return entry_of(job)
-
-    monkeypatch.setattr(progress, "entry_of", upgraded)
-    answers = case.push(companies=(1, 2))
-    assert {answer.status for answer in answers.values()} == {"updated"}
-    assert sorted(write["quantity_after"] for write in case.world.writes()) == [5, 5]
-    assert case.dead() == {}
-
-
-def _forget_last_look_up(world: World) -> None:
-    with world.database.begin() as tx:
-        tx.execute(connections.update().values(base_url_at=now() - timedelta(minutes=10)))
-
-
 def test_a_silent_server_pauses_the_partner_and_is_given_up(world: World) -> None:
     """A server that cannot be reached is left alone with growing pauses; after RETRY_FOR the lines fail together."""
     settings = world.settings.model_copy(update={"retry_for": timedelta(seconds=2)})
@@ -204,16 +213,6 @@ def test_a_silent_server_pauses_the_partner_and_is_given_up(world: World) -> Non
         answers = case.push(companies=(1, 2))
     assert {(answer.status, code(answer)) for answer in answers.values()} == {("failed", "exhausted")}
     assert case.dead() == {"exhausted": 1}
-
-
-def _hours_pass(world: World) -> None:
-    """All that is known of how ConnectWise does is two days old."""
-    with world.database.begin() as tx:
-        known = leases.health(tx, "p1")
-        times = (known.unreachable_since, known.limited_since, known.paused_until)
-        since, limited, paused = (at and at - timedelta(days=2) for at in times)
-        older = replace(known, unreachable_since=since, limited_since=limited, paused_until=paused)
-        leases.save_health(tx, "p1", older)
 
 
 @pytest.mark.parametrize(
@@ -228,8 +227,7 @@ def test_trouble_that_nobody_waited_for_is_not_held_against_a_later_push(case: C
     case.world.simulator.faults.set([fault])
     for _ in range(fault.times or 0):
         case.preview()
-    wait_for(lambda: not case.is_running(), "the end of the run")
-    _hours_pass(case.world)
+    time_passes(case.world.database, timedelta(days=2))
     case.world.simulator.faults.set([fault.model_copy(update={"times": 1})])
     assert case.push()["c1"].status == "updated"
     assert case.dead() == {}
