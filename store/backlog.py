@@ -11,13 +11,12 @@ from store.schema import dead_letters, leases, outbox
 
 @dataclass(frozen=True)
 class Backlog:
-    """`outbox`: messages that are due, the oldest `outbox_since`; `why`: the reasons of ConnectWise's pauses."""
+    """`outbox`: messages that are due, the oldest `outbox_since`; `paused`: partners by the reason of the pause."""
 
     outbox: int
     outbox_since: datetime | None
     dead_letters: int
-    partners_paused: int
-    why: str
+    paused: dict[str, int]
 
 
 def read(tx: Tx) -> Backlog:
@@ -30,11 +29,9 @@ def read(tx: Tx) -> Backlog:
         .group_by(leases.c.paused_why)
         .order_by(leases.c.paused_why)
     )
-    reasons = [(str(why), int(count)) for why, count in tx.execute(paused)]
     return Backlog(
         outbox=due[0],
         outbox_since=due[1],
         dead_letters=letters.scalar_one(),
-        partners_paused=sum(count for _, count in reasons),
-        why=", ".join(f"{why.replace('_', ' ')} ({count})" for why, count in reasons),
+        paused={str(why): int(count) for why, count in tx.execute(paused)},
     )

@@ -4,10 +4,14 @@ import random
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+import structlog
+
 from store import Tx, leases
 from store.leases import Health
-from worker.policy import RATE_LIMITED_FOR, AllFailed, Failed, Verdict, given_up, health_after, judge
+from worker.policy import RATE_LIMITED_FOR, AllFailed, Failed, NotStarted, Verdict, given_up, health_after, judge
 from worker.problems import exhausted
+
+log = structlog.get_logger()
 
 
 @dataclass
@@ -46,6 +50,7 @@ class Outlook:
     def note_error(self, error: BaseException, now: datetime, *, attempts: int = 0) -> Verdict:
         """Judge an error of a call, and learn from it."""
         verdict = judge(error, attempts=attempts, chance=random.random())  # noqa: S311 - jitter
+        _alert(error, verdict)
         self.health = health_after(self.health, error, verdict, now, chance=random.random())  # noqa: S311 - jitter
         self.answered = self.answered or isinstance(verdict, Failed)
         silent_since = self.health.unreachable_since if self.health.paused_until else None
@@ -65,3 +70,12 @@ class Outlook:
         if self.health != self.stored:
             leases.save_health(tx, partner_id, self.health)
             self.stored = self.health
+
+
+def _alert(error: BaseException, verdict: Verdict) -> None:
+    """Log as an error what is ours to mend; all else is the partner's, or passes."""
+    match verdict.problem.code:
+        case "client_id":
+            log.error("client_id.refused", said=verdict.problem.said)
+        case "unexpected" if not isinstance(error, NotStarted):
+            log.error("call.unexpected", exc_info=error)

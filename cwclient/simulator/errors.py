@@ -93,9 +93,7 @@ def too_many_requests(retry_after: int, *, as_date: bool = False) -> ApiError:
     """
     message = f"Too many requests. Please try again in {retry_after} seconds."
     until = format_datetime(datetime.now(UTC) + timedelta(seconds=retry_after), usegmt=True)
-    return api_error(
-        429, "ConnectWiseAPI", message, headers={"Retry-After": until if as_date else str(retry_after)}
-    )
+    return api_error(429, "ConnectWiseAPI", message, headers={"Retry-After": until if as_date else str(retry_after)})
 
 
 def server_error(status: int) -> ApiError:

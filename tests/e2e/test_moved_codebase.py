@@ -53,7 +53,8 @@ def test_a_codebase_that_moves_between_read_and_write_is_found_again(
 def test_a_404_that_stays_is_looked_up_once_in_five_minutes(case: Case, method: str) -> None:
     """Records that are gone look like a moved codebase: one look-up for all of them, the next 5 minutes later."""
     time_passes(case.world.database, REDISCOVERED)
-    case.world.simulator.faults.set([faults.Status(status=404, match=Match(path=r"/additions/10000\d$", method=method))])
+    match = Match(path=r"/additions/10000\d$", method=method)
+    case.world.simulator.faults.set([faults.Status(status=404, match=match)])
     asked = len(case.world.simulator.log)
     for looked_up in (1, 1, 2):
         answers = case.push(companies=(1, 2))

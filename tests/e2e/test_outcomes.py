@@ -75,7 +75,8 @@ def test_what_the_record_forbids_fails_only_its_line(
 
 def test_what_connectwise_refuses_is_sent_once_and_its_words_are_kept(case: Case) -> None:
     """A 400 on the write fails its line at once; the coordinator reads our words, and ConnectWise's own beside them."""
-    case.world.simulator.faults.set([faults.Status(status=400, match=Match(path=r"/additions/100001$", method="PATCH"))])
+    match = Match(path=r"/additions/100001$", method="PATCH")
+    case.world.simulator.faults.set([faults.Status(status=400, match=match)])
     asked = len(case.world.simulator.log)
     answers = case.push(companies=(1, 2))
     refused = answers["c1"]
@@ -94,7 +95,7 @@ def test_what_connectwise_refuses_is_sent_once_and_its_words_are_kept(case: Case
 
 @pytest.mark.parametrize(("connectwise", "problem"), [("refuse", "record_not_found"), ("accept", "addition_elsewhere")])
 def test_an_addition_of_another_agreement_is_not_written(case: Case, connectwise: str, problem: str) -> None:
-    """A mapping whose agreement does not own the addition: whatever ConnectWise answers, it fails and is not written."""
+    """A mapping whose agreement does not own the addition fails, whatever ConnectWise answers, and is not written."""
     case.world.simulator.state.merge(StateDocument.model_validate({"foreign_additions": connectwise}))
     mixed = case.world.mapped("p1", 1).model_copy(update={"cw_company_id": 2, "agreement_id": 1002})
     case.world.publish(mixed)

@@ -1,4 +1,4 @@
-"""The real worker in a process of its own, which kills itself or stalls at a named point, once.
+"""The real worker in a process of its own, which kills itself or stalls at a named point, once, or has a bug there.
 
 `python -m tests.support.hooked_worker POINT FLAG_FILE`, settings from the environment as always. The flag file says
 that the hook has struck, so that a restarted worker goes on unhooked. Times are shortened, never the order of things.
@@ -15,7 +15,7 @@ from typing import Any
 
 from messages import PushRequested
 from store import leases
-from worker import app, budget, dispatch, handlers, local_broker, logs, memory, policy, relay, run
+from worker import app, budget, dispatch, handlers, local_broker, logs, memory, policy, progress, relay, run
 from worker.broker import RabbitBroker
 from worker.local_broker import LocalBroker
 from worker.remote import Remote
@@ -79,6 +79,11 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def mistake() -> None:
+    """A bug of ours."""
+    raise LookupError("a bug of ours")
+
+
 def stall(flag: Path) -> None:
     """Hold this thread until the test puts a file `….go` beside the flag."""
     pause = threading.Event()
@@ -97,6 +102,18 @@ def after(owner: Any, name: str, strike: Callable[[], None], when: Callable[...,
         return result
 
     setattr(owner, name, wrapped)
+
+
+def before_the_poisonous_push(action: Callable[[], None]) -> None:
+    """Act whenever the push of this id is to be accepted."""
+    accept = handlers.push_requested
+
+    def accepted(context: Any, event: Any) -> None:
+        if event.push_id == "poison":
+            action()
+        accept(context, event)
+
+    handlers.HANDLERS[PushRequested] = accepted  # type: ignore[index] # a test may
 
 
 def hook(point: str, strike: Callable[[], None]) -> None:
@@ -134,14 +151,18 @@ def hook(point: str, strike: Callable[[], None]) -> None:
 
         LocalBroker._settle = settle_rows  # type: ignore[method-assign] # a test may
     elif point == "poison":
-        accept_any = handlers.push_requested
+        before_the_poisonous_push(die)
+    elif point == "bug_in_a_push":
+        before_the_poisonous_push(mistake)
+    elif point == "bug_in_an_addition":
+        decide = progress.after_read
 
-        def poisoned(context: Any, event: Any) -> None:
-            if event.push_id == "poison":
-                die()
-            accept_any(context, event)
+        def decided(job: Any, actual: Any, moment: Any) -> None:
+            if job.address == (1001, 100_001):
+                mistake()
+            decide(job, actual, moment)
 
-        handlers.HANDLERS[PushRequested] = poisoned  # type: ignore[index] # a test may
+        progress.after_read = decided
     elif point == "stall_before_patch":
         start = Run._write
 

@@ -5,10 +5,8 @@ from dataclasses import dataclass
 
 from store import dead_letter_queries, replays
 from store.dead_letter_queries import Filter, Kept
-from tests.support.commands import run
 from tests.support.waiting import wait_for
 from tests.support.world import World
-from worker.settings import PREFIX
 
 
 @dataclass
@@ -36,9 +34,4 @@ class Letters:
 
     def command(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """`phin-connectwise dead-letters …`, run to its end in this installation."""
-        settings = {
-            name.removeprefix(PREFIX): value
-            for name, value in self.world.environment.items()
-            if name.startswith(PREFIX)
-        }
-        return run("dead-letters", *arguments, folder=self.world.folder, settings=settings)
+        return self.world.command("dead-letters", *arguments)

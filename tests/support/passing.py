@@ -14,6 +14,14 @@ def time_passes(database: Database, length: timedelta) -> None:
     wait_for(lambda: _shifted(database, length), "the end of the runs")
 
 
+def is_left_alone(database: Database, partner_id: str) -> bool:
+    """Whether the partner is paused, and a run that saw it has ended with a wake-up for the end of the pause."""
+    with database.begin() as tx:
+        row = tx.execute(select(leases).where(leases.c.partner_id == partner_id)).one()
+    waits = row.paused_until is not None and row.wake_at is not None and row.wake_at >= row.paused_until
+    return row.token is None and waits
+
+
 def _shifted(database: Database, length: timedelta) -> bool:
     with database.begin() as tx:
         if any(tx.execute(select(leases.c.token)).scalars()):

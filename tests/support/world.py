@@ -31,6 +31,7 @@ from messages import (
 from messages.envelope import MAX_COUNT
 from store import Database, answers, migrate, pushes
 from store.schema import ledger
+from tests.support.commands import run
 from tests.support.platform import Platform
 from worker.app import open_broker, publish
 from worker.broker import RabbitBroker
@@ -162,6 +163,13 @@ class World:
             if worker.poll() is None:
                 worker.kill()
             worker.wait()
+
+    def command(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        """`phin-connectwise …`, run to its end in this installation."""
+        settings = {
+            name.removeprefix(PREFIX): value for name, value in self.environment.items() if name.startswith(PREFIX)
+        }
+        return run(*arguments, folder=self.folder, settings=settings)
 
     # --- the platform's side
 

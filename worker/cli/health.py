@@ -10,6 +10,7 @@ from worker.app import open_broker, open_database
 from worker.cli.exits import BROKER, DATABASE, UNFINISHED
 from worker.cli.options import AsJson
 from worker.cli.output import dump, mark, safe, table
+from worker.cli.session import PAUSES
 from worker.delivery import BrokerUnavailable, TopologyMismatch
 from worker.settings import Settings, load
 
@@ -89,8 +90,9 @@ def _waiting(tx: Tx) -> list[Check]:
     open_letters = f"{waiting.dead_letters:,} open"
     see = "; see `phin-connectwise dead-letters groups`" if waiting.dead_letters else ""
     checks.append(Check("dead letters", ok=not waiting.dead_letters, said=f"{open_letters}{see}"))
-    if waiting.partners_paused:
-        checks.append(Check("ConnectWise", ok=False, said=f"{waiting.partners_paused:,} partners wait: {waiting.why}"))
+    for why, count in waiting.paused.items():
+        said = f"{count:,} partner{'' if count == 1 else 's'}: {PAUSES.get(why, why)}"
+        checks.append(Check("waiting", ok=False, said=said))
     for pause in pauses.all_of_them(tx):
         who = f"partner {pause.partner_id}" if pause.partner_id else "all partners"
         said = f"by {pause.paused_by} since {pause.since:%Y-%m-%d %H:%M} UTC: {pause.why}"
