@@ -30,5 +30,7 @@ def case(world: World) -> Iterator[Case]:
     with app.build(world.settings) as worker:
         world.publish(world.connected("p1"), world.mapped("p1", 1), world.mapped("p1", 2))
         wait_for(case.is_checked, "the checks")
+        # Each test's first push is a run of its own, which asks one thing at a time until ConnectWise has answered.
+        wait_for(lambda: not case.is_running(), "the end of the checks' run")
         yield case
         assert worker.readiness.troubles == {}

@@ -1,5 +1,6 @@
 """The outcome table, provoked through the simulator: what became of the line, and what the coordinator reads."""
 
+import random
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
@@ -7,13 +8,12 @@ import pytest
 
 from cwclient import agreement_link, company_link
 from cwclient.simulator import StateDocument, faults
-from cwclient.simulator.document import Rights
 from cwclient.simulator.faults import Match
 from tests.support.case import Case, code
 from tests.support.passing import time_passes
 from tests.support.waiting import wait_for
 from tests.support.world import World
-from worker import app, jobs, progress
+from worker import policy, progress
 
 ADDITION = Match(path=r"/additions/10000\d$")
 PATCH = Match(path=r"/additions/10000\d$", method="PATCH")
@@ -30,6 +30,10 @@ def _expire(world: World) -> None:
 
 def _cancel_agreement(world: World) -> None:
     world.simulator.state.change("cw-p1", "agreements", 1001, cancelledFlag=True, agreementStatus="Cancelled")
+
+
+def _deactivate_agreement(world: World) -> None:
+    world.simulator.state.change("cw-p1", "agreements", 1001, agreementStatus="Inactive")
 
 
 def _change_addition(**fields: object) -> Callable[[World], None]:
@@ -51,6 +55,7 @@ FAILED = [
     pytest.param(_change_addition(billCustomer="DoNotBill"), "not_billable", id="not billed"),
     pytest.param(_change_addition(additionStatus="Inactive"), "addition_not_active", id="inactive addition"),
     pytest.param(_cancel_agreement, "agreement_cancelled", id="cancelled agreement"),
+    pytest.param(_deactivate_agreement, "agreement_inactive", id="inactive agreement"),
     pytest.param(_remove, "record_not_found", id="deleted addition"),
     pytest.param(_fault(faults.NotKept(match=PATCH)), "not_kept", id="value does not stick"),
     pytest.param(_fault(faults.Status(status=404, match=GET)), "record_not_found", id="404"),
@@ -64,10 +69,13 @@ def test_what_the_record_forbids_fails_only_its_line(
 ) -> None:
     """A record that cannot be billed fails its own line, once, with what to change; the neighbour is written."""
     arrange(case.world)
-    answers = case.push(companies=(1,))
-    assert (answers["c1"].status, code(answers["c1"])) == ("failed", problem)
-    assert answers["c1"].problem is not None
-    assert answers["c1"].problem.link == agreement_link(case.world.simulator.url, "cw-p1", 1001)
+    asked = len(case.world.simulator.log)
+    answer = case.push(companies=(1,))["c1"]
+    assert (answer.status, code(answer), answer.attempts) == ("failed", problem, 1)
+    assert answer.problem is not None
+    assert answer.problem.link == agreement_link(case.world.simulator.url, "cw-p1", 1001)
+    calls = [record["method"] for record in case.world.simulator.log[asked:]]
+    assert calls in (["GET"], ["GET", "PATCH"])
     case.world.simulator.faults.clear()
     assert case.push(7, companies=(2,))["c2"].status == "updated"
     assert case.dead() == {}
@@ -150,9 +158,14 @@ RETRIED = [
 def test_what_passes_is_tried_again(case: Case, fault: faults.Fault) -> None:
     """Trouble that passes delays the line; in the end it is written once, and nobody has to do anything."""
     case.world.simulator.faults.set([fault])
+    asked = len(case.world.simulator.log)
     answer = case.push()["c1"]
     assert (answer.status, answer.quantity_before, answer.quantity_after) == ("updated", 1, 5)
     assert [write["quantity_after"] for write in case.world.writes()] == [5]
+    calls = [record["method"] for record in case.world.simulator.log[asked:]]
+    # Each failure costs one call, and one more if what became of a write has to be read.
+    assert calls.count("PATCH") == 1 + (fault.match.method == "PATCH")
+    assert len(calls) <= 2 + 2 * (fault.times or 0)
     assert case.dead() == {}
 
 
@@ -175,44 +188,28 @@ def test_a_write_whose_answer_is_lost_is_not_repeated(case: Case, fault: faults.
     ]
 
 
-def test_refused_keys_fail_all_lines_without_hammering(case: Case) -> None:
-    """Wrong keys: one request, all lines failed with what to do, one dead letter that a replay can start from."""
-    case.world.simulator.faults.set([faults.Status(status=401, match=ADDITION)])
-    before = len(case.world.simulator.log)
-    answers = case.push(companies=(1, 2))
-    assert {(answer.status, code(answer)) for answer in answers.values()} == {("failed", "bad_credentials")}
-    assert len(case.world.simulator.log) - before == 1
-    assert case.dead() == {"credentials": 1}
-
-
-def test_a_missing_edit_right_is_named(case: Case) -> None:
-    """403 on the write: all lines fail, and the coordinator reads which row of the security role to change."""
-    case.set_rights(Rights(agreements_edit="none"))
-    answer = case.push()["c1"]
-    assert code(answer) == "missing_agreement_edit"
-    assert answer.problem is not None
-    assert "Finance > Agreements > Edit" in answer.problem.fix
-    assert case.dead() == {"credentials": 1}
-
-
-def test_a_restricted_agreement_type_fails_only_its_line(case: Case) -> None:
-    """403 on one addition while the rights as a whole are granted: that agreement's type is hidden from the role."""
-    case.world.simulator.faults.set([faults.MissingRight(match=Match(path="/additions/100001$"))])
-    answers = case.push(companies=(1, 2))
-    assert (answers["c1"].status, code(answers["c1"])) == ("failed", "restricted_agreement")
-    assert answers["c2"].status == "updated"
-
-
-def test_a_silent_server_pauses_the_partner_and_is_given_up(world: World) -> None:
-    """A server that cannot be reached is left alone with growing pauses; after RETRY_FOR the lines fail together."""
-    settings = world.settings.model_copy(update={"retry_for": timedelta(seconds=2)})
-    case = Case(world)
-    with app.build(settings):
-        world.publish(world.connected("p1"), world.mapped("p1", 1), world.mapped("p1", 2))
-        wait_for(case.is_checked, "the checks")
-        world.simulator.faults.set([faults.Status(status=503, match=ADDITION)])
-        answers = case.push(companies=(1, 2))
-    assert {(answer.status, code(answer)) for answer in answers.values()} == {("failed", "exhausted")}
+def test_a_server_that_is_away_is_asked_once_a_pause_and_given_up(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three failures in a row, then one request a pause for all lines; after RETRY_FOR all fail, with a dead letter."""
+    monkeypatch.setattr(policy, "RETRY_FIRST", policy.RETRY_MOST)
+    # No jitter: each pause is as long as it may be.
+    monkeypatch.setattr(random, "random", lambda: 1.0)
+    case.world.simulator.faults.set([faults.Status(status=503, match=ADDITION)])
+    asked = len(case.world.simulator.log)
+    push = case.world.push("p1", {1: 5, 2: 5})
+    case.world.publish(push)
+    for requests in (2, 3, 4, 5):
+        wait_for(lambda count=requests: len(case.world.simulator.log) == asked + count, "the request")  # type: ignore[misc]
+        answers = case.world.answers(push).values()
+        assert {answer.status for answer in answers if answer is not None} <= {"retrying"}
+        time_passes(case.world.database, timedelta(seconds=policy.RETRY_MOST))
+    wait_for(lambda: len(case.world.simulator.log) == asked + 6, "the request")
+    assert case.dead() == {}
+    time_passes(case.world.database, case.world.settings.retry_for)
+    wait_for(lambda: case.world.state_of(push) == "completed", "the push's completion")
+    given_up = [answer for answer in case.world.answers(push).values() if answer is not None]
+    assert [(answer.status, code(answer)) for answer in given_up] == [("failed", "exhausted")] * 2
+    assert all(answer.problem and "ConnectWise does not answer." in answer.problem.detail for answer in given_up)
+    assert len(case.world.simulator.log) == asked + 7
     assert case.dead() == {"exhausted": 1}
 
 
@@ -234,19 +231,6 @@ def test_trouble_that_nobody_waited_for_is_not_held_against_a_later_push(case: C
     assert case.dead() == {}
 
 
-def test_the_check_of_a_connection_is_the_first_call_that_counts(case: Case) -> None:
-    """Keys that the check finds refused are not tried again by a line."""
-    case.set_key("another-private-key")
-    asked = len(case.world.simulator.log)
-    connection = case.world.connected("p1")
-    push = case.world.push("p1", {1: 5, 2: 5}, connection=connection)
-    case.world.publish(push, connection)
-    wait_for(lambda: case.world.state_of(push) == "completed", "the push's completion")
-    answers = case.world.answers(push)
-    assert {answer and code(answer) for answer in answers.values()} == {"bad_credentials"}
-    assert [record["status"] for record in case.world.simulator.log[asked:]] == [200, 401]
-
-
 def test_a_pause_that_the_check_of_a_connection_meets_is_kept(case: Case) -> None:
     """429 with Retry-After on the check: no line calls ConnectWise before that is over."""
     case.world.simulator.faults.set([faults.Status(status=429, retry_after=2, match=Match(path="/count$"), times=1)])
@@ -260,42 +244,6 @@ def test_a_pause_that_the_check_of_a_connection_meets_is_kept(case: Case) -> Non
     answer = case.world.answers(push)["c1"]
     assert answer is not None
     assert answer.status == "updated"
-
-
-def test_an_unmapped_company_is_skipped_also_when_all_fails(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Refused keys fail what would have been written; an unmapped company still reads that it is to be mapped."""
-    monkeypatch.setattr(jobs, "BATCH", 1)
-    case.world.simulator.faults.set([faults.Status(status=401, match=ADDITION)])
-    answers = case.push(companies=(1, 3))
-    assert {company: (answer.status, code(answer)) for company, answer in answers.items()} == {
-        "c1": ("failed", "bad_credentials"),
-        "c3": ("skipped", "unmapped"),
-    }
-
-
-def test_a_line_that_may_be_written_does_not_fail_with_the_others(case: Case) -> None:
-    """While a change may still arrive its line does not fail; if nobody can look afterwards, the line says so."""
-    case.world.simulator.faults.set(
-        [
-            faults.Hang(applied=True, match=Match(method="PATCH", path=r"/additions/100001$"), times=1),
-            faults.Status(status=401, match=Match(method="PATCH", path=r"/additions/100002$")),
-        ]
-    )
-    answers = case.push(companies=(1, 2))
-    assert {company: (answer.status, code(answer)) for company, answer in answers.items()} == {
-        "c1": ("updated", None),
-        "c2": ("failed", "bad_credentials"),
-    }
-    assert case.world.quantity("p1", 100_001) == 5
-
-
-def test_a_missing_inquire_right_fails_all_lines_with_its_row(case: Case) -> None:
-    """A 403 on one record leads to the two counts: if a right is really missing, all lines name the row to change."""
-    case.set_rights(Rights(agreements_inquire="none"))
-    answers = case.push(companies=(1, 2))
-    assert {(answer.status, code(answer)) for answer in answers.values()} == {("failed", "missing_agreement_inquire")}
-    assert case.dead() == {"credentials": 1}
-    assert case.world.writes() == []
 
 
 def test_one_record_is_given_up_while_its_neighbour_is_written(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,9 +14,22 @@ ADDITION = Match(path=r"/additions/10000\d$")
 
 
 def test_an_unmapped_company_is_skipped(case: Case) -> None:
-    """A company without a mapping is skipped, with its users named in the completion."""
+    """A company without a mapping is skipped, and ConnectWise is not asked."""
+    asked = len(case.world.simulator.log)
     answer = case.push(companies=(3,))["c3"]
     assert (answer.status, code(answer)) == ("skipped", "unmapped")
+    assert len(case.world.simulator.log) == asked
+
+
+def test_an_unfinished_mapping_is_skipped(case: Case) -> None:
+    """Selections are saved one by one: as long as the addition is missing nothing is asked or written for the line."""
+    chosen = case.world.mapped("p1", 3).model_copy(update={"addition_id": None})
+    case.world.publish(chosen)
+    wait_for(lambda: case.checked_mappings(chosen.changed_at, 1), "the check")
+    asked = len(case.world.simulator.log)
+    answer = case.push(companies=(3,))["c3"]
+    assert (answer.status, code(answer)) == ("skipped", "mapping_unfinished")
+    assert len(case.world.simulator.log) == asked
 
 
 def test_users_that_nobody_bills_are_named_when_the_push_is_over(case: Case) -> None:
