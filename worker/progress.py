@@ -8,7 +8,7 @@ from store.ledger import Closing, Entry, Outcome
 from worker import plan
 from worker.jobs import Job, Postponed, Settled
 from worker.policy import Failed, KeyUnreadable, Later, NotStarted, Paused, RightRefused, Verdict, given_up
-from worker.problems import exhausted, problem
+from worker.problems import exhausted, perhaps_written, problem
 
 
 @dataclass(frozen=True)
@@ -109,6 +109,10 @@ def after_error(job: Job, error: BaseException, verdict: Verdict, moment: Moment
         if _may_be_applied(error):
             # The row stays open: nobody touches the addition until that call is certainly over, then it is read.
             job.outcome = Postponed(job.entry.call_until, verdict.problem)
+            if isinstance(verdict, Failed):
+                # A bug of ours, met by each write of this line: another would meet it too.
+                why = perhaps_written(verdict.problem)
+                job.outcome = Settled("failed", why, actual=job.actual, bury="unexpected")
             return
         job.closings.append(_refused(job.entry.id, error))
     elif job.previous is not None and isinstance(verdict, Failed):

@@ -152,7 +152,21 @@ def hook(point: str, strike: Callable[[], None]) -> None:
         LocalBroker._settle = settle_rows  # type: ignore[method-assign] # a test may
     elif point == "poison":
         before_the_poisonous_push(die)
-    elif point == "bug_in_a_push":
+    elif point == "stall_before_patch":
+        start = Run._write
+
+        def write(self: Run, job: Any) -> None:
+            strike()
+            start(self, job)
+
+        Run._write = write  # type: ignore[method-assign] # a test may
+    elif not has_bug(point) and point != "none":
+        raise SystemExit(f"no such point: {point}")
+
+
+def has_bug(point: str) -> bool:
+    """Put a bug at the point, which is met each time; False = there is no such point."""
+    if point == "bug_in_a_push":
         before_the_poisonous_push(mistake)
     elif point == "bug_in_an_addition":
         decide = progress.after_read
@@ -163,16 +177,20 @@ def hook(point: str, strike: Callable[[], None]) -> None:
             decide(job, actual, moment)
 
         progress.after_read = decided
-    elif point == "stall_before_patch":
-        start = Run._write
+    elif point == "bug_in_a_write":
+        write = Remote.set_quantity
 
-        def write(self: Run, job: Any) -> None:
-            strike()
-            start(self, job)
+        def written(self: Remote, agreement_id: int, addition_id: int, quantity: float) -> Any:
+            if addition_id == 100_001:
+                mistake()
+            return write(self, agreement_id, addition_id, quantity)
 
-        Run._write = write  # type: ignore[method-assign] # a test may
-    elif point != "none":
-        raise SystemExit(f"no such point: {point}")
+        Remote.set_quantity = written  # type: ignore[method-assign] # a test may
+    elif point == "bug_after_a_write":
+        after(Remote, "set_quantity", mistake)
+    else:
+        return False
+    return True
 
 
 def _is_result(row: Any) -> bool:

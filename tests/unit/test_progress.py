@@ -227,6 +227,17 @@ def test_what_follows_from_a_write_that_failed(error: BaseException, outcome: ob
     assert job.closings == closings
 
 
+def test_a_bug_that_each_write_meets_fails_its_line() -> None:
+    """The third time the line fails and says that it may have been written; its row stays open until that is read."""
+    job, error = _job(attempts=2, entry=_entry(), actual=_addition()), RuntimeError("a bug of ours")
+    progress.after_error(job, error, judge(error, attempts=job.attempts, chance=1.0), MOMENT)
+    assert _short(job.outcome) == ("failed", "unexpected", None, None, "unexpected")
+    assert isinstance(job.outcome, Settled)
+    assert job.outcome.problem is not None
+    assert "The quantity may have been changed before" in job.outcome.problem.detail
+    assert job.closings == []
+
+
 READING: list[tuple[Job, BaseException, object]] = [
     (_job(), RecordRefused("no"), ("failed", "record_refused", None, None, None)),
     (_job(), Unreachable("no", sent=True), (NOW + timedelta(seconds=2), "unreachable", True)),
