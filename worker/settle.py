@@ -17,7 +17,7 @@ from store.pushes import Line, LineKey
 from store.wishes import Holder, Wish
 from worker import checks, plan, problems
 from worker.answers import money, result
-from worker.jobs import Job, Member, Postponed, Settled, wanted_of
+from worker.jobs import GREEN, Job, Member, Postponed, Settled, wanted_of
 from worker.links import linked
 from worker.policy import REPORT_EVERY, AllFailed
 from worker.problems import told
@@ -115,7 +115,7 @@ class _Batch:
                 if end.bury is not None and end.problem is not None:
                     self._buried.setdefault((line.push.push_id, end.bury), (end.problem, []))[1].append(line)
                 if wish is not None:
-                    self._settled.append((wish, self._holder(job, end)))
+                    self._settled.append((wish, self._holder(job, member, end)))
             case Postponed(until) if wish is None:
                 pushes.look_at_preview(self._tx, line, until)
             case Postponed(until, None) if wish is not None:
@@ -131,8 +131,10 @@ class _Batch:
         problem, reasons, warnings = end.problem and link(end.problem), map(link, end.reasons), map(link, end.warnings)
         return replace(end, problem=problem, reasons=tuple(reasons), warnings=tuple(warnings))
 
-    def _holder(self, job: Job, end: Settled) -> Holder | None:
-        holds = end.status in {"updated", "unchanged"} and self._tenant is not None and job.addition is not None
+    def _holder(self, job: Job, member: Member, end: Settled) -> Holder | None:
+        """Which addition holds a count of ours now. After a revert it may be one that a push before wrote, or none."""
+        ours = member.line.restore is None or job.quantity in job.written.quantities
+        holds = ours and end.status in GREEN and self._tenant is not None and job.addition is not None
         return Holder(self._tenant or "", job.address) if holds else None
 
     def _retry(self, line: Line, wish: Wish, later: Postponed) -> None:
