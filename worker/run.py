@@ -17,10 +17,12 @@ from worker.budget import Budget
 from worker.calls import Calls, Edit, Found
 from worker.checks import ToCheck
 from worker.desk import Desk
-from worker.jobs import Job, look
+from worker.giving_up import fail_all
+from worker.jobs import Job
+from worker.look import look
 from worker.outlook import Outlook
 from worker.problems import problem
-from worker.settle import fail_all, is_outdated, log_answers, settle
+from worker.settle import is_outdated, log_answers, settle
 from worker.tools import Tools
 
 SLICE_SECONDS = 30.0

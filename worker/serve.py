@@ -9,10 +9,11 @@ import structlog
 
 from store import StoreError, leases, now
 from worker import catalog
+from worker.giving_up import fail_all
 from worker.policy import UNEXPECTED_TRIES, AllFailed
 from worker.problems import problem
 from worker.run import LeaseLost, Run
-from worker.settle import fail_all, log_answers
+from worker.settle import log_answers
 from worker.tools import Tools
 
 BUG_PAUSE = timedelta(minutes=1)

@@ -16,7 +16,7 @@ from store.schema import connections
 from tests.support.case import Case, code
 from tests.support.waiting import wait_for
 from tests.support.world import World, now
-from worker import app, jobs, progress
+from worker import app, look, progress
 from worker.jobs import Job
 
 ADDITION = Match(path=r"/additions/10000\d$")
@@ -269,7 +269,7 @@ def test_a_pause_that_the_check_of_a_connection_meets_is_kept(case: Case) -> Non
 
 def test_an_unmapped_company_is_skipped_also_when_all_fails(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     """Refused keys fail what would have been written; an unmapped company still reads that it is to be mapped."""
-    monkeypatch.setattr(jobs, "BATCH", 1)
+    monkeypatch.setattr(look, "BATCH", 1)
     case.world.simulator.faults.set([faults.Status(status=401, match=ADDITION)])
     answers = case.push(companies=(1, 3))
     assert {company: (answer.status, code(answer)) for company, answer in answers.items()} == {
