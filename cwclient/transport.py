@@ -35,7 +35,8 @@ from cwclient.errors import (
 )
 from cwclient.sockets import CALL, BudgetTLSSocket, Call, CallBudget, open_connection
 
-POOLED_HOSTS = 16
+# As many as there are partners at once, each with a server of its own.
+POOLED_HOSTS = 256
 POOLED_CONNECTIONS_PER_HOST = 16
 CHUNK = 64 * 1024
 

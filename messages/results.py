@@ -172,8 +172,9 @@ class CatalogListed(Result):
 
 
 class SyncResult(Result):
-    """What became of one line of a push.
+    """What became of one line of a push, or of a revert: then `reverts` is the push that was taken back.
 
+    Green check = updated or unchanged, unless it `reverts`: the period's count was taken out again.
     Newest by (period, requested_at, sequence). `retrying` is not final and says when the next attempt is. `reasons`:
     all that a line is held for, of which `problem` is the first; a confirmation names their codes.
 
@@ -183,6 +184,7 @@ class SyncResult(Result):
 
     type: Literal["sync.result.v1"] = "sync.result.v1"
     push_id: Id
+    reverts: Id | None = None
     company_id: Id
     period: BillingPeriod
     requested_at: UtcTime

@@ -19,7 +19,8 @@ WAKE_IS_LOST_AFTER = timedelta(seconds=60)
 class Health:
     """How a partner's ConnectWise does. `paused_why` is a problem's code; the count is of failures in a row.
 
-    `limited_since`: since when it has answered nothing but 429.
+    `limited_since`: since when it has answered nothing but 429. `failed_runs`: how many in a row
+    a fault of ours has ended.
     """
 
     paused_until: datetime | None = None
@@ -27,6 +28,7 @@ class Health:
     unreachable_count: int = 0
     unreachable_since: datetime | None = None
     limited_since: datetime | None = None
+    failed_runs: int = 0
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,12 @@ def release(tx: Tx, partner_id: str, token: str) -> bool:
     return tx.execute(update(leases).where(*mine).values(token=None, until=None)).rowcount == 1
 
 
+def end_now(tx: Tx, partner_id: str, token: str) -> None:
+    """Let the lease run out at once; like that of a vanished holder, whose budget counts as spent."""
+    mine = (leases.c.partner_id == partner_id, leases.c.token == token)
+    tx.execute(update(leases).where(*mine).values(until=db_now()))
+
+
 def health(tx: Tx, partner_id: str) -> Health:
     """How the partner's ConnectWise did when it was last called."""
     row = tx.execute(select(leases).where(leases.c.partner_id == partner_id)).one()
@@ -109,6 +117,7 @@ def health(tx: Tx, partner_id: str) -> Health:
         unreachable_count=row.unreachable_count,
         unreachable_since=row.unreachable_since,
         limited_since=row.limited_since,
+        failed_runs=row.failed_runs,
     )
 
 
@@ -123,6 +132,7 @@ def save_health(tx: Tx, partner_id: str, health: Health) -> None:
             unreachable_count=health.unreachable_count,
             unreachable_since=health.unreachable_since,
             limited_since=health.limited_since,
+            failed_runs=health.failed_runs,
         )
     )
 

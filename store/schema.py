@@ -282,6 +282,7 @@ leases = Table(
     Column("unreachable_count", Integer, nullable=False, server_default=text("0")),
     _time("unreachable_since", nullable=True),
     _time("limited_since", nullable=True),
+    Column("failed_runs", Integer, nullable=False, server_default=text("0")),
     PrimaryKeyConstraint("partner_id"),
     CheckConstraint("(token IS NULL) = (until IS NULL)", name="held_or_free"),
     CheckConstraint("(paused_until IS NULL) = (paused_why IS NULL)", name="a_pause_has_a_reason"),

@@ -57,6 +57,7 @@ def result(
         causation_id=push.message_id,
         traceparent=push.traceparent,
         push_id=push.push_id,
+        reverts=push.reverts,
         company_id=line.company_id,
         period=push.period,
         requested_at=push.requested_at,

@@ -35,8 +35,8 @@ from worker.plan import Unusual
 from worker.readiness import Readiness
 from worker.relay import Relay
 from worker.remote import Discovery, Remote
-from worker.run import CALLS_AT_ONCE, Tools
 from worker.settings import Settings
+from worker.tools import CALLS_AT_ONCE, Tools
 from worker.topology import KIND_DEAD, PREFETCH_PUSHES, Topology
 from worker.turns import SHARES, Turns
 

@@ -86,7 +86,7 @@ class DeadLetters:
             replace(delivery, queue=queue, kind=""),
             known,
             GIVEN_UP.get(known, "it came to the queue of the dead without a reason that is known here"),
-            partner_id=None if delivery.redelivered else _partner_of(delivery),
+            partner_id=None if delivery.redelivered else _partner_of(delivery.body),
             attempts=deaths * (DELIVERY_LIMIT + 1 if known == "delivery_limit" else 1),
         )
 
@@ -136,10 +136,10 @@ def _last_death(properties: Mapping[str, Any]) -> Mapping[str, Any]:
     return last if isinstance(last, dict) else {}
 
 
-def _partner_of(delivery: Delivery) -> str | None:
+def _partner_of(body: bytes) -> str | None:
     """Whose it is, as far as it can be read."""
     try:
-        return decode(delivery.body, type=None, content_type=None).partner_id
+        return decode(body, type=None, content_type=None).partner_id
     except ContractError as error:
         return error.partner_id
 
@@ -155,6 +155,7 @@ def _unpublishable(row: OutboxRow, why: str) -> DeadLetter:
         sealed_with=row.properties.get(SEALED_WITH),
         reason=UNPUBLISHABLE,
         error=why,
+        partner_id=_partner_of(row.body),
         message_id=row.message_id,
         kind=row.properties.get("type"),
         attempts=row.attempts,

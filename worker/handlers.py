@@ -54,8 +54,8 @@ from worker.answers import superseded
 from worker.cancel import cancel
 from worker.problems import problem
 from worker.revert import revert
-from worker.run import Tools
 from worker.serve import serve
+from worker.tools import Tools
 
 log = structlog.get_logger()
 

@@ -65,6 +65,10 @@ class Outlook:
         """Forget since when it has been silent or limited: next time, giving up is counted from then."""
         self.health = replace(self.health, unreachable_count=0, unreachable_since=None, limited_since=None)
 
+    def run_ended(self) -> None:
+        """The run went as it should."""
+        self.health = replace(self.health, failed_runs=0)
+
     def store(self, tx: Tx, partner_id: str) -> None:
         """Keep it for the next run, if it has changed."""
         if self.health != self.stored:

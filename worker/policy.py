@@ -218,7 +218,8 @@ def health_after(
         if health.paused_until is not None and health.paused_until > until:
             return health
         since = (health.limited_since or now) if isinstance(error, RateLimited) else None
-        return Health(paused_until=until, paused_why=verdict.problem.code, limited_since=since)
+        failed_runs = health.failed_runs
+        return Health(until, verdict.problem.code, limited_since=since, failed_runs=failed_runs)
     if not isinstance(error, Unreachable):
         return replace(health, unreachable_count=0, unreachable_since=None, limited_since=None)
     count = health.unreachable_count + 1

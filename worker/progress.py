@@ -115,7 +115,7 @@ def after_error(job: Job, error: BaseException, verdict: Verdict, moment: Moment
                 job.outcome = Settled("failed", why, actual=job.actual, bury="unexpected")
             return
         job.closings.append(_refused(job.entry.id, error))
-    elif job.previous is not None and isinstance(verdict, Failed):
+    elif job.previous is not None and not job.closings and isinstance(verdict, Failed):
         job.closings.append(Closing(job.previous.id, "unknown", None, None))
     before = job.actual.quantity if job.actual else None
     match verdict:

@@ -70,7 +70,8 @@ class Remote:
     budget: Budget
     _lock: Lock = field(default_factory=Lock)
     _client: ConnectWise | None = None
-    _rights_proven: bool = False
+    _proving: Lock = field(default_factory=Lock)
+    _counts: dict[str, int | None] | None = None
 
     def addition(self, agreement_id: int, addition_id: int) -> Addition:
         """Read the addition: one GET, unless the base URL moved or the role is in doubt."""
@@ -198,13 +199,12 @@ class Remote:
 
     def _prove_rights(self) -> None:
         """Raise RightRefused unless both Inquire rights are granted; asked once a run."""
-        with self._lock:
-            if self._rights_proven:
-                return
-        for right, count in self.counts().items():
+        with self._proving:
+            if self._counts is None:
+                self._counts = self.counts()
+        for right, count in self._counts.items():
             if count is None:
                 raise RightRefused(right)
-        self._rights_proven = True
 
     def _moved_from(self, client: ConnectWise) -> bool:
         """Look the base URL up again, at most once in 5 minutes; whether another one is in use now."""

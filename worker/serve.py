@@ -1,5 +1,6 @@
 """A partner's turn: take its lease, if it is free, and have one run work."""
 
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from time import monotonic
@@ -8,7 +9,12 @@ import structlog
 
 from store import StoreError, leases, now
 from worker import catalog
-from worker.run import LeaseLost, Run, Tools
+from worker.giving_up import fail_all
+from worker.policy import UNEXPECTED_TRIES, AllFailed
+from worker.problems import problem
+from worker.run import LeaseLost, Run
+from worker.settle import log_answers
+from worker.tools import Tools
 
 BUG_PAUSE = timedelta(minutes=1)
 
@@ -29,17 +35,43 @@ def serve(tools: Tools, partner_id: str) -> None:
     except LeaseLost:
         log.warning("lease.lost")
     except StoreError:
+        # The same is tried again as soon as the store allows it: then the lease must not be in the way.
+        with suppress(StoreError), tools.database.begin() as tx:
+            leases.end_now(tx, partner_id, lease.token)
         raise
     except Exception:
         log.exception("run.failed")
-        _pause_after_bug(tools, partner_id, lease.token)
+        _after_bug(tools, partner_id, lease.token)
 
 
-def _pause_after_bug(tools: Tools, partner_id: str, token: str) -> None:
-    """Leave the partner alone for a while: whatever it was, it must neither spin nor hold up the others."""
+def _after_bug(tools: Tools, partner_id: str, token: str) -> None:
+    """Leave the partner alone for a while: whatever it was, it must neither spin nor hold up the others.
+
+    The third run in a row that ends so fails all that is open: it waits as dead letters, and somebody is told.
+    """
     with tools.database.partner(partner_id) as tx:
-        at, health = now(tx), leases.health(tx, partner_id)
-        paused = replace(health, paused_until=at + BUG_PAUSE, paused_why="unexpected")
+        health, until = leases.health(tx, partner_id), now(tx) + BUG_PAUSE
+        failed_runs = health.failed_runs + 1
+        paused = replace(health, paused_until=until, paused_why="unexpected", failed_runs=failed_runs)
         leases.save_health(tx, partner_id, paused)
-        leases.wake(tx, partner_id, at + BUG_PAUSE)
+    if failed_runs >= UNEXPECTED_TRIES:
+        try:
+            _give_up(tools, partner_id)
+        except StoreError:
+            raise
+        except Exception:
+            # The same fault, perhaps. Nothing is lost: all of it stays open.
+            log.exception("lines.not_failed")
+    with tools.database.partner(partner_id) as tx:
+        due = leases.next_due(tx, partner_id)
+        if due is not None:
+            leases.wake(tx, partner_id, max(due, until))
         leases.release(tx, partner_id, token)
+
+
+def _give_up(tools: Tools, partner_id: str) -> None:
+    why = problem("unexpected")
+    with tools.database.partner(partner_id) as tx:
+        answers = fail_all(tx, now(tx), partner_id, AllFailed(why, "unexpected"))
+        catalog.refuse(tx, partner_id, why)
+    log_answers(answers)

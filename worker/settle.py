@@ -1,29 +1,22 @@
 """The flush: what became of a batch of jobs, in one transaction that owns the partner and its lease."""
 
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
 
 import structlog
 
-from messages import Confirmation, Problem, PushLine, PushRequested, RevertRequested, SyncResult, encode
-from store import Tx, answers, connections, dead_letters, ledger, mappings, outbox, pushes, wishes
+from messages import Problem, SyncResult
+from store import Tx, answers, connections, ledger, mappings, pushes, wishes
 from store.connections import ConnectionVersion
-from store.dead_letters import DeadLetter
 from store.mappings import Mapping
-from store.pushes import Line, LineKey
+from store.pushes import Line
 from store.wishes import Holder, Wish
-from worker import checks, plan, problems
 from worker.answers import money, result
-from worker.jobs import Job, Member, Postponed, Settled, wanted_of
+from worker.burying import bury
+from worker.jobs import GREEN, Job, Member, Postponed, Settled
 from worker.links import linked
 from worker.policy import REPORT_EVERY, AllFailed
-from worker.problems import told
-from worker.topology import queue_of
-
-MAX_LINES = 10_000
 
 log = structlog.get_logger()
 
@@ -115,7 +108,7 @@ class _Batch:
                 if end.bury is not None and end.problem is not None:
                     self._buried.setdefault((line.push.push_id, end.bury), (end.problem, []))[1].append(line)
                 if wish is not None:
-                    self._settled.append((wish, self._holder(job, end)))
+                    self._settled.append((wish, self._holder(job, member, end)))
             case Postponed(until) if wish is None:
                 pushes.look_at_preview(self._tx, line, until)
             case Postponed(until, None) if wish is not None:
@@ -131,8 +124,10 @@ class _Batch:
         problem, reasons, warnings = end.problem and link(end.problem), map(link, end.reasons), map(link, end.warnings)
         return replace(end, problem=problem, reasons=tuple(reasons), warnings=tuple(warnings))
 
-    def _holder(self, job: Job, end: Settled) -> Holder | None:
-        holds = end.status in {"updated", "unchanged"} and self._tenant is not None and job.addition is not None
+    def _holder(self, job: Job, member: Member, end: Settled) -> Holder | None:
+        """Which addition holds a count of ours now. After a revert it may be one that a push before wrote, or none."""
+        ours = member.line.restore is None or job.quantity in job.written.quantities
+        holds = ours and end.status in GREEN and self._tenant is not None and job.addition is not None
         return Holder(self._tenant or "", job.address) if holds else None
 
     def _retry(self, line: Line, wish: Wish, later: Postponed) -> None:
@@ -153,146 +148,10 @@ class _Batch:
     def store(self) -> None:
         """Store it all; the answers leave with the transaction."""
         for (_, reason), (problem, lines) in self._buried.items():
-            _bury(self._tx, lines, AllFailed(problem, reason))
+            bury(self._tx, lines, AllFailed(problem, reason))
         wishes.settle(self._tx, self._partner_id, self._settled)
         wishes.postpone(self._tx, self._partner_id, self._postponed)
         answers.answer(self._tx, self.answers)
-
-
-def fail_all(tx: Tx, at: datetime, partner_id: str, verdict: AllFailed) -> list[SyncResult]:
-    """Answer every open line of the partner `failed`, with one dead letter per push that holds exactly them.
-
-    Those that would not even have asked ConnectWise are `skipped` all the same. Lines that wait for a newer
-    connection stay: it may bring the remedy. So do those whose change may still arrive; later they say so.
-    """
-    under_way = ledger.companies_under_way(tx, partner_id)
-    connection = connections.current(tx, partner_id)
-    open_wishes = {(wish.push_id, wish.company_id): wish for wish in wishes.unsettled(tx, partner_id)}
-    failing = {
-        key: line
-        for key, line in pushes.lines(tx, partner_id, open_wishes.keys()).items()
-        if _seen_by(line.push.connection_changed_at, connection) and under_way.get(line.company_id, at) <= at
-    }
-    skipped = _skipped(tx, at, partner_id, connection, list(failing.values()))
-    by_push: dict[str, list[Line]] = {}
-    for line in failing.values():
-        if line.key not in skipped:
-            by_push.setdefault(line.push.push_id, []).append(line)
-    for lines in by_push.values():
-        _bury(tx, lines, verdict)
-    for mapping in mappings.due_checks(tx, partner_id, at, MAX_LINES):
-        checks.refused(mapping, verdict.problem).save(tx)
-    previews = pushes.preview_lines(tx, partner_id, at, limit=MAX_LINES)
-    failed = [
-        skipped.get(key)
-        or result(
-            line,
-            "failed",
-            attempts=open_wishes[key].attempts + 1,
-            problem=problems.perhaps_written(verdict.problem) if line.company_id in under_way else verdict.problem,
-        )
-        for key, line in failing.items()
-    ]
-    failed += [result(line, "failed", attempts=1, problem=verdict.problem) for line in previews]
-    wishes.settle(tx, partner_id, [(open_wishes[key], None) for key in failing])
-    answers.answer(tx, failed)
-    return failed
-
-
-def _skipped(
-    tx: Tx, at: datetime, partner_id: str, connection: ConnectionVersion | None, lines: Sequence[Line]
-) -> dict[LineKey, SyncResult]:
-    """The answers of those whose company is not mapped, or which are about another ConnectWise, also reverts."""
-    settings = plan.Settings(
-        connection=connection,
-        tenants=connections.tenants(tx, partner_id),
-        mappings=mappings.of_companies(tx, partner_id, {line.company_id for line in lines}),
-    )
-    found = {}
-    for line in lines:
-        match plan.ready(wanted_of(line), settings, at):
-            case plan.Answer(status, why) if status == "skipped" or why.code == "other_connectwise":
-                found[line.key] = result(line, status, attempts=line.attempts + 1, problem=why)
-    return found
-
-
-def _bury(tx: Tx, lines: Sequence[Line], verdict: AllFailed) -> None:
-    """Put lines of one push into its dead letter of this reason; while that is open, to those that are there."""
-    push = lines[0].push
-    letter_id, kept = dead_letters.letter_of_lines(tx, push.partner_id, push.push_id, verdict.reason)
-    request = request_of(lines)
-    wire = encode(request if kept is None else _with_lines_of(kept, request))
-    dead_letters.add(
-        tx,
-        DeadLetter(
-            id=letter_id,
-            queue=queue_of(wire.routing_key),
-            body=wire.body,
-            properties=outbox.properties_of(wire),
-            reason=verdict.reason,
-            error=told(verdict.problem),
-            error_type=verdict.problem.code,
-            partner_id=push.partner_id,
-            message_id=wire.properties.message_id,
-            kind=wire.routing_key,
-        ),
-    )
-
-
-def _with_lines_of(body: bytes, request: PushRequested | RevertRequested) -> PushRequested | RevertRequested:
-    """The request with the lines that a kept one of the same push has besides."""
-    if isinstance(request, RevertRequested):
-        before = RevertRequested.model_validate_json(body, extra="ignore")
-        companies = dict.fromkeys((*(before.company_ids or ()), *(request.company_ids or ())))
-        return request.model_copy(update={"company_ids": tuple(companies)})
-    kept = PushRequested.model_validate_json(body, extra="ignore")
-    new = {line.company_id for line in request.lines}
-    lines = [line for line in kept.lines if line.company_id not in new]
-    confirmations = [one for one in kept.confirmations if one.company_id not in new]
-    return request.model_copy(
-        update={"lines": (*lines, *request.lines), "confirmations": (*confirmations, *request.confirmations)}
-    )
-
-
-def request_of(lines: Sequence[Line]) -> PushRequested | RevertRequested:
-    """A request with exactly these lines, all of one push: what a replay sends."""
-    push = lines[0].push
-    envelope: dict[str, Any] = {
-        "partner_id": push.partner_id,
-        "correlation_id": push.correlation_id,
-        "causation_id": push.message_id,
-        "traceparent": push.traceparent,
-        "requested_at": push.requested_at,
-        "requested_by": push.requested_by,
-    }
-    if push.reverts is not None:
-        companies = tuple(line.company_id for line in lines)
-        return RevertRequested(**envelope, revert_id=push.push_id, push_id=push.reverts, company_ids=companies)
-    return PushRequested(
-        **envelope,
-        push_id=push.push_id,
-        period=push.period,
-        mode="preview" if push.mode == "preview" else "apply",
-        connection_changed_at=push.connection_changed_at,
-        confirmations=_confirmations(lines),
-        lines=tuple(
-            PushLine(
-                company_id=line.company_id,
-                company_name=line.company_name,
-                billable_users=line.billable_users,
-                mapping_changed_at=line.mapping_changed_at,
-            )
-            for line in lines
-        ),
-    )
-
-
-def _confirmations(lines: Iterable[Line]) -> tuple[Confirmation, ...]:
-    return tuple(
-        Confirmation.model_validate_json(json.dumps(line.confirmation))
-        for line in lines
-        if line.confirmation is not None
-    )
 
 
 def _answer(job: Job, line: Line, end: Settled, attempts: int) -> SyncResult:
@@ -309,10 +168,6 @@ def _answer(job: Job, line: Line, end: Settled, attempts: int) -> SyncResult:
         reasons=end.reasons,
         warnings=end.warnings,
     )
-
-
-def _seen_by(seen: datetime | None, connection: ConnectionVersion | None) -> bool:
-    return seen is None or (connection is not None and seen <= connection.changed_at)
 
 
 def _version(row: ConnectionVersion | Mapping | None) -> tuple[datetime, str] | None:

@@ -63,7 +63,8 @@ def test_a_push_is_taken_back(world: World, pushed: PushRequested) -> None:
     assert done.returncode == 0, done.stderr
     assert "10 → 4.5" in done.stdout
     assert "20 → 1" in done.stdout
-    assert done.stdout.splitlines()[-1] == "2 companies: 2 updated"
+    assert done.stdout.splitlines()[-1] == "2 companies: 2 reverted"
+    assert "2 reverted" in _run(world, "status", *OF_PARTNER).stdout  # no green check: the period is not billed
     revert_id = done.stderr.split()[1].rstrip(":")
     status = _json(world, "status", *OF_PARTNER, "--push", revert_id)
     assert (status["push"]["mode"], status["push"]["reverts"]) == ("revert", pushed.push_id)

@@ -283,20 +283,20 @@ def _dump(world: World) -> str:
 
 def test_what_no_queue_takes_is_kept_and_goes_to_its_exchange_later(world: World, channel: Any) -> None:
     """A result that cannot be published is a dead letter; once a queue is bound, a replay brings it there."""
-    queue = f"{world.settings.queue_prefix}late"
+    queue, body = f"{world.settings.queue_prefix}late", b'{"partner_id": "p1"}'
     with world.database.begin() as tx:
-        outbox.put_rows(tx, [outbox.row("phin.billing", "nobody.v1", {"message_id": "m-1"}, b"answer")])
+        outbox.put_rows(tx, [outbox.row("phin.billing", "nobody.v1", {"message_id": "m-1"}, body)])
         tx.execute(update(outbox_table).values(attempts=9))
     letters = Letters(world)
     with _relaying(world):
         (letter,) = letters.wait()
         assert (letter.reason, letter.exchange, letter.queue) == ("unpublishable", "phin.billing", "nobody.v1")
-        assert "no queue takes it" in letter.error
+        assert ("no queue takes it" in letter.error, letter.partner_id) == (True, "p1")
         exchange = f"{world.settings.queue_prefix}phin.billing"
         channel.queue_declare(queue, exclusive=True)
         channel.queue_bind(queue, exchange, "nobody.v1")
         letters.replay_all()
-        assert bytes(_get(channel, queue).body) == b"answer"
+        assert bytes(_get(channel, queue).body) == body
         wait_for(lambda: letters.all()[0].applied == 1, "the note that it arrived")
 
 

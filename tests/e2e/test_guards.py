@@ -12,7 +12,7 @@ from tests.support.case import Case, code
 from tests.support.reverting import carried_out, revert_of
 from tests.support.waiting import wait_for
 from tests.support.world import NOVEMBER, World, now
-from worker import jobs, plan
+from worker import look, plan
 
 OCTOBER = BillingPeriod.parse("2026-10")
 
@@ -151,7 +151,7 @@ def test_a_sum_is_the_same_wherever_a_batch_ends(case: Case, monkeypatch: pytest
     """Of a company that is not looked at together with the others the confirmation counts, and the ledger names it."""
     mapped = _summed(case, 1, 2)
     held = _push(case, case.world.push("p1", {1: 30, 2: 30}, mappings=mapped))
-    monkeypatch.setattr(jobs, "BATCH", 1)
+    monkeypatch.setattr(look, "BATCH", 1)
     push = _confirmed(case.world.push("p1", {1: 30, 2: 30}), held["c2"])
     answers = _push(case, push)
     assert {company: answer.status for company, answer in answers.items()} == {"c1": "updated", "c2": "unchanged"}

@@ -9,6 +9,7 @@ from cwclient.simulator import StateDocument
 from messages import MappingChecked, MappingCheckRequested
 from store import mappings
 from tests.support.case import Case
+from tests.support.reverting import carried_out, revert_of
 from tests.support.waiting import wait_for
 from tests.support.world import now
 
@@ -137,3 +138,30 @@ def test_a_remapping_warns_that_the_old_addition_holds_our_count(case: Case) -> 
     assert "2026-11" in warning.detail
     assert case.push(6)["c1"].status == "updated"
     assert _health(case)["c1"].warnings == ()
+
+
+def test_a_remapping_after_a_revert_names_what_the_old_addition_holds(case: Case) -> None:
+    """Of two pushes the second is taken back: the first one's count is left, and is what the warning is about."""
+    assert case.push(5)["c1"].status == "updated"
+    second = case.world.push("p1", {1: 6})
+    case.world.publish(second)
+    wait_for(lambda: case.world.state_of(second) == "completed", "the push")
+    assert carried_out(case.world, revert_of(second))["c1"].reverts == second.push_id
+    (warning,) = _remapped(case).warnings
+    assert "2026-11" in warning.detail
+
+
+def test_a_remapping_after_the_only_push_was_reverted_warns_of_nothing(case: Case) -> None:
+    """The old addition holds what it held before Phin: there is nothing to reset."""
+    push = case.world.push("p1", {1: 6})
+    case.world.publish(push)
+    wait_for(lambda: case.world.state_of(push) == "completed", "the push")
+    assert carried_out(case.world, revert_of(push))["c1"].status == "updated"
+    assert _remapped(case).warnings == ()
+
+
+def _remapped(case: Case) -> MappingChecked:
+    at = now()
+    case.world.publish(case.world.mapped("p1", 1, base=200_000))
+    wait_for(lambda: "c1" in _checks(case, at), "the check")
+    return _checks(case, at)["c1"]

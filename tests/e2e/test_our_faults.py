@@ -1,158 +1,75 @@
-"""What is ours to mend, a bug or our clientId, costs no partner more than it must, and operators learn of it."""
+"""A fault of ours: it fails what meets it, is told, and hurts nobody else."""
 
-import json
-from pathlib import Path
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from cwclient.simulator import faults
-from cwclient.simulator.faults import Match
-from messages import PushRequested, SyncResult, encode
-from tests.support.case import code
-from tests.support.letters import Letters
-from tests.support.passing import is_left_alone, time_passes
-from tests.support.waiting import wait_for
-from tests.support.world import World
-from worker import policy
+from store import StoreConflict, leases
+from tests.support.case import Case
+from worker import run, serve, settle
+from worker.jobs import Settled
+
+FAULT = "a fault of ours"
 
 
-@pytest.fixture(params=["rabbitmq", "embedded"])
-def stack(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, str]:
-    """(broker URL, database URL): RabbitMQ with PostgreSQL, and the embedded stack."""
-    if request.param == "embedded":
-        return "local:", f"sqlite:///{tmp_path}/store.db"
-    return request.getfixturevalue("amqp_url"), request.getfixturevalue("postgresql_url")
+def test_a_fault_in_storing_a_line_fails_only_that_line(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After three tries its answer is `unexpected` and it waits as a dead letter; its neighbour is served at once."""
+    take = settle._Batch.take
+
+    def faulty(self: Any, job: Any, member: Any) -> None:
+        if member.line.company_id == "c1" and isinstance(job.outcome, Settled) and job.outcome.status != "failed":
+            raise RuntimeError(FAULT)
+        take(self, job, member)
+
+    monkeypatch.setattr(settle._Batch, "take", faulty)
+    answers = case.push(companies=(1, 2))
+    assert answers["c2"].status == "updated"
+    assert (answers["c1"].status, answers["c1"].attempts) == ("failed", 3)
+    assert answers["c1"].problem is not None
+    assert answers["c1"].problem.code == "unexpected"
+    assert case.dead() == {"unexpected": 1}
+    assert len(case.world.writes()) == 2  # c1's change was made; it is not made again
+
+    monkeypatch.undo()
+    assert case.push(companies=(1, 2)).keys() == {"c1", "c2"}
+    assert len(case.world.writes()) == 2
 
 
-def _logged(world: World, number: int, event: str) -> list[dict[str, Any]]:
-    """What this worker has logged under this name."""
-    lines = (world.folder / f"worker-{number}.log").read_text("utf-8").splitlines()
-    return [entry for line in lines if line.startswith("{") and (entry := json.loads(line))["event"] == event]
+def test_a_fault_that_ends_three_runs_fails_what_is_open(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for ever: the lines are answered, wait as one dead letter, and the next push is served."""
+    monkeypatch.setattr(serve, "BUG_PAUSE", timedelta(seconds=0.3))
+    looks = []
+
+    def faulty(*_: object) -> None:
+        looks.append(1)
+        raise RuntimeError(FAULT)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(run, "look", faulty)
+        answers = case.push(companies=(1, 2))
+    assert {answer.status for answer in answers.values()} == {"failed"}
+    assert {answer.problem.code for answer in answers.values() if answer.problem} == {"unexpected"}
+    assert case.dead() == {"unexpected": 1}
+    assert len(looks) == 3
+    assert case.world.writes() == []
+
+    assert {answer.status for answer in case.push(companies=(1, 2)).values()} == {"updated"}
 
 
-def _final(world: World, push: PushRequested) -> dict[str, SyncResult]:
-    wait_for(lambda: world.state_of(push) == "completed", "the push's completion", 60)
-    return {company: answer for company, answer in world.answers(push).items() if answer is not None}
-
-
-@pytest.mark.parametrize("point", ["bug_in_an_addition", "bug_in_a_write"])
-def test_a_bug_in_one_addition_is_tried_three_times_and_fails_alone(
-    stack: tuple[str, str], tmp_path: Path, point: str
+def test_a_transaction_that_met_another_does_not_keep_the_partner_waiting(
+    case: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its line says that it was reported, the log has the traceback, a replay by a mended worker ends right."""
-    with World(*stack, tmp_path, companies=3) as world:
-        connection, mappings = world.connected("p1"), [world.mapped("p1", number) for number in (1, 2, 3)]
-        push = world.push("p1", {1: 5, 2: 6, 3: 7}, connection=connection, mappings=mappings)
-        world.start_worker(point)
-        world.publish(connection, *mappings, push)
-        answers = _final(world, push)
-        assert {company: (answer.status, answer.attempts) for company, answer in answers.items()} == {
-            "c1": ("failed", 3),
-            "c2": ("updated", 1),
-            "c3": ("updated", 1),
-        }
-        problem = answers["c1"].problem
-        assert problem is not None
-        assert (problem.code, problem.title) == ("unexpected", "An internal error")
-        assert problem.detail.startswith("Something went wrong on our side. It was reported.")
-        assert problem.who == "phin_support"
-        told = _logged(world, 0, "call.unexpected")
-        assert [(one["level"], one["partner"]) for one in told] == [("error", "p1")] * 3
-        assert all("a bug of ours" in one["exception"] for one in told)
-        (letter,) = Letters(world).all()
-        assert (letter.reason, letter.partner_id) == ("unexpected", "p1")
-        assert [line["company_id"] for line in json.loads(letter.body)["lines"]] == ["c1"]
-        assert sorted(write["quantity_after"] for write in world.writes()) == [6, 7]
+    """The run is begun again at once, not when its lease has run out."""
+    monkeypatch.setattr(leases, "LEASE_SECONDS", 3600.0)
+    met: list[int] = []
 
-        world.end_workers()
-        world.start_worker()
-        done = Letters(world).command("replay", letter.id)
-        assert done.returncode == 0, done.stderr
-        assert world.quantity("p1", 100_001) == 5
-        assert len(world.writes()) == 3
+    def meets_another(*given: Any, **named: Any) -> Any:
+        if not met:
+            met.append(1)
+            raise StoreConflict(FAULT)
+        return settle.settle(*given, **named)
 
-
-def test_a_bug_after_a_write_does_not_repeat_it(stack: tuple[str, str], tmp_path: Path) -> None:
-    """We stumble over each answer to a write: what was written is read, written once, and the lines are right."""
-    with World(*stack, tmp_path, companies=2) as world:
-        connection, mappings = world.connected("p1"), [world.mapped("p1", number) for number in (1, 2)]
-        push = world.push("p1", {1: 5, 2: 6}, connection=connection, mappings=mappings)
-        world.start_worker("bug_after_a_write")
-        world.publish(connection, *mappings, push)
-        answers = _final(world, push)
-        assert {(answer.status, answer.quantity_before) for answer in answers.values()} == {("updated", 1)}
-        assert sorted(write["quantity_after"] for write in world.writes()) == [5, 6]
-        assert Letters(world).all() == []
-
-
-def test_a_bug_in_one_message_is_tried_three_times_and_kept(stack: tuple[str, str], tmp_path: Path) -> None:
-    """A push that our code cannot handle is a dead letter with the place of the bug; others are served meanwhile."""
-    with World(*stack, tmp_path, companies=2) as world:
-        world.publish(world.connected("p1"), world.mapped("p1", 1), world.mapped("p1", 2))
-        poison = world.push("p1", {1: 5}).model_copy(update={"push_id": "poison"})
-        good = world.push("p1", {2: 6})
-        world.start_worker("bug_in_a_push")
-        world.publish(poison, good)
-        assert _final(world, good)["c2"].status == "updated"
-        (letter,) = Letters(world).wait()
-        assert (letter.reason, letter.error_type, letter.error, letter.attempts) == (
-            "unexpected",
-            "LookupError",
-            "LookupError: a bug of ours",
-            3,
-        )
-        assert letter.body == encode(poison).body
-        # Once when nobody suspects it, then three tries.
-        assert len(_logged(world, 0, "message.failed")) == 4
-        assert world.quantity("p1", 100_001) == 1
-
-
-def test_a_refused_client_id_stops_one_partner_until_it_is_accepted(
-    amqp_url: str, postgresql_url: str, tmp_path: Path
-) -> None:
-    """Lines wait, none fails; one request in 5 minutes asks again; operators read it; other partners are served."""
-    with World(amqp_url, postgresql_url, tmp_path, ["p1", "p2"], companies=2) as world:
-        platform = world.platform
-        assert platform is not None
-        world.start_worker()
-        for partner in ("p1", "p2"):
-            world.publish(world.connected(partner), world.mapped(partner, 1), world.mapped(partner, 2))
-        wait_for(lambda: [one.type for one in platform.received].count("mapping.checked.v1") == 4, "the checks")
-        world.simulator.faults.set([faults.MissingClientId(match=Match(tenant="cw-p1"))])
-        asked = len(world.simulator.log)
-        refused, served = world.push("p1", {1: 5, 2: 6}), world.push("p2", {1: 5, 2: 6})
-        world.publish(refused, served)
-
-        def waiting(requests: int) -> SyncResult:
-            wait_for(lambda: _statuses(world, asked) == [403] * requests, "the request")
-            wait_for(lambda: is_left_alone(world.database, "p1"), "the pause")
-            (answer,) = [answer for answer in world.answers(refused).values() if answer is not None]
-            assert [one["partner"] for one in _logged(world, 0, "client_id.refused")] == ["p1"] * requests
-            health = world.command("health", "--json")
-            assert health.returncode == 0, health.stdout
-            assert "1 partner: ConnectWise refused our clientId; check PHIN_CONNECTWISE_CLIENT_ID" in health.stdout
-            return answer
-
-        waiting(1)
-        assert {answer.status for answer in _final(world, served).values()} == {"updated"}
-        time_passes(world.database, policy.CLIENT_ID_PAUSE)
-        answer = waiting(2)
-        assert (answer.status, code(answer), answer.attempts) == ("retrying", "client_id", 0)
-        problem = answer.problem
-        assert problem is not None
-        assert problem.title == "We are fixing a setting of ours"
-        assert problem.fix == "Nothing to do: pushes go on by themselves."
-        assert problem.said == "The request header clientId is missing or not valid."
-
-        world.simulator.faults.clear()
-        time_passes(world.database, policy.CLIENT_ID_PAUSE)
-        answered = _final(world, refused).values()
-        assert {(answer.status, answer.attempts) for answer in answered} == {("updated", 1)}
-        assert {one["level"] for one in _logged(world, 0, "client_id.refused")} == {"error"}
-        assert Letters(world).all() == []
-
-
-def _statuses(world: World, since: int) -> list[int | None]:
-    """What ConnectWise answered p1."""
-    return [record["status"] for record in world.simulator.log[since:] if record["tenant"] == "cw-p1"]
+    monkeypatch.setattr(run, "settle", meets_another)
+    assert case.push()["c1"].status == "updated"
+    assert met

@@ -12,8 +12,8 @@ from tests.support.case import Case, code
 from tests.support.letters import Letters
 from tests.support.waiting import wait_for
 from tests.support.world import World
-from worker import app, jobs
-from worker.run import CALLS_AT_ONCE
+from worker import app, look
+from worker.tools import CALLS_AT_ONCE
 
 ADDITION = Match(path=r"/additions/10000\d$")
 MANY = 12
@@ -67,7 +67,9 @@ def test_the_check_of_a_connection_is_the_first_call_that_counts(case: Case) -> 
     asked = len(case.world.simulator.log)
     connection = case.world.connected("p1")
     push = case.world.push("p1", {1: 5, 2: 5}, connection=connection)
-    case.world.publish(push, connection)
+    case.world.publish(push)
+    wait_for(lambda: case.world.state_of(push) == "accepted", "the push's acceptance")
+    case.world.publish(connection)
     wait_for(lambda: case.world.state_of(push) == "completed", "the push's completion")
     answers = case.world.answers(push)
     assert {answer and code(answer) for answer in answers.values()} == {"bad_credentials"}
@@ -76,7 +78,7 @@ def test_the_check_of_a_connection_is_the_first_call_that_counts(case: Case) -> 
 
 def test_an_unmapped_company_is_skipped_also_when_all_fails(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     """Refused keys fail what would have been written; an unmapped company still reads that it is to be mapped."""
-    monkeypatch.setattr(jobs, "BATCH", 1)
+    monkeypatch.setattr(look, "BATCH", 1)
     case.world.simulator.faults.set([faults.Status(status=401, match=ADDITION)])
     answers = case.push(companies=(1, 3))
     assert {company: (answer.status, code(answer)) for company, answer in answers.items()} == {

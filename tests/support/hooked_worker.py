@@ -15,8 +15,9 @@ from typing import Any
 
 from messages import PushRequested
 from store import leases
-from worker import app, budget, dispatch, handlers, local_broker, logs, memory, policy, progress, relay, run
+from worker import app, budget, dispatch, handlers, local_broker, logs, memory, policy, progress, relay, run, tools
 from worker.broker import RabbitBroker
+from worker.calls import Calls
 from worker.local_broker import LocalBroker
 from worker.remote import Remote
 from worker.run import Run
@@ -53,8 +54,8 @@ def shorten() -> None:
     budget.PER_MINUTE, budget.BURST = 60_000.0, 1_000.0
     leases.LEASE_SECONDS = 3.0
     run.RENEW_SECONDS = 1.0
-    run.LEASE_LEFT_FOR_PATCH = 1.0
-    run.START_WITHIN = 1.0
+    tools.LEASE_LEFT_FOR_PATCH = 1.0
+    tools.START_WITHIN = 1.0
     app.SWEEP_SECONDS = 1.0
     policy.RETRY_FIRST = 0.2
     relay.CLAIM_SECONDS = 3.0
@@ -153,13 +154,13 @@ def hook(point: str, strike: Callable[[], None]) -> None:
     elif point == "poison":
         before_the_poisonous_push(die)
     elif point == "stall_before_patch":
-        start = Run._write
+        start = Calls.write
 
-        def write(self: Run, job: Any) -> None:
+        def write(self: Calls, job: Any) -> None:
             strike()
             start(self, job)
 
-        Run._write = write  # type: ignore[method-assign] # a test may
+        Calls.write = write  # type: ignore[method-assign] # a test may
     elif not has_bug(point) and point != "none":
         raise SystemExit(f"no such point: {point}")
 

@@ -14,6 +14,7 @@ from worker.cli.output import mark, safe, say, table
 LOOKS = {
     "updated": "good",
     "unchanged": "good",
+    "reverted": "none",
     "preview": "none",
     "held": "bad",
     "failed": "bad",
@@ -23,7 +24,7 @@ LOOKS = {
     "retrying": "waiting",
     "pending": "waiting",
 }
-"""Which mark a status has. Green check = updated or unchanged."""
+"""Which mark a status has. Green check = updated or unchanged; by a revert they are shown as `reverted`."""
 
 QUANTITIES = (
     "quantity_before",
@@ -53,6 +54,12 @@ class Row:
     def status(self) -> str:
         """The line's status, `pending` before the first answer."""
         return self.result.status if self.result else "pending"
+
+    @property
+    def shown(self) -> str:
+        """The status for people: `reverted` if the count of the period was taken out again."""
+        is_revert = self.result is not None and self.result.reverts is not None
+        return "reverted" if is_revert and LOOKS[self.status] == "good" else self.status
 
 
 def of_push(tx: Tx, partner_id: str, push_id: str) -> list[Row]:
@@ -91,7 +98,7 @@ def show(rows: Sequence[Row]) -> None:
 
 def summary(rows: Sequence[Row]) -> str:
     """How many lines of each status: `25 companies: 12 updated, 2 failed`."""
-    counts = Counter(row.status for row in rows)
+    counts = Counter(row.shown for row in rows)
     told = ", ".join(f"{counts[status]} {status}" for status in LOOKS if counts[status])
     return f"{_many(len(rows), 'company', 'companies')}: {told or 'nothing yet'}"
 
@@ -120,6 +127,7 @@ def _tail(row: Row) -> dict[str, Any]:
         return {"status": row.status}
     names = {
         "push_id",
+        "reverts",
         "period",
         "requested_at",
         "status",
@@ -138,7 +146,7 @@ def _cells(row: Row) -> list[Text]:
         safe(row.company_name),
         Text(str(row.billable_users)),
         safe(_quantities(row.result)),
-        mark(LOOKS[row.status]),
+        mark(LOOKS[row.shown]),
         safe(_told(row)),
     ]
 
@@ -161,7 +169,7 @@ def _told(row: Row) -> str:
     said = [_advice(problem) for problem in result.reasons]
     if result.problem is not None and not said:
         said.append(_advice(result.problem))
-    said = said or [row.status]
+    said = said or [row.shown]
     if result.amount is not None:
         said[0] += f", amount {result.amount:,.2f} ({result.amount_difference or 0:+,.2f})"
     return " ".join([*said, *map(_advice, result.warnings)])

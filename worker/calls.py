@@ -1,0 +1,229 @@
+"""The calls of a run to ConnectWise, at most four at a time, and what came of them.
+
+They are made by a shared pool of threads; what came of one is taken on the run's own thread, in `wait`.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from time import monotonic
+from typing import Any
+
+import structlog
+
+from cwclient import Addition, QuantityNotKept
+from messages import RightState
+from store.connections import ConnectionVersion
+from worker import catalog, checks, doctor, progress, tools
+from worker.budget import Budget
+from worker.checks import CheckedMapping, ToCheck
+from worker.desk import Task
+from worker.doctor import CheckedConnection
+from worker.jobs import Job
+from worker.links import linked
+from worker.outlook import Outlook
+from worker.policy import NotStarted, RightRefused, given_up, judge
+from worker.remote import Remote
+from worker.tools import CALLS_AT_ONCE, Tools
+
+Edit = tuple[ConnectionVersion, RightState]
+"""Whether ConnectWise takes writes under a version of the connection."""
+
+log = structlog.get_logger()
+
+
+@dataclass
+class Found:
+    """What came of calls and is to be stored: jobs that have an outcome, those to be written, checks."""
+
+    finished: list[Job] = field(default_factory=list)
+    to_open: list[Job] = field(default_factory=list)
+    checked: list[CheckedConnection | CheckedMapping] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.finished) + len(self.to_open) + len(self.checked)
+
+
+class Calls:
+    """The run keeps current what its calls look at before they go out: the lease, pauses, whether all is void."""
+
+    def __init__(
+        self, tools: Tools, budget: Budget, outlook: Outlook, now: Callable[[], datetime], lease_until: float
+    ) -> None:
+        self._tools, self._budget, self._now = tools, budget, now
+        self.outlook, self.lease_until = outlook, lease_until
+        self.is_paused, self.is_outdated = False, False
+        self.connection: ConnectionVersion | None = None
+        self.remote: Remote | None = None
+        self.found = Found()
+        self.edit: Edit | None = None
+        self._under_way: dict[Future[Any], Callable[[Future[Any]], None]] = {}
+
+    def connect(self, connection: ConnectionVersion | None) -> None:
+        """From now on call this ConnectWise."""
+        if self.remote is None or connection != self.connection:
+            self.connection = connection
+            connected = connection is not None and connection.tenant is not None
+            self.remote = self._tools.connect(connection, self._budget) if connection and connected else None
+
+    @property
+    def under_way(self) -> int:
+        """How many calls have not been taken yet."""
+        return len(self._under_way)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether one more may be made beside them. Until ConnectWise is proven one call at a time must do."""
+        return len(self._under_way) < (CALLS_AT_ONCE if self.outlook.is_proven else 1)
+
+    def wait(self, until: float, *, held_back: bool) -> None:
+        """Wait for calls, or for the budget to allow the next of those held back, and take what came."""
+        if held_back and self.has_room:
+            until = min(until, monotonic() + self._budget.seconds_to_wait())
+        timeout = max(0.0, until - monotonic())
+        if self._under_way:
+            done, _ = wait(self._under_way, timeout=timeout, return_when=FIRST_COMPLETED)
+            for future in done:
+                self._under_way.pop(future)(future)
+        elif held_back:
+            self._tools.draining.wait(timeout)
+
+    def _start(self, call: Callable[[Remote], Any], then: Callable[[Future[Any]], None]) -> None:
+        if self.remote is not None:
+            self._under_way[self._tools.calls.submit(call, self.remote)] = then
+
+    # --- an addition: read, then perhaps written
+
+    def read(self, job: Job) -> None:
+        """Read the job's addition, and decide."""
+        agreement_id, addition_id = job.address
+
+        def then(future: Future[Any]) -> None:
+            error = future.exception()
+            if error is None:
+                try:
+                    progress.after_read(job, future.result(), self._moment())
+                except Exception as bug:  # noqa: BLE001 - it fails this line, not the partner
+                    error = bug
+            if error is not None:
+                self.failed(job, error)
+                return
+            self.outlook.note_answer(self._now())
+            (self.found.finished if job.is_decided else self.found.to_open).append(job)
+
+        def read(remote: Remote) -> Addition:
+            if job.preview:
+                job.agreement = remote.agreement_if_allowed(agreement_id)
+            return remote.addition(agreement_id, addition_id)
+
+        self._start(read, then)
+
+    def write(self, job: Job) -> None:
+        """Write the job's quantity, whose ledger row is open."""
+        agreement_id, addition_id = job.address
+        connection = self.connection
+
+        def patch(remote: Remote) -> Addition:
+            late = monotonic() > min(job.start_by, self.lease_until - tools.LEASE_LEFT_FOR_PATCH)
+            if late or self.is_outdated or self.outlook.is_bad or self._tools.draining.is_set():
+                raise NotStarted
+            return remote.set_quantity(agreement_id, addition_id, job.quantity)
+
+        def then(future: Future[Any]) -> None:
+            error = future.exception()
+            if connection is not None and (error is None or isinstance(error, QuantityNotKept)):
+                self.edit = (connection, "granted")
+            elif connection is not None and isinstance(error, RightRefused):
+                self.edit = (connection, "denied")
+            if error is not None:
+                self.failed(job, error)
+                return
+            self.outlook.note_answer(self._now())
+            progress.after_write(job, future.result())
+            self.found.finished.append(job)
+
+        self._start(patch, then)
+
+    def failed(self, job: Job, error: BaseException) -> None:
+        """Take the error of a job's call."""
+        verdict = self.outlook.note_error(error, self._now(), attempts=job.attempts)
+        if not isinstance(error, NotStarted):
+            log.info("call.failed", error=str(error), error_type=type(error).__name__, addition=job.addition)
+        # Once all has failed the line fails with the others, not alone.
+        progress.after_error(job, error, self.outlook.stop or verdict, self._moment())
+        self.found.finished.append(job)
+
+    def _moment(self) -> progress.Moment:
+        return progress.Moment(self._now(), self._tools.retry_for, self._tools.unusual)
+
+    # --- checks and questions
+
+    def check_connection(self, agreements: dict[int, str]) -> None:
+        """Check the connection; `agreements`: those that it should see."""
+
+        def then(future: Future[CheckedConnection]) -> None:
+            checked = future.result()
+            self.found.checked.append(checked)
+            if checked.error is not None:
+                self.outlook.note_error(checked.error, self._now())
+
+        self._start(lambda remote: doctor.check_connection(remote, agreements), then)
+
+    def check_mapping(self, to_check: ToCheck) -> None:
+        """Check a mapping."""
+        mapping, at = to_check.mapping, self._now()
+
+        def then(future: Future[Any]) -> None:
+            error = future.exception()
+            if error is None:
+                self.outlook.note_answer(self._now())
+                self.found.checked.append(CheckedMapping(mapping, future.result()))
+                return
+            verdict = self.outlook.note_error(error, self._now())
+            # One that was checked before keeps what was found then until it can be checked again.
+            late = mapping.check is None and given_up(mapping.changed_at, self._now(), self._tools.retry_for)
+            if isinstance(verdict, checks.PASSING) and not late:
+                retry_at = self._now() + timedelta(seconds=verdict.seconds)
+                self.found.checked.append(CheckedMapping(mapping, None, retry_at))
+            else:
+                self.found.checked.append(checks.refused(mapping, linked(verdict.problem, self.connection, mapping)))
+
+        if mapping.cw_company_id is None:
+            self.found.checked.append(CheckedMapping(mapping, checks.unmapped(mapping)))
+        else:
+            self._start(lambda remote: checks.check_mapping(remote, to_check, at, self._turn), then)
+
+    def ask(self, task: Task) -> None:
+        """Make a question's call."""
+
+        def then(future: Future[Any]) -> None:
+            error = future.exception()
+            if error is None:
+                if task.call.asks:
+                    self.outlook.note_answer(self._now())
+                task.done(future.result())
+            elif isinstance(error, RightRefused):
+                # Lines may do without this right, so they find out by themselves.
+                self.outlook.note_answer(self._now())
+                task.failed(catalog.of_verdict(judge(error, attempts=0, chance=0.0)))
+            elif isinstance(error, NotStarted):
+                task.not_made()
+            else:
+                log.info("call.failed", error=str(error), error_type=type(error).__name__)
+                task.failed(catalog.of_verdict(self.outlook.note_error(error, self._now())))
+
+        self._start(lambda remote: task.call.make(remote, self._turn), then)
+
+    def _turn(self) -> None:
+        """Wait, in a thread of the pool, until a list's next page may be asked for. Raises NotStarted."""
+        # A page came: lines need not wait for the whole list to see that ConnectWise answers and takes the keys.
+        self.outlook.answered = True
+        while True:
+            stops = self._tools.draining.is_set() or self.is_paused or self.outlook.is_bad
+            if stops or monotonic() > self.lease_until:
+                raise NotStarted
+            seconds = self._budget.seconds_to_wait()
+            if not seconds:
+                return
+            self._tools.draining.wait(seconds)

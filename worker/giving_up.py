@@ -1,0 +1,77 @@
+"""Giving up: all open lines of a partner fail at once, for one reason that each of them would meet."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from messages import SyncResult
+from store import Tx, answers, connections, ledger, mappings, pushes, wishes
+from store.connections import ConnectionVersion
+from store.pushes import Line, LineKey
+from worker import checks, plan, problems
+from worker.answers import result
+from worker.burying import bury
+from worker.jobs import wanted_of
+from worker.policy import AllFailed
+
+MAX_LINES = 10_000
+
+
+def fail_all(tx: Tx, at: datetime, partner_id: str, verdict: AllFailed) -> list[SyncResult]:
+    """Answer every open line of the partner `failed`, with one dead letter per push that holds exactly them.
+
+    Those that would not even have asked ConnectWise are `skipped` all the same. Lines that wait for a newer
+    connection stay: it may bring the remedy. So do those whose change may still arrive; later they say so.
+    """
+    under_way = ledger.companies_under_way(tx, partner_id)
+    connection = connections.current(tx, partner_id)
+    open_wishes = {(wish.push_id, wish.company_id): wish for wish in wishes.unsettled(tx, partner_id)}
+    failing = {
+        key: line
+        for key, line in pushes.lines(tx, partner_id, open_wishes.keys()).items()
+        if _seen_by(line.push.connection_changed_at, connection) and under_way.get(line.company_id, at) <= at
+    }
+    skipped = _skipped(tx, at, partner_id, connection, list(failing.values()))
+    by_push: dict[str, list[Line]] = {}
+    for line in failing.values():
+        if line.key not in skipped:
+            by_push.setdefault(line.push.push_id, []).append(line)
+    for lines in by_push.values():
+        bury(tx, lines, verdict)
+    for mapping in mappings.due_checks(tx, partner_id, at, MAX_LINES):
+        checks.refused(mapping, verdict.problem).save(tx)
+    previews = pushes.preview_lines(tx, partner_id, at, limit=MAX_LINES)
+    failed = [
+        skipped.get(key)
+        or result(
+            line,
+            "failed",
+            attempts=open_wishes[key].attempts + 1,
+            problem=problems.perhaps_written(verdict.problem) if line.company_id in under_way else verdict.problem,
+        )
+        for key, line in failing.items()
+    ]
+    failed += [result(line, "failed", attempts=1, problem=verdict.problem) for line in previews]
+    wishes.settle(tx, partner_id, [(open_wishes[key], None) for key in failing])
+    answers.answer(tx, failed)
+    return failed
+
+
+def _skipped(
+    tx: Tx, at: datetime, partner_id: str, connection: ConnectionVersion | None, lines: Sequence[Line]
+) -> dict[LineKey, SyncResult]:
+    """The answers of those whose company is not mapped, or which are about another ConnectWise, also reverts."""
+    settings = plan.Settings(
+        connection=connection,
+        tenants=connections.tenants(tx, partner_id),
+        mappings=mappings.of_companies(tx, partner_id, {line.company_id for line in lines}),
+    )
+    found = {}
+    for line in lines:
+        match plan.ready(wanted_of(line), settings, at):
+            case plan.Answer(status, why) if status == "skipped" or why.code == "other_connectwise":
+                found[line.key] = result(line, status, attempts=line.attempts + 1, problem=why)
+    return found
+
+
+def _seen_by(seen: datetime | None, connection: ConnectionVersion | None) -> bool:
+    return seen is None or (connection is not None and seen <= connection.changed_at)
