@@ -63,6 +63,8 @@ class Calls:
     def connect(self, connection: ConnectionVersion | None) -> None:
         """From now on call this ConnectWise."""
         if self.remote is None or connection != self.connection:
+            if self.connection and connection and self.connection.version != connection.version:
+                self.outlook.answered = False  # Nothing is known of these keys.
             self.connection = connection
             connected = connection is not None and connection.tenant is not None
             self.remote = self._tools.connect(connection, self._budget) if connection and connected else None

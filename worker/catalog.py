@@ -64,12 +64,6 @@ def refuse(tx: Tx, partner_id: str, why: Problem) -> None:
             answer(tx, event_of(question), {"problem": why})
 
 
-def refuse_if_paused(tx: Tx, partner_id: str) -> None:
-    """Answer what waits if an operator has paused the partner; then there is no run that would."""
-    if pauses.find(tx, partner_id) is not None:
-        refuse(tx, partner_id, problem("paused"))
-
-
 def of_pause(code: str | None) -> Problem:
     """Why ConnectWise is left alone for the moment, by the code of the problem that led to it."""
     return _ask_again(_WHY_PAUSED.get(code or "", problem("unexpected")))

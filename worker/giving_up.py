@@ -1,13 +1,13 @@
-"""Giving up: all open lines of a partner fail at once, for one reason that each of them would meet."""
+"""Giving up: what is open fails at once, for one reason that all of it would meet."""
 
 from collections.abc import Sequence
 from datetime import datetime
 
-from messages import SyncResult
+from messages import Problem, SyncResult
 from store import Tx, answers, connections, ledger, mappings, pushes, wishes
 from store.connections import ConnectionVersion
 from store.pushes import Line, LineKey
-from worker import checks, plan, problems
+from worker import catalog, checks, plan, problems
 from worker.answers import result
 from worker.burying import bury
 from worker.jobs import wanted_of
@@ -39,7 +39,6 @@ def fail_all(tx: Tx, at: datetime, partner_id: str, verdict: AllFailed) -> list[
         bury(tx, lines, verdict)
     for mapping in mappings.due_checks(tx, partner_id, at, MAX_LINES):
         checks.refused(mapping, verdict.problem).save(tx)
-    previews = pushes.preview_lines(tx, partner_id, at, limit=MAX_LINES)
     failed = [
         skipped.get(key)
         or result(
@@ -50,8 +49,16 @@ def fail_all(tx: Tx, at: datetime, partner_id: str, verdict: AllFailed) -> list[
         )
         for key, line in failing.items()
     ]
-    failed += [result(line, "failed", attempts=1, problem=verdict.problem) for line in previews]
     wishes.settle(tx, partner_id, [(open_wishes[key], None) for key in failing])
+    answers.answer(tx, failed)
+    return failed + refuse(tx, at, partner_id, verdict.problem)
+
+
+def refuse(tx: Tx, at: datetime, partner_id: str, why: Problem) -> list[SyncResult]:
+    """Answer with this problem what somebody waits for now: questions for choices, and previews."""
+    catalog.refuse(tx, partner_id, why)
+    previews = pushes.preview_lines(tx, partner_id, at, limit=MAX_LINES)
+    failed = [result(line, "failed", attempts=1, problem=why) for line in previews]
     answers.answer(tx, failed)
     return failed
 

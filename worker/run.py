@@ -17,7 +17,7 @@ from worker.budget import Budget
 from worker.calls import Calls, Edit, Found
 from worker.checks import ToCheck
 from worker.desk import Desk
-from worker.giving_up import fail_all
+from worker.giving_up import fail_all, refuse
 from worker.jobs import Job
 from worker.look import look
 from worker.outlook import Outlook
@@ -229,10 +229,8 @@ class Run:
         with self._tools.database.begin() as tx:
             at = self._own(tx)
             outdated = self._has_looked and is_outdated(tx, self._partner_id, self._calls.connection)
-            if self._calls.outlook.stop is not None and not outdated:
-                answers = fail_all(tx, at, self._partner_id, self._calls.outlook.stop)
             if not outdated:
-                self._refuse_questions(tx)
+                answers = self._give_up(tx, at)
             due = leases.next_due(tx, self._partner_id)
             if due is None:
                 self._calls.outlook.nobody_waits()
@@ -247,14 +245,15 @@ class Run:
         log_answers(answers)
         return True
 
-    def _refuse_questions(self, tx: Tx) -> None:
-        """While ConnectWise is left alone say so to those who wait for an answer."""
+    def _give_up(self, tx: Tx, at: datetime) -> list[SyncResult]:
+        """Fail what cannot succeed. While ConnectWise is left alone say so to those who wait for an answer."""
         if self._calls.outlook.stop is not None:
-            catalog.refuse(tx, self._partner_id, self._calls.outlook.stop.problem)
-        elif self._calls.is_paused:
-            catalog.refuse(tx, self._partner_id, problem("paused"))
-        elif self._calls.outlook.is_bad:
-            catalog.refuse(tx, self._partner_id, catalog.of_pause(self._calls.outlook.health.paused_why))
+            return fail_all(tx, at, self._partner_id, self._calls.outlook.stop)
+        if self._calls.is_paused:
+            return refuse(tx, at, self._partner_id, problem("paused"))
+        if self._calls.outlook.is_bad:
+            return refuse(tx, at, self._partner_id, catalog.of_pause(self._calls.outlook.health.paused_why))
+        return []
 
     def _or_open_writes(self, tx: Tx, at: datetime, due: datetime | None) -> datetime | None:
         """Also look again at writes whose end is not known, but not more than once a minute for that alone."""

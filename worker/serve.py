@@ -7,9 +7,8 @@ from time import monotonic
 
 import structlog
 
-from store import StoreError, leases, now
-from worker import catalog
-from worker.giving_up import fail_all
+from store import StoreError, leases, now, pauses
+from worker.giving_up import fail_all, refuse
 from worker.policy import UNEXPECTED_TRIES, AllFailed
 from worker.problems import problem
 from worker.run import LeaseLost, Run
@@ -26,8 +25,9 @@ def serve(tools: Tools, partner_id: str) -> None:
     started = monotonic()
     with tools.database.begin() as tx:
         lease = leases.acquire(tx, partner_id)
-        if lease is None:
-            catalog.refuse_if_paused(tx, partner_id)
+        if lease is None and pauses.find(tx, partner_id) is not None:
+            # There is no run that would say so to those who wait for an answer.
+            refuse(tx, now(tx), partner_id, problem("paused"))
     if lease is None:
         return
     try:
@@ -70,8 +70,6 @@ def _after_bug(tools: Tools, partner_id: str, token: str) -> None:
 
 
 def _give_up(tools: Tools, partner_id: str) -> None:
-    why = problem("unexpected")
     with tools.database.partner(partner_id) as tx:
-        answers = fail_all(tx, now(tx), partner_id, AllFailed(why, "unexpected"))
-        catalog.refuse(tx, partner_id, why)
+        answers = fail_all(tx, now(tx), partner_id, AllFailed(problem("unexpected"), "unexpected"))
     log_answers(answers)

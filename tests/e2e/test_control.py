@@ -122,3 +122,13 @@ def test_a_paused_partner_is_not_called_until_it_is_resumed(case: Case, who: str
         leases.wake(tx, "p1")
     wait_for(lambda: case.world.state_of(push) == case.world.state_of(newer) == "completed", "both pushes")
     assert (case.world.quantity("p1", 100_001), case.world.quantity("p1", 100_002)) == (8, 6)
+
+
+def test_a_preview_of_a_paused_partner_says_so(case: Case) -> None:
+    """Nobody waits for a preview until an operator resumes."""
+    with case.world.database.partner("p1") as tx:
+        pauses.pause(tx, "p1", "olga", "test")
+    preview = case.preview()
+    assert preview is not None
+    assert preview.problem is not None
+    assert preview.problem.code == "paused"

@@ -119,3 +119,14 @@ def test_four_hours_of_nothing_but_429_are_given_up(case: Case) -> None:
     # A push that somebody makes now begins anew.
     case.world.simulator.faults.clear()
     assert {answer.status for answer in case.push(companies=(1, 2)).values()} == {"updated"}
+
+
+def test_a_preview_says_what_stands_in_the_way(case: Case) -> None:
+    """Somebody waits for it: while ConnectWise is to be left alone it is answered with the reason, and asks nothing."""
+    case.world.simulator.faults.set([_busy(600)])
+    _pushed(case.world, 1)
+    asked = len(case.world.simulator.log)
+    preview = case.preview()
+    assert preview is not None
+    assert (preview.status, code(preview)) == ("failed", "rate_limited")
+    assert len(case.world.simulator.log) == asked
