@@ -99,6 +99,7 @@ def connection_changed(context: Context, event: ConnectionChanged) -> None:
         newest = connections.save(tx, version)
         if newest:
             leases.save_health(tx, event.partner_id, leases.Health())
+            catalog.forget(tx, event.partner_id)
         _arrived(tx, event.partner_id)
     log.info("connection.changed", newest=newest, disconnected=event.disconnected)
 
