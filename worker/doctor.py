@@ -7,6 +7,7 @@ the first write under this connection.
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import structlog
 
@@ -55,6 +56,12 @@ def read_check(version: ConnectionVersion) -> ConnectionChecked | None:
     if version.check is None:
         return None
     return ConnectionChecked.model_validate_json(json.dumps(version.check), extra="ignore")
+
+
+def is_asked(tx: Tx, partner_id: str) -> bool:
+    """Whether a check of the connection waits to be made."""
+    version = connections.current(tx, partner_id)
+    return version is not None and version.check_due_at is not None
 
 
 def mapped_agreements(tx: Tx, version: ConnectionVersion) -> dict[int, str]:
@@ -108,15 +115,17 @@ def check_connection(remote: Remote, agreements: Mapping[int, str]) -> CheckedCo
     return CheckedConnection(version, message, ended_by)
 
 
-def not_connected(event: ConnectionCheckRequested, version: ConnectionVersion | None) -> ConnectionChecked:
-    """The answer if there is nothing to be checked; of a partner that never connected, as of the request."""
+def unchecked(
+    event: ConnectionCheckRequested, version: ConnectionVersion | None, why: Literal["not_connected", "paused"]
+) -> ConnectionChecked:
+    """The answer if nothing can be checked now; of a partner that never connected, as of the request."""
     return ConnectionChecked(
         partner_id=event.partner_id,
         correlation_id=event.correlation_id,
         causation_id=str(event.id),
         changed_at=version.changed_at if version else event.requested_at,
         status="failed",
-        problem=problem("not_connected"),
+        problem=problem(why),
     )
 
 

@@ -232,6 +232,8 @@ class Run:
             if self._calls.outlook.stop is not None and not outdated:
                 answers = fail_all(tx, at, self._partner_id, self._calls.outlook.stop)
             if not outdated:
+                if doctor.is_asked(tx, self._partner_id):
+                    self._calls.outlook.look_again()
                 self._refuse_questions(tx)
             due = leases.next_due(tx, self._partner_id)
             if due is None:
