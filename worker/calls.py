@@ -189,8 +189,8 @@ class Calls:
             else:
                 self.found.checked.append(checks.refused(mapping, linked(verdict.problem, self.connection, mapping)))
 
-        if mapping.cw_company_id is None:
-            self.found.checked.append(CheckedMapping(mapping, checks.unmapped(mapping)))
+        if (known := checks.at_hand(to_check)) is not None:
+            self.found.checked.append(known)
         else:
             self._start(lambda remote: checks.check_mapping(remote, to_check, at, self._turn), then)
 

@@ -14,8 +14,9 @@ import structlog
 from cwclient import ConnectWiseError, RecordNotFound, RecordRefused
 from cwclient.client import MAX_IDS
 from messages import ConnectionChecked, ConnectionCheckRequested, Problem, Right, RightState, plain_text
-from store import Tx, connections, mappings, outbox
+from store import Tx, connections, mappings, now, outbox
 from store.connections import ConnectionVersion, tenant_at
+from worker import checks
 from worker.policy import judge
 from worker.problems import (
     AGREEMENT_EDIT,
@@ -42,11 +43,17 @@ class CheckedConnection:
     error: Exception | None = None
 
     def save(self, tx: Tx) -> None:
-        """Keep it with the version and let the message leave. What writes have proven before stays known."""
+        """Keep it with the version and let the message leave. What writes have proven before stays known.
+
+        Mappings that are not well are checked again, now that ConnectWise can be asked.
+        """
         stored = connections.current(tx, self.version.partner_id)
         message = self.message
         if stored is not None and stored.version == self.version.version:
             message = _with_edit(message, _edit_state(read_check(stored)))
+            if self.error is None and (companies := checks.not_well(tx, stored)):
+                # What stood in their way may have been the connection, or that another ConnectWise was connected.
+                mappings.check_now(tx, stored.partner_id, now(tx), companies)
         connections.save_check(tx, self.version, message.model_dump(mode="json"))
         outbox.put(tx, message)
 

@@ -115,8 +115,7 @@ class Run:
         self._calls.found.finished.extend(seen.decided)
         self._desk.take(seen.questions, seen.connection.tenant if seen.connection else None)
         if self._calls.remote is None:
-            refused = [checks.refused(one.mapping, problem("not_connected")) for one in seen.checks]
-            self._calls.found.checked.extend(refused)
+            self._calls.found.checked.extend(checks.not_connected(one) for one in seen.checks)
             return
         self._jobs.extend(seen.jobs)
         self._to_check.extend(seen.checks)
