@@ -137,13 +137,15 @@ class Suggestion(Part):
     """A ConnectWise company that a Phin company may be, best first; `score` 0 to 100, 100 = the same name.
 
     `reason` says what the names have in common: `exact`, `case`, `legal_form`, `similar` and others. `ambiguous`:
-    another ConnectWise company fits as well, or this one another Phin company. `certain`: may be accepted in bulk,
-    without a look at it. `agreement` and `addition` are proposed only if one stands out.
+    another ConnectWise company fits as well, or this one another Phin company; of two with one name the identifier
+    tells which is which. `certain`: may be accepted in bulk, without a look at it. `agreement` and `addition` are
+    proposed only if one stands out.
     """
 
     company_id: Id
     cw_company_id: CwId
     cw_company_name: Name
+    cw_company_identifier: Text | None = None
     score: Annotated[int | float, Field(ge=0, le=100)]
     reason: Code
     ambiguous: bool

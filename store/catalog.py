@@ -59,6 +59,11 @@ def keep(tx: Tx, partner_id: str, tenant: str, fetched: Mapping[str, Cached]) ->
         carried(tx, sum(map(len, small.values())))
 
 
+def forget(tx: Tx, partner_id: str) -> None:
+    """Drop what was read: another connection may see other records, even of the same ConnectWise."""
+    tx.execute(delete(catalog_cache).where(catalog_cache.c.partner_id == partner_id))
+
+
 def ask(tx: Tx, partner_id: str, message_id: str, event: str) -> Question | None:
     """Keep a question, due at once; the kept one if it was asked before and is answered, None if it still waits."""
     at = now(tx)

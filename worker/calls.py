@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -59,6 +60,7 @@ class Calls:
         self.found = Found()
         self.edit: Edit | None = None
         self._under_way: dict[Future[Any], Callable[[Future[Any]], None]] = {}
+        self._asked: set[Future[Any]] = set()
 
     def connect(self, connection: ConnectionVersion | None) -> None:
         """From now on call this ConnectWise."""
@@ -73,6 +75,11 @@ class Calls:
     def under_way(self) -> int:
         """How many calls have not been taken yet."""
         return len(self._under_way)
+
+    @property
+    def only_asks(self) -> bool:
+        """Whether nothing is under way but what questions wait for: a list of thousands may take a minute."""
+        return self._under_way.keys() == self._asked != set()
 
     @property
     def has_room(self) -> bool:
@@ -91,9 +98,12 @@ class Calls:
         elif held_back:
             self._tools.draining.wait(timeout)
 
-    def _start(self, call: Callable[[Remote], Any], then: Callable[[Future[Any]], None]) -> None:
-        if self.remote is not None:
-            self._under_way[self._tools.calls.submit(call, self.remote)] = then
+    def _start(self, call: Callable[[Remote], Any], then: Callable[[Future[Any]], None]) -> Future[Any] | None:
+        if self.remote is None:
+            return None
+        future = self._tools.calls.submit(call, self.remote)
+        self._under_way[future] = then
+        return future
 
     # --- an addition: read, then perhaps written
 
@@ -174,7 +184,7 @@ class Calls:
 
     def check_mapping(self, to_check: ToCheck) -> None:
         """Check a mapping."""
-        mapping, at = to_check.mapping, self._now()
+        mapping, at, connection = to_check.mapping, self._now(), self.connection
 
         def then(future: Future[Any]) -> None:
             error = future.exception()
@@ -191,17 +201,23 @@ class Calls:
             else:
                 self.found.checked.append(checks.refused(mapping, linked(verdict.problem, self.connection, mapping)))
 
-        if mapping.cw_company_id is None:
-            self.found.checked.append(CheckedMapping(mapping, checks.unmapped(mapping)))
+        if (known := checks.at_hand(to_check)) is not None:
+            self.found.checked.append(known)
         else:
-            self._start(lambda remote: checks.check_mapping(remote, to_check, at, self._turn), then)
+            turn = partial(self._turn, connection)
+            self._start(lambda remote: checks.check_mapping(remote, to_check, at, turn), then)
 
     def ask(self, task: Task) -> None:
         """Make a question's call."""
+        connection = self.connection
 
         def then(future: Future[Any]) -> None:
+            self._asked.discard(future)
             error = future.exception()
-            if error is None:
+            if not self._is_current(connection):
+                # What the former keys see, or meet, says nothing of these.
+                task.not_made()
+            elif error is None:
                 if task.call.asks:
                     self.outlook.note_answer(self._now())
                 task.done(future.result())
@@ -215,15 +231,22 @@ class Calls:
                 log.info("call.failed", error=str(error), error_type=type(error).__name__)
                 task.failed(catalog.of_verdict(self.outlook.note_error(error, self._now())))
 
-        self._start(lambda remote: task.call.make(remote, self._turn), then)
+        future = self._start(lambda remote: task.call.make(remote, partial(self._turn, connection)), then)
+        if future is not None:
+            self._asked.add(future)
 
-    def _turn(self) -> None:
+    def _is_current(self, connection: ConnectionVersion | None) -> bool:
+        """Whether this version of the connection is the one that is called."""
+        ours = self.connection
+        return connection is not None and ours is not None and ours.version == connection.version
+
+    def _turn(self, connection: ConnectionVersion | None) -> None:
         """Wait, in a thread of the pool, until a list's next page may be asked for. Raises NotStarted."""
         # A page came: lines need not wait for the whole list to see that ConnectWise answers and takes the keys.
         self.outlook.answered = True
         while True:
-            stops = self._tools.draining.is_set() or self.is_paused or self.outlook.is_bad
-            if stops or monotonic() > self.lease_until:
+            stops = self._tools.draining.is_set() or self.is_paused or self.outlook.is_bad or self.is_outdated
+            if stops or not self._is_current(connection) or monotonic() > self.lease_until:
                 raise NotStarted
             seconds = self._budget.seconds_to_wait()
             if not seconds:

@@ -57,6 +57,11 @@ def ask(tx: Tx, event: CatalogRequested) -> bool:
     return True
 
 
+def forget(tx: Tx, partner_id: str) -> None:
+    """Read all anew from now on."""
+    catalog.forget(tx, partner_id)
+
+
 def refuse(tx: Tx, partner_id: str, why: Problem) -> None:
     """Answer all questions of the partner that wait with this problem."""
     while waiting := catalog.due(tx, partner_id, QUESTIONS):

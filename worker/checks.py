@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from collections.abc import Mapping as Map
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import structlog
 
@@ -14,10 +15,10 @@ from store import Tx, connections, mappings, outbox, wishes
 from store.connections import ConnectionVersion
 from store.mappings import Addition, Mapping
 from worker import plan
-from worker.choices import of_addition, of_agreement
+from worker.choices import not_active, of_addition, of_agreement
 from worker.links import linked
 from worker.policy import Later, Paused, RestrictedAgreement, RightRefused
-from worker.problems import problem
+from worker.problems import MISSING, problem
 from worker.remote import Remote
 from worker.suggesting import looked_into, proposal
 
@@ -28,6 +29,9 @@ CHECKS = 20
 
 PASSING = (Later, Paused)
 """Verdicts after which a mapping is checked again."""
+
+NAMES = ("cw_company_name", "agreement_name", "addition_name", "product")
+"""What stays known of a mapping although its records cannot be read any more."""
 
 
 @dataclass(frozen=True)
@@ -48,11 +52,15 @@ class CheckedMapping:
 
 @dataclass(frozen=True)
 class ToCheck:
-    """A mapping that is to be checked, and what the store knows of it."""
+    """A mapping that is to be checked, and what the store knows of it.
+
+    `elsewhere`: it was made under another ConnectWise, so its ids mean nothing in this one.
+    """
 
     mapping: Mapping
     known: tuple[Problem, ...] = ()
     warnings: tuple[Problem, ...] = ()
+    elsewhere: bool = False
 
 
 def due(tx: Tx, partner_id: str, connection: ConnectionVersion | None, now: datetime) -> list[ToCheck]:
@@ -69,7 +77,23 @@ def due(tx: Tx, partner_id: str, connection: ConnectionVersion | None, now: date
     for one in mappings.of_additions(tx, partner_id, additions):
         if connections.tenant_at(tenants, one.changed_at) == connection.tenant:
             mapped.setdefault(one.addition, []).append(one)
-    return [_to_check(mapping, mapped, held.get(mapping.company_id)) for mapping in found]
+    return [
+        _to_check(mapping, mapped, held.get(mapping.company_id))
+        if mapping.cw_company_id is None or connections.tenant_at(tenants, mapping.changed_at) == connection.tenant
+        else ToCheck(mapping, elsewhere=True)
+        for mapping in found
+    ]
+
+
+def not_well(tx: Tx, connection: ConnectionVersion) -> set[str]:
+    """Companies whose mapping was found invalid, or was made under another ConnectWise than this."""
+    tenants = connections.tenants(tx, connection.partner_id)
+    return {
+        mapping.company_id
+        for mapping in mappings.of_partner(tx, connection.partner_id)
+        if (mapping.check or {}).get("status") == "invalid"
+        or connections.tenant_at(tenants, mapping.changed_at) != connection.tenant
+    }
 
 
 def _to_check(
@@ -84,25 +108,35 @@ def _to_check(
 
 
 def check_mapping(remote: Remote, to_check: ToCheck, now: datetime, turn: Callable[[], None]) -> MappingChecked:
-    """Read the records that the mapping names, one GET each: the agreement tells its company's name too.
+    """Read the records that the mapping names, one GET each.
 
     One that has gone bad costs some more, in which its successor is looked for; `turn` is called before each page of
     a list but the first. Raises cwclient's errors; `refused` makes a finding of those that will not pass.
     """
+    try:
+        return _compare(remote, to_check, now, turn)
+    except RightRefused as error:
+        if to_check.mapping.agreement_id is not None:
+            raise
+        # Only the company was read: lines do without this right.
+        return _message(to_check.mapping, "invalid", problems=(problem(MISSING[error.right], said=error.said),))
+
+
+def _compare(remote: Remote, to_check: ToCheck, now: datetime, turn: Callable[[], None]) -> MappingChecked:
     mapping, found = to_check.mapping, list(to_check.known)
     agreement: Agreement | None = None
     addition: ActualAddition | None = None
-    company = None
+    company: str | None = None
+    deleted: tuple[Problem, ...] = ()
     try:
         if mapping.agreement_id is not None:
             agreement = remote.agreement(mapping.agreement_id)
-            company = agreement.company.name
             if agreement.company.id is not None and agreement.company.id != mapping.cw_company_id:
                 found.append(problem("agreement_elsewhere"))
-            if agreement.agreement_status not in {None, "Active"}:
-                found.append(plan.agreement_problem(str(agreement.agreement_status)))
-        elif mapping.cw_company_id is not None:
-            company = remote.company(mapping.cw_company_id).name
+            if (why := not_active(agreement, now)) is not None:
+                found.append(why)
+        company, deleted = _company(remote, mapping)
+        found += deleted
         if mapping.addition is not None:
             addition = remote.addition(*mapping.addition)
     except RecordNotFound as error:
@@ -116,17 +150,13 @@ def check_mapping(remote: Remote, to_check: ToCheck, now: datetime, turn: Callab
         if product is not None and now_is != product:
             found.append(problem("product_changed", before=product, now=now_is))
         product = product or now_is
-    gone_bad = any(why not in to_check.known for why in found) and mapping.addition is not None
+    gone_bad = any(why not in to_check.known for why in found) and mapping.addition is not None and not deleted
     status: MappingStatus = "invalid" if found else "complete" if mapping.addition else "incomplete"
-    return MappingChecked(
-        partner_id=mapping.partner_id,
-        correlation_id=mapping.message_id,
-        causation_id=mapping.message_id,
-        company_id=mapping.company_id,
-        changed_at=mapping.changed_at,
-        status=status,
+    return _message(
+        mapping,
+        status,
         problems=tuple(linked(why, remote.connection, mapping) for why in found),
-        cw_company_name=_name(company),
+        cw_company_name=_name(company or (agreement.company.name if agreement else None)),
         agreement_name=_name(agreement.name if agreement else None),
         addition_name=_name(addition.description or addition.product.identifier if addition else None),
         product=product,
@@ -134,6 +164,19 @@ def check_mapping(remote: Remote, to_check: ToCheck, now: datetime, turn: Callab
         warnings=to_check.warnings,
         successor=_successor(remote, mapping, product, now, turn) if gone_bad else None,
     )
+
+
+def _company(remote: Remote, mapping: Mapping) -> tuple[str | None, tuple[Problem, ...]]:
+    """The company's name, and what is wrong with it. A mapping with an agreement does without the right to read it."""
+    read = remote.company if mapping.agreement_id is None else remote.company_if_allowed
+    try:
+        company = read(mapping.cw_company_id or 0)
+    except RecordNotFound as error:
+        return None, (problem("company_deleted", said=error.said),)
+    if company is None:
+        return None, ()
+    # A deleted one stays readable (connectwise-api.md 5.4).
+    return company.name, (problem("company_deleted"),) if company.deleted_flag else ()
 
 
 def _successor(
@@ -169,28 +212,33 @@ def _successor(
 
 def refused(mapping: Mapping, why: Problem) -> CheckedMapping:
     """The mapping cannot be checked, for a reason that will not pass by itself."""
-    message = MappingChecked(
-        partner_id=mapping.partner_id,
-        correlation_id=mapping.message_id,
-        causation_id=mapping.message_id,
-        company_id=mapping.company_id,
-        changed_at=mapping.changed_at,
-        status="invalid",
-        problems=(why,),
-        product=(mapping.check or {}).get("product"),
-    )
-    return CheckedMapping(mapping, message)
+    return CheckedMapping(mapping, _message(mapping, "invalid", problems=(why,)))
 
 
-def unmapped(mapping: Mapping) -> MappingChecked:
-    """Nothing is chosen (yet), so there is nothing to ask ConnectWise."""
+def at_hand(to_check: ToCheck) -> CheckedMapping | None:
+    """What there is to say without asking ConnectWise: nothing is chosen (yet), or it was chosen in another one."""
+    mapping = to_check.mapping
+    if mapping.cw_company_id is None:
+        return CheckedMapping(mapping, _message(mapping, "incomplete", warnings=to_check.warnings))
+    return refused(mapping, problem("map_again")) if to_check.elsewhere else None
+
+
+def not_connected(to_check: ToCheck) -> CheckedMapping:
+    """There is no ConnectWise to ask."""
+    return at_hand(to_check) or refused(to_check.mapping, problem("not_connected"))
+
+
+def _message(mapping: Mapping, status: MappingStatus, **found: Any) -> MappingChecked:  # noqa: ANN401 - its fields
+    """What the check of this mapping found; names that it could not read are those that an earlier one has read."""
+    kept: dict[str, Any] = {name: (mapping.check or {}).get(name) for name in NAMES}
     return MappingChecked(
         partner_id=mapping.partner_id,
         correlation_id=mapping.message_id,
         causation_id=mapping.message_id,
         company_id=mapping.company_id,
         changed_at=mapping.changed_at,
-        status="incomplete",
+        status=status,
+        **kept | {name: value for name, value in found.items() if value is not None},
     )
 
 

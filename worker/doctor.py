@@ -7,14 +7,16 @@ the first write under this connection.
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import structlog
 
 from cwclient import ConnectWiseError, RecordNotFound, RecordRefused
 from cwclient.client import MAX_IDS
 from messages import ConnectionChecked, ConnectionCheckRequested, Problem, Right, RightState, plain_text
-from store import Tx, connections, mappings, outbox
+from store import Tx, connections, mappings, now, outbox
 from store.connections import ConnectionVersion, tenant_at
+from worker import checks
 from worker.policy import judge
 from worker.problems import (
     AGREEMENT_EDIT,
@@ -41,11 +43,17 @@ class CheckedConnection:
     error: Exception | None = None
 
     def save(self, tx: Tx) -> None:
-        """Keep it with the version and let the message leave. What writes have proven before stays known."""
+        """Keep it with the version and let the message leave. What writes have proven before stays known.
+
+        Mappings that are not well are checked again, now that ConnectWise can be asked.
+        """
         stored = connections.current(tx, self.version.partner_id)
         message = self.message
         if stored is not None and stored.version == self.version.version:
             message = _with_edit(message, _edit_state(read_check(stored)))
+            if self.error is None and (companies := checks.not_well(tx, stored)):
+                # What stood in their way may have been the connection, or that another ConnectWise was connected.
+                mappings.check_now(tx, stored.partner_id, now(tx), companies)
         connections.save_check(tx, self.version, message.model_dump(mode="json"))
         outbox.put(tx, message)
 
@@ -55,6 +63,12 @@ def read_check(version: ConnectionVersion) -> ConnectionChecked | None:
     if version.check is None:
         return None
     return ConnectionChecked.model_validate_json(json.dumps(version.check), extra="ignore")
+
+
+def is_asked(tx: Tx, partner_id: str) -> bool:
+    """Whether a check of the connection waits to be made."""
+    version = connections.current(tx, partner_id)
+    return version is not None and version.check_due_at is not None
 
 
 def mapped_agreements(tx: Tx, version: ConnectionVersion) -> dict[int, str]:
@@ -108,15 +122,17 @@ def check_connection(remote: Remote, agreements: Mapping[int, str]) -> CheckedCo
     return CheckedConnection(version, message, ended_by)
 
 
-def not_connected(event: ConnectionCheckRequested, version: ConnectionVersion | None) -> ConnectionChecked:
-    """The answer if there is nothing to be checked; of a partner that never connected, as of the request."""
+def unchecked(
+    event: ConnectionCheckRequested, version: ConnectionVersion | None, why: Literal["not_connected", "paused"]
+) -> ConnectionChecked:
+    """The answer if nothing can be checked now; of a partner that never connected, as of the request."""
     return ConnectionChecked(
         partner_id=event.partner_id,
         correlation_id=event.correlation_id,
         causation_id=str(event.id),
         changed_at=version.changed_at if version else event.requested_at,
         status="failed",
-        problem=problem("not_connected"),
+        problem=problem(why),
     )
 
 

@@ -5,7 +5,7 @@ Handlers are idempotent by natural key: a message that comes again changes nothi
 
 import hashlib
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -41,6 +41,7 @@ from store import (
     mappings,
     now,
     outbox,
+    pauses,
     pushes,
     replays,
     rounds,
@@ -52,6 +53,7 @@ from store.replays import Noted, Replay
 from worker import catalog, doctor
 from worker.answers import superseded
 from worker.cancel import cancel
+from worker.outlook import look_again
 from worker.problems import problem
 from worker.revert import revert
 from worker.serve import serve
@@ -99,6 +101,7 @@ def connection_changed(context: Context, event: ConnectionChanged) -> None:
         newest = connections.save(tx, version)
         if newest:
             leases.save_health(tx, event.partner_id, leases.Health())
+            catalog.forget(tx, event.partner_id)
         _arrived(tx, event.partner_id)
     log.info("connection.changed", newest=newest, disconnected=event.disconnected)
 
@@ -108,12 +111,13 @@ def connection_check_requested(context: Context, event: ConnectionCheckRequested
     with context.database.partner(event.partner_id) as tx:
         version = connections.current(tx, event.partner_id)
         if version is None or version.tenant is None:
-            outbox.put(tx, doctor.not_connected(event, version))
+            outbox.put(tx, doctor.unchecked(event, version, "not_connected"))
         else:
+            if pauses.find(tx, event.partner_id) is not None:
+                # It is made once an operator has ended the pause; until then somebody waits.
+                outbox.put(tx, doctor.unchecked(event, version, "paused"))
             connections.check_again(tx, version, now(tx))
-            health = leases.health(tx, event.partner_id)
-            if health.paused_why == "unreachable":
-                leases.save_health(tx, event.partner_id, replace(health, paused_until=None, paused_why=None))
+            leases.save_health(tx, event.partner_id, look_again(leases.health(tx, event.partner_id)))
             leases.wake(tx, event.partner_id)
     log.info("connection.check_requested", requested_by=event.requested_by)
 

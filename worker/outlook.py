@@ -13,6 +13,14 @@ from worker.problems import exhausted
 
 log = structlog.get_logger()
 
+PROBED = ("unreachable", "client_id")
+"""Pauses that a check of the connection, asked for by a person, does not wait for: what it finds may be mended."""
+
+
+def look_again(health: Health) -> Health:
+    """The health with a pause of that kind ended; how often the server was out of reach stays known."""
+    return replace(health, paused_until=None, paused_why=None) if health.paused_why in PROBED else health
+
 
 @dataclass
 class Outlook:
@@ -31,6 +39,10 @@ class Outlook:
         """Forget a pause that has passed; how often the server was out of reach stays known."""
         if self.health.paused_until is not None and self.health.paused_until <= now:
             self.health = replace(self.health, paused_until=None, paused_why=None)
+
+    def look_again(self) -> None:
+        """Somebody asks whether ConnectWise can be reached by now."""
+        self.health = look_again(self.health)
 
     @property
     def is_bad(self) -> bool:

@@ -19,6 +19,7 @@ NOBODY: Fixer = "nobody"
 
 ADDITIONS = "Finance > Agreements > the agreement > Additions"
 AGREEMENT = "Finance > Agreements > the agreement"
+COMPANIES = "Companies > Companies"
 API_KEYS = "System > Members > API Members > the API member > API Keys"
 MY_COMPANY = "System > My Company"
 ROLE = "System > Security Roles > the role of the API member"
@@ -139,6 +140,15 @@ _ENTRIES = (
         "Choose the company, agreement and addition again.",
         COORDINATOR,
         AGREEMENT,
+        of_record=True,
+    ),
+    Entry(
+        "company_deleted",
+        "The company is deleted",
+        "The mapped company is deleted in ConnectWise, or lies in its recycle bin.",
+        "Choose the company that has taken its place, with its agreement and addition, or restore it in ConnectWise.",
+        COORDINATOR,
+        COMPANIES,
         of_record=True,
     ),
     Entry(

@@ -93,7 +93,20 @@ class Remote:
 
     def company(self, company_id: int) -> Company:
         """Read the company: one GET, unless the base URL moved or the role is in doubt."""
-        return self._read(lambda client: client.company(company_id))
+        try:
+            return self._read(lambda client: client.company(company_id))
+        except RestrictedAgreement as error:
+            # Companies are not restricted by type: a role that counts them but may not read this one has not "All".
+            raise RightRefused(COMPANY_INQUIRE) from error
+
+    def company_if_allowed(self, company_id: int) -> Company | None:
+        """Read the company: one GET; None if the role may not. Ask for something else first: the base URL may move."""
+        client = self.client()
+        self.budget.spend()
+        try:
+            return client.company(company_id)
+        except MissingRight:
+            return None
 
     def companies(self, make: Callable[[Company], T], turn: Callable[[], None]) -> list[T]:
         """What `make` makes of each company but the deleted ones, in pages of 1000: one GET each (5.4).

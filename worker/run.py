@@ -73,6 +73,8 @@ class Run:
                 self._look()
             while self._has_work():
                 self._step()
+                if self._only_asks() and monotonic() >= self._look_until:
+                    self._look()
             if self._let_go():
                 return
 
@@ -100,6 +102,10 @@ class Run:
         """How much there is to be stored."""
         return len(self._calls.found) + self._desk.unsaved
 
+    def _only_asks(self) -> bool:
+        """While a long list is read, what comes meanwhile need not wait: nothing of it can be under way."""
+        return self._calls.only_asks and not self._to_write and not self._waiting() and not self._is_over()
+
     # --- look, call, store
 
     def _look(self) -> None:
@@ -107,6 +113,8 @@ class Run:
             seen = look(tx, self._partner_id, now(tx))
             asked = seen.connection is not None and seen.connection.check_due_at is not None
             agreements = doctor.mapped_agreements(tx, seen.connection) if seen.connection and asked else {}
+            if self._has_looked and is_outdated(tx, self._partner_id, self._calls.connection):
+                self._desk.forget()
         self._calls.connect(seen.connection)
         self._has_looked, self._calls.is_outdated = True, False
         self._look_until = monotonic() + LOOK_SECONDS
@@ -115,8 +123,7 @@ class Run:
         self._calls.found.finished.extend(seen.decided)
         self._desk.take(seen.questions, seen.connection.tenant if seen.connection else None)
         if self._calls.remote is None:
-            refused = [checks.refused(one.mapping, problem("not_connected")) for one in seen.checks]
-            self._calls.found.checked.extend(refused)
+            self._calls.found.checked.extend(checks.not_connected(one) for one in seen.checks)
             return
         self._jobs.extend(seen.jobs)
         self._to_check.extend(seen.checks)
@@ -128,6 +135,7 @@ class Run:
         self._start_calls()
         renew_at = self._calls.lease_until - leases.LEASE_SECONDS + RENEW_SECONDS
         until = min(renew_at, self._next_flush) if self._waiting() else renew_at
+        until = min(until, self._look_until) if self._only_asks() else until
         self._calls.wait(until, held_back=bool(self._to_write) or self._may_begin())
         at = monotonic()
         idle = not self._calls.under_way and not self._to_write
@@ -230,6 +238,8 @@ class Run:
             at = self._own(tx)
             outdated = self._has_looked and is_outdated(tx, self._partner_id, self._calls.connection)
             if not outdated:
+                if doctor.is_asked(tx, self._partner_id):
+                    self._calls.outlook.look_again()
                 answers = self._give_up(tx, at)
             due = leases.next_due(tx, self._partner_id)
             if due is None:

@@ -82,6 +82,7 @@ def suggestions(
                 company_id=company_id,
                 cw_company_id=one.candidate.id,
                 cw_company_name=one.candidate.name,
+                cw_company_identifier=one.candidate.identifier or None,
                 score=one.score,
                 reason=one.reason,
                 ambiguous=ambiguous,

@@ -59,6 +59,16 @@ def test_further_questions_are_answered_from_what_was_read(case: Case) -> None:
     assert reads(case.world, COMPANIES) == 2
 
 
+def test_another_connection_shows_what_it_sees(case: Case) -> None:
+    """New keys may be for another role: what the former ones saw some minutes ago is no answer any more."""
+    assert names(ask(case.world, question("agreements", cw_company_id=1))) == ["Agreement 1"]
+    case.set_rights(Rights(agreement_types=("Backup",)))
+    connected = case.world.connected("p1")
+    case.world.publish(connected)
+    wait_for(lambda: case.version() == connected.changed_at, "the connection")
+    assert names(ask(case.world, question("agreements", cw_company_id=1))) == []
+
+
 def test_agreements_say_whether_they_can_be_billed(case: Case) -> None:
     """Each agreement of the company comes with type, status and dates, and with what stands in the way of billing."""
     agreements = [

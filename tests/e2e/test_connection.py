@@ -12,11 +12,12 @@ from cwclient.simulator import faults
 from cwclient.simulator.document import Rights
 from cwclient.simulator.faults import Match
 from messages import ConnectionChanged, ConnectionChecked, ConnectionCheckRequested
+from store import leases, pauses
 from store.schema import connections
 from tests.support.case import Case, code
 from tests.support.waiting import wait_for
 from tests.support.world import World, now
-from worker import app, budget, run
+from worker import app, budget, policy, run
 
 EDIT = "Finance > Agreements: Edit (All)"
 ADDITION = Match(path=r"/additions/")
@@ -184,3 +185,41 @@ def test_a_disconnect_ends_a_slice_that_runs(sqlite_url: str, tmp_path: Path, mo
         assert len(asked) < count == len(answers)
         assert failed == {"not_connected"}
         assert None not in {row.outcome for row in world.ledger()}
+
+
+def test_a_check_that_is_asked_for_during_a_run_does_not_wait_for_its_pause(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run finds ConnectWise silent and leaves it alone for long: who asked meanwhile is answered all the same."""
+    monkeypatch.setattr(policy, "UNREACHABLE_IN_A_ROW", 1)
+    monkeypatch.setattr(policy, "backoff", lambda *_: 300.0)
+    case.world.simulator.faults.set([faults.Hang(match=ADDITION)])
+    asked = len(case.world.simulator.log)
+    case.world.publish(case.world.push("p1", {1: 5}))
+    wait_for(lambda: len(case.world.simulator.log) > asked, "the call that hangs")
+    assert case.is_running()
+    assert _check_again(case)["status"] == "ok"
+
+
+def test_a_check_while_an_operator_has_paused_the_partner_is_answered(busy: Case) -> None:
+    """Nobody waits in vain: the answer says that it is paused, and the check is made once the pause has ended."""
+    platform, before = busy.world.platform, (busy.check() or {})["id"]
+    assert platform is not None
+    with busy.world.database.partner("p1") as tx:
+        pauses.pause(tx, "p1", "ops", "they upgrade")
+    event = _requested()
+    busy.world.publish(event)
+
+    def answer() -> ConnectionChecked | None:
+        received = [one for one in list(platform.received) if one.causation_id == str(event.id)]
+        return next((one for one in received if isinstance(one, ConnectionChecked)), None)
+
+    told = wait_for(answer, "the answer")
+    assert told is not None
+    assert told.problem is not None
+    assert (told.status, told.problem.code, (busy.check() or {})["id"]) == ("failed", "paused", before)
+    with busy.world.database.partner("p1") as tx:
+        pauses.resume(tx, "p1")
+        leases.wake(tx, "p1")
+    wait_for(lambda: (busy.check() or {})["id"] != before, "the check")
+    assert (busy.check() or {})["status"] == "ok"

@@ -55,6 +55,17 @@ def test_two_companies_that_reach_the_same_one_are_not_certain(case: Case) -> No
     assert first(case.world, "Company 3")["Company 3"].certain is True
 
 
+def test_two_companies_of_one_name_are_told_apart(case: Case) -> None:
+    """ConnectWise has the name twice: both are suggested, neither is certain, and their identifiers differ."""
+    add(case.world, companies=[{"id": 7, "name": "Acme", "identifier": "ACME"}])
+    add(case.world, companies=[{"id": 8, "name": "Acme", "identifier": "ACME-OLD"}])
+    both = ask(case.world, suggestions_for("Acme")).suggestions
+    assert [(one.cw_company_id, one.cw_company_identifier, one.certain) for one in both] == [
+        (7, "ACME", False),
+        (8, "ACME-OLD", False),
+    ]
+
+
 @pytest.mark.parametrize(
     ("additions", "proposed"),
     [

@@ -90,6 +90,12 @@ class Case:
             connection = connections.current(tx, "p1")
         return connection.check if connection else None
 
+    def version(self) -> datetime | None:
+        """When the stored connection was saved."""
+        with self.world.database.begin() as tx:
+            connection = connections.current(tx, "p1")
+        return connection.changed_at if connection else None
+
     def tenant(self) -> str | None:
         """The tenant of the stored connection."""
         with self.world.database.begin() as tx:

@@ -144,7 +144,8 @@ def health(partner: Partner, *, timeout: Timeout = 600.0, as_json: AsJson = Fals
         finished = opened.carry_out([event], look, what="Checking", timeout=timeout, wait=True, see=see)
         with opened.database.begin() as tx:
             found = mappings.of_partner(tx, partner)
-    bad = [mapping for mapping in found if state(mapping) == "invalid" or _warnings(mapping)]
+    mapped = [mapping for mapping in found if mapping.cw_company_id is not None]
+    bad = [mapping for mapping in mapped if state(mapping) == "invalid" or _warnings(mapping)]
     if as_json:
         dump([_as_json(mapping) for mapping in bad])
     else:

@@ -16,7 +16,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from messages import EXCHANGE_IN, Message, Publisher
-from store import Database, StoreError, Tx, leases, migrate
+from store import Database, StoreError, Tx, leases, migrate, pauses
 from worker import logs
 from worker.app import build, open_broker, open_database, publish
 from worker.cli.exits import INTERRUPTED
@@ -157,6 +157,9 @@ class Session:
             # What is accepted has made the partner's lease.
             with self.database.begin() as tx:
                 health = leases.health(tx, partner_id)
+                pause = pauses.find(tx, partner_id)
+            if pause is not None:
+                return f"Paused by {pause.paused_by}: {pause.why}. It goes on after `phin-connectwise resume`."
             if health.paused_until is not None and health.paused_until > datetime.now(UTC):
                 why = health.paused_why or ""
                 until = health.paused_until.astimezone(UTC)

@@ -258,9 +258,11 @@ def _show(asked: Sequence[PhinCompany], found: Mapping[str, Sequence[Suggestion]
 
 def _cells(one: Suggestion) -> list[Text]:
     words = REASONS.get(one.reason, one.reason.replace("_", " "))
+    # Of two with the same name the identifier tells which is which.
+    alike = f" ({one.cw_company_identifier})" if one.ambiguous and one.cw_company_identifier else ""
     why = "ambiguous" if one.ambiguous else words
     named = mark("good" if one.certain else "unknown")
-    named.append_text(safe(f" {one.cw_company_name} #{one.cw_company_id}: {why}"))
+    named.append_text(safe(f" {one.cw_company_name}{alike} #{one.cw_company_id}: {why}"))
     return [named, Text(f"{one.score:g}"), safe(_proposed(one))]
 
 
