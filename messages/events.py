@@ -112,7 +112,7 @@ class MappingChanged(Event):
 
 
 class MappingCheckRequested(Event):
-    """Compare mappings with ConnectWise again now; a `mapping.checked.v1` each answers it. company_ids null = all."""
+    """Compare mappings with ConnectWise again, null = all: a `mapping.checked.v1` for each company that is mapped."""
 
     type: Literal["mapping.check_requested.v1"] = "mapping.check_requested.v1"
     requested_at: Version
