@@ -8,9 +8,9 @@ from typing import Never
 from cwclient import ConnectWiseError
 from messages import PublishError, Refused, Unroutable
 from store import SchemaOutdated, StoreError
-from worker.app import Unroutable as UnroutableHere
 from worker.cli.output import complain
 from worker.delivery import BrokerUnavailable, TopologyMismatch
+from worker.opening import Unroutable as UnroutableHere
 from worker.settings import SettingsError
 from worker.spreadsheet import SpreadsheetError
 

@@ -6,12 +6,12 @@ from typing import Any
 import typer
 
 from store import Database, SchemaOutdated, StoreError, Tx, backlog, migrate, now, pauses, workers
-from worker.app import open_broker, open_database
 from worker.cli.exits import BROKER, DATABASE, UNFINISHED
 from worker.cli.options import AsJson
 from worker.cli.output import dump, mark, safe, table
 from worker.cli.session import PAUSES
 from worker.delivery import BrokerUnavailable, TopologyMismatch
+from worker.opening import open_broker, open_database
 from worker.settings import Settings, load
 
 NO_WORKER = "no worker runs"
