@@ -30,7 +30,8 @@ def explained() -> Iterator[None]:
     try:
         yield
     except SettingsError as error:
-        _end(SETTINGS, "These settings cannot work:", *error.problems)
+        told = "`phin-connectwise --help` names all settings; they come from the environment or `.env`."
+        _end(SETTINGS, "These settings cannot work:", *error.problems, told)
     except (SchemaOutdated, StoreError) as error:
         _end(DATABASE, f"Database: {error}")
     except (Unroutable, UnroutableHere) as error:

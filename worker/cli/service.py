@@ -65,7 +65,7 @@ def worker() -> None:
 
 def simulator(
     state: Annotated[
-        Path, typer.Option(exists=True, dir_okay=False, help="The state document; by default the sample's.")
+        Path, typer.Option(exists=True, dir_okay=False, show_default="the sample's", help="The state document.")
     ] = SIMULATOR_STATE,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on, 0 = a free one.")] = 0,
