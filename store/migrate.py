@@ -1,13 +1,12 @@
-"""Migrations: run by a command, never at a worker's start."""
+"""Migrations: run by a command, never at a worker's start, which only looks whether they were."""
 
 from pathlib import Path
 
-from alembic import command
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
+from sqlalchemy import inspect, text
 
 from store.database import Database, Tx
+
+MIGRATIONS = Path(__file__).with_name("migrations")
 
 # "phin": one upgrade at a time, however many containers start at once.
 _ADVISORY_LOCK = 0x7068696E
@@ -19,17 +18,23 @@ class SchemaOutdated(Exception):
 
 def upgrade(database: Database) -> None:
     """Bring the tables to this version; safe to run again and from several places at once."""
+    from alembic import command
+    from alembic.config import Config
+
     with database.begin() as tx:
         if tx.dialect.name == "postgresql":
             tx.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})")
-        command.upgrade(_config(tx), "head")
+        config = Config()
+        config.set_main_option("script_location", str(MIGRATIONS))
+        config.attributes["connection"] = tx
+        command.upgrade(config, "head")
 
 
 def check(database: Database) -> None:
     """Raise SchemaOutdated unless the tables are those of this version."""
     with database.begin() as tx:
-        found = MigrationContext.configure(tx).get_current_revision()
-    newest = ScriptDirectory.from_config(_config()).get_current_head()
+        found = _revision(tx)
+    newest = newest_revision()
     if found != newest:
         raise SchemaOutdated(
             f"the database is at version {found or 'none'}, this program needs {newest}: "
@@ -37,8 +42,13 @@ def check(database: Database) -> None:
         )
 
 
-def _config(tx: Tx | None = None) -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
-    config.attributes["connection"] = tx
-    return config
+def newest_revision() -> str:
+    """The revision of the newest migration, with which its file's name begins."""
+    return max(file.name for file in (MIGRATIONS / "versions").glob("[0-9]*.py")).partition("_")[0]
+
+
+def _revision(tx: Tx) -> str | None:
+    """The revision that Alembic has noted in the database."""
+    if not inspect(tx).has_table("alembic_version"):
+        return None
+    return tx.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()

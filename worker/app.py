@@ -4,7 +4,7 @@ with build(settings) as app:      # starts; drains at the end
     app.publish(message)
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -19,25 +19,24 @@ from uuid import uuid4
 import structlog
 
 from cwclient import AddressPolicy, CallBudget, Transport
-from messages import KeyRing, Message
-from store import Database, SchemaOutdated, StoreConflict, StoreError, leases, migrate, outbox, workers
+from messages import Message
+from store import Database, SchemaOutdated, StoreConflict, StoreError, leases, migrate, workers
 from store.connections import ConnectionVersion
 from worker import memory
-from worker.broker import RabbitBroker
 from worker.budget import Budget
 from worker.dead_letters import DeadLetters
 from worker.delivery import Broker, Delivery, Verdict
 from worker.dispatch import Dispatcher
 from worker.handlers import Context
 from worker.lanes import Lane
-from worker.local_broker import LocalBroker
+from worker.opening import key_ring, open_broker, open_database, publish
 from worker.plan import Unusual
 from worker.readiness import Readiness
 from worker.relay import Relay
 from worker.remote import Discovery, Remote
 from worker.settings import Settings
 from worker.tools import CALLS_AT_ONCE, Tools
-from worker.topology import KIND_DEAD, PREFETCH_PUSHES, Topology
+from worker.topology import KIND_DEAD, PREFETCH_PUSHES
 from worker.turns import SHARES, Turns
 
 DRAIN_SECONDS = 25.0
@@ -69,10 +68,6 @@ BATCHES = {
 ASIDE_AT_ONCE = 200
 
 log = structlog.get_logger()
-
-
-class Unroutable(Exception):
-    """No queue takes the message."""
 
 
 class App:
@@ -202,36 +197,6 @@ def build(settings: Settings) -> App:
     """Make a worker from settings; nothing is started. Raises SettingsError if it could not work."""
     database, readiness = open_database(settings), Readiness()
     return App(settings, database, open_broker(settings, database, readiness), readiness)
-
-
-def open_database(settings: Settings) -> Database:
-    """The store that the settings name."""
-    return Database(settings.database_url.get_secret_value())
-
-
-def open_broker(
-    settings: Settings, database: Database, readiness: Readiness | None = None
-) -> RabbitBroker | LocalBroker:
-    """The broker that the settings name; it tells `readiness` how consuming goes."""
-    topology = Topology(
-        prefix=settings.queue_prefix, results_queue=settings.results_queue, partners_at_once=settings.partners_at_once
-    )
-    if settings.is_embedded:
-        return LocalBroker(database, topology, DeadLetters(key_ring(settings)).opened, readiness)
-    return RabbitBroker(settings.broker_url.get_secret_value(), topology, settings.broker_ca_file, readiness=readiness)
-
-
-def key_ring(settings: Settings) -> KeyRing:
-    """The private seal keys; an empty ring if none are set."""
-    return KeyRing.parse(settings.seal_keys.get_secret_value()) if settings.seal_keys else KeyRing({})
-
-
-def publish(broker: Broker, messages: Sequence[Message]) -> None:
-    """Hand messages to a broker. Raises Unroutable, BrokerUnavailable or StoreError."""
-    rows = [outbox.row_of(message) for message in messages]
-    refusals = [refusal for refusal in broker.publish(rows) if refusal is not None]
-    if refusals:
-        raise Unroutable(refusals[0])
 
 
 def sweep(database: Database) -> None:

@@ -11,6 +11,7 @@ from threading import Event
 from typing import Any, Protocol
 
 from store.outbox import OutboxRow
+from worker.topology import Topology
 
 
 class Verdict(Enum):
@@ -51,6 +52,14 @@ class TopologyMismatch(Exception):
 
 class Broker(Protocol):
     """RabbitMQ, or the outbox itself."""
+
+    topology: Topology
+
+    def declare(self) -> None:
+        """Make exchanges and queues that are not there. Raises BrokerUnavailable or TopologyMismatch."""
+
+    def check(self) -> None:
+        """Look whether they are there, changing nothing. Raises BrokerUnavailable or TopologyMismatch."""
 
     def publish(self, rows: Sequence[OutboxRow]) -> list[str | None]:
         """Hand these over; for each, None = it is safe there, or why it was refused. Raises BrokerUnavailable."""

@@ -19,13 +19,13 @@ from cwclient import AddressPolicy, Transport
 from messages import BillingPeriod, generate_keypair
 from store import mappings, migrate
 from worker import sample
-from worker.app import open_database
 from worker.cli import connection, mapping, push, results
 from worker.cli.exits import UNFINISHED
 from worker.cli.output import complain, say
 from worker.cli.results import Row
 from worker.cli.session import Session, session
 from worker.doctor import read_check
+from worker.opening import open_database
 from worker.settings import load
 from worker.spreadsheet import read_counts, read_mappings
 

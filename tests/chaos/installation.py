@@ -17,7 +17,7 @@ from store import Database, migrate
 from tests.chaos.scenario import Site
 from tests.support.commands import environment
 from tests.support.own_servers import OwnPostgresql, OwnRabbitMQ
-from worker.app import open_broker
+from worker.opening import open_broker
 from worker.settings import load
 
 CALL_TIMEOUT, RETRY_FOR = 3.0, 600.0

@@ -17,7 +17,7 @@ from store import now, outbox
 from store.outbox import OutboxRow
 from tests.support.waiting import wait_for
 from tests.support.world import World
-from worker import app
+from worker import opening
 from worker.broker import RabbitBroker
 from worker.delivery import Delivery, Verdict
 from worker.readiness import Readiness
@@ -46,7 +46,7 @@ class Consumer:
             self.got.append(delivery)
             answer(delivery, settle)
 
-        broker = app.open_broker(world.settings, world.database)
+        broker = opening.open_broker(world.settings, world.database)
         self.thread = threading.Thread(target=lambda: broker.consume(deliver, self.stop))
 
     def ids(self) -> list[str | None]:
@@ -154,7 +154,7 @@ class Unheard(Message):
 
 def test_publishing_what_no_queue_takes_raises(world: World) -> None:
     """A message that would go nowhere is an error at once, not a loss."""
-    with pytest.raises(app.Unroutable, match="no queue takes it"):
+    with pytest.raises(opening.Unroutable, match="no queue takes it"):
         world.publish(Unheard(partner_id="p1", correlation_id="test"))
 
 

@@ -1,6 +1,7 @@
 """Fixtures of the tests that run whole workers."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
@@ -34,3 +35,15 @@ def case(world: World) -> Iterator[Case]:
         wait_for(lambda: not case.is_running(), "the end of the checks' run")
         yield case
         assert worker.readiness.troubles == {}
+
+
+@pytest.fixture
+def busy(amqp_url: str, postgresql_url: str, tmp_path: Path) -> Iterator[Case]:
+    """A case on RabbitMQ and PostgreSQL, where the platform sees all that leaves."""
+    with World(amqp_url, postgresql_url, tmp_path, companies=3, call_timeout=1.0) as world:
+        case = Case(world)
+        worker = app.build(world.settings)
+        with closing(worker.database), worker:
+            world.publish(world.connected("p1"), world.mapped("p1", 1), world.mapped("p1", 2))
+            wait_for(case.is_checked, "the checks")
+            yield case

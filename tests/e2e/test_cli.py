@@ -282,6 +282,7 @@ def test_what_is_held_is_shown_confirmed_and_written(mapped: Installation) -> No
     assert held.returncode == 1
     assert "18 → 90" in held.stdout
     assert "An unusually big change." in held.stdout
+    assert "Held until confirmed: c-101 (Alder), c-102 (Bluewater). Push again with --confirm" in held.stderr
     assert mapped.writes == 0
 
     refused = mapped.run(*push, "--confirm", "c-103")

@@ -7,7 +7,6 @@ import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -105,77 +104,3 @@ def test_the_demo_runs_on_rabbitmq_and_postgresql(settings: dict[str, str], tmp_
     assert done.returncode == 0, done.stdout + done.stderr
     assert "ConnectWise saw 11 PATCH requests in the first push" in done.stdout
     assert list(tmp_path.iterdir()) == []
-
-
-def test_each_step_of_a_coordinator_has_its_command(settings: dict[str, str], tmp_path: Path) -> None:
-    """Connect, review the rights, choose, map, preview, push, look, undo: all by commands, through RabbitMQ."""
-    partner = ("--partner", "msp-1")
-    counts = tmp_path / "counts.csv"
-    counts.write_text("company_id,company_name,billable_users\nc-101,Alder,21\nc-102,Bluewater,95\n", "utf-8")
-    (tmp_path / "key.txt").write_text("Demo4PrivateKey", "utf-8")
-    push = ("push", *partner, "--period", "2026-11", "--counts", counts)
-
-    with (
-        SimulatorServer(State.from_file(sample.SIMULATOR_STATE)) as simulator,
-        subprocess.Popen(
-            [sys.executable, "-m", "worker.cli", "worker"],
-            cwd=tmp_path,
-            env=environment(settings),
-            stderr=subprocess.DEVNULL,
-        ) as worker,
-    ):
-
-        def told(*command: str | Path, code: int = 0) -> Any:
-            done = run(*command, "--json", folder=tmp_path, settings=settings)
-            assert done.returncode == code, done.stdout + done.stderr
-            return json.loads(done.stdout)
-
-        def mapped(company: str, number: int) -> Any:
-            """What `mapping set` says of company number 2000 + n, agreement 400 + n, addition 7100 + n."""
-            ids = (str(base + number) for base in (2000, 400, 7100))
-            options = zip(("--cw-company", "--agreement", "--addition"), ids, strict=True)
-            return told("mapping", "set", *partner, "--company", company, *(word for pair in options for word in pair))
-
-        def writes() -> int:
-            return sum(record["method"] == "PATCH" for record in simulator.log)
-
-        try:
-            run("topology", "declare", folder=tmp_path, settings=settings)
-            run("db", "upgrade", folder=tmp_path, settings=settings)
-            keys = ("--company", "harbourit", "--public-key", "Demo4PublicKey", "--private-key-file", "key.txt")
-            site = ("--site", simulator.url, "--ca-file", str(simulator.ca_file))
-            assert told("connection", "set", *partner, *site, *keys)["check"]["status"] == "ok"
-            rights = told("connection", "check", *partner)["check"]["rights"]
-            assert [right["state"] for right in rights] == ["granted", "granted", "unproven"]
-
-            companies = told("catalog", "companies", *partner, "--search", "alder")["choices"]
-            agreements = told("catalog", "agreements", *partner, "--company", str(companies[0]["id"]))["choices"]
-            additions = told("catalog", "additions", *partner, "--agreement", str(agreements[0]["id"]))["choices"]
-            assert [(one["product"], one["quantity"], one["problem"]) for one in additions] == [("PHIN-SAT", 18, None)]
-            suggested = told("mapping", "suggest", *partner, "--counts", counts)["suggestions"]
-            assert {one["company_id"] for one in suggested} <= {"c-101", "c-102"}
-            assert [mapped("c-101", 1)[0]["state"], mapped("c-102", 2)[0]["state"]] == ["complete", "complete"]
-            assert told("mapping", "health", *partner) == []
-
-            foreseen = told(*push, "--preview", code=1)["lines"]
-            assert [(line["status"], line["difference"], line["amount_difference"]) for line in foreseen] == [
-                ("preview", 3, 7.5),
-                ("held", 86, 215),
-            ]
-            assert writes() == 0
-            assert told(*push, code=1)["counts"] == {"updated": 1, "held": 1}
-            confirmed = told(*push, "--confirm", "c-102")
-            assert confirmed["counts"] == {"unchanged": 1, "updated": 1}
-            assert told("status", *partner)["counts"] == {"unchanged": 1, "updated": 1}
-            (right,) = [r for r in told("connection", "list")[0]["check"]["rights"] if "Edit" in r["right"]]
-            assert right["state"] == "granted"
-
-            undone = told("revert", *partner, "--push", confirmed["push"]["push_id"])
-            assert undone["counts"] == {"updated": 1}
-            assert simulator.state.quantity("harbourit", 7102) == 9
-            ledger = told("ledger", "list", *partner)["writes"]
-            assert [(row["quantity_before"], row["quantity_after"]) for row in ledger] == [(95, 9), (9, 95), (18, 21)]
-            assert run("connection", "remove", *partner, folder=tmp_path, settings=settings).returncode == 0
-            assert told(*push, code=1)["counts"] == {"failed": 2}
-        finally:
-            worker.terminate()

@@ -39,6 +39,7 @@ def test_all_unusable_settings_are_named_at_once(tmp_path: Path) -> None:
         assert done.returncode == 5
         assert done.stdout == ""
         assert sum(line.startswith("PHIN_CONNECTWISE_") for line in done.stderr.splitlines()) == 4
+        assert done.stderr.splitlines()[-1].startswith("`phin-connectwise --help` names all settings")
         assert "hunter2" not in done.stderr
         assert "Traceback" not in done.stderr
 
@@ -121,6 +122,7 @@ def test_a_useless_file_sends_nothing(folder: Path) -> None:
         (("push", "--partner", "p", "--period", "2014-12", "--counts", str(sample.COUNTS)), "starts before 2015"),
         (("push", "--partner", "p", "--period", "2226-11", "--counts", str(sample.COUNTS)), "starts more than 366"),
         (("demo", "--simulator-url", "https://127.0.0.1:1"), "--ca-file"),
+        (("push", "--partner", "p"), "Usage: phin-connectwise push [OPTIONS]"),
         (("pusch",), "No such command"),
     ],
 )

@@ -1,7 +1,5 @@
 """The life of a connection: what pushes prove of it, checked again, disconnected."""
 
-from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -43,18 +41,6 @@ def _check_again(case: Case) -> dict[str, Any]:
     case.world.publish(_requested())
     wait_for(lambda: (case.check() or {})["id"] != before, "the check")
     return case.check() or {}
-
-
-@pytest.fixture
-def busy(amqp_url: str, postgresql_url: str, tmp_path: Path) -> Iterator[Case]:
-    """A case on RabbitMQ and PostgreSQL, where the platform sees all that leaves."""
-    with World(amqp_url, postgresql_url, tmp_path, companies=3, call_timeout=1.0) as world:
-        case = Case(world)
-        worker = app.build(world.settings)
-        with closing(worker.database), worker:
-            world.publish(world.connected("p1"), world.mapped("p1", 1), world.mapped("p1", 2))
-            wait_for(case.is_checked, "the checks")
-            yield case
 
 
 def _told(case: Case) -> list[tuple[str, str | None]]:

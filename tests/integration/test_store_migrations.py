@@ -5,11 +5,12 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import inspect
 
 from store import Database, SchemaOutdated
 from store.database import Tx
-from store.migrate import check, upgrade
+from store.migrate import MIGRATIONS, check, newest_revision, upgrade
 from store.schema import metadata
 
 
@@ -71,3 +72,16 @@ def test_a_database_without_tables_is_told(empty_database: Database) -> None:
     """A worker that is started before the upgrade says which command is missing."""
     with pytest.raises(SchemaOutdated, match="phin-connectwise db upgrade"):
         check(empty_database)
+
+
+def test_the_newest_migration_is_known_by_its_file_name() -> None:
+    """Every command compares the database with the newest migration, for which it need not load Alembic."""
+    assert newest_revision() == ScriptDirectory(str(MIGRATIONS)).get_current_head()
+
+
+def test_a_database_of_a_newer_version_is_told(database: Database) -> None:
+    """A worker that was not updated with the tables says which version it needs."""
+    with database.begin() as tx:
+        tx.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(SchemaOutdated, match=f"at version 9999, this program needs {newest_revision()}"):
+        check(database)

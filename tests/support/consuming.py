@@ -10,8 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.support.hooked_worker import shorten
-from worker.app import open_broker, open_database
 from worker.delivery import Delivery, Verdict
+from worker.opening import open_broker, open_database
 from worker.settings import load
 
 

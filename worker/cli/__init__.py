@@ -57,24 +57,27 @@ app = typer.Typer(
     help=HELP,
     epilog=f"{_settings()}\n\n{EXIT_CODES}",
 )
-app.add_typer(push.commands, name="push")
-app.command()(push.status)
-app.command()(revert.revert)
-app.add_typer(ledger.commands, name="ledger")
-app.command()(health.health)
-app.command()(control.pause)
-app.command()(control.resume)
-app.add_typer(catalog.commands, name="catalog")
-app.add_typer(mapping.commands, name="mapping")
 mapping.commands.command("suggest")(suggest.suggest)
-app.add_typer(connection.commands, name="connection")
-app.add_typer(dead_letters.commands, name="dead-letters")
-app.command()(demo.demo)
-app.command()(service.worker)
-app.command()(service.simulator)
-app.add_typer(service.db, name="db")
-app.add_typer(service.topology, name="topology")
-app.add_typer(keys.commands, name="keys")
+COORDINATE, OPERATE, TRY = "Connect, map, push, look", "Operate", "Try"
+"""What the commands are for; `--help` shows them so."""
+
+app.command(rich_help_panel=COORDINATE)(push.status)
+app.command(rich_help_panel=COORDINATE)(revert.revert)
+app.add_typer(connection.commands, name="connection", rich_help_panel=COORDINATE)
+app.add_typer(catalog.commands, name="catalog", rich_help_panel=COORDINATE)
+app.add_typer(mapping.commands, name="mapping", rich_help_panel=COORDINATE)
+app.add_typer(push.commands, name="push", rich_help_panel=COORDINATE)
+app.add_typer(ledger.commands, name="ledger", rich_help_panel=COORDINATE)
+app.command(rich_help_panel=OPERATE)(service.worker)
+app.command(rich_help_panel=OPERATE)(health.health)
+app.command(rich_help_panel=OPERATE)(control.pause)
+app.command(rich_help_panel=OPERATE)(control.resume)
+app.add_typer(dead_letters.commands, name="dead-letters", rich_help_panel=OPERATE)
+app.add_typer(service.db, name="db", rich_help_panel=OPERATE)
+app.add_typer(service.topology, name="topology", rich_help_panel=OPERATE)
+app.add_typer(keys.commands, name="keys", rich_help_panel=OPERATE)
+app.command(rich_help_panel=TRY)(demo.demo)
+app.command(rich_help_panel=TRY)(service.simulator)
 
 
 def main() -> None:

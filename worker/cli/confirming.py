@@ -8,6 +8,7 @@ from messages import Confirmation, PushLine, SyncResult
 from store import Database, answers
 from worker import plan
 from worker.cli.output import complain, err, safe
+from worker.cli.results import NAMED, Row
 
 ALL = "all"
 
@@ -43,6 +44,16 @@ def confirmations(
         )
         for result in chosen
     )
+
+
+def explain(rows: Sequence[Row]) -> None:
+    """Say which of these companies can be let through, and how."""
+    held = [row for row in rows if row.result and row.status == "held" and _is_confirmable(row.result)]
+    named = [f"{row.company_id} ({row.company_name})" for row in held[:NAMED]]
+    if len(held) > NAMED:
+        named.append(f"{len(held) - NAMED:,} more")
+    if held:
+        complain(f"Held until confirmed: {', '.join(named)}. Push again with --confirm COMPANY, or --confirm all.")
 
 
 def _is_confirmable(result: SyncResult) -> bool:

@@ -10,7 +10,6 @@ from typing import Annotated
 import typer
 
 from store import dead_letter_queries, replays
-from worker.app import key_ring
 from worker.cli import dead_letter_display as display
 from worker.cli.dead_letter_choice import (
     All,
@@ -32,6 +31,7 @@ from worker.cli.options import AsJson
 from worker.cli.output import complain, dump, safe, say, table
 from worker.cli.replaying import Fate, Replaying, Tally, can_be_replayed, in_full, outlook
 from worker.cli.session import Session, bar, session
+from worker.opening import key_ring
 
 commands = typer.Typer(no_args_is_help=True, help="See what failed and why, and send it again once the cause is gone.")
 

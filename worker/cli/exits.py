@@ -8,9 +8,9 @@ from typing import Never
 from cwclient import ConnectWiseError
 from messages import PublishError, Refused, Unroutable
 from store import SchemaOutdated, StoreError
-from worker.app import Unroutable as UnroutableHere
 from worker.cli.output import complain
 from worker.delivery import BrokerUnavailable, TopologyMismatch
+from worker.opening import Unroutable as UnroutableHere
 from worker.settings import SettingsError
 from worker.spreadsheet import SpreadsheetError
 
@@ -30,7 +30,8 @@ def explained() -> Iterator[None]:
     try:
         yield
     except SettingsError as error:
-        _end(SETTINGS, "These settings cannot work:", *error.problems)
+        told = "`phin-connectwise --help` names all settings; they come from the environment or `.env`."
+        _end(SETTINGS, "These settings cannot work:", *error.problems, told)
     except (SchemaOutdated, StoreError) as error:
         _end(DATABASE, f"Database: {error}")
     except (Unroutable, UnroutableHere) as error:

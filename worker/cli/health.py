@@ -6,12 +6,12 @@ from typing import Any
 import typer
 
 from store import Database, SchemaOutdated, StoreError, Tx, backlog, migrate, now, pauses, workers
-from worker.app import open_broker, open_database
 from worker.cli.exits import BROKER, DATABASE, UNFINISHED
 from worker.cli.options import AsJson
 from worker.cli.output import dump, mark, safe, table
 from worker.cli.session import PAUSES
 from worker.delivery import BrokerUnavailable, TopologyMismatch
+from worker.opening import open_broker, open_database
 from worker.settings import Settings, load
 
 NO_WORKER = "no worker runs"
@@ -86,7 +86,8 @@ def _waiting(tx: Tx) -> list[Check]:
     waiting = backlog.read(tx)
     age = (now(tx) - waiting.outbox_since).total_seconds() if waiting.outbox_since else 0.0
     late = f", the oldest for {age:.0f} s" if waiting.outbox_since else ""
-    checks.append(Check("outbox", ok=age < LATE_SECONDS, said=f"{waiting.outbox:,} messages due{late}"))
+    due = f"{waiting.outbox:,} {'message' if waiting.outbox == 1 else 'messages'} due{late}"
+    checks.append(Check("outbox", ok=age < LATE_SECONDS, said=due))
     open_letters = f"{waiting.dead_letters:,} open"
     see = "; see `phin-connectwise dead-letters groups`" if waiting.dead_letters else ""
     checks.append(Check("dead letters", ok=not waiting.dead_letters, said=f"{open_letters}{see}"))

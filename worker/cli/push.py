@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 from uuid6 import uuid7
 
 from messages import FINAL, BillingPeriod, Confirmation, PushLine, PushMode, PushRequested
 from store import Tx, answers, connections, mappings, pushes
 from store.pushes import Push
 from worker.cli import control, results
-from worker.cli.confirming import confirmations
+from worker.cli.confirming import confirmations, explain
 from worker.cli.exits import UNFINISHED, USAGE
 from worker.cli.options import AsJson, NoWait, Partner, Timeout, usage
 from worker.cli.output import complain, dump, say
@@ -34,11 +34,26 @@ class _PushOrCancel(TyperGroup):
         return super().parse_args(ctx, args if known else ["set", *args])
 
 
+class _Unnamed(typer.Context):
+    """Of a command that is meant where none is named."""
+
+    @property
+    def command_path(self) -> str:
+        """What is typed to come here: that of the group alone."""
+        return self.parent.command_path if self.parent else ""
+
+
+class _Push(TyperCommand):
+    """`push …`, whose own name nobody types."""
+
+    context_class = _Unnamed
+
+
 commands = typer.Typer(cls=_PushOrCancel, help="Set the quantities of a billing period, or stop doing so.")
 commands.command("cancel")(control.cancel)
 
 
-@commands.command("set", hidden=True)
+@commands.command("set", cls=_Push, hidden=True)
 def push(
     partner: Partner,
     period: Annotated[
@@ -204,6 +219,8 @@ def show(opened: Session, partner: str, push_id: str | None, *, as_json: bool, t
         say(f"Refused. {ended.problem.title}: {ended.problem.detail} {ended.problem.fix}")
     elif table and rows:
         results.show(rows)
+        if push_id:
+            explain(rows)
     elif table:
         say(f"Nothing has been pushed for partner {partner} yet.")
     return results.has_trouble(rows) or (found is not None and found.state == "refused")

@@ -38,7 +38,7 @@ QUANTITIES = (
 )
 
 NAMED = 20
-"""How many unmapped companies are named below the table."""
+"""How many unmapped, or held, companies are named below the table."""
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,8 @@ def _told(row: Row) -> str:
         said.append(_advice(result.problem))
     said = said or [row.shown]
     if result.amount is not None:
-        said[0] += f", amount {result.amount:,.2f} ({result.amount_difference or 0:+,.2f})"
+        amount = f"amount {result.amount:,.2f} ({result.amount_difference or 0:+,.2f})"
+        said[0] += f" {amount.capitalize()}." if said[0].endswith(".") else f", {amount}"
     return " ".join([*said, *map(_advice, result.warnings)])
 
 

@@ -14,17 +14,15 @@ from typing import Annotated, Any
 
 import typer
 
-from cwclient.simulator import Options
-from cwclient.simulator import run as run_simulator
 from store import Database, SchemaOutdated, StoreError, migrate
 from store.retention import Retention
 from store.retention import prune as remove_old
 from worker import logs, memory
-from worker.app import DRAIN_SECONDS, build, open_broker, open_database
 from worker.cli.exits import BROKER, DATABASE, DRAIN_TIMED_OUT
 from worker.cli.options import AsJson, usage
 from worker.cli.output import complain, dump, safe, say, table
 from worker.delivery import BrokerUnavailable, TopologyMismatch
+from worker.opening import open_broker, open_database
 from worker.sample import SIMULATOR_STATE
 from worker.settings import NEEDED_TO_WORK, load, unknown_variables
 
@@ -44,6 +42,8 @@ def worker() -> None:
     for name in unknown_variables():
         complain(f"{name} is no setting, so it is ignored; `phin-connectwise --help` names all settings.")
     logs.configure(settings.log_level, settings.log_format)
+    from worker.app import DRAIN_SECONDS, build
+
     memory.keep_little()
     app = build(settings)
     stop = Event()
@@ -65,7 +65,7 @@ def worker() -> None:
 
 def simulator(
     state: Annotated[
-        Path, typer.Option(exists=True, dir_okay=False, help="The state document; by default the sample's.")
+        Path, typer.Option(exists=True, dir_okay=False, show_default="the sample's", help="The state document.")
     ] = SIMULATOR_STATE,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on, 0 = a free one.")] = 0,
@@ -78,11 +78,13 @@ def simulator(
     plain: Annotated[bool, typer.Option("--plain", help="Serve http instead of https.")] = False,
 ) -> None:
     """Serve a simulated ConnectWise until SIGTERM or SIGINT. Prints one line of JSON when ready: url, ca_file, log."""
+    from cwclient.simulator import Options, run
+
     options = Options(
         state=state, host=host, port=port, log=log, tls_dir=tls_dir, host_names=tuple(host_name or ()), plain=plain
     )
     with usage():
-        run_simulator(options)
+        run(options)
 
 
 @db.command()

@@ -18,9 +18,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from messages import EXCHANGE_IN, Message, Publisher
 from store import Database, StoreError, Tx, leases, migrate, pauses
 from worker import logs
-from worker.app import build, open_broker, open_database, publish
 from worker.cli.exits import INTERRUPTED
 from worker.cli.output import complain, err, safe
+from worker.opening import open_broker, open_database, publish
 from worker.settings import NEEDED_TO_WORK, Settings, load
 
 POLL_SECONDS = 0.2
@@ -111,6 +111,8 @@ class Session:
         if not self.settings.is_embedded:
             yield
             return
+        from worker.app import build
+
         app = build(self.settings)
         try:
             with app:

@@ -1,0 +1,219 @@
+"""The README's table "A coordinator's way", row by row, by commands, through RabbitMQ and PostgreSQL.
+
+Its last two rows, ledger and revert, are in test_cli_revert.py.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cwclient.simulator import faults
+from cwclient.simulator.faults import Match
+from store import mappings
+from tests.support.coordinator import Coordinator
+from tests.support.databases import Postgresql
+from tests.support.waiting import wait_for
+from tests.support.world import World, now
+from worker import sample
+from worker.spreadsheet import read_mappings
+
+EDIT = "Finance > Agreements: Edit (All)"
+
+
+def ids(company: int, agreement: int, addition: int) -> tuple[str, ...]:
+    """The options of `mapping set` for these records."""
+    return ("--cw-company", str(company), "--agreement", str(agreement), "--addition", str(addition))
+
+
+@pytest.fixture(scope="module")
+def world(
+    amqp_url: str, postgresql: Postgresql, postgresql_template: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[World]:
+    """One worker on real servers for all tests here; what is unusual is held as by default."""
+    with (
+        postgresql.database(postgresql_template) as url,
+        World(amqp_url, url, tmp_path_factory.mktemp("world"), partners=(), big_jump_count=20) as world,
+    ):
+        world.start_worker()
+        yield world
+
+
+@pytest.fixture
+def ana(world: World, tmp_path: Path, request: pytest.FixtureRequest) -> Coordinator:
+    """A coordinator whose partner, named after the test, has connected a ConnectWise of its own."""
+    ana = Coordinator(world, request.function.__name__.removeprefix("test_"), tmp_path)
+    world.publish(world.connected(ana.partner))
+    return ana
+
+
+@pytest.fixture
+def mapped(ana: Coordinator) -> Coordinator:
+    """The companies of the sample are mapped as its file says, and checked."""
+    events = read_mappings(sample.MAPPINGS, ana.partner, now())
+    ana.world.publish(*events)
+
+    def are_checked() -> bool:
+        with ana.world.database.begin() as tx:
+            found = mappings.of_partner(tx, ana.partner)
+        return len(found) == len(events) and all(mapping.check for mapping in found)
+
+    wait_for(are_checked, "the checks")
+    return ana
+
+
+def test_connect_review_disconnect(world: World, tmp_path: Path) -> None:
+    """What the role lacks is named until it is mended, a write proves the last right; disconnected, pushes fail."""
+    ana = Coordinator(world, "rights", tmp_path)
+    ana.set_rights(agreements_inquire="none")
+    assert "✗ denied" in (shown := ana.connect(code=1))
+    assert "Finance > Agreements > Inquire" in shown
+    (listed,) = ana.told("connection", "list")
+    assert (listed["connected"], listed["check"]["problem"]["code"]) == (True, "missing_agreement_inquire")
+    ana.set_rights()
+    checked = ana.told("connection", "check")["check"]
+    assert [right["state"] for right in checked["rights"]] == ["granted", "granted", "unproven"]
+
+    ana.run("mapping", "set", "--company", "c-101", *ids(2001, 401, 7101))
+    assert ana.push({"c-101": 21})["counts"] == {"updated": 1}
+
+    def edit() -> str:
+        (listed,) = ana.told("connection", "list")
+        return next(str(right["state"]) for right in listed["check"]["rights"] if right["right"] == EDIT)
+
+    wait_for(lambda: edit() == "granted", "the right that the write has proven")
+    assert "Disconnected." in ana.run("connection", "remove", to="stderr")
+    assert ana.told("connection", "list")[0]["connected"] is False
+    (line,) = ana.push({"c-101": 22}, code=1)["lines"]
+    assert (line["status"], line["problem"]["code"]) == ("failed", "not_connected")
+    assert ana.quantity(7101) == 21
+
+
+def test_choose_company_agreement_addition(ana: Coordinator) -> None:
+    """Three commands lead from a name to the ids to map to, with quantity and price; what cannot be billed says why."""
+    (company,) = ana.told("catalog", "companies", "--search", "alder")["choices"]
+    (agreement,) = ana.told("catalog", "agreements", "--company", str(company["id"]))["choices"]
+    (addition,) = ana.told("catalog", "additions", "--agreement", str(agreement["id"]))["choices"]
+    assert (company["id"], agreement["id"], addition["id"]) == (2001, 401, 7101)
+    assert (addition["product"], addition["quantity"], addition["unit_price"]) == ("PHIN-SAT", 18, 2.5)
+    assert addition["problem"] is agreement["problem"] is None
+    (ended,) = ana.told("catalog", "agreements", "--company", "2011")["choices"]
+    assert ended["problem"]["code"] == "agreement_expired"
+    shown = " ".join(ana.run("catalog", "additions", "--agreement", "410").split())
+    assert "The addition is cancelled" in shown
+    assert "1 addition, as of" in shown
+
+
+def test_suggestions_become_mappings(ana: Coordinator) -> None:
+    """Companies of the same name are mapped in bulk; the others come as a file, to edit and import."""
+    rows = ["c-101,Alder & Finch Architects,21", "c-109,Ivy Lane Montessori,17", "c-102,Bluewater Dental Inc,11"]
+    counts = ana.file("counts.csv", "\n".join(["company_id,company_name,billable_users", *rows, "c-900,Nobody,4"]))
+    shown = ana.run("mapping", "suggest", "--counts", counts)
+    assert "4 companies: 2 certain, 1 to look at, 1 without a suggestion" in shown
+    assert ana.told("mapping", "list") == []
+
+    done = ana.told("mapping", "suggest", "--counts", counts, "--accept-exact", "--csv", "rest.csv")
+    suggested = {one["company_id"]: (one["reason"], one["cw_company_id"]) for one in done["suggestions"]}
+    assert suggested == {"c-101": ("exact", 2001), "c-109": ("exact", 2009), "c-102": ("legal_form", 2002)}
+    accepted = {one["company_id"]: (one["state"], one["addition_id"]) for one in done["accepted"]}
+    assert accepted == {"c-101": ("complete", 7101), "c-109": ("incomplete", None)}
+
+    rest = (ana.folder / "rest.csv").read_text("utf-8-sig")
+    assert "c-102,Bluewater Dental Inc,2002,402,7102,refuse," in rest
+    edited = rest.replace("c-900,Nobody,,,,", "c-900,Nobody,2003,403,7103,")
+    imported = ana.told("mapping", "import", ana.file("edited.csv", edited))
+    assert {one["company_id"]: one["state"] for one in imported} == {
+        "c-101": "complete", "c-102": "complete", "c-109": "incomplete", "c-900": "complete",
+    }  # fmt: skip
+    (left,) = ana.told("mapping", "suggest", "--counts", counts)["suggestions"]
+    assert left["company_id"] == "c-109"
+
+
+def test_map_unmap_sum_minimum(mapped: Coordinator) -> None:
+    """A sum, a minimum and what is not mapped are listed and billed as such; an export can be imported again."""
+    (shared,) = mapped.told("mapping", "set", "--company", "c-104", *ids(2001, 401, 7101), code=1)
+    assert [problem["code"] for problem in shared["check"]["problems"]] == ["shared_addition"]
+    assert mapped.told("mapping", "set", "--company", "c-104")[0]["state"] == "incomplete"
+    (least,) = mapped.told("mapping", "set", "--company", "c-102", *ids(2002, 402, 7102), "--minimum", "15")
+    assert (least["state"], least["minimum"], least["company_name"]) == ("complete", 15, "Bluewater Dental")
+    shown = " ".join(mapped.run("mapping", "list").split())
+    assert shown.count("(sum)") == 2
+    assert shown.count("(at least") == 2
+    assert "Choose company, agreement and addition." in shown
+
+    users = {"c-102": 11, "c-104": 14, "c-117": 31, "c-118": 12}
+    pushed = mapped.push(users)
+    assert pushed["counts"] == {"updated": 3, "skipped": 1}
+    assert [(one["company_id"], one["billable_users"]) for one in pushed["unmapped"]] == [("c-104", 14)]
+    assert (mapped.quantity(7102), mapped.quantity(7117)) == (15, 31 + 12)
+
+    mapped.run("mapping", "export", "mappings.csv")
+    exported = (mapped.folder / "mappings.csv").read_text("utf-8-sig")
+    assert "c-102,Bluewater Dental,2002,402,7102,refuse,15\n" in exported.replace("\r", "")
+    mapped.run("mapping", "set", "--company", "c-102")
+    mapped.run("mapping", "import", "mappings.csv", code=1)
+    assert mapped.run("mapping", "export") == exported
+
+
+def test_a_mapping_that_has_gone_bad_names_its_successor(mapped: Coordinator) -> None:
+    """`mapping health` says what is wrong and what to map to instead; once that is mapped it is silent about it."""
+    mapped.world.simulator.state.cancel_addition(mapped.tenant, 7101)
+    mapped.change(additions=[{"id": 7901, "agreementId": 401, "product": {"identifier": "PHIN-SAT"}, "quantity": 3}])
+
+    def bad() -> dict[str, Any]:
+        return {one["company_id"]: one["check"] for one in mapped.told("mapping", "health", code=1)}
+
+    found = bad()["c-101"]
+    assert [problem["code"] for problem in found["problems"]] == ["addition_cancelled"]
+    assert (found["successor"]["agreement_id"], found["successor"]["addition_id"]) == (401, 7901)
+    mapped.run("mapping", "set", "--company", "c-101", *ids(2001, 401, 7901))
+    assert "c-101" not in bad()
+
+
+def test_preview_push_confirm_status(mapped: Coordinator) -> None:
+    """A preview says what the push does, and what is held goes through by a yes; Sync Status has the newest."""
+    users = {"c-101": 21, "c-102": 95, "c-103": 200, "c-108": 12}
+    again = ("push", "--period", "2026-11", "--counts", "counts.csv")
+    foreseen = mapped.push(users, "--preview", code=1)["lines"]
+    kept = ("status", "quantity_before", "quantity_wanted", "difference", "amount_difference")
+    assert [tuple(line[name] for name in kept) for line in foreseen] == [
+        ("preview", 18, 21, 3, 7.5),
+        ("held", 9, 95, 86, 215),
+        ("held", 64, 200, 136, 340),
+        ("skipped", None, None, None, None),
+    ]
+    assert [reason["code"] for line in foreseen for reason in line["reasons"]] == ["big_jump", "big_jump"]
+    assert mapped.writes() == []
+    assert mapped.push(users, code=1)["counts"] == {"updated": 1, "held": 2, "skipped": 1}
+    assert mapped.push(users, "--confirm", "c-102", code=1)["counts"] == {
+        "unchanged": 1, "updated": 1, "held": 1, "skipped": 1,
+    }  # fmt: skip
+    asked = mapped.run(*again, "--confirm", "all", typed="n\n", code=1, to="stderr")
+    assert "Cartwright Logistics: 64 → 200. An unusually big change" in asked
+    assert (mapped.quantity(7102), mapped.quantity(7103)) == (95, 64)
+    mapped.run(*again, "--confirm", "all", typed="y\n")
+    assert mapped.quantity(7103) == 200
+
+    mapped.push({"c-101": 22})
+    shown = mapped.run("status")
+    assert [line.split("  ")[0] for line in shown.splitlines() if "✓" in line] == [
+        "Alder & Finch Architects",
+        "Bluewater Dental",
+        "Cartwright Logistics",
+    ]
+    assert "21 → 22  ✓  updated" in shown
+    assert "Not billed, as not mapped: 12 users of Hollis Brothers Roofing (12)" in shown
+
+
+def test_a_push_is_stopped(mapped: Coordinator) -> None:
+    """`push cancel` ends a push that ConnectWise holds up: what is written stays, the rest is cancelled."""
+    there = Match(path=r"/additions/7103$", tenant=mapped.tenant)
+    mapped.world.simulator.faults.add(faults.Status(status=500, match=there))
+    sent = mapped.push({"c-101": 21, "c-102": 11, "c-103": 71}, "--no-wait")["push"]
+    status = ("status", "--push", sent["push_id"])
+    wait_for(lambda: mapped.told(*status)["counts"] == {"updated": 2, "retrying": 1}, "the first two lines", 60)
+    assert "3 companies: 2 updated, 1 cancelled" in mapped.run("push", "cancel", sent["push_id"])
+    ended = mapped.told(*status)
+    assert (ended["push"]["state"], ended["counts"]) == ("cancelled", {"updated": 2, "cancelled": 1})
+    assert (mapped.quantity(7101), mapped.quantity(7103)) == (21, 64)

@@ -1,0 +1,46 @@
+"""What settings name, opened: store, broker, seal keys. Without the worker, which most commands do not need."""
+
+from collections.abc import Sequence
+
+from messages import KeyRing, Message
+from store import Database, outbox
+from worker.dead_letters import DeadLetters
+from worker.delivery import Broker
+from worker.local_broker import LocalBroker
+from worker.readiness import Readiness
+from worker.settings import Settings
+from worker.topology import Topology
+
+
+class Unroutable(Exception):
+    """No queue takes the message."""
+
+
+def open_database(settings: Settings) -> Database:
+    """The store that the settings name."""
+    return Database(settings.database_url.get_secret_value())
+
+
+def open_broker(settings: Settings, database: Database, readiness: Readiness | None = None) -> Broker:
+    """The broker that the settings name; it tells `readiness` how consuming goes."""
+    topology = Topology(
+        prefix=settings.queue_prefix, results_queue=settings.results_queue, partners_at_once=settings.partners_at_once
+    )
+    if settings.is_embedded:
+        return LocalBroker(database, topology, DeadLetters(key_ring(settings)).opened, readiness)
+    from worker.broker import RabbitBroker
+
+    return RabbitBroker(settings.broker_url.get_secret_value(), topology, settings.broker_ca_file, readiness=readiness)
+
+
+def key_ring(settings: Settings) -> KeyRing:
+    """The private seal keys; an empty ring if none are set."""
+    return KeyRing.parse(settings.seal_keys.get_secret_value()) if settings.seal_keys else KeyRing({})
+
+
+def publish(broker: Broker, messages: Sequence[Message]) -> None:
+    """Hand messages to a broker. Raises Unroutable, BrokerUnavailable or StoreError."""
+    rows = [outbox.row_of(message) for message in messages]
+    refusals = [refusal for refusal in broker.publish(rows) if refusal is not None]
+    if refusals:
+        raise Unroutable(refusals[0])
