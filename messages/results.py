@@ -54,6 +54,7 @@ class Right(Part):
 class ConnectionChecked(Result):
     """What became of the connection saved at `changed_at`; it comes anew when that is checked again, or has changed.
 
+    `causation_id` is the message that saved it, also if a check was asked for; only if none could be made, the request.
     `warnings` do not keep the connection from working, but some of its records.
     """
 
@@ -85,6 +86,8 @@ class Successor(Part):
 
 class MappingChecked(Result):
     """What ConnectWise says of the mapping saved at `changed_at`: the names of its records, the current quantity.
+
+    `causation_id` is the message that saved it, also if a check was asked for.
 
     `product`: the identifier of the addition's product when the mapping was first checked. `successor`: what to map to
     instead, if the mapping has gone bad and one addition stands out. `warnings` do not make the mapping invalid.

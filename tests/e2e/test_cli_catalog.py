@@ -134,13 +134,17 @@ def test_only_exact_names_are_accepted_in_bulk(connected: Installation) -> None:
 
 
 def test_suggestions_are_written_to_edit_and_import(connected: Installation) -> None:
-    """`--csv` writes what is not ambiguous, keeps what was chosen, and `mapping import` takes the file."""
+    """`--csv` writes what is not ambiguous, keeps what was chosen, and `mapping import` takes the file.
+
+    It is not written over: somebody may have edited it.
+    """
     file = connected.folder / "suggested.csv"
     counts = connected.counts("Acme", "Globex", "hooli")
     connected.run("mapping", "suggest", *PARTNER, "--counts", counts, "--csv", file)
     with file.open(encoding="utf-8-sig", newline="") as opened:
         rows = {row["company_id"]: (row["cw_company_id"], row["addition_id"]) for row in csv.DictReader(opened)}
     assert rows == {"n1": ("7", "2"), "n2": ("", ""), "n3": ("10", "")}
+    connected.run("mapping", "suggest", *PARTNER, "--counts", counts, "--csv", file, code=2)
     connected.run("mapping", "import", *PARTNER, file)
     assert connected.mappings()["n1"] == (7, 71, 2)
     left = connected.json("mapping", "suggest", *PARTNER, "--counts", file)

@@ -105,6 +105,9 @@ def suggest(
 
     Example: phin-connectwise mapping suggest --partner msp-1 --counts counts.csv --csv mappings.csv
     """
+    if csv is not None and csv.exists():
+        said = "perhaps with changes that are not imported yet. Name another file, or remove it."
+        raise typer.BadParameter(f"{csv} is there already, {said}", param_hint="--csv")
     named = read_companies(counts) if counts else None
     with session(works=True) as opened:
         with opened.database.begin() as tx:
