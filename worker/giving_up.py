@@ -57,9 +57,11 @@ def fail_all(tx: Tx, at: datetime, partner_id: str, verdict: AllFailed) -> list[
 def refuse(tx: Tx, at: datetime, partner_id: str, why: Problem) -> list[SyncResult]:
     """Answer with this problem what somebody waits for now: questions for choices, and previews."""
     catalog.refuse(tx, partner_id, why)
-    previews = pushes.preview_lines(tx, partner_id, at, limit=MAX_LINES)
-    failed = [result(line, "failed", attempts=1, problem=why) for line in previews]
-    answers.answer(tx, failed)
+    failed: list[SyncResult] = []
+    while previews := pushes.preview_lines(tx, partner_id, at, limit=MAX_LINES):
+        said = [result(line, "failed", attempts=1, problem=why) for line in previews]
+        answers.answer(tx, said)
+        failed += said
     return failed
 
 

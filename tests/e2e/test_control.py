@@ -12,6 +12,7 @@ from store import cancellations, leases, pauses
 from tests.support.case import Case
 from tests.support.waiting import wait_for
 from tests.support.world import World, now
+from worker import giving_up
 
 ADDITION = Match(path=r"/additions/10000\d$")
 PATCH = Match(path=r"/additions/10000\d$", method="PATCH")
@@ -132,3 +133,16 @@ def test_a_preview_of_a_paused_partner_says_so(case: Case) -> None:
     assert preview is not None
     assert preview.problem is not None
     assert preview.problem.code == "paused"
+
+
+def test_no_line_of_a_large_preview_is_left_waiting_for_the_end_of_a_pause(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many lines wait: one wake-up answers them all, as no other comes."""
+    monkeypatch.setattr(giving_up, "MAX_LINES", 1)
+    with case.world.database.partner("p1") as tx:
+        pauses.pause(tx, "p1", "olga", "test")
+    preview = case.world.push("p1", {1: 5, 2: 6}).model_copy(update={"mode": "preview"})
+    case.world.publish(preview)
+    wait_for(lambda: case.world.state_of(preview) == "completed", "the preview")
+    assert {answer.status for answer in case.world.answers(preview).values() if answer} == {"failed"}
