@@ -194,8 +194,7 @@ class Run:
             flushed = settle(tx, at, found.finished, found.to_open, partner_id=self._partner_id, connection=connection)
             for one in found.checked:
                 one.save(tx)
-            if edit and edit != self._edit_stored and doctor.note_edit(tx, *edit):
-                self._edit_stored = edit
+            noted = edit if edit and edit != self._edit_stored and doctor.note_edit(tx, *edit) else self._edit_stored
             tenant = (connection.tenant if connection else None) or ""
             entries = [progress.entry_of(job) for job in flushed.still_wanted]
             opened = ledger.open_entries(tx, self._partner_id, tenant, entries, self._tools.call_seconds)
@@ -203,7 +202,7 @@ class Run:
                 self._desk.forget()
             self._desk.save(tx)
             self._store_learned(tx, outdated=flushed.outdated)
-        self._calls.lease_until = started + leases.LEASE_SECONDS
+        self._calls.lease_until, self._edit_stored = started + leases.LEASE_SECONDS, noted
         # Another connection counts, or none: nothing more is asked with this one's keys.
         self._calls.is_outdated = flushed.outdated
         for job in flushed.still_wanted:
@@ -244,10 +243,13 @@ class Run:
             due = leases.next_due(tx, self._partner_id)
             if due is None:
                 self._calls.outlook.nobody_waits()
-            self._calls.outlook.run_ended()
             self._store_learned(tx, outdated=outdated)
             if due is not None and due <= at and not self._is_over():
                 return False
+            if self._has_looked:
+                # One that found ConnectWise to be left alone has not come to where the one before it failed.
+                self._calls.outlook.run_ended()
+                self._calls.outlook.store(tx, self._partner_id)
             due = self._or_open_writes(tx, at, due)
             if due is not None and not self._calls.is_paused:
                 leases.wake(tx, self._partner_id, max(due, self._calls.outlook.health.paused_until or due))

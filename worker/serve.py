@@ -52,8 +52,9 @@ def _after_bug(tools: Tools, partner_id: str, token: str) -> None:
     with tools.database.partner(partner_id) as tx:
         health, until = leases.health(tx, partner_id), now(tx) + BUG_PAUSE
         failed_runs = health.failed_runs + 1
-        paused = replace(health, paused_until=until, paused_why="unexpected", failed_runs=failed_runs)
-        leases.save_health(tx, partner_id, paused)
+        if health.paused_until is None or health.paused_until < until:
+            health = replace(health, paused_until=until, paused_why="unexpected")
+        leases.save_health(tx, partner_id, replace(health, failed_runs=failed_runs))
     if failed_runs >= UNEXPECTED_TRIES:
         try:
             _give_up(tools, partner_id)

@@ -5,16 +5,19 @@ from typing import Any
 
 import pytest
 
-from store import StoreConflict, leases
+from cwclient.simulator import faults
+from store import StoreConflict, leases, ledger, now
+from tests.support.asking import ask, question
 from tests.support.case import Case
-from worker import run, serve, settle
+from tests.support.waiting import wait_for
+from worker import doctor, run, serve, settle
 from worker.jobs import Settled
 
 FAULT = "a fault of ours"
 
 
-def test_a_fault_in_storing_a_line_fails_only_that_line(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After three tries its answer is `unexpected` and it waits as a dead letter; its neighbour is served at once."""
+def _spoil_c1(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Company 1's answers cannot be stored, but the last one can."""
     take = settle._Batch.take
 
     def faulty(self: Any, job: Any, member: Any) -> None:
@@ -23,6 +26,11 @@ def test_a_fault_in_storing_a_line_fails_only_that_line(case: Case, monkeypatch:
         take(self, job, member)
 
     monkeypatch.setattr(settle._Batch, "take", faulty)
+
+
+def test_a_fault_in_storing_a_line_fails_only_that_line(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After three tries its answer is `unexpected` and it waits as a dead letter; its neighbour is served at once."""
+    _spoil_c1(monkeypatch)
     answers = case.push(companies=(1, 2))
     assert answers["c2"].status == "updated"
     assert (answers["c1"].status, answers["c1"].attempts) == ("failed", 3)
@@ -34,6 +42,49 @@ def test_a_fault_in_storing_a_line_fails_only_that_line(case: Case, monkeypatch:
     monkeypatch.undo()
     assert case.push(companies=(1, 2)).keys() == {"c1", "c2"}
     assert len(case.world.writes()) == 2
+
+
+def test_a_neighbour_whose_last_write_is_just_cleared_up_is_not_drawn_in(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was found of a lost write is stored also after a flush that failed: the neighbour's line is tried once."""
+    lost = faults.LostResponse(match=faults.Match(path=r"/additions/100002$", method="PATCH"), times=1)
+    case.world.simulator.faults.set([lost])
+    case.world.publish(case.world.push("p1", {2: 5}))
+    wait_for(lambda: any(row.outcome is None for row in case.world.ledger()), "the lost write")
+    monkeypatch.setattr(run, "FLUSH_SECONDS", 1.0)
+    _spoil_c1(monkeypatch)
+    answers = case.push(7, companies=(1, 2))
+    assert {company: (answer.status, answer.attempts) for company, answer in answers.items()} == {
+        "c1": ("failed", 3),
+        "c2": ("updated", 1),
+    }
+    assert [row.outcome for row in case.world.ledger()] == ["written"] * 3
+
+
+def test_the_right_to_edit_is_told_also_after_a_flush_that_failed(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the first write has proven is noted with the next flush, not never."""
+    noted: list[int] = []
+    met: list[int] = []
+
+    def note(*given: Any) -> bool:
+        noted.append(1)
+        return note_edit(*given)
+
+    def faulty(*given: Any) -> Any:
+        if noted and not met:
+            met.append(1)
+            raise RuntimeError(FAULT)
+        return open_entries(*given)
+
+    note_edit, open_entries = doctor.note_edit, ledger.open_entries
+    monkeypatch.setattr(doctor, "note_edit", note)
+    monkeypatch.setattr(ledger, "open_entries", faulty)
+    assert case.push()["c1"].status == "updated"
+    assert met
+    check = case.check()
+    assert check is not None
+    assert {right["state"] for right in check["rights"]} == {"granted"}
 
 
 def test_a_fault_that_ends_three_runs_fails_what_is_open(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,6 +106,48 @@ def test_a_fault_that_ends_three_runs_fails_what_is_open(case: Case, monkeypatch
     assert case.world.writes() == []
 
     assert {answer.status for answer in case.push(companies=(1, 2)).values()} == {"updated"}
+
+
+def test_what_comes_between_failing_runs_does_not_keep_lines_open(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that only says that it must wait proves nothing: the third that fails is still the third in a row."""
+    monkeypatch.setattr(serve, "BUG_PAUSE", timedelta(seconds=1))
+    looks = []
+
+    def faulty(*_: object) -> None:
+        looks.append(1)
+        raise RuntimeError(FAULT)
+
+    monkeypatch.setattr(run, "look", faulty)
+    push = case.world.push("p1", {1: 5})
+    case.world.publish(push)
+    for number in (1, 2):
+        wait_for(lambda number=number: len(looks) == number and not case.is_running(), "the run that fails")  # type: ignore[misc]
+        told = ask(case.world, question("agreements", cw_company_id=1, refresh=True)).problem
+        assert told is not None
+        assert told.code == "unexpected"
+    wait_for(lambda: case.world.state_of(push) == "completed", "the push's completion")
+    assert len(looks) == 3
+    assert case.dead() == {"unexpected": 1}
+
+
+def test_a_fault_shortens_no_pause_that_connectwise_asked_for(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Retry-After of an hour is kept, though a run that only says so fails meanwhile."""
+    with case.world.database.partner("p1") as tx:
+        paused_until = now(tx) + timedelta(hours=1)
+        leases.save_health(tx, "p1", leases.Health(paused_until, "rate_limited"))
+
+    def faulty(*_: object) -> None:
+        raise RuntimeError(FAULT)
+
+    monkeypatch.setattr(run, "refuse", faulty)
+    case.world.publish(case.world.push("p1", {1: 5}))
+
+    def health() -> leases.Health:
+        with case.world.database.begin() as tx:
+            return leases.health(tx, "p1")
+
+    wait_for(lambda: health().failed_runs, "the run that fails")
+    assert (health().paused_until, health().paused_why) == (paused_until, "rate_limited")
 
 
 def test_a_transaction_that_met_another_does_not_keep_the_partner_waiting(
