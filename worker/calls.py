@@ -60,7 +60,7 @@ class Calls:
         self.found = Found()
         self.edit: Edit | None = None
         self._under_way: dict[Future[Any], Callable[[Future[Any]], None]] = {}
-        self._asked: set[Future[Any]] = set()
+        self._asked: dict[Future[Any], float] = {}
 
     def connect(self, connection: ConnectionVersion | None) -> None:
         """From now on call this ConnectWise."""
@@ -79,7 +79,11 @@ class Calls:
     @property
     def only_asks(self) -> bool:
         """Whether nothing is under way but what questions wait for: a list of thousands may take a minute."""
-        return self._under_way.keys() == self._asked != set()
+        return bool(self._asked) and self._under_way.keys() == self._asked.keys()
+
+    def asks_since_before(self, at: float) -> bool:
+        """Whether a call is under way, of a question, that was begun before then."""
+        return any(begun < at for begun in self._asked.values())
 
     @property
     def has_room(self) -> bool:
@@ -212,7 +216,7 @@ class Calls:
         connection = self.connection
 
         def then(future: Future[Any]) -> None:
-            self._asked.discard(future)
+            self._asked.pop(future, None)
             error = future.exception()
             if not self._is_current(connection):
                 # What the former keys see, or meet, says nothing of these.
@@ -233,7 +237,7 @@ class Calls:
 
         future = self._start(lambda remote: task.call.make(remote, partial(self._turn, connection)), then)
         if future is not None:
-            self._asked.add(future)
+            self._asked[future] = monotonic()
 
     def _is_current(self, connection: ConnectionVersion | None) -> bool:
         """Whether this version of the connection is the one that is called."""
@@ -242,12 +246,12 @@ class Calls:
 
     def _turn(self, connection: ConnectionVersion | None) -> None:
         """Wait, in a thread of the pool, until a list's next page may be asked for. Raises NotStarted."""
-        # A page came: lines need not wait for the whole list to see that ConnectWise answers and takes the keys.
-        self.outlook.answered = True
         while True:
             stops = self._tools.draining.is_set() or self.is_paused or self.outlook.is_bad or self.is_outdated
             if stops or not self._is_current(connection) or monotonic() > self.lease_until:
                 raise NotStarted
+            # A page came: lines need not wait for the whole list to see that ConnectWise answers and takes the keys.
+            self.outlook.answered = True
             seconds = self._budget.seconds_to_wait()
             if not seconds:
                 return

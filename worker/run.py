@@ -68,15 +68,19 @@ class Run:
 
         Raises LeaseLost, StoreError, or whatever fault of ours is met twice.
         """
-        while True:
-            if not self._is_over():
-                self._look()
-            while self._has_work():
-                self._step()
-                if self._only_asks() and monotonic() >= self._look_until:
+        try:
+            while True:
+                if not self._is_over():
                     self._look()
-            if self._let_go():
-                return
+                while self._has_work():
+                    self._step()
+                    if self._only_asks() and monotonic() >= self._look_until:
+                        self._look()
+                if self._let_go():
+                    return
+        finally:
+            # However it ended: what is still queued asks nothing more beside the next run.
+            self._calls.lease_until = 0.0
 
     def _now(self) -> datetime:
         """The database's clock."""
@@ -85,8 +89,12 @@ class Run:
 
     def _is_over(self) -> bool:
         """Start nothing new: the slice is over, the worker drains, or ConnectWise is to be left alone."""
-        ended = self._tools.draining.is_set() or monotonic() > self._slice_until
+        ended = self._tools.draining.is_set() or self._slice_is_over()
         return ended or self._calls.is_paused or self._calls.outlook.is_bad
+
+    def _slice_is_over(self) -> bool:
+        """Others wait. A list begun in time is read to its end, and what comes meanwhile need not wait for that."""
+        return monotonic() > self._slice_until and not self._calls.asks_since_before(self._slice_until)
 
     def _has_work(self) -> bool:
         begun = self._calls.under_way or self._to_write or self._waiting()
@@ -115,6 +123,7 @@ class Run:
             agreements = doctor.mapped_agreements(tx, seen.connection) if seen.connection and asked else {}
             if self._has_looked and is_outdated(tx, self._partner_id, self._calls.connection):
                 self._desk.forget()
+                self._store_learned(tx, outdated=True)
         self._calls.connect(seen.connection)
         self._has_looked, self._calls.is_outdated = True, False
         self._look_until = monotonic() + LOOK_SECONDS
@@ -214,7 +223,6 @@ class Run:
         """Check and renew the lease, and own the partner for this transaction; the database's time."""
         renewed = leases.renew(tx, self._partner_id, self._token, self._budget.tokens)
         if renewed is None:
-            self._calls.lease_until = 0.0
             raise LeaseLost
         self._calls.is_paused = renewed.paused
         return renewed.at

@@ -1,15 +1,19 @@
 """While thousands of companies are read, page by page, the partner's other work goes on."""
 
+from datetime import timedelta
+from typing import Any
+
 import pytest
 
 from cwclient.simulator import faults
 from messages import ConnectionChanged
+from store import StoreConflict, leases
 from tests.e2e.test_catalog import COMPANIES, add
 from tests.support.asking import answer_to, answered, ask, question, reads
 from tests.support.case import Case
 from tests.support.waiting import wait_for
 from tests.support.world import now
-from worker import run
+from worker import run, settle
 
 PAGES = 10
 
@@ -19,12 +23,16 @@ LONG = question("companies")
 @pytest.fixture
 def listing(case: Case, monkeypatch: pytest.MonkeyPatch) -> Case:
     """A list of ten slow pages is under way: the first one has been asked for."""
+    _list(case, monkeypatch)
+    return case
+
+
+def _list(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "LOOK_SECONDS", 0.2)
     add(case.world, companies=[{"id": number, "name": f"Firm {number}"} for number in range(1000, PAGES * 1000)])
     case.world.simulator.faults.set([faults.Latency(seconds=0.6, match=faults.Match(path=COMPANIES))])
     case.world.publish(LONG)
     wait_for(lambda: reads(case.world, COMPANIES), "the first page")
-    return case
 
 
 def test_a_push_and_a_short_question_do_not_wait_for_a_long_list(listing: Case) -> None:
@@ -56,3 +64,65 @@ def test_new_keys_begin_a_long_list_anew(listing: Case) -> None:
     assert answered(listing.world, LONG).choices
     assert PAGES < reads(listing.world, COMPANIES) < 2 * PAGES
     assert listing.push(5)["c1"].status == "updated"
+
+
+def test_wrong_keys_are_asked_with_once_though_a_list_goes_on(listing: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That a page came by the former keys says nothing of new ones: these are refused once, and lines fail by that."""
+    monkeypatch.setattr(run, "LOOK_SECONDS", 1.0)
+    listing.world.simulator.faults.set([faults.Latency(seconds=0.6)])
+    connected = listing.world.connected("p1", "wrong")
+    push = listing.world.push("p1", {1: 5, 2: 5}, connection=connected)
+    listing.world.publish(push)
+    wait_for(lambda: listing.world.state_of(push) == "accepted", "the push, which waits for the connection")
+    listing.world.publish(connected)
+    wait_for(lambda: listing.world.state_of(push) == "completed", "the push's completion")
+    assert [record["status"] for record in listing.world.simulator.log].count(401) == 1
+
+
+def test_a_new_connection_answers_for_itself_though_a_list_goes_on(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That the former server was silent for hours is not held against the next one, which failed once."""
+    with case.world.database.partner("p1") as tx:
+        since = now() - timedelta(hours=2)
+        leases.save_health(tx, "p1", leases.Health(unreachable_count=2, unreachable_since=since))
+    _list(case, monkeypatch)
+    away = faults.Status(status=503, match=faults.Match(path="companyinfo"))
+    case.world.simulator.faults.set([faults.Latency(seconds=0.6, match=faults.Match(path=COMPANIES)), away])
+    connected = case.world.connected("p1")
+    push = case.world.push("p1", {1: 5}, connection=connected)
+    case.world.publish(push)
+    wait_for(lambda: case.world.state_of(push) == "accepted", "the push, which waits for the connection")
+    case.world.publish(connected)
+    wait_for(lambda: (check := case.check()) and check["problem"], "the check, which fails")
+    case.world.simulator.faults.clear()
+    wait_for(lambda: case.world.state_of(push) == "completed", "the push's completion")
+    answer = case.world.answers(push)["c1"]
+    assert answer is not None
+    assert answer.status == "updated"
+
+
+def test_a_push_does_not_wait_for_a_list_that_outlasts_the_slice(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The list holds the turn to its end in any case; what it does not do is to hold up the push besides."""
+    monkeypatch.setattr(run, "SLICE_SECONDS", 0.5)
+    _list(case, monkeypatch)
+    wait_for(lambda: reads(case.world, COMPANIES) >= 3, "the end of the slice")
+    assert case.push(5)["c1"].status == "updated"
+    assert answer_to(case.world, LONG) is None
+    assert answered(case.world, LONG).choices
+    assert reads(case.world, COMPANIES) == PAGES
+
+
+def test_a_run_that_ends_in_trouble_leaves_no_list_behind(listing: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next run begins the list anew, and the former one asks for no page beside it."""
+    met: list[int] = []
+
+    def meets_another(*given: Any, **named: Any) -> Any:
+        if not met:
+            met.append(1)
+            raise StoreConflict("transactions met")
+        return settle.settle(*given, **named)
+
+    monkeypatch.setattr(run, "settle", meets_another)
+    assert listing.push(5)["c1"].status == "updated"
+    assert answered(listing.world, LONG).choices
+    assert met
+    assert reads(listing.world, COMPANIES) < PAGES + PAGES // 2
