@@ -24,7 +24,7 @@ from worker.doctor import CheckedConnection
 from worker.jobs import Job
 from worker.links import linked
 from worker.outlook import Outlook
-from worker.policy import NotStarted, RightRefused, given_up, judge
+from worker.policy import NotStarted, Paused, RightRefused, given_up, judge
 from worker.remote import Remote
 from worker.tools import CALLS_AT_ONCE, Tools
 
@@ -199,7 +199,8 @@ class Calls:
             verdict = self.outlook.note_error(error, self._now())
             # One that was checked before keeps what was found then until it can be checked again.
             late = mapping.check is None and given_up(mapping.changed_at, self._now(), self._tools.retry_for)
-            if isinstance(verdict, checks.PASSING) and not late:
+            passes = isinstance(verdict, Paused) or isinstance(error, NotStarted)
+            if isinstance(verdict, checks.PASSING) and (passes or not late):
                 retry_at = self._now() + timedelta(seconds=verdict.seconds)
                 self.found.checked.append(CheckedMapping(mapping, None, retry_at))
             else:
