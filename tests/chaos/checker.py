@@ -74,13 +74,10 @@ def lost(case: _Case) -> Iterator[str]:
     for wish in history.wishes:
         if not wish.settled:
             yield f"wish of {wish.partner_id} {company_of(wish)} (push {wish.push_id}) is still due"
-    for place, wish in _holders(case).items():
-        told, holds = case.result(wish), history.quantities.get(place)
-        if told is not None and told.status in {"updated", "unchanged"} and holds != told.quantity_after:
-            yield (
-                f"addition {place} holds {holds}, but {company_of(wish)} of push {wish.push_id} was told "
-                f"{told.status} to {told.quantity_after}"
-            )
+    for place, (quantity, why) in _held(case).items():
+        holds = history.quantities.get(place)
+        if holds != quantity:
+            yield f"addition {place} holds {holds}, but {why} {quantity}"
 
 
 def _unchecked(case: _Case) -> Iterator[str]:
@@ -97,16 +94,26 @@ def _unchecked(case: _Case) -> Iterator[str]:
             yield f"connection of {partner} of {changed_at} was not answered by connection.checked"
 
 
-def _holders(case: _Case) -> dict[Place, Wish]:
-    """The wish that each addition is to hold: of the newest period, of the newest push, of a sum the one told last."""
-    holders: dict[Place, tuple[Days, datetime, datetime, Wish]] = {}
+def _held(case: _Case) -> dict[Place, tuple[float | None, str]]:
+    """What each addition is to hold, and who says so: of the newest period the newest push, of a sum what came last.
+
+    A green check says so, or a write: a newer push may have found its company unmapped since, and changed nothing.
+    """
+    claims: dict[Place, list[tuple[Days, datetime, datetime, float | None, str]]] = {}
     for wish in case.history.wishes:
-        result = case.result(wish)
-        if wish.addition_id is not None and result is not None:
-            place = (wish.partner_id, wish.addition_id)
-            claim = (wish.period, result.requested_at, result.time, wish)
-            holders[place] = max(holders.get(place, claim), claim, key=lambda one: one[:3])
-    return {place: claim[3] for place, claim in holders.items()}
+        told = case.result(wish)
+        if wish.addition_id is not None and told is not None and told.status in {"updated", "unchanged"}:
+            why = f"{company_of(wish)} of push {wish.push_id} was told {told.status} to"
+            claim = (wish.period, told.requested_at, told.time, told.quantity_after, why)
+            claims.setdefault((wish.partner_id, wish.addition_id), []).append(claim)
+    for place, rows in case.rows.items():
+        for row in rows:
+            push = case.pushes.get(row.push_id)
+            if push is not None:
+                written = (row.period, push.requested_at, push.requested_at, row.after, f"push {row.push_id} wrote")
+                claims.setdefault(place, []).append(written)
+    newest = {place: max(some, key=lambda claim: claim[:3]) for place, some in claims.items()}
+    return {place: claim[3:] for place, claim in newest.items()}
 
 
 def doubled(case: _Case) -> Iterator[str]:

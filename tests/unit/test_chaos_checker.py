@@ -153,7 +153,7 @@ def written(*of: tuple[PushRequested, float], addition_id: int = 11) -> dict[str
         patches.append(Patch("p", addition_id, before, value))
         entries.append(entry(wanted_by, number, before, wanted=value, after=value, addition_id=addition_id))
         before = value
-    return {"patches": patches, "entries": entries, "quantities": {("p", 11): 8.0}}
+    return {"patches": patches, "entries": entries, "quantities": {("p", addition_id): before, ("p", 11): 8.0}}
 
 
 def told(*messages: Message) -> dict[str, Any]:
@@ -190,6 +190,7 @@ SPOILED = {
         "stale",
         {"published": [mapping(0), OLDER, FROM_DECEMBER], **written((FROM_DECEMBER, 9), (OLDER, 8))}
         | told(result(OLDER), completed(OLDER), result(FROM_DECEMBER), completed(FROM_DECEMBER)),
+        ("lost",),
     ),
     "addition of nobody": Spoiled(
         "wrong addition", {"patches": [*good().patches, Patch("p", 12, 1.0, 3.0)]}, ("wrong ledger",)
@@ -221,6 +222,25 @@ def test_broken_promise_is_found(spoiled: Spoiled) -> None:
     """Each way to break a promise is found in its column, and in no other that it does not concern."""
     found = {name for name, findings in check(replace(good(), **spoiled.changes)).items() if findings}
     assert found == {spoiled.column, *spoiled.others}
+
+
+def test_what_a_skipped_line_leaves_is_no_finding() -> None:
+    """December was written, and pushed again when its company was not mapped any more: it is held, not November."""
+    later = push(4, 7, DECEMBER)
+    changes = written((OLDER, 5), (FROM_DECEMBER, 9)) | {"quantities": {("p", 11): 9.0}}
+    skipped = result(later, "skipped", problem=FAILED, quantity_after=None)
+    history = replace(
+        good(),
+        published=[mapping(0), OLDER, FROM_DECEMBER, later],
+        received=[
+            *(checked(0), result(OLDER), completed(OLDER), result(FROM_DECEMBER), completed(FROM_DECEMBER)),
+            *(skipped, completed(later, skipped=1)),
+        ],
+        wishes=[wish(OLDER), wish(later, addition_id=None)],
+        **changes,
+    )
+    assert check(history) == {name: [] for name in COLUMNS}
+    assert check(replace(history, quantities={("p", 11): 5.0}))["lost"] != []
 
 
 def test_every_column_is_tested() -> None:
