@@ -22,7 +22,7 @@ from cwclient import AddressPolicy, CallBudget, Transport
 from messages import Message
 from store import Database, SchemaOutdated, StoreConflict, StoreError, leases, migrate, workers
 from store.connections import ConnectionVersion
-from worker import memory
+from worker import logs, memory
 from worker.budget import Budget
 from worker.dead_letters import DeadLetters
 from worker.delivery import Broker, Delivery, Verdict
@@ -194,7 +194,13 @@ class App:
 
 
 def build(settings: Settings) -> App:
-    """Make a worker from settings; nothing is started. Raises SettingsError if it could not work."""
+    """Make a worker from settings; nothing is started. Raises SettingsError if it could not work.
+
+    A program that embeds it and has not configured structlog gets logs as the settings say.
+    """
+    if not structlog.is_configured():
+        # structlog's default shows the variables of each frame of a traceback, and a key may be among them.
+        logs.configure(settings.log_level, settings.log_format)
     database, readiness = open_database(settings), Readiness()
     return App(settings, database, open_broker(settings, database, readiness), readiness)
 

@@ -30,7 +30,7 @@ def listing(case: Case, monkeypatch: pytest.MonkeyPatch) -> Case:
 def _list(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "LOOK_SECONDS", 0.2)
     add(case.world, companies=[{"id": number, "name": f"Firm {number}"} for number in range(1000, PAGES * 1000)])
-    case.world.simulator.faults.set([faults.Latency(seconds=0.6, match=faults.Match(path=COMPANIES))])
+    case.world.simulator.faults.set([faults.Latency(seconds=0.4, match=faults.Match(path=COMPANIES))])
     case.world.publish(LONG)
     wait_for(lambda: reads(case.world, COMPANIES), "the first page")
 

@@ -1,10 +1,15 @@
 """A private key that does not open: the coordinator reads why, the operator's log names the seal key."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from structlog.testing import capture_logs
 
 from messages import ConnectionChanged, KeyRing, generate_keypair, seal
 from tests.support.case import Case, code
+from tests.support.commands import environment
 from tests.support.waiting import wait_for
 from tests.support.world import PRIVATE_KEY
 
@@ -41,6 +46,30 @@ def test_a_key_that_does_not_open_is_explained(case: Case, partner: str, expecte
     assert {(entry["partner"], entry["key_id"]) for entry in told} == {("p1", key_id)}
     assert PRIVATE_KEY not in str(logs)
     assert case.dead() == {"credentials": 1}
+
+
+EMBEDDED = """
+import structlog
+from worker import app
+from worker.settings import load
+
+app.build(load())
+private_key = "".join(["pri", "vate", "-text"])
+try:
+    1 / 0
+except ZeroDivisionError:
+    structlog.get_logger().exception("failed")
+"""
+
+
+def test_an_embedded_worker_logs_no_variables(tmp_path: Path) -> None:
+    """A program that embeds the worker and configures no logs gets tracebacks without what the variables hold."""
+    client_id, keys = "00000000-0000-0000-0000-000000000001", generate_keypair().private
+    settings = {"CLIENT_ID": client_id, "SEAL_KEYS": keys, "DATABASE_URL": f"sqlite:///{tmp_path}/db"}
+    command = [sys.executable, "-c", EMBEDDED]
+    done = subprocess.run(command, env=environment(settings), capture_output=True, encoding="utf-8", check=True)
+    assert "ZeroDivisionError" in done.stderr
+    assert "private-text" not in done.stdout + done.stderr
 
 
 def _zulu(event: ConnectionChanged) -> str:
