@@ -19,6 +19,8 @@ MAX_LINES = 10_000
 def fail_all(tx: Tx, at: datetime, partner_id: str, verdict: AllFailed) -> list[SyncResult]:
     """Answer every open line of the partner `failed`, with one dead letter per push that holds exactly them.
 
+    Checks of mappings that are due, previews and questions get the same answer.
+
     Those that would not even have asked ConnectWise are `skipped` all the same. Lines that wait for a newer
     connection stay: it may bring the remedy. So do those whose change may still arrive; later they say so.
     """

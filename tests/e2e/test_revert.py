@@ -1,4 +1,7 @@
-"""Reverting: the former quantity comes back where ConnectWise still holds what the push wrote, and nowhere else."""
+"""Reverting: the former quantity comes back where ConnectWise still holds what the push wrote, and nowhere else.
+
+Long, as one promise is tried from all sides, killed workers and replays included, on the same pushes.
+"""
 
 import signal
 from collections import Counter

@@ -1,4 +1,7 @@
-"""What to do with a wish: tables of cases, from what is wanted, what is set up, and what is there."""
+"""What to do with a wish: tables of cases, from what is wanted, what is set up, and what is there.
+
+Long, as the rules of plan.py are one subject: a case is read beside its neighbours, on the same few values.
+"""
 
 from collections.abc import Mapping as Map
 from dataclasses import replace

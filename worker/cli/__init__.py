@@ -58,8 +58,9 @@ app = typer.Typer(
     epilog=f"{_settings()}\n\n{EXIT_CODES}",
 )
 mapping.commands.command("suggest")(suggest.suggest)
+
 COORDINATE, OPERATE, TRY = "Connect, map, push, look", "Operate", "Try"
-"""What the commands are for; `--help` shows them so."""
+"""What the commands are for; `--help` shows them so, in this order."""
 
 app.command(rich_help_panel=COORDINATE)(push.status)
 app.command(rich_help_panel=COORDINATE)(revert.revert)
