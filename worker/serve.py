@@ -7,6 +7,7 @@ from time import monotonic
 
 import structlog
 
+from messages import SyncResult
 from store import StoreError, leases, now, pauses
 from worker.giving_up import fail_all, refuse
 from worker.policy import UNEXPECTED_TRIES, AllFailed
@@ -22,12 +23,13 @@ log = structlog.get_logger()
 
 def serve(tools: Tools, partner_id: str) -> None:
     """Take the partner's lease, if it is free, and work until nothing is due or it is time to stop."""
-    started = monotonic()
+    started, refused = monotonic(), list[SyncResult]()
     with tools.database.begin() as tx:
         lease = leases.acquire(tx, partner_id)
         if lease is None and pauses.find(tx, partner_id) is not None:
             # There is no run that would say so to those who wait for an answer.
-            refuse(tx, now(tx), partner_id, problem("paused"))
+            refused = refuse(tx, now(tx), partner_id, problem("paused"))
+    log_answers(refused)
     if lease is None:
         return
     try:
