@@ -228,10 +228,3 @@ class RevertRequested(Event):
     def _a_company_once(self) -> Self:
         _once_each(self.company_ids or (), "in company_ids, company")
         return self
-
-
-class PartnerDue(Message):
-    """The worker's wake-up call to itself: this partner has wishes to be settled. The platform never sends it."""
-
-    type: Literal["partner.due.v1"] = "partner.due.v1"
-    source: Name = "connectwise-worker"

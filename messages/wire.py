@@ -18,7 +18,6 @@ from messages.events import (
     ConnectionCheckRequested,
     MappingChanged,
     MappingCheckRequested,
-    PartnerDue,
     PushCancelRequested,
     PushRequested,
     RevertRequested,
@@ -39,8 +38,7 @@ INPUTS: tuple[type[Message], ...] = (
     RevertRequested,
 )
 OUTPUTS: tuple[type[Message], ...] = (ConnectionChecked, MappingChecked, CatalogListed, SyncResult, PushCompleted)
-INTERNAL: tuple[type[Message], ...] = (PartnerDue,)
-KINDS: Mapping[str, type[Message]] = {type_of(kind): kind for kind in INPUTS + OUTPUTS + INTERNAL}
+KINDS: Mapping[str, type[Message]] = {type_of(kind): kind for kind in INPUTS + OUTPUTS}
 """The class of each `type`."""
 
 MAX_BODY = 16 * 1024 * 1024

@@ -1,18 +1,28 @@
 """The answers to the lines of pushes: recorded with the line, and leaving by the outbox in the same transaction."""
 
 from collections.abc import Collection, Sequence
+from datetime import timedelta
 
 from sqlalchemy import bindparam, func, select, update
 
 from messages import PushCompleted, SyncResult
 from store import outbox
-from store.database import Tx
+from store.database import Tx, now
 from store.pushes import Line, Push, chunks, line_of, line_query, push_of
-from store.schema import OPEN_STATUSES, push_lines, pushes
+from store.schema import OPEN_STATUSES, leases, push_lines, pushes
+
+PER_SECOND = 1000
+"""Results of one partner that leave in a second: thousands at once are not in the way of another partner's ten."""
+
+BURST = 500
+"""So many leave at once before they are spread over time."""
 
 
 def answer(tx: Tx, results: Sequence[SyncResult]) -> None:
-    """Record these answers with their lines and let them leave; for lines that are still open."""
+    """Record these answers, all of one partner, with their lines and let them leave; for lines that are still open.
+
+    Call it inside `Database.partner(partner_id)`, or with the lease renewed in this transaction.
+    """
     if not results:
         return
     tx.execute(
@@ -46,11 +56,24 @@ def answer(tx: Tx, results: Sequence[SyncResult]) -> None:
             for result in results
         ],
     )
-    outbox.put(tx, *results)
+    _let_leave(tx, results)
+
+
+def _let_leave(tx: Tx, results: Sequence[SyncResult]) -> None:
+    """Let results of one partner leave, those beyond a burst one after the other at its pace."""
+    which = leases.c.partner_id == results[0].partner_id
+    at, step = now(tx), timedelta(seconds=1 / PER_SECOND)
+    until = tx.execute(select(leases.c.results_until).where(which)).scalar()
+    first = max(until or at, at) - BURST * step
+    outbox.put_each(tx, [(outbox.row_of(result), max(at, first + n * step)) for n, result in enumerate(results, 1)])
+    tx.execute(update(leases).where(which).values(results_until=first + (BURST + len(results)) * step))
 
 
 def say_again(tx: Tx, partner_id: str, push_id: str) -> int:
-    """Let the recorded final answers of a push leave again, with the same ids; returns how many."""
+    """Let the recorded final answers of a push leave again, with the same ids; returns how many.
+
+    Call it inside `Database.partner(partner_id)`.
+    """
     query = select(push_lines.c.result_json).where(
         push_lines.c.partner_id == partner_id,
         push_lines.c.push_id == push_id,
@@ -58,7 +81,7 @@ def say_again(tx: Tx, partner_id: str, push_id: str) -> int:
     )
     recorded = list(tx.execute(query).scalars())
     for some in chunks(recorded, 500):
-        outbox.put(tx, *(read_result(text) for text in some))
+        _let_leave(tx, [read_result(text) for text in some])
     completed = select(pushes.c.completed_json).where(pushes.c.partner_id == partner_id, pushes.c.push_id == push_id)
     for text in tx.execute(completed).scalars():
         if text is not None:

@@ -1,18 +1,16 @@
-"""Leases: the one worker that calls a partner's ConnectWise, its wake-ups, and the partner's pauses."""
+"""Leases: which partners need a worker, the one worker that calls a partner's ConnectWise, and the partner's pauses."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from uuid import uuid4
 
-from sqlalchemy import case, func, or_, select, update
+from sqlalchemy import and_, case, func, or_, select, update
 
-from messages import PartnerDue
-from store import outbox, pauses
-from store.database import Tx, db_now, now, upsert
+from store import pauses
+from store.database import Tx, db_now
 from store.schema import catalog_questions, connections, leases, mappings, push_lines, syncs
 
 LEASE_SECONDS = 15.0
-WAKE_IS_LOST_AFTER = timedelta(seconds=60)
 
 
 @dataclass(frozen=True)
@@ -33,11 +31,16 @@ class Health:
 
 @dataclass(frozen=True)
 class Lease:
-    """A lease that was taken, with the request budget that the last holder left, and how many seconds ago."""
+    """A partner's lease that was taken, with the request budget that the last holder left, and how many seconds ago.
 
+    `paused`: an operator wants ConnectWise to be left alone; only those who wait for an answer are told so.
+    """
+
+    partner_id: str
     token: str
     budget_tokens: float | None
     budget_age: float
+    paused: bool
 
 
 @dataclass(frozen=True)
@@ -48,37 +51,40 @@ class Renewed:
     paused: bool
 
 
-def acquire(tx: Tx, partner_id: str) -> Lease | None:
-    """Take the lease if nobody has it and no operator has paused the partner.
+def claim(tx: Tx, limit: int) -> list[Lease]:
+    """Take the leases of up to so many partners that need a worker and have none, the one that waits longest first.
 
-    Either way the wake-up that led here is used up. A holder that vanished may have spent all of the budget, and more
-    since it last said so: then none is left.
+    A holder that vanished may have spent all of the budget, and more since it last said so: then none is left.
     """
     token = str(uuid4())
-    if pauses.find(tx, partner_id) is None:
-        vanished = leases.c.token.is_not(None)
-        taken = (
-            upsert(tx, leases)
-            .values(partner_id=partner_id, token=token, until=db_now(LEASE_SECONDS))
-            .on_conflict_do_update(
-                index_elements=["partner_id"],
-                set_={
-                    "token": token,
-                    "until": db_now(LEASE_SECONDS),
-                    "wake_at": None,
-                    "budget_tokens": case((vanished, 0.0), else_=leases.c.budget_tokens),
-                    "budget_at": case((vanished, db_now()), else_=leases.c.budget_at),
-                },
-                where=or_(leases.c.token.is_(None), leases.c.until < db_now()),
-            )
-            .returning(leases.c.budget_tokens, leases.c.budget_at)
+    vanished = leases.c.token.is_not(None)
+    due = or_(and_(leases.c.token.is_(None), leases.c.wake_at <= db_now()), leases.c.until < db_now())
+    since = func.coalesce(leases.c.until, leases.c.wake_at)
+    free = select(leases.c.partner_id).where(due).order_by(since).limit(limit).with_for_update(skip_locked=True)
+    chosen = free.cte("chosen")
+    taken = (
+        update(leases)
+        .where(leases.c.partner_id.in_(select(chosen.c.partner_id)))
+        .values(
+            token=token,
+            until=db_now(LEASE_SECONDS),
+            budget_tokens=case((vanished, 0.0), else_=leases.c.budget_tokens),
+            budget_at=case((vanished, db_now()), else_=leases.c.budget_at),
         )
-        row = tx.execute(taken).first()
-        if row is not None:
-            age = (now(tx) - row.budget_at).total_seconds() if row.budget_at else 0.0
-            return Lease(token, row.budget_tokens, age)
-    tx.execute(update(leases).where(leases.c.partner_id == partner_id).values(wake_at=None))
-    return None
+        .returning(leases.c.partner_id, leases.c.budget_tokens, leases.c.budget_at, db_now().label("now"))
+    )
+    rows = tx.execute(taken).all()
+    paused = {pause.partner_id for pause in pauses.all_of_them(tx)} if rows else set()
+    return [
+        Lease(
+            partner_id=row.partner_id,
+            token=token,
+            budget_tokens=row.budget_tokens,
+            budget_age=(row.now - row.budget_at).total_seconds() if row.budget_at else 0.0,
+            paused=bool(paused & {row.partner_id, pauses.EVERYBODY}),
+        )
+        for row in rows
+    ]
 
 
 def renew(tx: Tx, partner_id: str, token: str, budget_tokens: float) -> Renewed | None:
@@ -96,10 +102,13 @@ def renew(tx: Tx, partner_id: str, token: str, budget_tokens: float) -> Renewed 
     return None if row is None else Renewed(at=row[0], paused=bool(row[1]))
 
 
-def release(tx: Tx, partner_id: str, token: str) -> bool:
-    """Give the lease back; False = it was not ours any more."""
+def release(tx: Tx, partner_id: str, token: str, wake_at: datetime | None = None) -> bool:
+    """Give the lease back until `wake_at`, None = until somebody wakes the partner; False = it was not ours any more.
+
+    Call it inside `Database.partner(partner_id)`, or after `renew`, with what `next_due` said there.
+    """
     mine = (leases.c.partner_id == partner_id, leases.c.token == token)
-    return tx.execute(update(leases).where(*mine).values(token=None, until=None)).rowcount == 1
+    return tx.execute(update(leases).where(*mine).values(token=None, until=None, wake_at=wake_at)).rowcount == 1
 
 
 def end_now(tx: Tx, partner_id: str, token: str) -> None:
@@ -159,18 +168,17 @@ def count_anew(tx: Tx, partner_id: str) -> None:
     save_health(tx, partner_id, Health(paused_until=kept.paused_until, paused_why=kept.paused_why))
 
 
-def wake(tx: Tx, partner_id: str, at: datetime | None = None) -> None:
-    """Put a `partner.due` into the outbox, unless one is under way that comes as early. None = now.
+def wake(tx: Tx, partner_id: str) -> None:
+    """Have a worker look at the partner now. A holder looks before it lets go, so it need not be told.
 
-    Call it inside `Database.partner(partner_id)`. At most one wake-up is outstanding, unless an earlier one is needed.
+    Call it inside `Database.partner(partner_id)`.
     """
-    at_once = now(tx)
-    at = at_once if at is None else max(at, at_once)
-    outstanding = tx.execute(select(leases.c.wake_at).where(leases.c.partner_id == partner_id)).scalar_one()
-    if outstanding is not None and at_once - WAKE_IS_LOST_AFTER < outstanding <= at:
-        return
-    outbox.put(tx, PartnerDue(partner_id=partner_id, correlation_id=str(uuid4())), not_before=at)
-    tx.execute(update(leases).where(leases.c.partner_id == partner_id).values(wake_at=at))
+    tx.execute(update(leases).where(leases.c.partner_id == partner_id).values(wake_at=db_now()))
+
+
+def wake_all(tx: Tx) -> None:
+    """Have every partner looked at now: all of them were left alone for a while."""
+    tx.execute(update(leases).values(wake_at=db_now()))
 
 
 def next_due(tx: Tx, partner_id: str) -> datetime | None:
@@ -184,29 +192,3 @@ def next_due(tx: Tx, partner_id: str) -> datetime | None:
     )
     found = [tx.execute(query).scalar_one() for query in times]
     return min((at for at in found if at is not None), default=None)
-
-
-def forgotten(tx: Tx, limit: int = 100) -> list[str]:
-    """Partners with something due, no live lease, no wake-up under way and no pause: what a killed worker left."""
-    due = (
-        select(syncs.c.partner_id)
-        .where(syncs.c.due_at <= db_now())
-        .union(
-            select(push_lines.c.partner_id).where(push_lines.c.preview_due_at <= db_now()),
-            select(mappings.c.partner_id).where(mappings.c.check_due_at <= db_now()),
-            select(connections.c.partner_id).where(connections.c.check_due_at <= db_now()),
-            select(catalog_questions.c.partner_id).where(catalog_questions.c.due_at <= db_now()),
-        )
-        .subquery()
-    )
-    query = (
-        select(due.c.partner_id)
-        .select_from(due.outerjoin(leases, leases.c.partner_id == due.c.partner_id))
-        .where(
-            or_(leases.c.until.is_(None), leases.c.until < db_now()),
-            or_(leases.c.wake_at.is_(None), leases.c.wake_at < db_now(-WAKE_IS_LOST_AFTER.total_seconds())),
-            ~pauses.paused(due.c.partner_id),
-        )
-        .limit(limit)
-    )
-    return list(tx.execute(query).scalars())

@@ -1,32 +1,40 @@
 """The outbox: everything that leaves, now or later, written in the transaction of the work."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import ColumnElement, insert, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, case, func, insert, literal, not_, or_, select, update
 from sqlalchemy import delete as sql_delete
 
-from messages import EXCHANGE_IN, EXCHANGE_OUT, INPUTS, OUTPUTS, Message, Wire, encode
+from messages import EXCHANGE_IN, EXCHANGE_OUT, INPUTS, Message, Wire, encode
 from store import properties as amqp
 from store.database import Tx, carried, db_now, now
 from store.dead_letters import storable
-from store.schema import outbox
-
-EXCHANGE_INTERNAL = "connectwise.internal"
-"""Where the worker's wake-up calls to itself go: nobody else binds to it."""
+from store.schema import EXCHANGE_DEFERRED, outbox
 
 EXCHANGE_REPLIES = "connectwise.replies"
 """No exchange of the broker's: the routing key is the whole name of the queue of somebody who waits."""
 
-_EXCHANGES = dict.fromkeys(INPUTS, EXCHANGE_IN) | dict.fromkeys(OUTPUTS, EXCHANGE_OUT)
+AT_ONCE_BYTES = 16 * 1024 * 1024
+"""A claim takes so many bytes at most, or a single row that is larger."""
+
+DOUBTED_AFTER = 3
+"""A row that was tried so often, or in hand whenever a worker died, is claimed alone."""
+
+_EXCHANGES = dict.fromkeys(INPUTS, EXCHANGE_IN)
+# In the text of the statement, so that PostgreSQL knows which of the partial indexes serves it.
+_DEFERRED = literal(EXCHANGE_DEFERRED, literal_execute=True)
+
+Destination = tuple[str, str]
+"""(exchange, routing key)"""
 
 
 @dataclass(frozen=True)
 class OutboxRow:
-    """A message on its way out; `attempts` counts this try too."""
+    """A message on its way out; `attempts` counts this try too. `partner_id`: whose turn a deferred one takes."""
 
     id: int
     message_id: str
@@ -35,6 +43,15 @@ class OutboxRow:
     routing_key: str
     properties: dict[str, Any]
     body: bytes
+    partner_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Rows that are this worker's for a while. Their bodies are read once the claim is committed."""
+
+    token: str
+    ids: list[int]
 
 
 def put(tx: Tx, *messages: Message, not_before: datetime | None = None) -> None:
@@ -51,60 +68,69 @@ def put_reply(tx: Tx, message: Message, queue: str) -> None:
 def row_of(message: Message) -> OutboxRow:
     """The message as a row that is not in the table yet, with the exchange that its kind leaves by."""
     wire = encode(message)
-    exchange = _EXCHANGES.get(type(message), EXCHANGE_INTERNAL)
+    exchange = _EXCHANGES.get(type(message), EXCHANGE_OUT)
     return row(exchange, wire.routing_key, properties_of(wire), wire.body)
 
 
 def put_rows(tx: Tx, rows: Sequence[OutboxRow], *, not_before: datetime | None = None) -> None:
     """Let bytes leave as they are."""
-    if not rows:
-        return
-    leaves = insert(outbox).values(not_before=db_now() if not_before is None else not_before)
-    tx.execute(leaves, [_values(row) for row in rows])
+    at = now(tx) if not_before is None else not_before
+    put_each(tx, [(row, at) for row in rows])
 
 
-def put_later(tx: Tx, rows: Sequence[tuple[OutboxRow, float]]) -> None:
-    """Let bytes leave as they are, each after its own number of seconds."""
+def put_each(tx: Tx, rows: Sequence[tuple[OutboxRow, datetime]]) -> None:
+    """Let bytes leave as they are, each at its own time."""
+    if rows:
+        tx.execute(insert(outbox), [{**_values(row), "not_before": at} for row, at in rows])
+        carried(tx, sum(len(row.body) for row, _ in rows))
+
+
+def defer(tx: Tx, rows: Sequence[tuple[OutboxRow, float]]) -> None:
+    """Keep messages for a worker to handle, each after its own number of seconds; `routing_key` is their queue."""
     at = now(tx)
-    tx.execute(
-        insert(outbox),
-        [{**_values(row), "not_before": at + timedelta(seconds=seconds)} for row, seconds in rows],
-    )
-    carried(tx, sum(len(row.body) for row, _ in rows))
+    put_each(tx, [(row, at + timedelta(seconds=seconds)) for row, seconds in rows])
 
 
-def due_keys(tx: Tx) -> list[tuple[str, str]]:
-    """(exchange, routing key) of what is due and free."""
-    query = select(outbox.c.exchange, outbox.c.routing_key).where(*_is_free()).distinct()
+def due_keys(tx: Tx) -> list[Destination]:
+    """(exchange, routing key) of what is due to leave and free."""
+    query = select(outbox.c.exchange, outbox.c.routing_key).where(_leaves(), *_is_free()).distinct()
     return [(exchange, key) for exchange, key in tx.execute(query)]
 
 
-def claim(tx: Tx, limit: int, seconds: float, *, only: tuple[str, str] | None = None) -> tuple[str, list[OutboxRow]]:
-    """Take due rows for `seconds`, each counted as a try; nobody else sees them meanwhile.
+def claim(
+    tx: Tx,
+    limit: int,
+    seconds: float,
+    *,
+    size: int = AT_ONCE_BYTES,
+    only: Destination | None = None,
+    but: Iterable[Destination] = (),
+) -> Claim:
+    """Take rows that are due to leave for `seconds`, each counted as a try; nobody else sees them meanwhile.
 
-    `only` restricts to one (exchange, routing key). Returns the claim's token and the rows, oldest due first.
+    At most `limit` rows and `size` bytes, the oldest due first; a single row may be larger. `only` restricts to one
+    destination, `but` leaves some out.
     """
-    token = str(uuid4())
-    free = (
-        select(outbox.c.id)
-        .where(*_is_free())
-        .order_by(outbox.c.not_before, outbox.c.id)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    )
+    which = [_leaves(), *(not_(_goes_to(destination)) for destination in but)]
     if only is not None:
-        free = free.where(outbox.c.exchange == only[0], outbox.c.routing_key == only[1])
-    # As a CTE it is evaluated once; PostgreSQL may evaluate a subquery anew for each row, and its limit means nothing.
-    chosen = free.cte("chosen")
-    taken = (
-        update(outbox)
-        .where(outbox.c.id.in_(select(chosen.c.id)))
-        .values(claim_token=token, claim_until=db_now(seconds), attempts=outbox.c.attempts + 1)
-        .returning(outbox)
-    )
-    rows = sorted(tx.execute(taken), key=lambda row: (row.not_before, row.id))
+        which.append(_goes_to(only))
+    return _claim(tx, seconds, _oldest(which, limit), size)
+
+
+def claim_deferred(tx: Tx, seconds: float, *, but: Collection[str]) -> Claim:
+    """Take the deferred message, of any partner but these, whose turn came first; a try, for `seconds`."""
+    which = [outbox.c.exchange == _DEFERRED, _partner().not_in(but)]
+    return _claim(tx, seconds, _oldest(which, 1), AT_ONCE_BYTES)
+
+
+def read(tx: Tx, claimed: Claim) -> list[OutboxRow]:
+    """The rows of a claim, as far as they are still its own, oldest due first."""
+    if not claimed.ids:
+        return []
+    mine = (outbox.c.id.in_(claimed.ids), outbox.c.claim_token == claimed.token)
+    rows = tx.execute(select(outbox).where(*mine).order_by(outbox.c.not_before, outbox.c.id)).all()
     carried(tx, sum(len(row.body) for row in rows))
-    return token, [
+    return [
         OutboxRow(
             id=row.id,
             message_id=row.message_id,
@@ -113,6 +139,7 @@ def claim(tx: Tx, limit: int, seconds: float, *, only: tuple[str, str] | None = 
             routing_key=row.routing_key,
             properties=amqp.loads(row.properties_json),
             body=row.body,
+            partner_id=row.partner_id,
         )
         for row in rows
     ]
@@ -130,23 +157,62 @@ def delete(tx: Tx, ids: Collection[int]) -> None:
     tx.execute(sql_delete(outbox).where(outbox.c.id.in_(ids)))
 
 
-def give_back(tx: Tx, ids: Collection[int], *, after: float = 0.0, tried: bool) -> None:
-    """Let somebody take these again `after` seconds; `tried` False = that claim was no try of theirs (an outage)."""
-    tx.execute(
-        update(outbox)
-        .where(outbox.c.id.in_(ids))
-        .values(
-            claim_token=None,
-            claim_until=None,
-            not_before=db_now(after),
-            attempts=outbox.c.attempts - (0 if tried else 1),
-        )
-    )
+def give_back(tx: Tx, ids: Collection[int], *, after: float) -> None:
+    """These were tried in vain: let somebody try again `after` seconds."""
+    free = {"claim_token": None, "claim_until": None}
+    tx.execute(update(outbox).where(outbox.c.id.in_(ids)).values(**free, not_before=db_now(after)))
+
+
+def untouched(tx: Tx, ids: Collection[int]) -> None:
+    """Nobody tried these, so they stay where they were: it was an outage, or their queue is full."""
+    free = {"claim_token": None, "claim_until": None}
+    tx.execute(update(outbox).where(outbox.c.id.in_(ids)).values(**free, attempts=outbox.c.attempts - 1))
 
 
 def row(exchange: str, routing_key: str, properties: dict[str, Any], body: bytes) -> OutboxRow:
     """A row that is not in the table yet; `properties` are AMQP's, by their names."""
     return OutboxRow(0, str(properties["message_id"]), 0, exchange, routing_key, properties, body)
+
+
+def properties_of(wire: Wire) -> dict[str, Any]:
+    """AMQP's properties by their names, as JSON can keep them."""
+    return asdict(wire.properties)
+
+
+def _claim(tx: Tx, seconds: float, oldest: Select[Any], size: int) -> Claim:
+    """Claim the beginning of these rows; one in doubt is claimed alone, so that nothing else dies with it."""
+    # CTEs are evaluated once; PostgreSQL may evaluate a subquery anew for each row, and its limit means nothing then.
+    some = oldest.cte("some")
+    order = (some.c.not_before, some.c.id)
+    in_doubt = case((some.c.attempts >= DOUBTED_AFTER, 1), else_=0)
+    counted = select(
+        some.c.id,
+        func.row_number().over(order_by=order).label("number"),
+        func.sum(some.c.size).over(order_by=order).label("bytes"),
+        func.sum(in_doubt).over(order_by=order).label("in_doubt"),
+    ).cte("counted")
+    fits = and_(counted.c.bytes <= size, counted.c.in_doubt == 0)
+    chosen = select(counted.c.id).where(or_(counted.c.number == 1, fits)).cte("chosen")
+    token = str(uuid4())
+    taken = (
+        update(outbox)
+        .where(outbox.c.id.in_(select(chosen.c.id)))
+        .values(claim_token=token, claim_until=db_now(seconds), attempts=outbox.c.attempts + 1)
+        .returning(outbox.c.id)
+    )
+    return Claim(token, list(tx.execute(taken).scalars()))
+
+
+def _oldest(which: Sequence[ColumnElement[bool]], limit: int) -> Select[Any]:
+    # The length of a body is known without reading it, in both databases.
+    size = (func.length(outbox.c.body) + func.length(outbox.c.properties_json)).label("size")
+    return (
+        select(outbox.c.id, outbox.c.not_before, outbox.c.attempts, size)
+        .where(*which, *_is_free())
+        .order_by(outbox.c.not_before, outbox.c.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
 
 
 def _values(row: OutboxRow) -> dict[str, Any]:
@@ -157,6 +223,7 @@ def _values(row: OutboxRow) -> dict[str, Any]:
         "routing_key": row.routing_key,
         "properties_json": amqp.dumps(row.properties),
         "body": row.body,
+        "partner_id": row.partner_id,
     }
 
 
@@ -165,6 +232,13 @@ def _is_free() -> tuple[ColumnElement[bool], ...]:
     return (outbox.c.not_before <= db_now(), free)
 
 
-def properties_of(wire: Wire) -> dict[str, Any]:
-    """AMQP's properties by their names, as JSON can keep them."""
-    return asdict(wire.properties)
+def _leaves() -> ColumnElement[bool]:
+    return outbox.c.exchange != _DEFERRED
+
+
+def _goes_to(destination: Destination) -> ColumnElement[bool]:
+    return and_(outbox.c.exchange == destination[0], outbox.c.routing_key == destination[1])
+
+
+def _partner() -> ColumnElement[str]:
+    return func.coalesce(outbox.c.partner_id, "")

@@ -10,8 +10,8 @@ from typing import Any
 REPLAY_HEADER = "phin-replay"
 """The header by which a replay is known: `<dead letter's id>/<n>`, n from 1."""
 
-TURN_HEADER = "phin-had-its-turn"
-"""The header of a message that was set aside once, and is handled when it comes back."""
+# A version before put it on messages that came back to their queue; some may be kept still.
+_HAD_ITS_TURN = "phin-had-its-turn"
 
 # What the broker adds to a message on its way. A replay that carried it would look dead before it was handled.
 _BROKERS_HEADERS = ("x-death", "x-first-death-", "x-last-death-", "x-delivery-count", "x-acquired-count")
@@ -35,7 +35,7 @@ def as_sent(properties: Mapping[str, Any]) -> dict[str, Any]:
     headers = {
         name: value
         for name, value in (properties.get("headers") or {}).items()
-        if name not in {REPLAY_HEADER, TURN_HEADER} and not str(name).startswith(_BROKERS_HEADERS)
+        if name not in {REPLAY_HEADER, _HAD_ITS_TURN} and not str(name).startswith(_BROKERS_HEADERS)
     }
     kept = {name: value for name, value in properties.items() if value is not None and name not in _NOT_SENT_ON}
     return {name: value for name, value in kept.items() if name != "headers"} | (

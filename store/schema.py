@@ -33,6 +33,9 @@ from sqlalchemy import (
 FINAL_STATUSES = ("updated", "unchanged", "preview", "held", "skipped", "superseded", "cancelled", "failed")
 OPEN_STATUSES = ("pending", "retrying")
 
+EXCHANGE_DEFERRED = "connectwise.deferred"
+"""No exchange of the broker's: a worker handles these rows of the outbox itself; the routing key is their queue."""
+
 
 def _quoted(values: tuple[str, ...]) -> str:
     return ", ".join(f"'{value}'" for value in values)
@@ -268,6 +271,8 @@ syncs = Table(
 )
 
 # One row per partner: the lock of its transactions, and the lease of the one worker that calls its ConnectWise.
+# `wake_at`: when a worker is to take the lease, NULL = nothing waits; the holder sets it anew when it lets go.
+# `results_until`: when the last of its results leaves that are spread over time.
 leases = Table(
     "leases",
     metadata,
@@ -283,10 +288,13 @@ leases = Table(
     _time("unreachable_since", nullable=True),
     _time("limited_since", nullable=True),
     Column("failed_runs", Integer, nullable=False, server_default=text("0")),
+    _time("results_until", nullable=True),
     PrimaryKeyConstraint("partner_id"),
     CheckConstraint("(token IS NULL) = (until IS NULL)", name="held_or_free"),
     CheckConstraint("(paused_until IS NULL) = (paused_why IS NULL)", name="a_pause_has_a_reason"),
     CheckConstraint("(unreachable_count = 0) = (unreachable_since IS NULL)", name="unreachable_since_the_first"),
+    Index("ix_leases_wake_at", "wake_at"),
+    Index("ix_leases_until", "until"),
 )
 
 # An operator's pause: of one partner, or of all (the empty id, which no partner has).
@@ -370,6 +378,7 @@ ledger = Table(
     Index("ix_ledger_partner", "partner_id", "id"),
 )
 
+# What leaves, and what was deferred (by an exchange that is none of the broker's): a worker handles that from here.
 outbox = Table(
     "outbox",
     metadata,
@@ -383,9 +392,23 @@ outbox = Table(
     Column("routing_key", String(255), nullable=False),
     Column("properties_json", Text, nullable=False),
     Column("body", LargeBinary, nullable=False),
+    Column("partner_id", String(128)),
     PrimaryKeyConstraint("id"),
     CheckConstraint("(claim_token IS NULL) = (claim_until IS NULL)", name="claimed_or_free"),
-    Index("ix_outbox_due", "not_before", "id"),
+    Index(
+        "ix_outbox_due",
+        "not_before",
+        "id",
+        postgresql_where=text(f"exchange <> '{EXCHANGE_DEFERRED}'"),
+        sqlite_where=text(f"exchange <> '{EXCHANGE_DEFERRED}'"),
+    ),
+    Index(
+        "ix_outbox_deferred",
+        "not_before",
+        "id",
+        postgresql_where=text(f"exchange = '{EXCHANGE_DEFERRED}'"),
+        sqlite_where=text(f"exchange = '{EXCHANGE_DEFERRED}'"),
+    ),
 )
 
 # `exchange` NULL = a replay goes straight to the queue; `sealed_with` = the body is sealed to this key of ours;

@@ -4,7 +4,7 @@ with build(settings) as app:      # starts; drains at the end
     app.publish(message)
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -20,24 +20,27 @@ import structlog
 
 from cwclient import AddressPolicy, CallBudget, Transport
 from messages import Message
-from store import Database, SchemaOutdated, StoreConflict, StoreError, leases, migrate, workers
+from store import Database, SchemaOutdated, StoreError, migrate, workers
 from store.connections import ConnectionVersion
-from worker import logs, memory
+from worker import deferred, logs, memory
 from worker.budget import Budget
 from worker.dead_letters import DeadLetters
+from worker.deferred import Deferred
 from worker.delivery import Broker, Delivery, Verdict
 from worker.dispatch import Dispatcher
 from worker.handlers import Context
 from worker.lanes import Lane
 from worker.opening import key_ring, open_broker, open_database, publish
+from worker.partners import Partners
 from worker.plan import Unusual
 from worker.readiness import Readiness
 from worker.relay import Relay
 from worker.remote import Discovery, Remote
 from worker.settings import Settings
+from worker.shares import Shares
 from worker.tools import CALLS_AT_ONCE, Tools
-from worker.topology import KIND_DEAD, PREFETCH_PUSHES
-from worker.turns import SHARES, Turns
+from worker.topology import KIND_DEAD
+from worker.turns import Turns
 
 DRAIN_SECONDS = 25.0
 SWEEP_SECONDS = 5.0
@@ -59,9 +62,9 @@ THREADS = {
 BATCHES = {
     "connection.changed.v1": 100,
     "mapping.changed.v1": 100,
-    "push.requested.v1": PREFETCH_PUSHES,
+    "push.requested.v1": 10,
     "catalog.requested.v1": 20,
-    "revert.requested.v1": PREFETCH_PUSHES,
+    "revert.requested.v1": 10,
     "sync.result.v1": 100,
     KIND_DEAD: 100,
 }
@@ -89,20 +92,28 @@ class App:
             retry_for=settings.retry_for,
             unusual=Unusual(settings.big_jump_share, settings.big_jump_count),
         )
-        letters = DeadLetters(key_ring(settings), settings.queue_prefix)
-        self.dispatcher = Dispatcher(Context(database, self.tools), letters, self.tools.draining, readiness)
-        threads = THREADS | {"partner.due.v1": settings.partners_at_once}
+        letters, shares = DeadLetters(key_ring(settings), settings.queue_prefix), Shares()
+        context = Context(database)
+        self.dispatcher = Dispatcher(context, letters, self.tools.draining, readiness, shares.charge)
         handle = self.dispatcher.handle
         self._lanes = {
-            kind: Lane(kind, handle, threads=count, batch=BATCHES.get(kind, 1)) for kind, count in threads.items()
+            kind: Lane(kind, handle, threads=count, batch=BATCHES.get(kind, 1), size=_size)
+            for kind, count in THREADS.items()
         }
-        self._turns = Turns(SHARES, database, letters.closed, handle)
-        self._aside = Lane("aside", self._turns.set_aside, threads=1, batch=ASIDE_AT_ONCE)
-        self._consumer = Thread(target=self._work, name="consumer", daemon=True)
-        self._sweeper = Thread(target=self._sweep, name="sweeper", daemon=True)
-        self._stop_relay = Event()
+        self._turns = Turns(shares, database, letters.closed, handle)
+        self._aside = Lane("aside", self._turns.defer, threads=1, batch=ASIDE_AT_ONCE, size=lambda o: _size(o.delivery))
+        self._deferred_lane = Lane("deferred", handle, threads=deferred.AT_ONCE)
+        self._partners = Partners(self.tools, settings.partners_at_once, readiness)
+        waiting = Deferred(database, broker.topology, letters.opened, readiness, shares.owing)
         relay = Relay(database, broker, readiness, letters.opened)
-        self._relay = None if settings.is_embedded else Thread(target=relay.run, args=(self._stop_relay,), name="relay")
+        self._stop_relay = Event()
+        self._consumer = _thread("consumer", self._work)
+        self._beside = [
+            _thread("sweeper", self._sweep),
+            _thread("partners", self._partners.run, self._stop),
+            _thread("deferred", waiting.consume, self._deferred_lane.put, self._stop),
+        ]
+        self._relay = None if settings.is_embedded else _thread("relay", relay.run, self._stop_relay)
 
     def start(self) -> None:
         """Start working. A database or broker that is away is waited for. Raises SchemaOutdated."""
@@ -117,14 +128,13 @@ class App:
         log.info("worker.draining")
         self.tools.draining.set()
         self._stop.set()
-        self._consumer.join(max(0.1, until - monotonic()))
-        lanes: list[Lane[Any]] = [*self._lanes.values(), self._aside]
-        idle = not [lane for lane in lanes if not lane.stop(max(0.1, until - monotonic()))]
+        lanes: list[Lane[Any]] = [*self._lanes.values(), self._aside, self._deferred_lane]
+        in_time = _joined([self._consumer, *self._beside], until)
+        stopped = [lane.stop(max(0.1, until - monotonic())) for lane in lanes]
+        in_time = all(stopped) and in_time
+        in_time = self._partners.join(until) and in_time
         self._stop_relay.set()
-        begun = [thread for thread in (self._relay, self._sweeper) if thread is not None and thread.is_alive()]
-        for thread in begun:
-            thread.join(max(0.1, until - monotonic()))
-        in_time = idle and not any(thread.is_alive() for thread in (self._consumer, *begun))
+        in_time = _joined([self._relay] if self._relay else [], until) and in_time
         self._calls.shutdown(wait=in_time, cancel_futures=True)
         self.broker.close()
         self._transports.close()
@@ -145,13 +155,13 @@ class App:
         self.drain()
 
     def _work(self) -> None:
-        """Once the tables are there: sweep, relay, consume."""
+        """Once the tables are there: serve partners, relay, consume."""
         while not self._tables_are_there():
             if self._stop.wait(TABLES_SECONDS):
                 return
-        self._sweeper.start()
-        if self._relay is not None:
-            self._relay.start()
+        for thread in (*self._beside, self._relay):
+            if thread is not None:
+                thread.start()
         self.broker.consume(self._deliver, self._stop)
 
     def _tables_are_there(self) -> bool:
@@ -171,14 +181,12 @@ class App:
             self._aside.put(late, settle)
 
     def _sweep(self) -> None:
-        """Every few seconds: say how this worker does, wake whom a killed one left, give back what memory is free."""
+        """Every few seconds: say how this worker does, give back what memory is free."""
         while True:
             ended = self._stop.wait(SWEEP_SECONDS)
             memory.give_back()
             try:
                 self._say(ended=ended)
-                if not ended:
-                    sweep(self.database)
                 self.readiness.fine("store")
             except Exception as error:  # noqa: BLE001 - readiness tells it
                 self.readiness.trouble("store", error, expected=isinstance(error, StoreError))
@@ -205,18 +213,20 @@ def build(settings: Settings) -> App:
     return App(settings, database, open_broker(settings, database, readiness), readiness)
 
 
-def sweep(database: Database) -> None:
-    """Wake the partners that a killed worker left: the net under all that is careful."""
-    with database.begin() as tx:
-        forgotten = leases.forgotten(tx)
-    for partner_id in forgotten:
-        log.info("partner.found", partner=partner_id)
-        try:
-            with database.partner(partner_id) as tx:
-                leases.wake(tx, partner_id)
-        except StoreConflict as error:
-            # Its transactions are stuck; that must not be the others' trouble.
-            log.warning("store.trouble", partner=partner_id, error=str(error))
+def _size(delivery: Delivery) -> int:
+    return len(delivery.body)
+
+
+def _thread(name: str, run: Callable[..., None], *args: object) -> Thread:
+    return Thread(target=run, args=args, name=name, daemon=True)
+
+
+def _joined(threads: Sequence[Thread], until: float) -> bool:
+    """Wait for those that were started, at most until this monotonic time; whether all have ended."""
+    started = [thread for thread in threads if thread.ident is not None]
+    for thread in started:
+        thread.join(max(0.1, until - monotonic()))
+    return not any(thread.is_alive() for thread in started)
 
 
 class _Transports:

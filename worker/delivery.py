@@ -38,6 +38,25 @@ class Delivery:
         return value if isinstance(value, str) else None
 
 
+class Fault(Enum):
+    """Whose fault it is that the broker does not have a message."""
+
+    MESSAGE = "message"
+    """It goes nowhere, or cannot be carried: tried a few times, then a dead letter."""
+    QUEUE = "queue"
+    """Its queue is full, or has failed: whatever goes there waits."""
+    BROKER = "broker"
+    """It is away, or takes nothing now: everything waits."""
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why the broker does not have a message, in words for an operator."""
+
+    why: str
+    fault: Fault
+
+
 Deliver = Callable[[Delivery, Callable[[Verdict], None]], None]
 """Takes a delivery and calls back once, from any thread, with its verdict. Must not block."""
 
@@ -61,8 +80,8 @@ class Broker(Protocol):
     def check(self) -> None:
         """Look whether they are there, changing nothing. Raises BrokerUnavailable or TopologyMismatch."""
 
-    def publish(self, rows: Sequence[OutboxRow]) -> list[str | None]:
-        """Hand these over; for each, None = it is safe there, or why it was refused. Raises BrokerUnavailable."""
+    def publish(self, rows: Sequence[OutboxRow]) -> list[Refusal | None]:
+        """Hand these over; for each, None = it is safe there, or why it is not."""
 
     def close(self) -> None:
         """Give back what publishing holds."""

@@ -24,11 +24,10 @@ TRIES = 3
 CONFLICTS = 5
 FAILED_PAUSE = 1.0
 STORE_PAUSE_FIRST, STORE_PAUSE_MOST = 0.2, 5.0
-# A wake-up carries no data and a run takes long; a dead letter is not looked into: these need not take turns.
-NOT_IN_TURN = frozenset({"partner.due.v1", KIND_DEAD})
-
 # Of these a `push.completed` is awaited, also if they cannot be accepted.
 ANSWERED = frozenset({"push.requested.v1", "revert.requested.v1"})
+
+Refusal = tuple[Delivery, ContractError]
 
 EPOCH = datetime.fromtimestamp(0, UTC)
 
@@ -36,10 +35,21 @@ log = structlog.get_logger()
 
 
 class Dispatcher:
-    """Handles deliveries; safe from many threads. `stop` ends waiting for a database that is away."""
+    """Handles deliveries; safe from many threads. `stop` ends waiting for a database that is away.
 
-    def __init__(self, context: Context, letters: DeadLetters, stop: Event, readiness: Readiness) -> None:
+    `charge` counts on a partner's share how many answers its message made be said at once.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        letters: DeadLetters,
+        stop: Event,
+        readiness: Readiness,
+        charge: Callable[[str, int], None],
+    ) -> None:
         self._context, self._letters, self._stop, self._readiness = context, letters, stop, readiness
+        self._charge = charge
         self._turn = Lock()
 
     def handle(self, deliveries: Sequence[Delivery]) -> list[Verdict]:
@@ -47,41 +57,73 @@ class Dispatcher:
         if deliveries[0].kind == KIND_DEAD:
             kept = self._tried(lambda: self._bury(*map(self._letters.given_up, deliveries)))
             return [kept or self._handle(delivery) for delivery in deliveries]
-        done = self._handle_together(deliveries) if len(deliveries) > 1 else {}
+        many = BATCH_HANDLERS.get(KINDS[deliveries[0].kind])
+        if len(deliveries) == 1:
+            done = {}
+        elif many is not None:
+            done = self._handle_together(deliveries, many)
+        else:
+            done = self._handle_each(deliveries)
         return [done.get(place) or self._handle(delivery) for place, delivery in enumerate(deliveries)]
 
-    def _handle_together(self, deliveries: Sequence[Delivery]) -> dict[int, Verdict | None]:
-        """What is to be refused in one transaction and, if there is a handler for many, what is good in another.
+    def _handle_each(self, deliveries: Sequence[Delivery]) -> dict[int, Verdict | None]:
+        """One after the other, each decoded when its turn comes; what is to be refused in one transaction.
+
+        Verdicts by place; who has none is to be handled alone: replays, and what comes again.
+        """
+        done: dict[int, Verdict | None] = {}
+        refused: dict[int, Refusal] = {}
+        for place, delivery in enumerate(deliveries):
+            if delivery.redelivered or replay_of(delivery.properties):
+                continue
+            message = self._decoded(place, delivery, refused)
+            if message is not None:
+                done[place] = self._handle(delivery, message)
+        return done | self._refuse_together(refused)
+
+    def _handle_together(
+        self, deliveries: Sequence[Delivery], handler: Callable[[Context, Sequence[Message]], None]
+    ) -> dict[int, Verdict | None]:
+        """What is to be refused in one transaction, and what is good in another.
 
         Verdicts by place; who has none is to be handled alone: replays, and what was in hand when a worker died.
         """
-        handler = BATCH_HANDLERS.get(KINDS[deliveries[0].kind])
         again = {place: _key(one) for place, one in enumerate(deliveries) if one.redelivered}
         suspects, noted = set(again), False
-        if again and handler is not None:
+        if again:
             note = self._tried(lambda: suspects.intersection_update(self._noted_before(deliveries, again)))
             noted = note is Verdict.DONE
         good: dict[int, Message] = {}
-        refused: dict[int, tuple[Delivery, ContractError]] = {}
+        refused: dict[int, Refusal] = {}
         for place, delivery in enumerate(deliveries):
             if place in suspects or replay_of(delivery.properties):
                 continue
-            try:
-                good[place] = self._decode(delivery)
-            except ContractError as error:
-                # Without its traceback, whose frames hold all of this batch, and this dictionary, in a circle.
-                refused[place] = (delivery, error.with_traceback(None))
-            except Exception:  # noqa: BLE001, S112 - a bug of ours: dealt with when handled alone
-                continue
-        done: dict[int, Verdict | None] = {}
-        if refused:
-            done |= dict.fromkeys(refused, self._tried(lambda: self._refuse(*refused.values())))
-        if good and handler is not None:
+            message = self._decoded(place, delivery, refused)
+            if message is not None:
+                good[place] = message
+        done = self._refuse_together(refused)
+        if good:
             done |= dict.fromkeys(good, self._tried(lambda: handler(self._context, [*good.values()])))
         over = [key for place, key in again.items() if done.get(place) is Verdict.DONE]
         if noted and over:
             self._tried(lambda: self._out_of_hand(deliveries[0], *over))
         return done
+
+    def _decoded(self, place: int, delivery: Delivery, refused: dict[int, Refusal]) -> Message | None:
+        """The message; None = it is among the refused, or a bug of ours that is dealt with when it is handled alone."""
+        try:
+            return self._decode(delivery)
+        except ContractError as error:
+            # Without its traceback, whose frames hold all of this batch, and this dictionary, in a circle.
+            refused[place] = (delivery, error.with_traceback(None))
+        except Exception:  # noqa: BLE001, S110 - met again when handled alone
+            pass
+        return None
+
+    def _refuse_together(self, refused: Mapping[int, Refusal]) -> dict[int, Verdict | None]:
+        if not refused:
+            return {}
+        return dict.fromkeys(refused, self._tried(lambda: self._refuse(*refused.values())))
 
     def _noted_before(self, deliveries: Sequence[Delivery], again: Mapping[int, str]) -> set[int]:
         """Note that these redelivered ones are in hand; the places of those that were when a worker died."""
@@ -99,13 +141,14 @@ class Dispatcher:
             return None
         return Verdict.DONE
 
-    def _handle(self, delivery: Delivery) -> Verdict:
+    def _handle(self, delivery: Delivery, message: Message | None = None) -> Verdict:
+        """Handle it alone; `message` is what it says, if that is known."""
         with structlog.contextvars.bound_contextvars(message_id=delivery.message_id, queue=delivery.queue):
             try:
-                if delivery.redelivered and delivery.kind not in NOT_IN_TURN:
+                if delivery.redelivered and delivery.kind != KIND_DEAD:
                     with self._turn:
                         return self._again(delivery)
-                self._do(delivery)
+                self._do(delivery, message)
             except _GivenUp:
                 return Verdict.AGAIN
             except Exception:
@@ -143,13 +186,13 @@ class Dispatcher:
         self._with_store(lambda: self._out_of_hand(delivery, key))
         return Verdict.DONE
 
-    def _do(self, delivery: Delivery) -> None:
+    def _do(self, delivery: Delivery, message: Message | None = None) -> None:
         """Decode and handle; what is not ours, or not acceptable, becomes a dead letter."""
         if delivery.kind == KIND_DEAD:
             self._keep(self._letters.given_up(delivery))
             return
         try:
-            message = self._decode(delivery)
+            message = message or self._decode(delivery)
         except ContractError as error:
             self._with_store(partial(self._refuse, (delivery, error)))
             return
@@ -157,21 +200,22 @@ class Dispatcher:
         with structlog.contextvars.bound_contextvars(**context):
             replay = replay_of(delivery.properties)
             try:
-                self._with_store(lambda: self._call(message, replay))
+                self._charge(message.partner_id, self._with_store(lambda: self._call(message, replay)) or 0)
             except Refused as error:
                 self._keep(self._letters.of(delivery, error.reason, str(error), partner_id=message.partner_id))
             else:
                 if replay is not None:
                     self._with_store(lambda: self._note(replay))
 
-    def _call(self, message: Message, replay: Replay | None) -> None:
+    def _call(self, message: Message, replay: Replay | None) -> int | None:
+        """Handle; the number of answers that were said at once, None = a handful at most."""
         many = BATCH_HANDLERS.get(type(message))
         if many is not None:
             many(self._context, [message])
-        elif replay is not None and isinstance(message, REPLAYED):
-            HANDLERS[type(message)](self._context, message, replay)
-        else:
-            HANDLERS[type(message)](self._context, message)
+            return None
+        if replay is not None and isinstance(message, REPLAYED):
+            return HANDLERS[type(message)](self._context, message, replay)
+        return HANDLERS[type(message)](self._context, message)
 
     def _decode(self, delivery: Delivery) -> Message:
         properties = delivery.properties
@@ -205,7 +249,7 @@ class Dispatcher:
 
     # --- dead letters
 
-    def _refuse(self, *refused: tuple[Delivery, ContractError]) -> None:
+    def _refuse(self, *refused: Refusal) -> None:
         """Keep these, and of a push that can be addressed say that it was refused; in one transaction."""
         letters = [
             self._letters.of(delivery, "contract", str(error), partner_id=error.partner_id, error_type=error.reason)

@@ -21,7 +21,6 @@ from messages import (
     MappingChanged,
     MappingCheckRequested,
     Message,
-    PartnerDue,
     PushCancelRequested,
     PushCompleted,
     PushRequested,
@@ -56,8 +55,6 @@ from worker.cancel import cancel
 from worker.outlook import look_again
 from worker.problems import problem
 from worker.revert import revert
-from worker.serve import serve
-from worker.tools import Tools
 
 log = structlog.get_logger()
 
@@ -77,7 +74,6 @@ class Context:
     """What handlers work with."""
 
     database: Database
-    tools: Tools
 
 
 def connection_changed(context: Context, event: ConnectionChanged) -> None:
@@ -149,46 +145,50 @@ def mapping_check_requested(context: Context, event: MappingCheckRequested) -> N
     log.info("mapping.check_requested", requested_by=event.requested_by)
 
 
-def push_requested(context: Context, event: PushRequested, replay: Replay | None = None) -> None:
+def push_requested(context: Context, event: PushRequested, replay: Replay | None = None) -> int:
     """Accept the push: its lines, and the wishes that are newer than the stored ones. The work comes by the wake-up.
 
-    A repeat of a push sends the answers that are recorded again; a replay of its failed lines asks these again. Raises
-    Refused if the push id is taken.
+    A repeat of a push sends the answers that are recorded again; a replay of its failed lines asks these again.
+    Returns how many lines were answered at once. Raises Refused if the push id is taken.
     """
     with context.database.partner(event.partner_id) as tx:
         if replay is not None and _asked_again(tx, event, replay):
-            return
+            return 0
         accepted = pushes.accept(tx, event, _fingerprint(event), now(tx))
         if accepted.acceptance is Acceptance.CONFLICT:
             raise Refused("conflict", f"a push {event.push_id} with other content was accepted before")
+        said = 0
         if accepted.acceptance is Acceptance.REPEAT:
-            answers.say_again(tx, event.partner_id, event.push_id)
+            said = answers.say_again(tx, event.partner_id, event.push_id)
         lines = pushes.lines(tx, event.partner_id, accepted.superseded)
         answers.answer(tx, [superseded(line) for line in lines.values() if line.is_open])
         if cancellations.of_pushes(tx, event.partner_id, [event.push_id]):
             cancel(tx, event.partner_id, event.push_id)
         leases.wake(tx, event.partner_id)
     log.info("push.accepted", push=event.push_id, lines=len(event.lines), acceptance=accepted.acceptance.value)
+    return said + len(lines)
 
 
-def revert_requested(context: Context, event: RevertRequested, replay: Replay | None = None) -> None:
+def revert_requested(context: Context, event: RevertRequested, replay: Replay | None = None) -> int:
     """Accept the revert of a push: lines and wishes like a push's, restored in the partner's run.
 
-    A repeat sends the recorded answers again. Raises Refused if the revert's id is taken.
+    A repeat sends the recorded answers again; returns how many. Raises Refused if the revert's id is taken.
     """
+    said = 0
     with context.database.partner(event.partner_id) as tx:
         if replay is not None and _asked_again(tx, event, replay):
-            return
+            return 0
         acceptance = revert(tx, event, _fingerprint(event), now(tx))
         if acceptance is Acceptance.CONFLICT:
             raise Refused("conflict", f"a push or revert {event.revert_id} with other content was accepted before")
         if acceptance is Acceptance.REPEAT:
-            answers.say_again(tx, event.partner_id, event.revert_id)
+            said = answers.say_again(tx, event.partner_id, event.revert_id)
         if cancellations.of_pushes(tx, event.partner_id, [event.revert_id]):
             cancel(tx, event.partner_id, event.revert_id)
         leases.wake(tx, event.partner_id)
     named = acceptance.value if acceptance else "refused"
     log.info("revert.accepted", push=event.revert_id, reverts=event.push_id, acceptance=named)
+    return said
 
 
 def push_cancel_requested(context: Context, event: PushCancelRequested) -> None:
@@ -224,11 +224,6 @@ def _asked_again(tx: Tx, event: PushRequested | RevertRequested, replay: Replay)
     leases.wake(tx, event.partner_id)
     log.info("push.replayed", push=push_id, lines=len(begun.opened), overtaken=len(begun.overtaken))
     return True
-
-
-def partner_due(context: Context, event: PartnerDue) -> None:
-    """Work for the partner as long as the slice lasts, unless another worker does."""
-    serve(context.tools, event.partner_id)
 
 
 def sync_results(context: Context, results: Sequence[SyncResult]) -> None:
@@ -309,7 +304,7 @@ def _fingerprint(event: PushRequested | RevertRequested) -> str:
     return hashlib.sha256(event.model_dump_json(exclude=ENVELOPE).encode()).hexdigest()
 
 
-HANDLERS: Mapping[type[Message], Callable[..., None]] = {
+HANDLERS: Mapping[type[Message], Callable[..., int | None]] = {
     ConnectionChanged: connection_changed,
     ConnectionCheckRequested: connection_check_requested,
     MappingCheckRequested: mapping_check_requested,
@@ -317,9 +312,11 @@ HANDLERS: Mapping[type[Message], Callable[..., None]] = {
     PushCancelRequested: push_cancel_requested,
     CatalogRequested: catalog_requested,
     RevertRequested: revert_requested,
-    PartnerDue: partner_due,
 }
-"""The handler of each kind that is handled one message at a time; those in REPLAYED are told of a replay besides."""
+"""The handler of each kind that is handled one message at a time; those in REPLAYED are told of a replay besides.
+
+A number that is returned says how many answers were said at once.
+"""
 
 REPLAYED = (PushRequested, RevertRequested)
 

@@ -11,6 +11,7 @@ from worker.delivery import Verdict
 
 IDLE_SECONDS = 5.0
 FAILED_SECONDS = 1.0
+BATCH_BYTES = 16 * 1024 * 1024
 
 log = structlog.get_logger()
 
@@ -20,13 +21,20 @@ T = TypeVar("T")
 class Lane(Generic[T]):
     """The threads of one kind: started as they are needed, ended when they were idle for a while.
 
-    Each takes what is there, up to `batch` at once, so batches grow only under load.
+    Each takes what is there, up to `batch` at once, so batches grow only under load; with the `size` of an item in
+    bytes a batch is of BATCH_BYTES at most, or a single item.
     """
 
     def __init__(
-        self, kind: str, handle: Callable[[Sequence[T]], list[Verdict]], *, threads: int, batch: int = 1
+        self,
+        kind: str,
+        handle: Callable[[Sequence[T]], list[Verdict]],
+        *,
+        threads: int,
+        batch: int = 1,
+        size: Callable[[T], int] = lambda _: 0,
     ) -> None:
-        self._kind, self._handle, self._most, self._batch = kind, handle, threads, batch
+        self._kind, self._handle, self._most, self._batch, self._size = kind, handle, threads, batch, size
         self._items: deque[tuple[T, Callable[[Verdict], None]]] = deque()
         self._threads: list[Thread] = []
         self._waiting = 0
@@ -76,4 +84,10 @@ class Lane(Generic[T]):
             self._waiting -= 1
             if not self._items:
                 self._threads.remove(current_thread())
-            return [self._items.popleft() for _ in range(min(self._batch, len(self._items)))]
+            taken, room = list[tuple[T, Callable[[Verdict], None]]](), BATCH_BYTES
+            while self._items and len(taken) < self._batch:
+                room -= self._size(self._items[0][0])
+                if taken and room < 0:
+                    break
+                taken.append(self._items.popleft())
+            return taken

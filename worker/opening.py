@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from messages import KeyRing, Message
 from store import Database, outbox
 from worker.dead_letters import DeadLetters
-from worker.delivery import Broker
+from worker.delivery import Broker, BrokerUnavailable, Fault
 from worker.local_broker import LocalBroker
 from worker.readiness import Readiness
 from worker.settings import Settings
@@ -23,9 +23,7 @@ def open_database(settings: Settings) -> Database:
 
 def open_broker(settings: Settings, database: Database, readiness: Readiness | None = None) -> Broker:
     """The broker that the settings name; it tells `readiness` how consuming goes."""
-    topology = Topology(
-        prefix=settings.queue_prefix, results_queue=settings.results_queue, partners_at_once=settings.partners_at_once
-    )
+    topology = Topology(prefix=settings.queue_prefix, results_queue=settings.results_queue)
     if settings.is_embedded:
         return LocalBroker(database, topology, DeadLetters(key_ring(settings)).opened, readiness)
     from worker.broker import RabbitBroker
@@ -41,6 +39,6 @@ def key_ring(settings: Settings) -> KeyRing:
 def publish(broker: Broker, messages: Sequence[Message]) -> None:
     """Hand messages to a broker. Raises Unroutable, BrokerUnavailable or StoreError."""
     rows = [outbox.row_of(message) for message in messages]
-    refusals = [refusal for refusal in broker.publish(rows) if refusal is not None]
-    if refusals:
-        raise Unroutable(refusals[0])
+    for refusal in broker.publish(rows):
+        if refusal is not None:
+            raise BrokerUnavailable(refusal.why) if refusal.fault is Fault.BROKER else Unroutable(refusal.why)

@@ -5,8 +5,8 @@ from typing import Literal
 
 import structlog
 
-Part = Literal["store", "broker", "publisher"]
-"""The database; consuming from the broker; publishing to it."""
+Part = Literal["store", "broker", "publisher", "deferred", "partners"]
+"""The database; consuming from the broker; publishing to it; handling what was deferred; taking due partners up."""
 
 log = structlog.get_logger()
 

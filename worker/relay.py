@@ -7,10 +7,11 @@ from time import monotonic
 import structlog
 
 from messages import SealError
-from store import Database, StoreError, outbox, replays
-from store.outbox import EXCHANGE_REPLIES, OutboxRow
+from store import Database, StoreError, Tx, outbox, replays
+from store.outbox import EXCHANGE_REPLIES, Claim, OutboxRow
 from worker.dead_letters import send_back
-from worker.delivery import Broker, BrokerUnavailable
+from worker.delivery import Broker, BrokerUnavailable, Fault, Refusal
+from worker.full_queues import FullQueues
 from worker.readiness import Readiness
 
 POLL_SECONDS = 0.05
@@ -18,8 +19,7 @@ BATCH = 500
 CLAIM_SECONDS = 60.0
 TRIES = 10
 BACKOFF_FIRST, BACKOFF_MOST = 1.0, 300.0
-PAUSE_SECONDS = 1.0
-TROUBLE_FIRST, TROUBLE_MOST = 0.5, 5.0
+TROUBLE_FIRST, TROUBLE_MOST = 0.5, 2.0
 # When stopping: other workers' rows keep coming, and they relay them.
 LAST_SECONDS = 5.0
 
@@ -38,6 +38,7 @@ class Relay:
     ) -> None:
         self._database, self._broker, self._readiness, self._opened = database, broker, readiness, opened
         self._pause = POLL_SECONDS
+        self._full = FullQueues()
 
     def run(self, stop: Event) -> None:
         """Relay until `stop`, then once more what is due by then."""
@@ -52,68 +53,104 @@ class Relay:
         """Relay one batch; whether it may be worth to go on at once."""
         try:
             with self._database.begin() as tx:
-                _, claimed = outbox.claim(tx, BATCH, CLAIM_SECONDS)
-            rows = self._open(claimed)
-            if not rows:
+                claimed = self._claim(tx)
+            # Committed: if this worker dies of what it reads now, that was a try.
+            with self._database.begin() as tx:
+                kept = outbox.read(tx, claimed)
+            if not kept:
                 self._pause = POLL_SECONDS
-                return bool(claimed)
-            try:
-                refusals = self._broker.publish(rows)
-            except BrokerUnavailable as error:
-                self._readiness.trouble("publisher", error)
-                self._give_back(rows)
-                self._slow_down()
                 return False
-            self._readiness.fine("publisher")
-            self._store(rows, refusals, {row.id: row for row in claimed})
+            rows = self._open(kept)
+            refusals = self._broker.publish(rows) if rows else []
+            self._tell(rows, refusals)
+            self._store(rows, refusals, {row.id: row for row in kept})
         except Exception as error:  # noqa: BLE001 - readiness tells it
             self._readiness.trouble("store", error, expected=isinstance(error, StoreError))
             self._slow_down()
             return False
-        return True
+        return self._pause == POLL_SECONDS
+
+    def _claim(self, tx: Tx) -> Claim:
+        """What is due: one row as long as the broker is away, or for a queue that was full and may have room."""
+        for destination in self._full.to_be_tried():
+            claimed = outbox.claim(tx, 1, CLAIM_SECONDS, only=destination)
+            if claimed.ids:
+                return claimed
+            self._full.note([destination], [])
+        limit = BATCH if self._pause == POLL_SECONDS else 1
+        return outbox.claim(tx, limit, CLAIM_SECONDS, but=self._full)
 
     def _slow_down(self) -> None:
         self._pause = min(max(TROUBLE_FIRST, self._pause * 2), TROUBLE_MOST)
 
     def _open(self, rows: Sequence[OutboxRow]) -> list[OutboxRow]:
-        """Those that can leave, with sealed bodies open; the replays that cannot are back with their dead letters."""
+        """Those that can leave, with sealed bodies open; what cannot is a dead letter, or back with its own."""
         opened: list[OutboxRow] = []
         for row in rows:
+            if row.attempts > TRIES:
+                self._give_up(row, f"the worker that published it died, {TRIES} times")
+                continue
             try:
                 opened.append(self._opened(row))
             except SealError as error:
-                with self._database.begin() as tx:
-                    send_back(tx, row, str(error))
+                self._give_up(row, str(error))
         return opened
 
-    def _give_back(self, rows: Sequence[OutboxRow]) -> None:
+    def _give_up(self, row: OutboxRow, why: str) -> None:
         with self._database.begin() as tx:
-            outbox.give_back(tx, [row.id for row in rows], after=PAUSE_SECONDS, tried=False)
+            send_back(tx, row, why)
+
+    def _tell(self, rows: Sequence[OutboxRow], refusals: Sequence[Refusal | None]) -> None:
+        """Say how publishing goes; wait if the broker is away, and leave alone what is full."""
+        outcomes = list(zip(rows, refusals, strict=True))
+        taken = {(row.exchange, row.routing_key) for row, refusal in outcomes if refusal is None}
+        waited_for = [row for row, refusal in outcomes if refusal and _is_waited_for(row, refusal)]
+        full = {(row.exchange, row.routing_key) for row in waited_for}
+        self._full.note(taken, full)
+        waits = [refusal for refusal in refusals if refusal is not None and refusal.fault is not Fault.MESSAGE]
+        if waits:
+            self._readiness.trouble("publisher", BrokerUnavailable(waits[-1].why))
+        elif not self._full:
+            self._readiness.fine("publisher")
+        if any(refusal.fault is Fault.BROKER for refusal in waits):
+            self._slow_down()
+        else:
+            self._pause = POLL_SECONDS
 
     def _store(
-        self, rows: Sequence[OutboxRow], refusals: Sequence[str | None], claimed: Mapping[int, OutboxRow]
+        self, rows: Sequence[OutboxRow], refusals: Sequence[Refusal | None], kept: Mapping[int, OutboxRow]
     ) -> None:
-        refused = []
+        sent: list[OutboxRow] = []
+        waiting: list[OutboxRow] = []
+        refused: list[tuple[OutboxRow, Refusal]] = []
         for row, refusal in zip(rows, refusals, strict=True):
-            if refusal is not None and row.exchange == EXCHANGE_REPLIES:
+            if refusal is None:
+                sent.append(row)
+            elif refusal.fault is Fault.BROKER or _is_waited_for(row, refusal):
+                waiting.append(row)
+            elif row.exchange == EXCHANGE_REPLIES:
                 # Who asked waits no more, or does not read; the answer is kept with the question.
-                log.warning("reply.dropped", message_id=row.message_id, queue=row.routing_key, error=refusal)
-            elif refusal is not None:
+                log.warning("reply.dropped", message_id=row.message_id, queue=row.routing_key, error=refusal.why)
+                sent.append(row)
+            else:
                 refused.append((row, refusal))
         with self._database.begin() as tx:
+            outbox.untouched(tx, [row.id for row in waiting])
             for row, refusal in refused:
-                log.warning("outbox.refused", message_id=row.message_id, error=refusal, attempts=row.attempts)
+                log.warning("outbox.refused", message_id=row.message_id, error=refusal.why, attempts=row.attempts)
                 if row.attempts < TRIES:
-                    seconds = min(BACKOFF_MOST, BACKOFF_FIRST * 2.0**row.attempts)
-                    outbox.give_back(tx, [row.id], after=seconds, tried=True)
+                    outbox.give_back(tx, [row.id], after=min(BACKOFF_MOST, BACKOFF_FIRST * 2.0**row.attempts))
                 else:
                     # As it is stored: what was sealed stays so.
-                    send_back(tx, claimed[row.id], refusal)
-            kept = {row.id for row, _ in refused}
-            sent = [row for row in rows if row.id not in kept]
+                    send_back(tx, kept[row.id], refusal.why)
             outbox.delete(tx, [row.id for row in sent])
             for row in sent:
                 # What goes to an exchange is not for us, so nobody else can say that it arrived.
                 replay = replays.replay_of(row.properties) if row.exchange else None
                 if replay is not None:
                     replays.note(tx, replay)
+
+
+def _is_waited_for(row: OutboxRow, refusal: Refusal) -> bool:
+    """Whether its queue is full, and is no queue of somebody who waits for an answer, and reads no more."""
+    return refusal.fault is Fault.QUEUE and row.exchange != EXCHANGE_REPLIES

@@ -45,8 +45,8 @@ class LeaseLost(Exception):
 class Run:
     """The state of one run; see the module."""
 
-    def __init__(self, tools: Tools, partner_id: str, lease: leases.Lease, lease_until: float) -> None:
-        self._tools, self._partner_id, self._token = tools, partner_id, lease.token
+    def __init__(self, tools: Tools, lease: leases.Lease, lease_until: float) -> None:
+        self._tools, self._partner_id, self._token = tools, lease.partner_id, lease.token
         self._budget = Budget(lease.budget_tokens, lease.budget_age)
         self._slice_until = monotonic() + SLICE_SECONDS
         self._look_until = 0.0
@@ -58,10 +58,11 @@ class Run:
         self._edit_stored: Edit | None = None
         with tools.database.begin() as tx:
             self._clock = (now(tx), monotonic())
-            outlook = Outlook(tools.retry_for, leases.health(tx, partner_id))
+            outlook = Outlook(tools.retry_for, leases.health(tx, lease.partner_id))
         outlook.pause_is_over(self._now())
         self._calls = Calls(tools, self._budget, outlook, self._now, lease_until)
-        self._desk = Desk(tools.database, partner_id, self._now)
+        self._calls.is_paused = lease.paused
+        self._desk = Desk(tools.database, lease.partner_id, self._now)
 
     def work(self) -> None:
         """Work until there is nothing to do or it is time to stop, then let the lease go.
@@ -239,7 +240,7 @@ class Run:
             found.moved = False
 
     def _let_go(self) -> bool:
-        """Release the lease, unless more has come meanwhile; a wake-up is left for what is due later."""
+        """Release the lease, unless more has come meanwhile, until the next of what waits is due."""
         answers: list[SyncResult] = []
         with self._tools.database.begin() as tx:
             at = self._own(tx)
@@ -259,9 +260,10 @@ class Run:
                 self._calls.outlook.run_ended()
                 self._calls.outlook.store(tx, self._partner_id)
             due = self._or_open_writes(tx, at, due)
-            if due is not None and not self._calls.is_paused:
-                leases.wake(tx, self._partner_id, max(due, self._calls.outlook.health.paused_until or due))
-            leases.release(tx, self._partner_id, self._token)
+            if due is not None:
+                due = max(due, self._calls.outlook.health.paused_until or due)
+            # Who ends an operator's pause wakes the partner.
+            leases.release(tx, self._partner_id, self._token, None if self._calls.is_paused else due)
         log_answers(answers)
         return True
 

@@ -1,15 +1,14 @@
-"""A partner's turn: take its lease, if it is free, and have one run work."""
+"""A partner whose lease was taken: one run works for it, and whatever ends that, the lease is let go."""
 
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
-from time import monotonic
 
 import structlog
 
-from messages import SyncResult
-from store import StoreError, leases, now, pauses
-from worker.giving_up import fail_all, refuse
+from store import StoreError, leases, now
+from store.leases import Lease
+from worker.giving_up import fail_all
 from worker.policy import UNEXPECTED_TRIES, AllFailed
 from worker.problems import problem
 from worker.run import LeaseLost, Run
@@ -21,29 +20,22 @@ BUG_PAUSE = timedelta(minutes=1)
 log = structlog.get_logger()
 
 
-def serve(tools: Tools, partner_id: str) -> None:
-    """Take the partner's lease, if it is free, and work until nothing is due or it is time to stop."""
-    started, refused = monotonic(), list[SyncResult]()
-    with tools.database.begin() as tx:
-        lease = leases.acquire(tx, partner_id)
-        if lease is None and pauses.find(tx, partner_id) is not None:
-            # There is no run that would say so to those who wait for an answer.
-            refused = refuse(tx, now(tx), partner_id, problem("paused"))
-    log_answers(refused)
-    if lease is None:
-        return
-    try:
-        Run(tools, partner_id, lease, started + leases.LEASE_SECONDS).work()
-    except LeaseLost:
-        log.warning("lease.lost")
-    except StoreError:
-        # The same is tried again as soon as the store allows it: then the lease must not be in the way.
-        with suppress(StoreError), tools.database.begin() as tx:
-            leases.end_now(tx, partner_id, lease.token)
-        raise
-    except Exception:
-        log.exception("run.failed")
-        _after_bug(tools, partner_id, lease.token)
+def serve(tools: Tools, lease: Lease, lease_until: float) -> None:
+    """Work until nothing is due for the partner or it is time to stop. The lease ends at `lease_until`, monotonic."""
+    with structlog.contextvars.bound_contextvars(partner=lease.partner_id):
+        try:
+            Run(tools, lease, lease_until).work()
+        except LeaseLost:
+            log.warning("lease.lost")
+        except StoreError as error:
+            log.warning("run.interrupted", error=str(error))
+            # The partner is taken up again as soon as the store allows it: then the lease must not be in the way.
+            with suppress(StoreError), tools.database.begin() as tx:
+                leases.end_now(tx, lease.partner_id, lease.token)
+        except Exception:
+            log.exception("run.failed")
+            with suppress(StoreError):
+                _after_bug(tools, lease.partner_id, lease.token)
 
 
 def _after_bug(tools: Tools, partner_id: str, token: str) -> None:
@@ -67,9 +59,7 @@ def _after_bug(tools: Tools, partner_id: str, token: str) -> None:
             log.exception("lines.not_failed")
     with tools.database.partner(partner_id) as tx:
         due = leases.next_due(tx, partner_id)
-        if due is not None:
-            leases.wake(tx, partner_id, max(due, until))
-        leases.release(tx, partner_id, token)
+        leases.release(tx, partner_id, token, wake_at=None if due is None else max(due, until))
 
 
 def _give_up(tools: Tools, partner_id: str) -> None:

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from messages import EXCHANGE_IN, EXCHANGE_OUT
-from store.outbox import EXCHANGE_INTERNAL
 
 EXCHANGE_DEAD = "connectwise.dead"
 QUEUE_DEAD = "connectwise.dead.v1"
@@ -25,7 +24,6 @@ HANDLED = {
     "catalog.requested.v1": EXCHANGE_IN,
     "revert.requested.v1": EXCHANGE_IN,
     "sync.result.v1": EXCHANGE_OUT,
-    "partner.due.v1": EXCHANGE_INTERNAL,
 }
 """Each kind that has a handler, and the exchange it comes by."""
 
@@ -40,9 +38,8 @@ def queue_of(kind: str) -> str:
     return f"connectwise.{name.replace('.', '-').replace('_', '-')}.{version}"
 
 
-def is_work_queue(name: str) -> bool:
-    """Whether this is the logical name of a queue that a handler works for."""
-    return name in {queue_of(kind) for kind in HANDLED}
+KINDS = {queue_of(kind): kind for kind in HANDLED}
+"""What the handler of each work queue handles, by the queue's logical name."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +59,6 @@ class Topology:
 
     prefix: str = ""
     results_queue: str | None = "phin.connectwise-results.v1"
-    partners_at_once: int = 256
 
     def exchange(self, name: str) -> str:
         """A logical exchange's name on the broker; "" stays the default exchange."""
@@ -74,7 +70,6 @@ class Topology:
         return [
             (self.exchange(EXCHANGE_IN), "topic"),
             (self.exchange(EXCHANGE_OUT), "topic"),
-            (self.exchange(EXCHANGE_INTERNAL), "topic"),
             (self.exchange(EXCHANGE_DEAD), "fanout"),
         ]
 
@@ -84,7 +79,6 @@ class Topology:
         prefetch = {
             "push.requested.v1": PREFETCH_PUSHES,
             "revert.requested.v1": PREFETCH_PUSHES,
-            "partner.due.v1": self.partners_at_once,
         }
         work = [
             Queue(

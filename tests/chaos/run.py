@@ -90,9 +90,8 @@ def _unsettled(installation: Installation, platform: Platform) -> str:
     """What is left to be completed, checked, sent or looked up; empty = nothing."""
     if (completed := _completed(platform)) < 1:
         return f"{completed:.1%} of the pushes are completed"
-    # A wake-up may outlast what it was for.
     questions = {
-        "messages in the outbox": select(outbox.c.id).where(outbox.c.routing_key != "partner.due.v1"),
+        "messages in the outbox": select(outbox.c.id),
         "open ledger rows": select(ledger.c.id).where(ledger.c.closed_at.is_(None)),
         "mappings to be checked": select(mappings.c.company_id).where(mappings.c.check_due_at.is_not(None)),
         "connections to be checked": select(connections.c.partner_id).where(connections.c.check_due_at.is_not(None)),

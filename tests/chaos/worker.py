@@ -7,7 +7,6 @@ its mapping is longer: here servers and workers are away for most of a minute.
 import sys
 from datetime import timedelta
 
-from store import leases
 from tests.support.hooked_worker import shorten
 from worker import plan, policy, relay, run
 from worker.broker import publishing
@@ -15,7 +14,6 @@ from worker.cli import main
 
 if __name__ == "__main__":
     shorten()
-    leases.WAKE_IS_LOST_AFTER = timedelta(seconds=10)
     policy.RETRY_FIRST, policy.RETRY_MOST = 0.3, 5.0
     policy.CLIENT_ID_PAUSE = timedelta(seconds=3)
     policy.RATE_LIMIT_PAUSE = timedelta(seconds=2)

@@ -3,15 +3,16 @@
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 from sqlalchemy import func, select
 
-from messages import PartnerDue
-from store import Database, StoreConflict, Tx, outbox
+from store import Database, StoreConflict, outbox
 from store.schema import outbox as outbox_table
+from tests.support.samples import mapping_changed
 from tests.support.waiting import wait_for
-from worker import local_broker
+from worker import outbox_consumer
 from worker.delivery import Delivery, Verdict
 from worker.local_broker import LocalBroker
 from worker.topology import Topology
@@ -22,7 +23,7 @@ Settle = Callable[[Verdict], None]
 @contextmanager
 def _consuming(database: Database, deliver: Callable[[Delivery, Settle], None]) -> Iterator[threading.Event]:
     with database.begin() as tx:
-        outbox.put(tx, PartnerDue(partner_id="p1", correlation_id="test"))
+        outbox.put(tx, mapping_changed())
     stop = threading.Event()
     thread = threading.Thread(target=LocalBroker(database, Topology(), lambda row: row).consume, args=(deliver, stop))
     thread.start()
@@ -64,17 +65,17 @@ def test_a_row_in_hand_is_not_delivered_again_to_the_same_process(
     sqlite_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After a freeze longer than its claim the process finds its own row free: it goes on with the one in hand."""
-    monkeypatch.setattr(local_broker, "CLAIM_SECONDS", 0.1)
-    monkeypatch.setattr(local_broker, "EXTEND_SECONDS", 60.0)
+    monkeypatch.setattr(outbox_consumer, "CLAIM_SECONDS", 0.1)
+    monkeypatch.setattr(outbox_consumer, "EXTEND_SECONDS", 60.0)
     database = Database(sqlite_url)
     held: list[Settle] = []
     claims: list[int] = []
     claim = outbox.claim
 
-    def counted(tx: Tx, limit: int, seconds: float, *, only: tuple[str, str] | None = None) -> object:
-        token, rows = claim(tx, limit, seconds, only=only)
-        claims.extend(row.id for row in rows)
-        return token, rows
+    def counted(*args: Any, **kwargs: Any) -> object:
+        claimed = claim(*args, **kwargs)
+        claims.extend(claimed.ids)
+        return claimed
 
     monkeypatch.setattr(outbox, "claim", counted)
     with _consuming(database, lambda _, settle: held.append(settle)):

@@ -18,6 +18,7 @@ from store.schema import connections as table
 from store.schema import dead_letters
 from tests.support.commands import run
 from tests.support.samples import connection, disconnect
+from tests.support.store import claimed
 from worker.dead_letters import DeadLetters
 from worker.rotation import rotate
 
@@ -180,7 +181,7 @@ def test_a_key_stays_while_something_waits_to_be_opened_with_it(database: Databa
     for dry_run in (True, False):
         assert rotate(database, RING, dry_run=dry_run).removable == []
     with database.begin() as tx:
-        outbox.delete(tx, [one.id for one in outbox.claim(tx, 10, 60.0)[1]])
+        outbox.delete(tx, [one.id for one in claimed(tx)])
     assert rotate(database, RING).removable == [OLD.key_id]
 
 

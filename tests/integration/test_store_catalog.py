@@ -1,11 +1,6 @@
 """Questions for choices and their cache: nothing is lost, nothing is answered twice."""
 
-from datetime import timedelta
-
-from sqlalchemy import update
-
-from store import Database, catalog, leases, now
-from store import schema as tables
+from store import Database, catalog
 from store.catalog import Cached
 from tests.support.samples import PARTNER, TENANT, minute
 
@@ -25,21 +20,6 @@ def test_a_question_waits_until_it_is_answered(database: Database) -> None:
         assert (again.answer, again.event) == ("first", None)
         assert catalog.due(tx, PARTNER, 10) == []
         assert catalog.answered(tx, PARTNER, ["q-1", "q-2"]) == (1, 1)
-
-
-def test_a_question_of_a_killed_worker_is_found(database: Database) -> None:
-    """The sweeper wakes a partner whose question nobody works on, and nobody else."""
-    with database.partner(PARTNER) as tx:
-        catalog.ask(tx, PARTNER, "q-1", "{}")
-        assert leases.next_due(tx, PARTNER) is not None
-        assert leases.forgotten(tx) == [PARTNER]
-        leases.wake(tx, PARTNER)
-        assert leases.forgotten(tx) == []
-        tx.execute(update(tables.leases).values(wake_at=now(tx) - timedelta(minutes=2)))
-        assert leases.forgotten(tx) == [PARTNER]
-        catalog.answer(tx, PARTNER, "q-1", "{}")
-        assert leases.next_due(tx, PARTNER) is None
-        assert leases.forgotten(tx) == []
 
 
 def test_what_was_read_is_kept_for_one_connectwise(database: Database) -> None:

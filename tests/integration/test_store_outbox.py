@@ -5,13 +5,14 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import text, update
 
-from messages import PartnerDue, decode
+from messages import decode
 from store import Database, now, outbox
 from store.database import db_now
-from store.outbox import EXCHANGE_INTERNAL, OutboxRow
+from store.outbox import DOUBTED_AFTER, Claim, OutboxRow
+from store.schema import EXCHANGE_DEFERRED
 from store.schema import outbox as table
-from tests.support.samples import PARTNER, mapping_changed, push, sync_result
-from tests.support.store import leaving
+from tests.support.samples import mapping_changed, push, sync_result
+from tests.support.store import claimed, leaving
 from tests.support.waiting import together
 
 
@@ -22,7 +23,7 @@ def _put(database: Database, count: int, exchange: str = "x", routing_key: str =
 
 def _claim(database: Database, limit: int = 100, seconds: float = 60.0) -> list[OutboxRow]:
     with database.begin() as tx:
-        return outbox.claim(tx, limit, seconds)[1]
+        return claimed(tx, limit, seconds)
 
 
 def _names(rows: list[OutboxRow]) -> list[str]:
@@ -32,13 +33,12 @@ def _names(rows: list[OutboxRow]) -> list[str]:
 def test_a_message_leaves_as_it_was_made(database: Database) -> None:
     """What a consumer decodes is what the worker said, by the exchange of its kind."""
     event, result = mapping_changed(), sync_result(push())
-    wake_up = PartnerDue(partner_id=PARTNER, correlation_id=PARTNER)
     with database.begin() as tx:
-        outbox.put(tx, event, result, wake_up)
+        outbox.put(tx, event, result)
     rows = _claim(database)
-    assert [row.exchange for row in rows] == ["phin.billing", "connectwise.sync", EXCHANGE_INTERNAL]
-    assert [row.routing_key for row in rows] == [event.type, result.type, wake_up.type]
-    for row, message in zip(rows, (event, result, wake_up), strict=True):
+    assert [row.exchange for row in rows] == ["phin.billing", "connectwise.sync"]
+    assert [row.routing_key for row in rows] == [event.type, result.type]
+    for row, message in zip(rows, (event, result), strict=True):
         assert row.message_id == row.properties["message_id"] == str(message.id)
         assert decode(row.body, type=row.properties["type"], content_type=row.properties["content_type"]) == message
 
@@ -78,7 +78,7 @@ def test_a_claims_limit_holds_whatever_the_plan(database: Database) -> None:
     with database.begin() as tx:
         for way in ("hashagg", "hashjoin", "mergejoin", "material", "sort"):
             tx.execute(text(f"SET LOCAL enable_{way} = off"))
-        assert len(outbox.claim(tx, 1, 60.0)[1]) == 1
+        assert len(outbox.claim(tx, 1, 60.0).ids) == 1
 
 
 def test_an_expired_claim_gives_its_rows_back(database: Database) -> None:
@@ -95,11 +95,11 @@ def test_an_extended_claim_goes_on(database: Database) -> None:
     """A handler that takes long keeps its message, but not with a token that is void."""
     _put(database, 1)
     with database.begin() as tx:
-        token, [row] = outbox.claim(tx, 1, -1.0)
-        outbox.extend(tx, "another", [row.id], 60.0)
+        taken = outbox.claim(tx, 1, -1.0)
+        outbox.extend(tx, "another", taken.ids, 60.0)
     with database.begin() as tx:
-        token, [row] = outbox.claim(tx, 1, -1.0)
-        outbox.extend(tx, token, [row.id], 60.0)
+        taken = outbox.claim(tx, 1, -1.0)
+        outbox.extend(tx, taken.token, taken.ids, 60.0)
     assert _claim(database) == []
 
 
@@ -113,25 +113,89 @@ def test_a_later_message_waits(database: Database) -> None:
     assert len(leaving(database)) == 2
 
 
-@pytest.mark.parametrize(("tried", "attempts"), [(True, 2), (False, 1)])
-def test_rows_given_back_are_taken_again_and_an_outage_is_no_try(
-    database: Database, *, tried: bool, attempts: int
-) -> None:
-    """A row that the broker refused comes nearer to its dead letter, one that it never saw does not."""
-    _put(database, 1)
-    [row] = _claim(database)
-    with database.begin() as tx:
-        outbox.give_back(tx, [row.id], tried=tried)
-    assert [row.attempts for row in _claim(database)] == [attempts]
-
-
-def test_a_row_given_back_with_a_delay_waits(database: Database) -> None:
-    """A refused row backs off and lets the others pass."""
+def test_a_row_that_was_refused_is_taken_again_later(database: Database) -> None:
+    """A refused row comes nearer to its dead letter, backs off and lets the others pass."""
     _put(database, 2)
-    first, _ = _claim(database)
+    first, second = _claim(database)
     with database.begin() as tx:
-        outbox.give_back(tx, [first.id], after=60.0, tried=True)
+        outbox.give_back(tx, [first.id], after=60.0)
+        outbox.give_back(tx, [second.id], after=0.0)
+    assert [(row.id, row.attempts) for row in _claim(database)] == [(second.id, 2)]
+
+
+def test_a_row_that_nobody_tried_keeps_its_place(database: Database) -> None:
+    """After an outage what was due first leaves first, and nothing has come nearer to its dead letter."""
+    _put(database, 3)
+    with database.begin() as tx:
+        outbox.untouched(tx, [row.id for row in claimed(tx, 2)])
+    assert [(row.message_id, row.attempts) for row in _claim(database)] == [("0", 1), ("1", 1), ("2", 1)]
+
+
+def _put_sized(database: Database, *sizes: int) -> None:
+    with database.begin() as tx:
+        outbox.put_rows(tx, [outbox.row("x", "k", {"message_id": str(size)}, bytes(size)) for size in sizes])
+
+
+@pytest.mark.parametrize(
+    ("sizes", "size", "taken"),
+    [([400] * 5, 1000, 2), ([5000, 10], 1000, 1), ([10, 5000, 10], 1000, 1), ([1, 2, 3], 1000, 3)],
+)
+def test_a_claim_is_bounded_in_bytes(database: Database, sizes: list[int], size: int, taken: int) -> None:
+    """However large messages are, a worker has few bytes of them in hand; one that is larger goes alone."""
+    _put_sized(database, *sizes)
+    with database.begin() as tx:
+        assert len(outbox.claim(tx, 100, 60.0, size=size).ids) == taken
+
+
+def test_a_row_in_doubt_is_claimed_alone(database: Database) -> None:
+    """What was in hand when a worker died, or was refused, takes nothing else with it."""
+    _put(database, 4)
+    with database.begin() as tx:
+        tx.execute(update(table).where(table.c.message_id == "1").values(attempts=DOUBTED_AFTER))
+    assert [_names(_claim(database)) for _ in range(3)] == [["0"], ["1"], ["2", "3"]]
+
+
+def test_a_claim_that_was_lost_reads_nothing(database: Database) -> None:
+    """A worker that was frozen for long publishes nothing that another has taken over."""
+    _put(database, 2)
+    with database.begin() as tx:
+        late: Claim = outbox.claim(tx, 1, -1.0)
+        outbox.claim(tx, 2, 60.0)
+        assert outbox.read(tx, late) == []
+
+
+def test_what_goes_elsewhere_can_be_claimed_beside_a_full_queue(database: Database) -> None:
+    """A queue that is full keeps nothing back but what is for it."""
+    _put(database, 2, "x", "full")
+    _put(database, 1, "x", "free")
+    with database.begin() as tx:
+        taken = outbox.claim(tx, 10, 60.0, but=[("x", "full")])
+        assert [row.routing_key for row in outbox.read(tx, taken)] == ["free"]
+
+
+def _defer(database: Database, *partners: str, after: float = 0.0) -> None:
+    rows = [
+        (OutboxRow(0, name, 0, EXCHANGE_DEFERRED, "q", {"message_id": name}, b"{}", name), after) for name in partners
+    ]
+    with database.begin() as tx:
+        outbox.defer(tx, rows)
+
+
+def _next_deferred(database: Database, *but: str) -> list[str]:
+    with database.begin() as tx:
+        return _names(outbox.read(tx, outbox.claim_deferred(tx, 60.0, but=but)))
+
+
+def test_deferred_messages_are_taken_one_by_one(database: Database) -> None:
+    """Each at its time, and of partners that have none in hand; no relay publishes them."""
+    _defer(database, "later", after=60.0)
+    _defer(database, "msp-1", "msp-1", "msp-2")
     assert _claim(database) == []
+    assert _next_deferred(database) == ["msp-1"]
+    assert _next_deferred(database, "msp-1") == ["msp-2"]
+    assert _next_deferred(database, "msp-1") == []
+    assert _next_deferred(database) == ["msp-1"]
+    assert _next_deferred(database) == []
 
 
 def test_only_what_arrived_is_deleted(database: Database) -> None:
@@ -149,6 +213,6 @@ def test_what_is_due_can_be_claimed_by_its_kind(database: Database) -> None:
     _put(database, 1, "x", "quick")
     with database.begin() as tx:
         assert sorted(outbox.due_keys(tx)) == [("x", "quick"), ("x", "slow")]
-        _, rows = outbox.claim(tx, 10, 60.0, only=("x", "quick"))
-        assert [row.routing_key for row in rows] == ["quick"]
+        taken = outbox.claim(tx, 10, 60.0, only=("x", "quick"))
+        assert [row.routing_key for row in outbox.read(tx, taken)] == ["quick"]
         assert outbox.due_keys(tx) == [("x", "slow")]

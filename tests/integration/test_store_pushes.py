@@ -10,7 +10,7 @@ from store import Database, answers, outbox, pushes, wishes
 from store.pushes import Acceptance, Accepted, LineKey
 from store.wishes import Holder
 from tests.support.samples import NOVEMBER, PARTNER, TENANT, minute, push, sync_result
-from tests.support.store import accept, leaving
+from tests.support.store import accept, claimed, leaving
 from tests.support.waiting import together
 
 THREE = {"c-1": 1, "c-2": 2, "c-3": 3}
@@ -175,7 +175,7 @@ def test_a_repeat_says_the_recorded_answers_again(database: Database) -> None:
     results = [sync_result(event, "c-1"), sync_result(event, "c-2", "held"), sync_result(event, "c-3", "retrying")]
     _answer(database, *results)
     with database.begin() as tx:
-        outbox.delete(tx, [row.id for row in outbox.claim(tx, 10, 60.0)[1]])
+        outbox.delete(tx, [row.id for row in claimed(tx)])
         assert answers.say_again(tx, PARTNER, "p-1") == 2
     assert sorted(leaving(database)) == sorted(str(result.id) for result in results[:2])
 
@@ -190,7 +190,7 @@ def test_a_repeat_of_a_completed_push_says_its_completion_again(database: Databa
     assert _report(database, "p-1", [result])
     with database.begin() as tx:
         answers.complete(tx, completed)
-        outbox.delete(tx, [row.id for row in outbox.claim(tx, 10, 60.0)[1]])
+        outbox.delete(tx, [row.id for row in claimed(tx)])
         answers.say_again(tx, PARTNER, "p-1")
     assert leaving(database) == [str(result.id), str(completed.id)]
 

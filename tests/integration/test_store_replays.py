@@ -4,12 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from store import Database, dead_letter_queries, outbox, replays
+from store import Database, dead_letter_queries, replays
 from store.dead_letter_queries import Filter
 from store.outbox import OutboxRow
 from store.properties import as_sent
 from store.replays import Noted, Replay
 from tests.integration.test_store_dead_letters import LETTER, PROPERTIES, add, kept
+from tests.support.store import claimed
 from worker.dead_letters import send_back
 
 ADDED = {"x-death": [{"count": 1}], "x-delivery-count": 4, "phin-replay": f"{LETTER.id}/1"}
@@ -22,7 +23,7 @@ def _replay(database: Database, letter_id: str = LETTER.id) -> Replay | None:
 
 def _leaving(database: Database) -> list[OutboxRow]:
     with database.begin() as tx:
-        return outbox.claim(tx, 100, 60.0)[1]
+        return claimed(tx)
 
 
 def _note(database: Database, replay: Replay) -> Noted:

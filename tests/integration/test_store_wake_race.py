@@ -1,7 +1,7 @@
 """The wake-up race: whatever the order in which a holder looks and lets go and a push is accepted, nobody is lost.
 
 Each actor runs in a thread and on a connection of its own and is let on step by step; a step that waits for a lock of
-the other actor counts as made. There is no sweeper here.
+the other actor counts as made.
 """
 
 import itertools
@@ -11,8 +11,9 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import text
 
-from store import Database, leases, now, outbox, pushes, wishes
+from store import Database, leases, now, pushes, wishes
 from tests.support.samples import PARTNER, push
+from tests.support.store import take_lease
 from tests.support.waiting import wait_for
 
 
@@ -62,10 +63,9 @@ class Race:
     def __init__(self, database: Database) -> None:
         self._database = database
         self.at_work = True
-        with database.begin() as tx:
-            lease = leases.acquire(tx, PARTNER)
-            assert lease is not None
-            self._token = lease.token
+        lease = take_lease(database, PARTNER)
+        assert lease is not None
+        self._token = lease.token
 
     def let_go(self, actor: Actor) -> None:
         """The holder: lock, look; release and commit unless there is something to do."""
@@ -78,7 +78,7 @@ class Race:
         self.at_work = due is not None
 
     def accept(self, actor: Actor) -> None:
-        """The push: accept and wake; commit; then a worker gets the wake-up and tries to take the lease."""
+        """The push: accept and wake; commit; then a worker looks for a partner to take up."""
         with self._database.partner(PARTNER) as tx:
             event = push()
             pushes.accept(tx, event, "body", now(tx))
@@ -86,12 +86,8 @@ class Race:
             actor.pause()
         actor.pause()
         with self._database.begin() as tx:
-            _, wake_ups = outbox.claim(tx, 10, 60.0)
-            outbox.delete(tx, [row.id for row in wake_ups])
-        for _ in wake_ups:
-            with self._database.begin() as tx:
-                if leases.acquire(tx, PARTNER) is not None:
-                    self.at_work = True
+            if leases.claim(tx, 1):
+                self.at_work = True
 
     def settled(self, actors: list[Actor]) -> bool:
         """Whether each actor rests, or waits for a lock."""
@@ -104,7 +100,7 @@ class Race:
 @pytest.mark.parametrize("backend", ["postgresql"])
 @pytest.mark.parametrize("order", sorted(set(itertools.permutations("llaaa"))), ids="".join)
 def test_a_push_accepted_while_a_worker_lets_go_is_worked_for(database: Database, order: tuple[str, ...]) -> None:
-    """The worker that lets go sees the push, or its wake-up finds the lease free: never neither."""
+    """The worker that lets go sees the push, or the partner is taken up by the next: never neither."""
     race = Race(database)
     actors = {"l": Actor(race.let_go), "a": Actor(race.accept)}
     both = list(actors.values())

@@ -1,4 +1,4 @@
-"""A flood of messages from one partner: set aside, not lost, and in nobody's way."""
+"""A flood of messages from one partner: deferred, not lost, and in nobody's way."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -9,25 +9,24 @@ from sqlalchemy import select, update
 from messages import KeyRing, generate_keypair
 from store import Database
 from store.database import db_now
-from store.outbox import OutboxRow, claim
-from store.properties import TURN_HEADER
-from store.schema import outbox
+from store.outbox import OutboxRow, claim_deferred, read
+from store.schema import EXCHANGE_DEFERRED, outbox
 from worker.dead_letters import DeadLetters
 from worker.delivery import Delivery, Verdict
-from worker.turns import Share, Turns
+from worker.shares import BYTES_PER_TURN, Share, Shares
+from worker.turns import LARGE, Turns
 
 QUEUE = "connectwise.push-requested.v1"
 LETTERS = DeadLetters(KeyRing.parse(generate_keypair().private))
 
 
-def _message(partner: str, number: int, *, size: int = 0, had_its_turn: bool = False) -> Delivery:
-    headers = {"traceparent": "00"} | ({TURN_HEADER: True} if had_its_turn else {})
+def _message(partner: str, number: int, *, size: int = 0) -> Delivery:
     body = b'{"partner_id": "%s", "n": %d, "x": "%s"}' % (partner.encode(), number, b"x" * size)
     return Delivery(
         kind="push.requested.v1",
         queue=QUEUE,
         body=body,
-        properties={"message_id": f"{partner}-{number}", "type": "push.requested.v1", "headers": headers},
+        properties={"message_id": f"{partner}-{number}", "type": "push.requested.v1", "headers": {"traceparent": "00"}},
         redelivered=False,
     )
 
@@ -48,17 +47,18 @@ SHARES = {"push.requested.v1": Share(per_second=0.001, burst_seconds=3500.0)}
 
 
 def _turns(database: Database, handled: Handled) -> Turns:
-    return Turns(SHARES, database, LETTERS.closed, handled)
+    return Turns(Shares(SHARES), database, LETTERS.closed, handled)
 
 
 def _take(turns: Turns, deliveries: Sequence[Delivery]) -> list[Delivery]:
-    """Whose turn it is now; the others are set aside."""
+    """Whose turn it is now; the others are deferred."""
     late = [turns.late(delivery) for delivery in deliveries]
-    turns.set_aside([one for one in late if one is not None])
+    if any(late):
+        turns.defer([one for one in late if one is not None])
     return [delivery for delivery, one in zip(deliveries, late, strict=True) if one is None]
 
 
-def test_what_is_over_a_partners_share_is_set_aside(database: Database) -> None:
+def test_what_is_over_a_partners_share_is_deferred(database: Database) -> None:
     """A flood is worked off in turns of its own, with its bytes and headers; another partner's push goes at once."""
     flood = [_message("p1", number) for number in range(50)]
     quiet = _message("p2", 1)
@@ -67,24 +67,36 @@ def test_what_is_over_a_partners_share_is_set_aside(database: Database) -> None:
         rows = tx.execute(select(outbox).order_by(outbox.c.not_before)).all()
         assert tx.execute(select(outbox.c.id).where(outbox.c.not_before <= db_now())).all() == []
     assert [row.body for row in rows] == [delivery.body for delivery in flood[4:]]
-    assert {(row.exchange, row.routing_key) for row in rows} == {("", QUEUE)}
+    assert {(row.exchange, row.routing_key) for row in rows} == {(EXCHANGE_DEFERRED, QUEUE)}
+    assert {row.partner_id for row in rows} == {"p1"}
     assert '"traceparent": "00"' in rows[0].properties_json
 
 
-def test_what_comes_back_is_handled(database: Database) -> None:
-    """A message is set aside once at most, however long the flood lasts."""
-    turns = _turns(database, Handled())
-    _take(turns, [_message("p1", number) for number in range(50)])
-    assert turns.late(_message("p1", 99, had_its_turn=True)) is None
+def _deferred(database: Database) -> list[OutboxRow]:
+    """All that was deferred, as if its turn had come, oldest first."""
+    rows: list[OutboxRow] = []
+    with database.begin() as tx:
+        tx.execute(update(outbox).values(not_before=db_now()))
+        while found := read(tx, claim_deferred(tx, 60.0, but=())):
+            rows += found
+    return rows
 
 
 def test_large_messages_take_more_of_a_share(database: Database) -> None:
     """A few huge pushes are a flood too."""
-    huge = [_message("p1", number, size=40_000) for number in range(5)]
-    assert len(_take(_turns(database, Handled()), huge)) == 2
+    large = [_message("p1", number, size=LARGE - 100) for number in range(9)]
+    assert len(_take(_turns(database, Handled()), large)) == 2
+    assert LARGE > BYTES_PER_TURN
 
 
-def test_a_private_key_is_not_set_aside_in_clear(database: Database) -> None:
+def test_what_is_large_is_handled_from_the_store(database: Database) -> None:
+    """The threads of its kind, and memory, are free for what is small, also if it is the first of its partner."""
+    large = _message("p1", 1, size=LARGE)
+    assert _take(_turns(database, Handled()), [large, _message("p1", 2)]) == [_message("p1", 2)]
+    assert [row.body for row in _deferred(database)] == [large.body]
+
+
+def test_a_private_key_is_not_deferred_in_clear(database: Database) -> None:
     """What may hold a private key that was sent by mistake is stored sealed, and comes back as it was sent."""
     turns = _turns(database, Handled())
     flood = [
@@ -92,32 +104,28 @@ def test_a_private_key_is_not_set_aside_in_clear(database: Database) -> None:
     ]
     _take(turns, flood)
     with database.begin() as tx:
-        tx.execute(update(outbox).values(not_before=db_now()))
         stored = [row.body for row in tx.execute(select(outbox))]
-        _, rows = claim(tx, 10, 60.0)
+    rows = _deferred(database)
     assert not any(b"s3cret" in body for body in stored)
     assert [LETTERS.opened(row).body for row in rows] == [delivery.body for delivery in flood[4:]]
 
 
 @pytest.mark.parametrize("message_id", ["x" * 200, "with \0", "half of a character \ud800"])
 def test_a_flood_may_have_names_that_no_table_holds(database: Database, message_id: str) -> None:
-    """Whatever a sender calls its messages, they are set aside, and leave under the name that they came with."""
+    """Whatever a sender calls its messages, they are deferred, and leave under the name that they came with."""
     flood = [_message("p1", number) for number in range(9)]
     flood = [replace(one, properties={**one.properties, "message_id": message_id}) for one in flood]
     _take(_turns(database, Handled()), flood)
-    with database.begin() as tx:
-        tx.execute(update(outbox).values(not_before=db_now()))
-        _, rows = claim(tx, 10, 60.0)
-    assert [row.properties["message_id"] for row in rows] == [message_id] * 5
+    assert [row.properties["message_id"] for row in _deferred(database)] == [message_id] * 5
 
 
-def test_what_cannot_be_set_aside_is_handled_at_once(database: Database) -> None:
+def test_what_cannot_be_deferred_is_handled_at_once(database: Database) -> None:
     """Whatever goes wrong ends no thread: the messages are handled as if it were their turn."""
     handled = Handled()
 
     def closed(_: OutboxRow) -> OutboxRow:
         raise RuntimeError
 
-    turns = Turns(SHARES, database, closed, handled)
+    turns = Turns(Shares(SHARES), database, closed, handled)
     now = _take(turns, [_message("p1", number) for number in range(9)])
     assert len(now) + len(handled.bodies) == 9

@@ -15,7 +15,7 @@ from typing import Any
 
 from messages import PushRequested
 from store import leases
-from worker import app, budget, dispatch, handlers, local_broker, logs, memory, policy, progress, relay, run, tools
+from worker import app, budget, dispatch, handlers, logs, memory, outbox_consumer, policy, progress, relay, run, tools
 from worker.broker import RabbitBroker
 from worker.calls import Calls
 from worker.local_broker import LocalBroker
@@ -59,7 +59,7 @@ def shorten() -> None:
     app.SWEEP_SECONDS = 1.0
     policy.RETRY_FIRST = 0.2
     relay.CLAIM_SECONDS = 3.0
-    local_broker.CLAIM_SECONDS, local_broker.EXTEND_SECONDS = 3.0, 1.0
+    outbox_consumer.CLAIM_SECONDS, outbox_consumer.EXTEND_SECONDS = 3.0, 1.0
 
 
 def once(flag: Path, action: Callable[[], None]) -> Callable[[], None]:
@@ -140,7 +140,7 @@ def hook(point: str, strike: Callable[[], None]) -> None:
         after(run, "settle", lambda: answered.append(True), lambda flushed, *_: bool(flushed.answers))
         after(Run, "_flush", strike, lambda *_: bool(answered))
     elif point == "before_ack":
-        after(dispatch.Dispatcher, "handle", strike, lambda _result, _self, some: some[0].kind == "partner.due.v1")
+        after(dispatch.Dispatcher, "handle", strike, lambda _result, _self, some: some[0].kind == "sync.result.v1")
     elif point == "between_publish_and_delete":
         after(RabbitBroker, "publish", strike, lambda _result, _self, rows: any(_is_result(row) for row in rows))
         settle_local = LocalBroker._settle
@@ -150,7 +150,7 @@ def hook(point: str, strike: Callable[[], None]) -> None:
                 strike()
             return settle_local(self)
 
-        LocalBroker._settle = settle_rows  # type: ignore[method-assign] # a test may
+        LocalBroker._settle = settle_rows  # type: ignore[assignment, method-assign] # a test may
     elif point == "poison":
         before_the_poisonous_push(die)
     elif point == "stall_before_patch":

@@ -21,7 +21,6 @@ from messages import (
     KeyRing,
     MappingCheckRequested,
     Message,
-    PartnerDue,
     PushRequested,
     decode,
     encode,
@@ -79,7 +78,6 @@ def samples(world: World) -> list[Message]:
         ),
         CatalogRequested(partner_id="nobody", correlation_id="q", kind="companies"),
         revert_of(push, "c1"),
-        PartnerDue(partner_id="nobody", correlation_id="q"),
     ]
     kinds = {queue.kind for queue in world.broker.topology.queues}
     assert kinds & set(KINDS) <= {message.type for message in made} | {"push.cancel_requested.v1"}

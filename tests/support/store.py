@@ -5,10 +5,14 @@ from datetime import datetime
 from sqlalchemy import select, update
 
 from messages import PushRequested
-from store import Database, now, pushes
+from store import Database, leases, now, pushes
+from store import outbox as outbox_store
 from store.database import Tx, db_now
+from store.leases import Lease
+from store.outbox import OutboxRow
 from store.pushes import Accepted
-from store.schema import leases, outbox
+from store.schema import leases as leases_table
+from store.schema import outbox
 
 
 def accept(database: Database, event: PushRequested, body: str = "the same", at: datetime | None = None) -> Accepted:
@@ -25,4 +29,17 @@ def leaving(database: Database) -> list[str]:
 
 def expire_lease(tx: Tx, partner_id: str) -> None:
     """Let the lease end a second ago, as if its holder had been killed."""
-    tx.execute(update(leases).where(leases.c.partner_id == partner_id).values(until=db_now(-1)))
+    table = leases_table
+    tx.execute(update(table).where(table.c.partner_id == partner_id).values(until=db_now(-1)))
+
+
+def take_lease(database: Database, partner_id: str) -> Lease | None:
+    """Wake the partner and take its lease, None if a worker has it; other partners are left alone."""
+    with database.partner(partner_id) as tx:
+        leases.wake(tx, partner_id)
+        return next((lease for lease in leases.claim(tx, 100) if lease.partner_id == partner_id), None)
+
+
+def claimed(tx: Tx, limit: int = 100, seconds: float = 60.0) -> list[OutboxRow]:
+    """What is due to leave, as a relay takes it."""
+    return outbox_store.read(tx, outbox_store.claim(tx, limit, seconds))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from messages import INPUTS, INTERNAL, KINDS, OUTPUTS, ContractError, Message, decode, encode, type_of
+from messages import INPUTS, KINDS, OUTPUTS, ContractError, Message, decode, encode, type_of
 from messages.wire import MAX_BODY
 
 GOLDEN = {path.stem: path for path in (Path(__file__).parent / "golden").glob("*.json")}
@@ -37,7 +37,7 @@ def _refusal(body: bytes, **properties: Any) -> ContractError:
 def test_every_kind_has_a_sample() -> None:
     """The released form of every message is written down."""
     assert set(GOLDEN) == set(KINDS)
-    assert len(KINDS) == len(INPUTS) + len(OUTPUTS) + len(INTERNAL)
+    assert len(KINDS) == len(INPUTS) + len(OUTPUTS)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -82,7 +82,7 @@ def test_the_type_of_a_class_is_its_key() -> None:
 
 def test_a_traceparent_header_is_used_if_the_body_has_none() -> None:
     """A trace goes on also when only the sender's library knew of it; a broken header stops nothing."""
-    body = GOLDEN["partner.due.v1"].read_bytes()
+    body = GOLDEN["mapping.check_requested.v1"].read_bytes()
     assert decode(body, type=None, content_type=JSON, headers={"traceparent": TRACE}).traceparent == TRACE
     assert decode(body, type=None, content_type=JSON, headers={"traceparent": b"\xff"}).traceparent is None
 
@@ -90,7 +90,7 @@ def test_a_traceparent_header_is_used_if_the_body_has_none() -> None:
 @pytest.mark.parametrize("content_type", [None, "application/json", "Application/JSON; charset=utf-8"])
 def test_json_is_json_however_it_is_labelled(content_type: str | None) -> None:
     """The usual labels of JSON are accepted."""
-    assert decode(GOLDEN["partner.due.v1"].read_bytes(), type=None, content_type=content_type)
+    assert decode(GOLDEN["mapping.check_requested.v1"].read_bytes(), type=None, content_type=content_type)
 
 
 @pytest.mark.parametrize(
@@ -108,9 +108,9 @@ def test_json_is_json_however_it_is_labelled(content_type: str | None) -> None:
         (b'{"a": -Infinity}', "not_json"),
         (b'{"a": ' + b"9" * 5000 + b"}", "not_json"),
         (b"[" * 100_000, "too_deep"),
-        (b'{"type": "partner.due.v1", "x": ' + b"[" * 500 + b"]" * 500 + b"}", "too_deep"),
+        (b'{"type": "mapping.check_requested.v1", "x": ' + b"[" * 500 + b"]" * 500 + b"}", "too_deep"),
         (b" " * (MAX_BODY + 1), "too_large"),
-        (b'{"type": "partner.due.v1", "type": "x"}', "duplicate_key"),
+        (b'{"type": "mapping.check_requested.v1", "type": "x"}', "duplicate_key"),
         (b'{"x": [{"billable_users": 1, "billable_users": 2}]}', "duplicate_key"),
         (b"[]", "not_an_object"),
         (b'"text"', "not_an_object"),
@@ -122,7 +122,7 @@ def test_json_is_json_however_it_is_labelled(content_type: str | None) -> None:
         (b'{"type": "push.requested.vv"}', "unknown_type"),
         (b'{"type": "\\ud800"}', "unknown_type"),
         (b'{"type": "push.requested.v2"}', "unknown_version"),
-        (b'{"type": "partner.due.v1"}', "invalid"),
+        (b'{"type": "mapping.check_requested.v1"}', "invalid"),
     ],
 )
 def test_a_body_that_is_no_message_has_a_reason(body: bytes, reason: str) -> None:
@@ -132,7 +132,7 @@ def test_a_body_that_is_no_message_has_a_reason(body: bytes, reason: str) -> Non
 
 def test_the_properties_must_agree_with_the_body() -> None:
     """A message under a wrong label is never guessed at."""
-    body = GOLDEN["partner.due.v1"].read_bytes()
+    body = GOLDEN["mapping.check_requested.v1"].read_bytes()
     assert _refusal(body, type="push.requested.v1").reason == "type_mismatch"
     assert _refusal(body, content_type="text/plain").reason == "content_type"
 

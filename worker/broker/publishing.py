@@ -1,6 +1,6 @@
 """Publishing with pipelined confirms: many messages on their way at once, each answered by the broker."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from time import monotonic
 from typing import Any
@@ -8,8 +8,9 @@ from typing import Any
 from amqp import exceptions as amqp_errors
 from amqp.basic_message import Message as AmqpMessage
 
-from store.outbox import EXCHANGE_REPLIES, OutboxRow
+from store.outbox import EXCHANGE_REPLIES, Destination, OutboxRow
 from worker.broker.connection import CONNECTION_ERRORS, Server, abandon, connect
+from worker.delivery import Fault, Refusal
 from worker.topology import Topology
 
 CONFIRM_TIMEOUT = 15.0
@@ -44,18 +45,20 @@ class ConfirmedChannel:
         self._channel.events["basic_nack"].add(self._on_nack)
         self._channel.events["basic_return"].add(self._on_return)
         self._published = 0
-        self._unconfirmed: set[int] = set()
-        self._refused: dict[int, str] = {}
-        self._returned: dict[tuple[str, str], str] = {}
+        # By delivery tag: which row waits for its confirm, and where it went.
+        self._unconfirmed: dict[int, tuple[int, Destination]] = {}
+        self._returned: dict[Destination, str] = {}
+        self._outcomes: dict[int, Refusal | None] = {}
 
-    def publish(self, rows: Sequence[OutboxRow]) -> list[str | None]:
-        """Publish persistent and mandatory; for each row None = the broker has it, or why it does not.
+    def publish(self, rows: Mapping[int, OutboxRow], outcomes: dict[int, Refusal | None]) -> None:
+        """Publish persistent and mandatory. `outcomes` gets each row's by its number as soon as it is known.
 
         Raises py-amqp's errors, and TimeoutError if a confirm stays out (an alarm blocks the connection).
         """
-        self._refused.clear()
+        self._outcomes = outcomes
         self._returned.clear()
-        sent = [self._send(row) for row in rows]
+        for number, row in rows.items():
+            self._send(number, row)
         until = monotonic() + CONFIRM_TIMEOUT
         while self._unconfirmed:
             if self._is_blocked:
@@ -63,7 +66,6 @@ class ConfirmedChannel:
             if monotonic() >= until:
                 raise TimeoutError("it did not confirm in time")
             self._connection.drain_events(timeout=max(0.01, until - monotonic()))
-        return [self._refused.get(tag) or self._returned.get(address) for tag, address in sent]
 
     def close(self) -> None:
         """Close the connection."""
@@ -74,8 +76,7 @@ class ConfirmedChannel:
         """Drop the connection without a word."""
         abandon(self._connection)
 
-    def _send(self, row: OutboxRow) -> tuple[int, tuple[str, str]]:
-        """Publish; its tag, and the exchange and routing key that it went by."""
+    def _send(self, number: int, row: OutboxRow) -> None:
         given = {name: row.properties[name] for name in PROPERTIES if row.properties.get(name) is not None}
         headers = dict(row.properties.get("headers") or {})
         message = AmqpMessage(row.body, application_headers=headers, delivery_mode=2, **given)
@@ -85,20 +86,21 @@ class ConfirmedChannel:
         elif not row.exchange:
             routing_key = f"{self._topology.prefix}{row.routing_key}"
         self._published += 1
-        self._unconfirmed.add(self._published)
+        self._unconfirmed[self._published] = (number, (exchange, routing_key))
         self._channel.basic_publish(message, exchange, routing_key, mandatory=True, timeout=CONFIRM_TIMEOUT)
-        return self._published, (exchange, routing_key)
 
     def _on_blocked(self, _reason: str) -> None:
         self._is_blocked = True
 
     def _on_ack(self, delivery_tag: int, multiple: bool) -> None:  # noqa: FBT001 - called by py-amqp
-        self._unconfirmed -= self._tags(delivery_tag, multiple=multiple)
+        for number, destination in self._confirmed(delivery_tag, multiple=multiple):
+            said = self._returned.get(destination)
+            self._outcomes[number] = None if said is None else Refusal(said, Fault.MESSAGE)
 
     def _on_nack(self, delivery_tag: int, multiple: bool) -> None:  # noqa: FBT001 - called by py-amqp
-        tags = self._tags(delivery_tag, multiple=multiple)
-        self._refused |= dict.fromkeys(tags, "RabbitMQ refused it: a queue is full or failed")
-        self._unconfirmed -= tags
+        for number, (exchange, routing_key) in self._confirmed(delivery_tag, multiple=multiple):
+            why = f"RabbitMQ refused it: a queue of exchange {exchange!r}, routing key {routing_key} is full or failed"
+            self._outcomes[number] = Refusal(why, Fault.QUEUE)
 
     def _on_return(self, error: Exception, exchange: str, routing_key: str, _message: Any) -> None:  # noqa: ANN401
         # An unroutable message is returned before it is confirmed. It may have no id, or not one of its own; what
@@ -106,5 +108,6 @@ class ConfirmedChannel:
         said = f"no queue takes it: exchange {exchange}, routing key {routing_key} ({error})"
         self._returned[exchange, routing_key] = said
 
-    def _tags(self, delivery_tag: int, *, multiple: bool) -> set[int]:
-        return {tag for tag in self._unconfirmed if tag <= delivery_tag} if multiple else {delivery_tag}
+    def _confirmed(self, delivery_tag: int, *, multiple: bool) -> list[tuple[int, Destination]]:
+        tags = [tag for tag in self._unconfirmed if tag <= delivery_tag] if multiple else [delivery_tag]
+        return [self._unconfirmed.pop(tag) for tag in tags if tag in self._unconfirmed]

@@ -9,12 +9,11 @@ from amqp import exceptions as amqp_errors
 from store.outbox import OutboxRow
 from worker.broker import connection as on
 from worker.broker.consuming import Consumer
-from worker.broker.publishing import ConfirmedChannel
-from worker.delivery import BrokerUnavailable, Deliver, TopologyMismatch
+from worker.broker.faults import RowPublisher
+from worker.delivery import BrokerUnavailable, Deliver, Refusal, TopologyMismatch
 from worker.readiness import Readiness
 from worker.topology import Topology
 
-PUBLISHED_AT_ONCE = 200
 RECONNECT_FIRST, RECONNECT_MOST = 0.5, 15.0
 # Somebody has to change a queue before it is worth another look.
 MISMATCH_PAUSE = 30.0
@@ -33,7 +32,7 @@ class RabbitBroker:
         self._server = on.Server(url, ca_file)
         self._readiness = readiness or Readiness()
         self._lock = Lock()
-        self._channel: ConfirmedChannel | None = None
+        self._publisher = RowPublisher(self._server, topology)
 
     def declare(self) -> None:
         """Declare exchanges, queues and bindings. Raises BrokerUnavailable or TopologyMismatch."""
@@ -50,20 +49,15 @@ class RabbitBroker:
         with on.translated(self._server), on.connect(self._server) as connection:
             on.delete(connection, self.topology)
 
-    def publish(self, rows: Sequence[OutboxRow]) -> list[str | None]:
-        """Publish with pipelined confirms; for each, None = it is safe, or why not. Raises BrokerUnavailable."""
-        refusals: list[str | None] = []
+    def publish(self, rows: Sequence[OutboxRow]) -> list[Refusal | None]:
+        """Publish with pipelined confirms; for each row None = it is safe, or why not."""
         with self._lock:
-            for start in range(0, len(rows), PUBLISHED_AT_ONCE):
-                refusals += self._publish(rows[start : start + PUBLISHED_AT_ONCE])
-        return refusals
+            return self._publisher.publish(rows)
 
     def close(self) -> None:
         """Close the publishing connection."""
         with self._lock:
-            if self._channel is not None:
-                self._channel.close()
-                self._channel = None
+            self._publisher.close()
 
     def consume(self, deliver: Deliver, stop: Event) -> None:
         """Deliver until `stop` is set and what was delivered is settled. Reconnects by itself, with growing pauses."""
@@ -84,26 +78,3 @@ class RabbitBroker:
                 self._readiness.trouble("broker", error, expected=expected)
                 stop.wait(MISMATCH_PAUSE if isinstance(error, TopologyMismatch) else pause)
                 pause = min(pause * 2, RECONNECT_MOST)
-
-    def _publish(self, rows: Sequence[OutboxRow]) -> list[str | None]:
-        idle = self._channel is not None
-        try:
-            with on.translated(self._server):
-                self._channel = self._channel or ConfirmedChannel(self._server, self.topology)
-                return self._channel.publish(rows)
-        except BrokerUnavailable:
-            self._abandon()
-            if idle:
-                # An idle connection may have been closed without our noticing; ids make a repeat harmless.
-                return self._publish(rows)
-            raise
-        except Exception as error:  # noqa: BLE001 - one of them is at fault: each alone shows which
-            self._abandon()
-            if len(rows) == 1:
-                return [str(error) or type(error).__name__]
-            return [refusal for row in rows for refusal in self._publish([row])]
-
-    def _abandon(self) -> None:
-        if self._channel is not None:
-            self._channel.abandon()
-            self._channel = None

@@ -101,7 +101,10 @@ def resume(
         with opened.database.begin() as tx:
             ended = pauses.resume(tx, who)
             remaining = pauses.find(tx, who) if who != pauses.EVERYBODY else None
-        if ended and remaining is None and who != pauses.EVERYBODY:
+        if ended and who == pauses.EVERYBODY:
+            with opened.database.begin() as tx:
+                leases.wake_all(tx)
+        elif ended and remaining is None:
             with opened.database.partner(who) as tx:
                 leases.wake(tx, who)
     say(f"{_named(who)} resumed." if ended else f"{_named(who)} not paused: nothing to do.")

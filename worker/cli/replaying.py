@@ -11,7 +11,7 @@ from messages import PushRequested, RevertRequested
 from store import Database, Tx, answers, dead_letter_queries, pushes, replays, rounds
 from store.dead_letter_queries import Filter, Kept, Summary
 from store.pushes import LineKey
-from worker.topology import is_work_queue
+from worker.topology import KINDS
 
 BATCHES = (1, 2, 5, 20, 50, 100)
 POLL_SECONDS = 0.2
@@ -82,7 +82,7 @@ class Outlook:
 
 def can_be_replayed(letter: Summary) -> bool:
     """Whether it names a queue of ours, or the exchange that it goes to."""
-    return letter.exchange is not None or is_work_queue(letter.queue)
+    return letter.exchange is not None or letter.queue in KINDS
 
 
 def outlook(database: Database, letter_ids: Sequence[str]) -> Outlook:
