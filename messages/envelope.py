@@ -43,7 +43,8 @@ def _identifier(text: str) -> str:
 
 
 def _printable(text: str) -> str:
-    if any(unicodedata.category(character) in _UNPRINTABLE for character in text):
+    # Most texts are printable in Python's narrower sense too, which is known at once.
+    if not text.isprintable() and any(unicodedata.category(character) in _UNPRINTABLE for character in text):
         raise ValueError("has a control character or half of a surrogate pair")
     return text
 
@@ -248,6 +249,7 @@ def derived_id(at: datetime, *parts: str) -> UUID:
 
 def plain_text(text: str, limit: int = 2000) -> str:
     """Make text from outside fit a `Name` (limit 256) or a `Text` (2000): unprintable characters become blanks."""
-    printable = "".join(" " if unicodedata.category(character) in _UNPRINTABLE else character for character in text)
-    words = " ".join(printable.split())
+    if not text.isprintable():
+        text = "".join(" " if unicodedata.category(character) in _UNPRINTABLE else character for character in text)
+    words = " ".join(text.split())
     return words if len(words) <= limit else f"{words[: limit - 1]}…"

@@ -14,12 +14,11 @@ import pika
 
 from messages.envelope import Message
 from messages.publish_errors import Failure, Refused, Unreachable, Unroutable
+from messages.windows import windows
 from messages.wire import EXCHANGE_IN, Wire, encode
 
 _HEARTBEAT_SECONDS = 30
 _PIKA_IS_FIRST = 1.0
-# Messages of one call on their way at once; more are sent when these are confirmed.
-_WINDOW = 200
 
 
 _Confirmation = Future[Failure | None]
@@ -66,8 +65,8 @@ class Publisher:
         ordered = list(messages)
         wires = [encode(message) for message in ordered]
         outcomes: list[Failure | None] = []
-        for start in range(0, len(wires), _WINDOW):
-            outcomes += self._deliver(wires[start : start + _WINDOW])
+        for window in windows(wires):
+            outcomes += self._deliver(window)
             first = next((failure for failure in outcomes if failure), None)
             if first:
                 tried = list(zip(ordered, outcomes, strict=False))

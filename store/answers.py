@@ -1,13 +1,16 @@
 """The answers to the lines of pushes: recorded with the line, and leaving by the outbox in the same transaction."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import timedelta
+from itertools import islice
+from typing import Any
 
 from sqlalchemy import bindparam, func, select, update
 
 from messages import PushCompleted, SyncResult
 from store import outbox
 from store.database import Tx, now
+from store.outbox import OutboxRow
 from store.pushes import Line, Push, chunks, line_of, line_query, push_of
 from store.schema import OPEN_STATUSES, leases, push_lines, pushes
 
@@ -17,56 +20,66 @@ PER_SECOND = 1000
 BURST = 500
 """So many leave at once before they are spread over time."""
 
+AT_ONCE = 500
+"""Answers in memory at a time."""
 
-def answer(tx: Tx, results: Sequence[SyncResult]) -> None:
+
+def answer(tx: Tx, results: Iterable[SyncResult]) -> int:
     """Record these answers, all of one partner, with their lines and let them leave; for lines that are still open.
 
-    Call it inside `Database.partner(partner_id)`, or with the lease renewed in this transaction.
+    Call it inside `Database.partner(partner_id)`, or with the lease renewed in this transaction. Ten thousand may be
+    generated: few are in memory at a time. Returns how many.
     """
-    if not results:
-        return
-    tx.execute(
-        update(push_lines)
-        .where(
-            push_lines.c.partner_id == bindparam("b_partner"),
-            push_lines.c.push_id == bindparam("b_push"),
-            push_lines.c.company_id == bindparam("b_company"),
-        )
-        .values(
-            status=bindparam("b_status"),
-            sequence=bindparam("b_sequence"),
-            attempts=bindparam("b_attempts"),
-            result_id=bindparam("b_id"),
-            result_json=bindparam("b_json"),
-            result_at=bindparam("b_at"),
-            preview_due_at=None,
-        ),
-        [
-            {
-                "b_partner": result.partner_id,
-                "b_push": result.push_id,
-                "b_company": result.company_id,
-                "b_status": str(result.status),
-                "b_sequence": result.sequence,
-                "b_attempts": result.attempts,
-                "b_id": str(result.id),
-                "b_json": result.model_dump_json(),
-                "b_at": result.time,
-            }
-            for result in results
-        ],
+    recorded, left = 0, iter(results)
+    while some := list(islice(left, AT_ONCE)):
+        rows = [outbox.row_of(result) for result in some]
+        tx.execute(_RECORD, [_recorded(result, row.body) for result, row in zip(some, rows, strict=True)])
+        _let_leave(tx, some[0].partner_id, rows)
+        recorded += len(some)
+    return recorded
+
+
+_RECORD = (
+    update(push_lines)
+    .where(
+        push_lines.c.partner_id == bindparam("b_partner"),
+        push_lines.c.push_id == bindparam("b_push"),
+        push_lines.c.company_id == bindparam("b_company"),
     )
-    _let_leave(tx, results)
+    .values(
+        status=bindparam("b_status"),
+        sequence=bindparam("b_sequence"),
+        attempts=bindparam("b_attempts"),
+        result_id=bindparam("b_id"),
+        result_json=bindparam("b_json"),
+        result_at=bindparam("b_at"),
+        preview_due_at=None,
+    )
+)
 
 
-def _let_leave(tx: Tx, results: Sequence[SyncResult]) -> None:
+def _recorded(result: SyncResult, body: bytes) -> dict[str, Any]:
+    return {
+        "b_partner": result.partner_id,
+        "b_push": result.push_id,
+        "b_company": result.company_id,
+        "b_status": str(result.status),
+        "b_sequence": result.sequence,
+        "b_attempts": result.attempts,
+        "b_id": str(result.id),
+        "b_json": body.decode(),
+        "b_at": result.time,
+    }
+
+
+def _let_leave(tx: Tx, partner_id: str, rows: Sequence[OutboxRow]) -> None:
     """Let results of one partner leave, those beyond a burst one after the other at its pace."""
-    which = leases.c.partner_id == results[0].partner_id
+    which = leases.c.partner_id == partner_id
     at, step = now(tx), timedelta(seconds=1 / PER_SECOND)
     until = tx.execute(select(leases.c.results_until).where(which)).scalar()
     first = max(until or at, at) - BURST * step
-    outbox.put_each(tx, [(outbox.row_of(result), max(at, first + n * step)) for n, result in enumerate(results, 1)])
-    tx.execute(update(leases).where(which).values(results_until=first + (BURST + len(results)) * step))
+    outbox.put_each(tx, [(row, max(at, first + number * step)) for number, row in enumerate(rows, 1)])
+    tx.execute(update(leases).where(which).values(results_until=first + (BURST + len(rows)) * step))
 
 
 def say_again(tx: Tx, partner_id: str, push_id: str) -> int:
@@ -80,8 +93,8 @@ def say_again(tx: Tx, partner_id: str, push_id: str) -> int:
         push_lines.c.status.not_in(OPEN_STATUSES),
     )
     recorded = list(tx.execute(query).scalars())
-    for some in chunks(recorded, 500):
-        _let_leave(tx, [read_result(text) for text in some])
+    for some in chunks(recorded, AT_ONCE):
+        _let_leave(tx, partner_id, [outbox.row_of(read_result(text)) for text in some])
     completed = select(pushes.c.completed_json).where(pushes.c.partner_id == partner_id, pushes.c.push_id == push_id)
     for text in tx.execute(completed).scalars():
         if text is not None:

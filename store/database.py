@@ -29,6 +29,8 @@ SQLITE_TROUBLE = (
 USE = "use sqlite:///file or postgresql://user:password@host/database"
 POOL_SIZE = 10
 LARGE = 1024 * 1024
+AT_ONCE_BYTES = 16 * 1024 * 1024
+"""Messages of so many bytes, or a single larger one, are in a process's hands at a time."""
 # A worker that vanishes inside a transaction must not hold its partner for hours.
 OPTIONS = (
     "-c timezone=UTC -c lock_timeout=10s -c idle_in_transaction_session_timeout=60s"

@@ -4,12 +4,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import accumulate
 from typing import Any
 
 from sqlalchemy import ColumnElement, func, select
 
 from store import properties as amqp
-from store.database import Tx
+from store.database import AT_ONCE_BYTES, Tx
 from store.schema import dead_letters
 
 
@@ -116,8 +117,17 @@ def get(tx: Tx, letter_id: str, *, lock: bool = False) -> Kept | None:
     return None if row is None else _kept(row)
 
 
+def first_of(tx: Tx, letter_ids: Sequence[str]) -> Sequence[str]:
+    """The first of these, as many as have AT_ONCE_BYTES in their bodies together; at least one."""
+    table = dead_letters.c
+    query = select(table.id, func.length(table.body)).where(table.id.in_(letter_ids))
+    sizes: dict[str, int] = dict(tx.execute(query).all())
+    totals = accumulate(sizes.get(letter_id, 0) for letter_id in letter_ids)
+    return letter_ids[: max(1, sum(total <= AT_ONCE_BYTES for total in totals))]
+
+
 def in_full(tx: Tx, letter_ids: Sequence[str]) -> list[Kept]:
-    """All of these, in this order. Bodies are large: ask for few at a time."""
+    """All of these, in this order. Bodies are large: ask for what `first_of` names."""
     rows = tx.execute(select(dead_letters).where(dead_letters.c.id.in_(letter_ids))).mappings()
     found = {row["id"]: _kept(row) for row in rows}
     return [found[letter_id] for letter_id in letter_ids if letter_id in found]

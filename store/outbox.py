@@ -1,7 +1,7 @@
 """The outbox: everything that leaves, now or later, written in the transaction of the work."""
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -9,22 +9,19 @@ from uuid import uuid4
 from sqlalchemy import ColumnElement, Select, and_, case, func, insert, literal, not_, or_, select, update
 from sqlalchemy import delete as sql_delete
 
-from messages import EXCHANGE_IN, EXCHANGE_OUT, INPUTS, Message, Wire, encode
+from messages import EXCHANGE_IN, EXCHANGE_OUT, OUTPUTS, Message, Wire, encode
 from store import properties as amqp
-from store.database import Tx, carried, db_now, now
+from store.database import AT_ONCE_BYTES, Tx, carried, db_now, now
 from store.dead_letters import storable
 from store.schema import EXCHANGE_DEFERRED, outbox
 
 EXCHANGE_REPLIES = "connectwise.replies"
 """No exchange of the broker's: the routing key is the whole name of the queue of somebody who waits."""
 
-AT_ONCE_BYTES = 16 * 1024 * 1024
-"""A claim takes so many bytes at most, or a single row that is larger."""
-
 DOUBTED_AFTER = 3
 """A row that was tried so often, or in hand whenever a worker died, is claimed alone."""
 
-_EXCHANGES = dict.fromkeys(INPUTS, EXCHANGE_IN)
+_EXCHANGES = dict.fromkeys(OUTPUTS, EXCHANGE_OUT)
 # In the text of the statement, so that PostgreSQL knows which of the partial indexes serves it.
 _DEFERRED = literal(EXCHANGE_DEFERRED, literal_execute=True)
 
@@ -68,7 +65,7 @@ def put_reply(tx: Tx, message: Message, queue: str) -> None:
 def row_of(message: Message) -> OutboxRow:
     """The message as a row that is not in the table yet, with the exchange that its kind leaves by."""
     wire = encode(message)
-    exchange = _EXCHANGES.get(type(message), EXCHANGE_OUT)
+    exchange = _EXCHANGES.get(type(message), EXCHANGE_IN)
     return row(exchange, wire.routing_key, properties_of(wire), wire.body)
 
 
@@ -176,7 +173,8 @@ def row(exchange: str, routing_key: str, properties: dict[str, Any], body: bytes
 
 def properties_of(wire: Wire) -> dict[str, Any]:
     """AMQP's properties by their names, as JSON can keep them."""
-    return asdict(wire.properties)
+    properties = wire.properties
+    return {field.name: getattr(properties, field.name) for field in fields(properties)}
 
 
 def _claim(tx: Tx, seconds: float, oldest: Select[Any], size: int) -> Claim:

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import Column, func, select, update
+from sqlalchemy import Column, func, or_, select, update
 
-from store.database import Tx
+from store.database import AT_ONCE_BYTES, Tx
 from store.replays import SEALED_WITH
 from store.schema import connections, dead_letters, outbox
 
@@ -46,13 +46,27 @@ _COLUMNS: dict[Place, _Columns] = {
 
 
 def sealed_otherwise(tx: Tx, place: Place, key_id: str, *, after: str, limit: int) -> list[Sealed]:
-    """What is sealed to another key than this, ordered by row, from the first row behind `after`."""
+    """What is sealed to another key than this, ordered by row, from the first row behind `after`.
+
+    At most `limit` rows and AT_ONCE_BYTES of boxes, or a single larger one.
+    """
     at = _COLUMNS[place]
-    query = (
-        select(at.row, at.partner_id, at.key_id, at.box)
+    found = (
+        select(
+            at.row.label("row"),
+            func.row_number().over(order_by=at.row).label("number"),
+            func.sum(func.length(at.box)).over(order_by=at.row).label("bytes"),
+        )
         .where(at.key_id.is_not(None), at.key_id != key_id, at.row > after)
         .order_by(at.row)
         .limit(limit)
+        .subquery()
+    )
+    query = (
+        select(at.row, at.partner_id, at.key_id, at.box)
+        .join(found, found.c.row == at.row)
+        .where(or_(found.c.number == 1, found.c.bytes <= AT_ONCE_BYTES))
+        .order_by(at.row)
     )
     return [Sealed(place, row, partner_id, key, _bytes(box)) for row, partner_id, key, box in tx.execute(query)]
 

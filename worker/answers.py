@@ -9,6 +9,8 @@ from messages.results import LineStatus
 from store.pushes import Line, Push
 from worker.problems import problem
 
+_SUPERSEDED = problem("superseded")  # made once: ten thousand lines may say so at a time
+
 
 @dataclass(frozen=True)
 class Money:
@@ -81,7 +83,7 @@ def result(
 
 def superseded(line: Line) -> SyncResult:
     """A newer wish took the place of this line's."""
-    return result(line, "superseded", attempts=line.attempts, problem=problem("superseded"))
+    return result(line, "superseded", attempts=line.attempts, problem=_SUPERSEDED)
 
 
 def _number(value: float | None) -> int | float | None:

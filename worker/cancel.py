@@ -20,7 +20,6 @@ def cancel(tx: Tx, partner_id: str, push_id: str) -> int:
     open_wishes = wishes.of_companies(tx, partner_id, {line.company_id for line in lines})
     mine = [wish for wish in open_wishes.values() if wish.push_id == push_id and wish.due_at is not None]
     wishes.settle(tx, partner_id, [(wish, None) for wish in mine])
-    answers.answer(
-        tx, [result(line, "cancelled", attempts=line.attempts, problem=problem("cancelled")) for line in lines]
-    )
+    why = problem("cancelled")
+    answers.answer(tx, (result(line, "cancelled", attempts=line.attempts, problem=why) for line in lines))
     return len(lines)

@@ -161,12 +161,12 @@ def push_requested(context: Context, event: PushRequested, replay: Replay | None
         if accepted.acceptance is Acceptance.REPEAT:
             said = answers.say_again(tx, event.partner_id, event.push_id)
         lines = pushes.lines(tx, event.partner_id, accepted.superseded)
-        answers.answer(tx, [superseded(line) for line in lines.values() if line.is_open])
+        said += answers.answer(tx, (superseded(line) for line in lines.values() if line.is_open))
         if cancellations.of_pushes(tx, event.partner_id, [event.push_id]):
             cancel(tx, event.partner_id, event.push_id)
         leases.wake(tx, event.partner_id)
     log.info("push.accepted", push=event.push_id, lines=len(event.lines), acceptance=accepted.acceptance.value)
-    return said + len(lines)
+    return said
 
 
 def revert_requested(context: Context, event: RevertRequested, replay: Replay | None = None) -> int:
@@ -220,7 +220,7 @@ def _asked_again(tx: Tx, event: PushRequested | RevertRequested, replay: Replay)
     if begun is None:
         return False
     lines = pushes.lines(tx, event.partner_id, begun.overtaken)
-    answers.answer(tx, [superseded(line) for line in lines.values()])
+    answers.answer(tx, (superseded(line) for line in lines.values()))
     leases.wake(tx, event.partner_id)
     log.info("push.replayed", push=push_id, lines=len(begun.opened), overtaken=len(begun.overtaken))
     return True

@@ -7,11 +7,11 @@ from typing import Generic, TypeVar
 
 import structlog
 
+from store.database import AT_ONCE_BYTES
 from worker.delivery import Verdict
 
 IDLE_SECONDS = 5.0
 FAILED_SECONDS = 1.0
-BATCH_BYTES = 16 * 1024 * 1024
 
 log = structlog.get_logger()
 
@@ -22,7 +22,7 @@ class Lane(Generic[T]):
     """The threads of one kind: started as they are needed, ended when they were idle for a while.
 
     Each takes what is there, up to `batch` at once, so batches grow only under load; with the `size` of an item in
-    bytes a batch is of BATCH_BYTES at most, or a single item.
+    bytes a batch is of AT_ONCE_BYTES at most, or a single item.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class Lane(Generic[T]):
             self._waiting -= 1
             if not self._items:
                 self._threads.remove(current_thread())
-            taken, room = list[tuple[T, Callable[[Verdict], None]]](), BATCH_BYTES
+            taken, room = list[tuple[T, Callable[[Verdict], None]]](), AT_ONCE_BYTES
             while self._items and len(taken) < self._batch:
                 room -= self._size(self._items[0][0])
                 if taken and room < 0:

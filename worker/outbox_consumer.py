@@ -8,7 +8,8 @@ from time import monotonic, sleep
 
 from messages import SealError
 from store import Database, StoreError, outbox
-from store.outbox import AT_ONCE_BYTES, Claim, OutboxRow
+from store.database import AT_ONCE_BYTES
+from store.outbox import Claim, OutboxRow
 from worker.dead_letters import send_back
 from worker.delivery import Deliver, Delivery, Verdict
 from worker.readiness import Part, Readiness

@@ -101,10 +101,13 @@ def outlook(database: Database, letter_ids: Sequence[str]) -> Outlook:
 
 def in_full(database: Database, letter_ids: Sequence[str]) -> Iterator[Kept]:
     """All of these, few in memory at a time, and no transaction open between."""
-    for start in range(0, len(letter_ids), BODIES_AT_ONCE):
+    left = letter_ids
+    while left:
         with database.begin() as tx:
-            some = dead_letter_queries.in_full(tx, letter_ids[start : start + BODIES_AT_ONCE])
+            first = dead_letter_queries.first_of(tx, left[:BODIES_AT_ONCE])
+            some = dead_letter_queries.in_full(tx, first)
         yield from some
+        left = left[len(first) :]
 
 
 @dataclass
@@ -126,8 +129,10 @@ class Replaying:
         for size in _sizes():
             if not left or self.tally.stopped:
                 return
-            batch = [one for one in map(self._send, left[:size]) if one is not None]
-            del left[:size]
+            with self.database.begin() as tx:
+                first = dead_letter_queries.first_of(tx, left[:size])
+            batch = [one for one in map(self._send, first) if one is not None]
+            del left[: len(first)]
             self._wait(batch, bar)
             self.tally.stopped = _why_stop(batch, self.timeout) if left else None
 
