@@ -22,7 +22,8 @@ from store.schema import UtcTime, leases
 Tx = Connection
 """A transaction, as `Database.begin` gives it."""
 
-POOL_SIZE = 10
+# With the one that a worker's sweeper has for itself at most ten a process.
+POOL_SIZE = 9
 POOL_TIMEOUT = 60.0
 LARGE = 1024 * 1024
 # How long one try waits for a lock; then it is tried again, and the wait is told.
@@ -76,13 +77,13 @@ def carried(tx: Tx, size: int) -> None:
 
 
 class Database:
-    """The store's engine. `url` is `postgresql://…` or `sqlite:///…`; at most ten connections a process.
+    """The store's engine. `url` is `postgresql://…` or `sqlite:///…`. Who finds all connections in use waits for one.
 
     Raises ValueError for a URL of another kind.
     """
 
-    def __init__(self, url: str) -> None:
-        self.engine = _create_engine(url)
+    def __init__(self, url: str, connections: int = POOL_SIZE) -> None:
+        self.engine = _create_engine(url, connections)
 
     @contextmanager
     def begin(self) -> Iterator[Tx]:
@@ -138,7 +139,7 @@ def _brief(error: DBAPIError) -> str:
     return cause.splitlines()[0][:300] if cause else type(error.orig).__name__
 
 
-def _create_engine(url: str) -> Engine:
+def _create_engine(url: str, connections: int) -> Engine:
     parsed = check_url(url)
     special: dict[str, Any] = {"connect_args": {"timeout": SQLITE_BUSY_TIMEOUT}}
     if parsed.get_backend_name() == "postgresql":
@@ -146,7 +147,7 @@ def _create_engine(url: str) -> Engine:
     engine = create_engine(
         parsed,
         hide_parameters=True,  # the text of an error is logged, and must not hold what is stored
-        pool_size=POOL_SIZE,
+        pool_size=connections,
         max_overflow=0,
         pool_timeout=POOL_TIMEOUT,
         **special,

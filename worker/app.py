@@ -99,6 +99,8 @@ class App:
         self._turns = Turns(SHARES, database, letters.closed, handle)
         self._aside = Lane("aside", self._turns.set_aside, threads=1, batch=ASIDE_AT_ONCE)
         self._consumer = Thread(target=self._work, name="consumer", daemon=True)
+        # Its own connection: while all others wait for a lock the worker still says so, and is not taken for dead.
+        self._sweepers_database = open_database(settings, connections=1)
         self._sweeper = Thread(target=self._sweep, name="sweeper", daemon=True)
         self._stop_relay = Event()
         relay = Relay(database, broker, readiness, letters.opened)
@@ -126,6 +128,7 @@ class App:
             thread.join(max(0.1, until - monotonic()))
         in_time = idle and not any(thread.is_alive() for thread in (self._consumer, *begun))
         self._calls.shutdown(wait=in_time, cancel_futures=True)
+        self._sweepers_database.close()
         self.broker.close()
         self._transports.close()
         log.info("worker.stopped", in_time=in_time)
@@ -178,7 +181,7 @@ class App:
             try:
                 self._say(ended=ended)
                 if not ended:
-                    sweep(self.database)
+                    sweep(self._sweepers_database)
                 self.readiness.fine("store")
             except Exception as error:  # noqa: BLE001 - readiness tells it
                 self.readiness.trouble("store", error, expected=isinstance(error, StoreError))
@@ -186,7 +189,7 @@ class App:
                 return
 
     def _say(self, *, ended: bool) -> None:
-        with self.database.begin() as tx:
+        with self._sweepers_database.begin() as tx:
             if ended:
                 workers.forget(tx, self._id)
             else:

@@ -125,9 +125,8 @@ def test_a_cancelled_statement_is_waited_for(database: Database) -> None:
 
 def test_a_pool_in_use_is_waited_for(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """More threads than connections: who gets none waits, and nothing has failed."""
-    monkeypatch.setattr(door, "POOL_SIZE", 1)
     monkeypatch.setattr(door, "POOL_TIMEOUT", 0.02)
-    with closing(Database(_url(database))) as small, small.begin():  # noqa: SIM117 - one after the other
+    with closing(Database(_url(database), connections=1)) as small, small.begin():  # noqa: SIM117 - one after the other
         with pytest.raises(StoreBusy, match="all connections"), small.begin():
             pass
 
