@@ -23,7 +23,10 @@ def upgrade(database: Database) -> None:
 
     with database.begin() as tx:
         if tx.dialect.name == "postgresql":
+            # However long the other one takes. The tables themselves are not waited for so: all others queue up behind.
+            tx.exec_driver_sql("SET LOCAL lock_timeout = 0")
             tx.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})")
+            tx.exec_driver_sql("SET LOCAL lock_timeout TO DEFAULT")
         config = Config()
         config.set_main_option("script_location", str(MIGRATIONS))
         config.attributes["connection"] = tx

@@ -105,6 +105,8 @@ class App:
         self._deferred_lane = Lane("deferred", handle, threads=deferred.AT_ONCE)
         self._partners = Partners(self.tools, settings.partners_at_once, readiness)
         waiting = Deferred(database, broker.topology, letters.opened, readiness, shares.owing)
+        # Its own connection: while all others wait for a lock the worker still says so, and is not taken for dead.
+        self._sweepers_database = open_database(settings, connections=1)
         relay = Relay(database, broker, readiness, letters.opened)
         self._stop_relay = Event()
         self._consumer = _thread("consumer", self._work)
@@ -136,6 +138,7 @@ class App:
         self._stop_relay.set()
         in_time = _joined([self._relay] if self._relay else [], until) and in_time
         self._calls.shutdown(wait=in_time, cancel_futures=True)
+        self._sweepers_database.close()
         self.broker.close()
         self._transports.close()
         log.info("worker.stopped", in_time=in_time)
@@ -194,7 +197,7 @@ class App:
                 return
 
     def _say(self, *, ended: bool) -> None:
-        with self.database.begin() as tx:
+        with self._sweepers_database.begin() as tx:
             if ended:
                 workers.forget(tx, self._id)
             else:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from messages import KeyRing, Message
 from store import Database, outbox
+from store.database import POOL_SIZE
 from worker.dead_letters import DeadLetters
 from worker.delivery import Broker, BrokerUnavailable, Fault
 from worker.local_broker import LocalBroker
@@ -16,9 +17,9 @@ class Unroutable(Exception):
     """No queue takes the message."""
 
 
-def open_database(settings: Settings) -> Database:
+def open_database(settings: Settings, connections: int = POOL_SIZE) -> Database:
     """The store that the settings name."""
-    return Database(settings.database_url.get_secret_value())
+    return Database(settings.database_url.get_secret_value(), connections)
 
 
 def open_broker(settings: Settings, database: Database, readiness: Readiness | None = None) -> Broker:

@@ -60,6 +60,8 @@ class Partners:
         thread = current_thread()
         try:
             serve(self._tools, lease, until)
+        except StoreError as error:
+            self._readiness.trouble("partners", error)
         finally:
             with self._lock:
                 self._served.discard(thread)

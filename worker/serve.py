@@ -21,21 +21,23 @@ log = structlog.get_logger()
 
 
 def serve(tools: Tools, lease: Lease, lease_until: float) -> None:
-    """Work until nothing is due for the partner or it is time to stop. The lease ends at `lease_until`, monotonic."""
+    """Work until nothing is due for the partner or it is time to stop. The lease ends at `lease_until`, monotonic.
+
+    Raises StoreError if the store stands in the way.
+    """
     with structlog.contextvars.bound_contextvars(partner=lease.partner_id):
         try:
             Run(tools, lease, lease_until).work()
         except LeaseLost:
             log.warning("lease.lost")
-        except StoreError as error:
-            log.warning("run.interrupted", error=str(error))
+        except StoreError:
             # The partner is taken up again as soon as the store allows it: then the lease must not be in the way.
             with suppress(StoreError), tools.database.begin() as tx:
                 leases.end_now(tx, lease.partner_id, lease.token)
+            raise
         except Exception:
             log.exception("run.failed")
-            with suppress(StoreError):
-                _after_bug(tools, lease.partner_id, lease.token)
+            _after_bug(tools, lease.partner_id, lease.token)
 
 
 def _after_bug(tools: Tools, partner_id: str, token: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
-from store import Database, StoreConflict, outbox
+from store import Database, StoreBusy, outbox
 from store.schema import outbox as outbox_table
 from tests.support.samples import mapping_changed
 from tests.support.waiting import wait_for
@@ -46,7 +46,7 @@ def test_a_verdict_survives_a_store_that_is_away(sqlite_url: str, monkeypatch: p
     def begin_unless_away() -> object:
         if away.is_set():
             away.clear()
-            raise StoreConflict("database is locked")
+            raise StoreBusy("database is locked")
         return begin()
 
     def deliver(delivery: Delivery, settle: Settle) -> None:

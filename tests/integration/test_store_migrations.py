@@ -1,17 +1,22 @@
 """Migrations: what they make is what the program expects."""
 
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import inspect
+from sqlalchemy import inspect, text
 
 from store import Database, SchemaOutdated
+from store import database as door
 from store.database import Tx
-from store.migrate import MIGRATIONS, check, newest_revision, upgrade
+from store.migrate import _ADVISORY_LOCK, MIGRATIONS, check, newest_revision, upgrade
 from store.schema import metadata
+from tests.support.waiting import wait_for
 
 
 def _by_name(items: Any) -> list[dict[str, Any]]:
@@ -84,4 +89,25 @@ def test_a_database_of_a_newer_version_is_told(database: Database) -> None:
     with database.begin() as tx:
         tx.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(SchemaOutdated, match=f"at version 9999, this program needs {newest_revision()}"):
+        check(database)
+
+
+@pytest.mark.parametrize("backend", ["postgresql"])
+def test_an_upgrade_waits_for_another_one(
+    empty_database: Database, empty_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Containers that start together all succeed, also if the first one's upgrade takes many lock timeouts."""
+    monkeypatch.setattr(door, "LOCK_TIMEOUT", "20ms")
+    waits = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'advisory' AND query_start < now() - :long")
+
+    def is_waiting() -> bool:
+        with empty_database.begin() as tx:
+            return bool(tx.execute(waits, {"long": timedelta(seconds=0.2)}).scalar_one())
+
+    with closing(Database(empty_database_url)) as database, ThreadPoolExecutor() as pool:
+        with empty_database.begin() as tx:
+            tx.execute(text(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})"))
+            upgraded = pool.submit(upgrade, database)
+            wait_for(is_waiting, "the upgrade to wait for many lock timeouts")
+        upgraded.result()
         check(database)

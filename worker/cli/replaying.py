@@ -1,6 +1,7 @@
 """Replaying dead letters in growing batches, which stop when the first ones fail again."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from time import monotonic, sleep
@@ -8,7 +9,7 @@ from time import monotonic, sleep
 from rich.progress import Progress
 
 from messages import PushRequested, RevertRequested
-from store import Database, Tx, answers, dead_letter_queries, pushes, replays, rounds
+from store import Database, StoreError, Tx, answers, dead_letter_queries, pushes, replays, rounds
 from store.dead_letter_queries import Filter, Kept, Summary
 from store.pushes import LineKey
 from worker.topology import KINDS
@@ -154,7 +155,8 @@ class Replaying:
     def _wait(self, batch: Sequence[Replayed], bar: Progress) -> None:
         until = monotonic() + self.timeout
         while waiting := [one for one in batch if one.fate is Fate.UNDECIDED]:
-            with self.database.begin() as tx:
+            # While the database makes this wait, it makes the worker wait too.
+            with suppress(StoreError), self.database.begin() as tx:
                 _look(tx, waiting)
             decided = len(self.tally.replayed) - len(self.tally.having(Fate.UNDECIDED))
             bar.update(bar.task_ids[0], completed=decided)

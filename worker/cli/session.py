@@ -137,17 +137,22 @@ class Session:
     def _wait(self, look: Callable[[Tx], Seen], bar: Progress, timeout: float, partner_id: str) -> bool:
         task = bar.task_ids[0]
         until = monotonic() + timeout
-        last, moved_at = None, monotonic()
+        last, moved_at = Seen(0, 0, accepted=False, finished=False), monotonic()
         while monotonic() < until:
-            with self.database.begin() as tx:
-                seen = look(tx)
+            seen, trouble = last, None
+            try:
+                with self.database.begin() as tx:
+                    seen = look(tx)
+            except StoreError as error:
+                # What was sent is safe, and the worker waits for the database too.
+                trouble = f"Database: {error}. Still waiting."
             if seen.finished:
                 return True
             bar.update(task, completed=seen.done, total=seen.total)
             if seen != last:
                 last, moved_at = seen, monotonic()
             elif monotonic() > moved_at + STALLED_SECONDS:
-                bar.console.print(safe(self._stalled(seen, partner_id)), soft_wrap=True)
+                bar.console.print(safe(trouble or self._stalled(seen, partner_id)), soft_wrap=True)
                 moved_at = until
             sleep(POLL_SECONDS)
         return False
