@@ -4,10 +4,10 @@ with build(settings) as app:      # starts; drains at the end
     app.publish(message)
 """
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from os import getpid
 from socket import gethostname
 from threading import Event, Lock, Thread
@@ -20,16 +20,17 @@ import structlog
 
 from cwclient import AddressPolicy, CallBudget, Transport
 from messages import Message
-from store import Database, SchemaOutdated, StoreConflict, StoreError, leases, migrate, workers
+from store import Database, SchemaOutdated, StoreConflict, StoreError, StoreUnavailable, leases, migrate, workers
 from store.connections import ConnectionVersion
 from worker import logs, memory
 from worker.budget import Budget
 from worker.dead_letters import DeadLetters
-from worker.delivery import Broker, Delivery, Verdict
+from worker.delivery import Broker, Delivery, Settle
 from worker.dispatch import Dispatcher
 from worker.handlers import Context
 from worker.lanes import Lane
 from worker.opening import key_ring, open_broker, open_database, publish
+from worker.outage import StoreOutage
 from worker.plan import Unusual
 from worker.readiness import Readiness
 from worker.relay import Relay
@@ -90,7 +91,8 @@ class App:
             unusual=Unusual(settings.big_jump_share, settings.big_jump_count),
         )
         letters = DeadLetters(key_ring(settings), settings.queue_prefix)
-        self.dispatcher = Dispatcher(Context(database, self.tools), letters, self.tools.draining, readiness)
+        self._outage = StoreOutage(partial(self._say, ended=False), self._stop, readiness)
+        self.dispatcher = Dispatcher(Context(database, self.tools), letters, self.tools.draining, self._outage)
         threads = THREADS | {"partner.due.v1": settings.partners_at_once}
         handle = self.dispatcher.handle
         self._lanes = {
@@ -152,7 +154,7 @@ class App:
         self._sweeper.start()
         if self._relay is not None:
             self._relay.start()
-        self.broker.consume(self._deliver, self._stop)
+        self.broker.consume(self._deliver, self._stop, self._outage.is_on)
 
     def _tables_are_there(self) -> bool:
         try:
@@ -163,7 +165,7 @@ class App:
         self.readiness.fine("store")
         return True
 
-    def _deliver(self, delivery: Delivery, settle: Callable[[Verdict], None]) -> None:
+    def _deliver(self, delivery: Delivery, settle: Settle) -> None:
         late = self._turns.late(delivery)
         if late is None:
             self._lanes[delivery.kind].put(delivery, settle)
@@ -180,6 +182,8 @@ class App:
                 if not ended:
                     sweep(self.database)
                 self.readiness.fine("store")
+            except StoreUnavailable as error:
+                self._outage.begin(error)
             except Exception as error:  # noqa: BLE001 - readiness tells it
                 self.readiness.trouble("store", error, expected=isinstance(error, StoreError))
             if ended:

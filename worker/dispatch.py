@@ -16,14 +16,13 @@ from store.replays import Replay, replay_of
 from worker.dead_letters import DeadLetters, first_own_frame
 from worker.delivery import Delivery, Verdict
 from worker.handlers import BATCH_HANDLERS, HANDLERS, REPLAYED, Context, Refused
+from worker.outage import StoreOutage
 from worker.problems import problem
-from worker.readiness import Readiness
 from worker.topology import KIND_DEAD
 
 TRIES = 3
 CONFLICTS = 5
 FAILED_PAUSE = 1.0
-STORE_PAUSE_FIRST, STORE_PAUSE_MOST = 0.2, 5.0
 # A wake-up carries no data and a run takes long; a dead letter is not looked into: these need not take turns.
 NOT_IN_TURN = frozenset({"partner.due.v1", KIND_DEAD})
 
@@ -36,10 +35,10 @@ log = structlog.get_logger()
 
 
 class Dispatcher:
-    """Handles deliveries; safe from many threads. `stop` ends waiting for a database that is away."""
+    """Handles deliveries; safe from many threads. `stop` ends pauses."""
 
-    def __init__(self, context: Context, letters: DeadLetters, stop: Event, readiness: Readiness) -> None:
-        self._context, self._letters, self._stop, self._readiness = context, letters, stop, readiness
+    def __init__(self, context: Context, letters: DeadLetters, stop: Event, outage: StoreOutage) -> None:
+        self._context, self._letters, self._stop, self._outage = context, letters, stop, outage
         self._turn = Lock()
 
     def handle(self, deliveries: Sequence[Delivery]) -> list[Verdict]:
@@ -94,7 +93,7 @@ class Dispatcher:
         try:
             self._with_store(action)
         except _GivenUp:
-            return Verdict.AGAIN
+            return Verdict.RELEASED
         except Exception:  # noqa: BLE001 - found again, and dealt with, when handled alone
             return None
         return Verdict.DONE
@@ -107,7 +106,7 @@ class Dispatcher:
                         return self._again(delivery)
                 self._do(delivery)
             except _GivenUp:
-                return Verdict.AGAIN
+                return Verdict.RELEASED
             except Exception:
                 log.exception("message.failed")
                 self._stop.wait(FAILED_PAUSE)
@@ -115,9 +114,14 @@ class Dispatcher:
             return Verdict.DONE
 
     def _again(self, delivery: Delivery) -> Verdict:
-        """Handle a redelivered message after a committed note of it: one that kills the process is found out."""
+        """Handle a redelivered message after a committed note of it: one that kills the process is found out.
+
+        While the store is away nobody can take back the note of a message that is released; but the broker has not
+        counted that.
+        """
         key = _key(delivery)
-        tries = self._with_store(lambda: self._take_in_hand(delivery, key))
+        noted = self._with_store(lambda: self._take_in_hand(delivery, key))
+        tries = min(noted, delivery.delivery_count)
         if tries > TRIES:
             died = f"the worker died or failed {TRIES} times while handling this"
             self._keep(self._letters.of(delivery, "crashed", died, attempts=tries))
@@ -186,9 +190,11 @@ class Dispatcher:
         return message
 
     def _with_store(self, action: Callable[[], Any]) -> Any:  # noqa: ANN401 - what the action returns
-        """Do it again while the database is away (nothing is acknowledged meanwhile) or transactions meet."""
-        pause, conflicts = STORE_PAUSE_FIRST, 0
+        """Do it again if transactions meet; give up while the database is away (nothing is acknowledged then)."""
+        conflicts = 0
         while True:
+            if self._outage.is_on():
+                raise _GivenUp
             try:
                 result = action()
             except StoreConflict:
@@ -196,10 +202,8 @@ class Dispatcher:
                 if conflicts > CONFLICTS:
                     raise
             except StoreUnavailable as error:
-                self._readiness.trouble("store", error)
-                if self._stop.wait(pause):
-                    raise _GivenUp from error
-                pause = min(pause * 2, STORE_PAUSE_MOST)
+                self._outage.begin(error)
+                raise _GivenUp from error
             else:
                 return result
 
@@ -239,7 +243,7 @@ class Dispatcher:
 
 
 class _GivenUp(Exception):
-    """The worker stops while the database is away: the message goes back."""
+    """The database is away: the message goes back."""
 
 
 def _say_refused(tx: Tx, delivery: Delivery, error: ContractError) -> None:

@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 
 import structlog
 
-from worker.delivery import Verdict
+from worker.delivery import Settle, Verdict
 
 IDLE_SECONDS = 5.0
 FAILED_SECONDS = 1.0
@@ -27,13 +27,13 @@ class Lane(Generic[T]):
         self, kind: str, handle: Callable[[Sequence[T]], list[Verdict]], *, threads: int, batch: int = 1
     ) -> None:
         self._kind, self._handle, self._most, self._batch = kind, handle, threads, batch
-        self._items: deque[tuple[T, Callable[[Verdict], None]]] = deque()
+        self._items: deque[tuple[T, Settle]] = deque()
         self._threads: list[Thread] = []
         self._waiting = 0
         self._stopping = False
         self._changed = Condition()
 
-    def put(self, item: T, settle: Callable[[Verdict], None]) -> None:
+    def put(self, item: T, settle: Settle) -> None:
         """Have it handled; `settle` is called with the verdict."""
         with self._changed:
             self._items.append((item, settle))
@@ -57,7 +57,11 @@ class Lane(Generic[T]):
     def _work(self) -> None:
         """Handle, settle; whatever is raised, the thread goes on and the messages come again."""
         pause = Event()
-        while items := self._take():
+        while taken := self._take():
+            items = [(item, settle) for item, settle in taken if not _is_void(settle)]
+            del taken  # while it waits, a thread keeps nothing: these may be huge
+            if not items:
+                continue
             try:
                 verdicts = self._handle([item for item, _ in items])
             except Exception:
@@ -66,9 +70,9 @@ class Lane(Generic[T]):
                 verdicts = [Verdict.AGAIN] * len(items)
             for (_, settle), verdict in zip(items, verdicts, strict=True):
                 settle(verdict)
-            del items  # while it waits, a thread keeps nothing: these may be huge
+            del items
 
-    def _take(self) -> list[tuple[T, Callable[[Verdict], None]]]:
+    def _take(self) -> list[tuple[T, Settle]]:
         """What is there, up to a batch; waited for. Nothing = this thread ends."""
         with self._changed:
             self._waiting += 1
@@ -77,3 +81,11 @@ class Lane(Generic[T]):
             if not self._items:
                 self._threads.remove(current_thread())
             return [self._items.popleft() for _ in range(min(self._batch, len(self._items)))]
+
+
+def _is_void(settle: Settle) -> bool:
+    """Whether its connection is lost: then it is dropped, which lets its repetition be handled."""
+    is_void = settle.lost.is_set()
+    if is_void:
+        settle(Verdict.RELEASED)
+    return is_void

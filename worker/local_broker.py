@@ -9,7 +9,7 @@ from messages import SealError
 from store import Database, StoreError, outbox
 from store.outbox import OutboxRow
 from worker.dead_letters import send_back
-from worker.delivery import Deliver, Delivery, Verdict
+from worker.delivery import Deliver, Delivery, Settle, Verdict, never
 from worker.readiness import Readiness
 from worker.topology import Queue, Topology
 
@@ -54,8 +54,8 @@ class LocalBroker:
     def close(self) -> None:
         """Nothing to close."""
 
-    def consume(self, deliver: Deliver, stop: Event) -> None:
-        """Deliver until `stop` is set and what was delivered is settled."""
+    def consume(self, deliver: Deliver, stop: Event, is_paused: Callable[[], bool] = never) -> None:
+        """Deliver, unless it is paused, until `stop` is set and what was delivered is settled."""
         extended = monotonic()
         while not stop.is_set() or self._claimed:
             pause = POLL_SECONDS
@@ -64,7 +64,7 @@ class LocalBroker:
                 if monotonic() > extended + EXTEND_SECONDS:
                     self._extend()
                     extended = monotonic()
-                if not stop.is_set():
+                if not stop.is_set() and not is_paused():
                     busy = self._take(deliver) or busy
                 self._readiness.fine("broker")
                 pause = 0.0 if busy else POLL_SECONDS
@@ -116,8 +116,8 @@ class LocalBroker:
                     send_back(tx, row, str(error))
         return opened
 
-    def _settler(self, row: OutboxRow, queue_name: str) -> Callable[[Verdict], None]:
-        return lambda verdict: self._settled.append((row, queue_name, verdict))
+    def _settler(self, row: OutboxRow, queue_name: str) -> Settle:
+        return Settle(lambda _, verdict: self._settled.append((row, queue_name, verdict)))
 
     def _settle(self) -> bool:
         """Store the verdicts that came; whether there were any."""
@@ -126,9 +126,10 @@ class LocalBroker:
             return False
         with self._database.begin() as tx:
             outbox.delete(tx, [row.id for row, _, verdict in settled if verdict is Verdict.DONE])
-            again = [row.id for row, _, verdict in settled if verdict is Verdict.AGAIN]
-            if again:
-                outbox.give_back(tx, again, after=AGAIN_SECONDS, tried=True)
+            for given_back in (Verdict.AGAIN, Verdict.RELEASED):
+                ids = [row.id for row, _, verdict in settled if verdict is given_back]
+                if ids:
+                    outbox.give_back(tx, ids, after=AGAIN_SECONDS, tried=given_back is Verdict.AGAIN)
         for row, queue_name, _ in settled:
             self._settled.popleft()
             self._claimed.pop(row.id, None)
@@ -151,4 +152,5 @@ def _delivery(queue: Queue, row: OutboxRow, prefix: str) -> Delivery:
         body=row.body,
         properties=row.properties,
         redelivered=row.attempts > 1,
+        delivery_count=row.attempts - 1,
     )
