@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -32,10 +32,19 @@ def loads(text: str) -> dict[str, Any]:
 
 def as_sent(properties: Mapping[str, Any]) -> dict[str, Any]:
     """What the sender said and a replay says again: without what the broker or a replay of ours added."""
+    return _sendable(properties, without={REPLAY_HEADER, _HAD_ITS_TURN})
+
+
+def as_copied(properties: Mapping[str, Any]) -> dict[str, Any]:
+    """What a copy for the same queue says: without what the broker added."""
+    return _sendable(properties, without=frozenset())
+
+
+def _sendable(properties: Mapping[str, Any], *, without: Set[str]) -> dict[str, Any]:
     headers = {
         name: value
         for name, value in (properties.get("headers") or {}).items()
-        if name not in {REPLAY_HEADER, _HAD_ITS_TURN} and not str(name).startswith(_BROKERS_HEADERS)
+        if name not in without and not str(name).startswith(_BROKERS_HEADERS)
     }
     kept = {name: value for name, value in properties.items() if value is not None and name not in _NOT_SENT_ON}
     return {name: value for name, value in kept.items() if name != "headers"} | (

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from os import getpid
 from socket import gethostname
 from threading import Event, Lock, Thread
@@ -20,17 +21,18 @@ import structlog
 
 from cwclient import AddressPolicy, CallBudget, Transport
 from messages import Message
-from store import Database, SchemaOutdated, StoreError, migrate, workers
+from store import Database, SchemaOutdated, StoreError, StoreUnavailable, migrate, workers
 from store.connections import ConnectionVersion
 from worker import deferred, logs, memory
 from worker.budget import Budget
 from worker.dead_letters import DeadLetters
 from worker.deferred import Deferred
-from worker.delivery import Broker, Delivery, Verdict
+from worker.delivery import Broker, Delivery, Settle
 from worker.dispatch import Dispatcher
 from worker.handlers import Context
 from worker.lanes import Lane
 from worker.opening import key_ring, open_broker, open_database, publish
+from worker.outage import StoreOutage
 from worker.partners import Partners
 from worker.plan import Unusual
 from worker.readiness import Readiness
@@ -93,8 +95,10 @@ class App:
             unusual=Unusual(settings.big_jump_share, settings.big_jump_count),
         )
         letters, shares = DeadLetters(key_ring(settings), settings.queue_prefix), Shares()
-        context = Context(database)
-        self.dispatcher = Dispatcher(context, letters, self.tools.draining, readiness, shares.charge)
+        self._outage = StoreOutage(partial(self._say, ended=False), self._stop, readiness)
+        self.dispatcher = Dispatcher(
+            Context(database), letters, self.tools.draining, self._outage, readiness, shares.charge
+        )
         handle = self.dispatcher.handle
         self._lanes = {
             kind: Lane(kind, handle, threads=count, batch=BATCHES.get(kind, 1), size=_size)
@@ -113,7 +117,7 @@ class App:
         self._beside = [
             _thread("sweeper", self._sweep),
             _thread("partners", self._partners.run, self._stop),
-            _thread("deferred", waiting.consume, self._deferred_lane.put, self._stop),
+            _thread("deferred", waiting.consume, self._deferred_lane.put, self._stop, self._outage.is_on),
         ]
         self._relay = None if settings.is_embedded else _thread("relay", relay.run, self._stop_relay)
 
@@ -165,7 +169,7 @@ class App:
         for thread in (*self._beside, self._relay):
             if thread is not None:
                 thread.start()
-        self.broker.consume(self._deliver, self._stop)
+        self.broker.consume(self._deliver, self._stop, self._outage.is_on)
 
     def _tables_are_there(self) -> bool:
         try:
@@ -176,7 +180,7 @@ class App:
         self.readiness.fine("store")
         return True
 
-    def _deliver(self, delivery: Delivery, settle: Callable[[Verdict], None]) -> None:
+    def _deliver(self, delivery: Delivery, settle: Settle) -> None:
         late = self._turns.late(delivery)
         if late is None:
             self._lanes[delivery.kind].put(delivery, settle)
@@ -191,6 +195,8 @@ class App:
             try:
                 self._say(ended=ended)
                 self.readiness.fine("store")
+            except StoreUnavailable as error:
+                self._outage.begin(error)
             except Exception as error:  # noqa: BLE001 - readiness tells it
                 self.readiness.trouble("store", error, expected=isinstance(error, StoreError))
             if ended:

@@ -1,11 +1,11 @@
 """A message in hand, and the promises that both brokers keep (one conformance suite holds them to these).
 
 A broker delivers a message again until it is settled `DONE`; one that nobody can take is refused aloud; order is not
-promised; nothing is lost when a process dies.
+promised; nothing is lost when a process dies; a message may be released for ever and is not given up.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from threading import Event
 from typing import Any, Protocol
@@ -15,21 +15,26 @@ from worker.topology import Topology
 
 
 class Verdict(Enum):
-    """What becomes of a delivery."""
+    """What becomes of a delivery: it is done with, it failed, or (AMQP 1.0's word) it was not the message's fault."""
 
     DONE = "done"
     AGAIN = "again"
+    RELEASED = "released"
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """Bytes as they came. `kind` is what its queue is for; `properties` are AMQP's by name, with `headers`."""
+    """Bytes as they came. `kind` is what its queue is for; `properties` are AMQP's by name, with `headers`.
+
+    `delivery_count`: how many deliveries of it have failed, as the broker counts; most brokers count released ones too.
+    """
 
     kind: str
     queue: str
     body: bytes
     properties: Mapping[str, Any]
     redelivered: bool
+    delivery_count: int = 0
 
     @property
     def message_id(self) -> str | None:
@@ -57,8 +62,28 @@ class Refusal:
     fault: Fault
 
 
-Deliver = Callable[[Delivery, Callable[[Verdict], None]], None]
-"""Takes a delivery and calls back once, from any thread, with its verdict. Must not block."""
+@dataclass(frozen=True, eq=False)
+class Settle:
+    """Takes the verdict on a delivery: called once, from any thread.
+
+    `lost` is set when the connection that delivered it is: it comes again, so it is not worth to begin with it.
+    """
+
+    settled: Callable[["Settle", Verdict], None]
+    lost: Event = field(default_factory=Event)
+
+    def __call__(self, verdict: Verdict) -> None:
+        """Say what becomes of it."""
+        self.settled(self, verdict)
+
+
+Deliver = Callable[[Delivery, Settle], None]
+"""Takes a delivery, and settles it once. Must not block."""
+
+
+def never() -> bool:
+    """Consume without a pause."""
+    return False
 
 
 class BrokerUnavailable(Exception):
@@ -86,5 +111,9 @@ class Broker(Protocol):
     def close(self) -> None:
         """Give back what publishing holds."""
 
-    def consume(self, deliver: Deliver, stop: Event) -> None:
-        """Deliver until `stop` is set and all that was delivered is settled or void. Reconnects by itself."""
+    def consume(self, deliver: Deliver, stop: Event, is_paused: Callable[[], bool] = never) -> None:
+        """Deliver until `stop` is set and all that was delivered is settled or void. Reconnects by itself.
+
+        While `is_paused` nothing is delivered. What a lost connection delivered is not delivered again before it is
+        settled.
+        """

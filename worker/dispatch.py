@@ -16,6 +16,7 @@ from store.replays import Replay, replay_of
 from worker.dead_letters import DeadLetters, first_own_frame
 from worker.delivery import Delivery, Verdict
 from worker.handlers import BATCH_HANDLERS, HANDLERS, REPLAYED, Context, Refused
+from worker.outage import StoreOutage
 from worker.problems import problem
 from worker.readiness import Readiness
 from worker.topology import KIND_DEAD
@@ -24,6 +25,7 @@ TRIES = 3
 CONFLICTS = 5
 FAILED_PAUSE = 1.0
 STORE_PAUSE_FIRST, STORE_PAUSE_MOST = 0.2, 5.0
+
 # Of these a `push.completed` is awaited, also if they cannot be accepted.
 ANSWERED = frozenset({"push.requested.v1", "revert.requested.v1"})
 
@@ -35,7 +37,7 @@ log = structlog.get_logger()
 
 
 class Dispatcher:
-    """Handles deliveries; safe from many threads. `stop` ends waiting for a database that is away.
+    """Handles deliveries; safe from many threads. `stop` ends pauses and waiting for locks.
 
     `charge` counts on a partner's share how many answers its message made be said at once.
     """
@@ -45,11 +47,12 @@ class Dispatcher:
         context: Context,
         letters: DeadLetters,
         stop: Event,
+        outage: StoreOutage,
         readiness: Readiness,
         charge: Callable[[str, int], None],
     ) -> None:
-        self._context, self._letters, self._stop, self._readiness = context, letters, stop, readiness
-        self._charge = charge
+        self._context, self._letters, self._stop, self._outage = context, letters, stop, outage
+        self._readiness, self._charge = readiness, charge
         self._turn = Lock()
 
     def handle(self, deliveries: Sequence[Delivery]) -> list[Verdict]:
@@ -136,7 +139,7 @@ class Dispatcher:
         try:
             self._with_store(action)
         except _GivenUp:
-            return Verdict.AGAIN
+            return Verdict.RELEASED
         except Exception:  # noqa: BLE001 - found again, and dealt with, when handled alone
             return None
         return Verdict.DONE
@@ -150,7 +153,7 @@ class Dispatcher:
                         return self._again(delivery)
                 self._do(delivery, message)
             except _GivenUp:
-                return Verdict.AGAIN
+                return Verdict.RELEASED
             except Exception:
                 log.exception("message.failed")
                 self._stop.wait(FAILED_PAUSE)
@@ -158,9 +161,14 @@ class Dispatcher:
             return Verdict.DONE
 
     def _again(self, delivery: Delivery) -> Verdict:
-        """Handle a redelivered message after a committed note of it: one that kills the process is found out."""
+        """Handle a redelivered message after a committed note of it: one that kills the process is found out.
+
+        While the store is away nobody can take back the note of a message that is released; but the broker has not
+        counted that.
+        """
         key = _key(delivery)
-        tries = self._with_store(lambda: self._take_in_hand(delivery, key))
+        noted = self._with_store(lambda: self._take_in_hand(delivery, key))
+        tries = min(noted, delivery.delivery_count)
         if tries > TRIES:
             died = f"the worker died or failed {TRIES} times while handling this"
             self._keep(self._letters.of(delivery, "crashed", died, attempts=tries))
@@ -230,9 +238,14 @@ class Dispatcher:
         return message
 
     def _with_store(self, action: Callable[[], Any]) -> Any:  # noqa: ANN401 - what the action returns
-        """Do it again while the database is away or busy (nothing is acknowledged meanwhile), or transactions meet."""
+        """Do it again if transactions meet, or the database makes us wait.
+
+        Give up while the database is away; nothing is acknowledged then.
+        """
         pause, conflicts = STORE_PAUSE_FIRST, 0
         while True:
+            if self._outage.is_on():
+                raise _GivenUp
             try:
                 result = action()
             except StoreConflict:
@@ -246,10 +259,8 @@ class Dispatcher:
                     raise _GivenUp from error
                 pause = min(pause * 2, STORE_PAUSE_MOST)
             except StoreUnavailable as error:
-                self._readiness.trouble("store", error)
-                if self._stop.wait(pause):
-                    raise _GivenUp from error
-                pause = min(pause * 2, STORE_PAUSE_MOST)
+                self._outage.begin(error)
+                raise _GivenUp from error
             else:
                 return result
 
@@ -289,7 +300,7 @@ class Dispatcher:
 
 
 class _GivenUp(Exception):
-    """The worker stops while the database is away: the message goes back."""
+    """The database is away: the message goes back."""
 
 
 def _say_refused(tx: Tx, delivery: Delivery, error: ContractError) -> None:

@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 import structlog
 
 from store.database import AT_ONCE_BYTES
-from worker.delivery import Verdict
+from worker.delivery import Settle, Verdict
 
 IDLE_SECONDS = 5.0
 FAILED_SECONDS = 1.0
@@ -35,13 +35,13 @@ class Lane(Generic[T]):
         size: Callable[[T], int] = lambda _: 0,
     ) -> None:
         self._kind, self._handle, self._most, self._batch, self._size = kind, handle, threads, batch, size
-        self._items: deque[tuple[T, Callable[[Verdict], None]]] = deque()
+        self._items: deque[tuple[T, Settle]] = deque()
         self._threads: list[Thread] = []
         self._waiting = 0
         self._stopping = False
         self._changed = Condition()
 
-    def put(self, item: T, settle: Callable[[Verdict], None]) -> None:
+    def put(self, item: T, settle: Settle) -> None:
         """Have it handled; `settle` is called with the verdict."""
         with self._changed:
             self._items.append((item, settle))
@@ -65,7 +65,11 @@ class Lane(Generic[T]):
     def _work(self) -> None:
         """Handle, settle; whatever is raised, the thread goes on and the messages come again."""
         pause = Event()
-        while items := self._take():
+        while taken := self._take():
+            items = [(item, settle) for item, settle in taken if not _is_void(settle)]
+            del taken  # while it waits, a thread keeps nothing: these may be huge
+            if not items:
+                continue
             try:
                 verdicts = self._handle([item for item, _ in items])
             except Exception:
@@ -74,9 +78,9 @@ class Lane(Generic[T]):
                 verdicts = [Verdict.AGAIN] * len(items)
             for (_, settle), verdict in zip(items, verdicts, strict=True):
                 settle(verdict)
-            del items  # while it waits, a thread keeps nothing: these may be huge
+            del items
 
-    def _take(self) -> list[tuple[T, Callable[[Verdict], None]]]:
+    def _take(self) -> list[tuple[T, Settle]]:
         """What is there, up to a batch; waited for. Nothing = this thread ends."""
         with self._changed:
             self._waiting += 1
@@ -84,10 +88,18 @@ class Lane(Generic[T]):
             self._waiting -= 1
             if not self._items:
                 self._threads.remove(current_thread())
-            taken, room = list[tuple[T, Callable[[Verdict], None]]](), AT_ONCE_BYTES
+            taken, room = list[tuple[T, Settle]](), AT_ONCE_BYTES
             while self._items and len(taken) < self._batch:
                 room -= self._size(self._items[0][0])
                 if taken and room < 0:
                     break
                 taken.append(self._items.popleft())
             return taken
+
+
+def _is_void(settle: Settle) -> bool:
+    """Whether its connection is lost: then it is dropped, which lets its repetition be handled."""
+    is_void = settle.lost.is_set()
+    if is_void:
+        settle(Verdict.RELEASED)
+    return is_void

@@ -11,7 +11,7 @@ from store import Database, StoreError, outbox
 from store.database import AT_ONCE_BYTES
 from store.outbox import Claim, OutboxRow
 from worker.dead_letters import send_back
-from worker.delivery import Deliver, Delivery, Verdict
+from worker.delivery import Deliver, Delivery, Settle, Verdict, never
 from worker.readiness import Part, Readiness
 from worker.topology import Queue, Topology
 
@@ -41,8 +41,8 @@ class OutboxConsumer(ABC):
         self._per_queue: Counter[str] = Counter()
         self._settled: deque[tuple[OutboxRow, str, Verdict]] = deque()
 
-    def consume(self, deliver: Deliver, stop: Event) -> None:
-        """Deliver until `stop` is set and what was delivered is settled."""
+    def consume(self, deliver: Deliver, stop: Event, is_paused: Callable[[], bool] = never) -> None:
+        """Deliver, unless it is paused, until `stop` is set and what was delivered is settled."""
         extended = monotonic()
         while not stop.is_set() or self._in_hand:
             pause = POLL_SECONDS
@@ -51,7 +51,7 @@ class OutboxConsumer(ABC):
                 if monotonic() > extended + EXTEND_SECONDS:
                     self._extend()
                     extended = monotonic()
-                if not stop.is_set():
+                if not stop.is_set() and not is_paused():
                     busy = self._take(deliver) or busy
                 self._readiness.fine(self._part)
                 pause = 0.0 if busy else POLL_SECONDS
@@ -92,8 +92,8 @@ class OutboxConsumer(ABC):
         with self._database.begin() as tx:
             send_back(tx, row, why)
 
-    def _settler(self, row: OutboxRow, queue_name: str) -> Callable[[Verdict], None]:
-        return lambda verdict: self._settled.append((row, queue_name, verdict))
+    def _settler(self, row: OutboxRow, queue_name: str) -> Settle:
+        return Settle(lambda _, verdict: self._settled.append((row, queue_name, verdict)))
 
     def _settle(self) -> bool:
         """Store the verdicts that came; whether there were any."""
@@ -105,6 +105,9 @@ class OutboxConsumer(ABC):
             again = [row.id for row, _, verdict in settled if verdict is Verdict.AGAIN]
             if again:
                 outbox.give_back(tx, again, after=AGAIN_SECONDS)
+            released = [row.id for row, _, verdict in settled if verdict is Verdict.RELEASED]
+            if released:
+                outbox.untouched(tx, released)
         for row, queue_name, _ in settled:
             self._settled.popleft()
             self._in_hand.pop(row.id, None)
@@ -127,4 +130,5 @@ def _delivery(queue: Queue, row: OutboxRow, prefix: str) -> Delivery:
         body=row.body,
         properties=row.properties,
         redelivered=row.attempts > 1,
+        delivery_count=row.attempts - 1,
     )

@@ -15,15 +15,14 @@ import pytest
 from messages import MappingChanged, Message
 from store import now, outbox
 from store.outbox import OutboxRow
+from store.properties import as_copied
 from tests.support.waiting import wait_for
 from tests.support.world import World
-from worker import opening
+from worker import local_broker, opening
 from worker.broker import RabbitBroker
-from worker.delivery import Delivery, Verdict
+from worker.delivery import Delivery, Settle, Verdict
 from worker.readiness import Readiness
 from worker.relay import Relay
-
-Settle = Callable[[Verdict], None]
 
 
 @pytest.fixture(params=["rabbitmq", "embedded"])
@@ -36,18 +35,19 @@ def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
 
 
 class Consumer:
-    """Consumes in a thread; `answer` says what to do with each delivery."""
+    """Consumes in a thread, unless it is `paused`; `answer` says what to do with each delivery."""
 
     def __init__(self, world: World, answer: Callable[[Delivery, Settle], None]) -> None:
         self.got: list[Delivery] = []
-        self.stop = threading.Event()
+        self.stop, self.paused = threading.Event(), threading.Event()
 
         def deliver(delivery: Delivery, settle: Settle) -> None:
             self.got.append(delivery)
             answer(delivery, settle)
 
-        broker = opening.open_broker(world.settings, world.database)
-        self.thread = threading.Thread(target=lambda: broker.consume(deliver, self.stop))
+        self.broker = opening.open_broker(world.settings, world.database)
+        consume = partial(self.broker.consume, deliver, self.stop, self.paused.is_set)
+        self.thread = threading.Thread(target=consume, daemon=True)
 
     def ids(self) -> list[str | None]:
         """The message ids, as they came."""
@@ -64,6 +64,7 @@ def consuming(
     yield consumer
     consumer.stop.set()
     consumer.thread.join()
+    consumer.broker.close()
 
 
 def mappings(world: World, count: int) -> list[MappingChanged]:
@@ -202,3 +203,53 @@ def test_stopping_waits_for_what_is_in_hand(world: World) -> None:
         world.publish(second)
         wait_for(lambda: later.got, "the second message")
     assert later.ids() == [str(second.id)]
+
+
+def test_a_message_may_be_released_for_ever(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is given back through no fault of its own comes again as it was sent: not given up, and blamed for nothing.
+
+    25 times, which is more than RabbitMQ's delivery limit.
+    """
+    monkeypatch.setattr(local_broker, "AGAIN_SECONDS", 0.0)
+    (row,) = [outbox.row_of(message) for message in mappings(world, 1)]
+    row.properties["headers"] = {"x-own": 1, "phin-replay": "00000000-0000-0000-0000-000000000001/1"}
+    assert world.broker.publish([row]) == [None]
+
+    def answer(_: Delivery, settle: Settle) -> None:
+        settle(Verdict.RELEASED if len(consumer.got) <= 25 else Verdict.DONE)
+
+    with consuming(world, answer) as consumer:
+        wait_for(lambda: len(consumer.got) == 26, "26 deliveries")
+    assert {delivery.kind for delivery in consumer.got} == {"mapping.changed.v1"}
+    assert {delivery.body for delivery in consumer.got} == {row.body}
+    assert [as_copied(delivery.properties) for delivery in consumer.got] == [as_copied(consumer.got[0].properties)] * 26
+    assert consumer.got[0].properties["headers"] == row.properties["headers"]
+    assert max(delivery.delivery_count for delivery in consumer.got) <= 1
+
+
+def test_a_paused_consumer_has_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While it is paused nothing is delivered to it, and what it released is another's; afterwards it goes on."""
+    monkeypatch.setattr(local_broker, "AGAIN_SECONDS", 0.0)
+    *sent, last = mappings(world, 21)
+    held: list[Settle] = []
+
+    def answer(delivery: Delivery, settle: Settle) -> None:
+        if delivery.message_id == str(last.id):
+            settle(Verdict.DONE)
+        elif consumer.paused.is_set():
+            settle(Verdict.RELEASED)
+        else:
+            held.append(settle)
+
+    world.publish(*sent[:10])
+    with consuming(world, answer) as consumer:
+        wait_for(lambda: len(held) == 10, "the deliveries")
+        consumer.paused.set()
+        for settle in held:
+            settle(Verdict.RELEASED)
+        world.publish(*sent[10:])
+        with consuming(world) as other:
+            wait_for(lambda: len(set(other.ids())) == 20, "all messages at the other consumer")
+        consumer.paused.clear()
+        world.publish(last)
+        wait_for(lambda: str(last.id) in consumer.ids(), "a message after the pause")

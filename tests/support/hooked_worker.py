@@ -15,7 +15,21 @@ from typing import Any
 
 from messages import PushRequested
 from store import leases
-from worker import app, budget, dispatch, handlers, logs, memory, outbox_consumer, policy, progress, relay, run, tools
+from worker import (
+    app,
+    budget,
+    dispatch,
+    handlers,
+    logs,
+    memory,
+    outage,
+    outbox_consumer,
+    policy,
+    progress,
+    relay,
+    run,
+    tools,
+)
 from worker.broker import RabbitBroker
 from worker.calls import Calls
 from worker.local_broker import LocalBroker
@@ -57,6 +71,7 @@ def shorten() -> None:
     tools.LEASE_LEFT_FOR_PATCH = 1.0
     tools.START_WITHIN = 1.0
     app.SWEEP_SECONDS = 1.0
+    outage.PROBE_SECONDS = 0.1
     policy.RETRY_FIRST = 0.2
     relay.CLAIM_SECONDS = 3.0
     relay.TROUBLE_MOST = dispatch.STORE_PAUSE_MOST = 1.0

@@ -1,46 +1,59 @@
 """Consuming: one thread takes deliveries from all work queues and settles them when their verdicts come."""
 
-from collections import deque
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from threading import Event
+from time import monotonic, sleep
 from typing import Any
 
 from amqp import exceptions as amqp_errors
+from amqp import spec
 from kombu.connection import Connection
 
-from worker.broker.connection import CONNECTION_ERRORS, Server, abandon, connect, declare
-from worker.delivery import Deliver, Delivery, Verdict
-from worker.topology import Queue, Topology
+from store.database import AT_ONCE_BYTES
+from store.outbox import OutboxRow
+from store.properties import as_copied
+from worker.broker.connection import CONNECTION_ERRORS, HEARTBEAT, Server, abandon, connect, declare
+from worker.broker.unsettled import Receipt, Unsettled
+from worker.delivery import Delivery, Fault, Refusal, Verdict
+from worker.topology import KIND_DEAD, Queue, Topology
 
 # How long the thread waits for the network before it settles what is done meanwhile.
 POLL_SECONDS = 0.01
+COPY_AGAIN_SECONDS = 1.0
+
+Publish = Callable[[Sequence[OutboxRow]], list[Refusal | None]]
 
 
 class Consumer:
-    """The consuming side of one connection. Its delivery tags die with it, so verdicts that come later are dropped."""
+    """The consuming side of one connection. Its delivery tags die with it, so verdicts that come later are dropped.
 
-    def __init__(self, server: Server, topology: Topology, deliver: Deliver) -> None:
-        self._deliver = deliver
-        self._queues = {queue.name: queue for queue in topology.queues if queue.kind is not None}
+    What is released goes back by basic.nack, which RabbitMQ does not count from 4.3 on. Older ones count it, up to
+    the queue's delivery limit; so what was counted already goes back as a copy, and is settled once that is confirmed.
+    """
+
+    def __init__(self, server: Server, topology: Topology, unsettled: Unsettled, publish: Publish) -> None:
+        self._unsettled, self._publish = unsettled, publish
         self._prefix = topology.prefix
-        self._settled: deque[tuple[Any, int, Verdict]] = deque()
-        self._unsettled = 0
+        self._tags: list[tuple[Any, str]] = []
+        self._to_copy: list[Receipt] = []
+        self._copy_at = self._read_at = 0.0
         self._connection: Connection = connect(server)
         try:
             declare(self._connection, topology)
-            self._tags = [self._subscribe(queue) for queue in self._queues.values()]
+            self._channels = [(queue, self._channel(queue)) for queue in topology.queues if queue.kind is not None]
         except BaseException:
             self.abandon()
             raise
 
-    def run(self, stop: Event) -> None:
-        """Take and settle until `stop`; then take nothing more and settle what is out. Raises py-amqp's errors."""
-        while not stop.is_set():
-            self._turn()
-        for channel, tag in self._tags:
-            channel.basic_cancel(tag)
-        while self._unsettled:
-            self._turn()
+    def run(self, stop: Event, is_paused: Callable[[], bool]) -> None:
+        """Take, unless it is paused, and settle until `stop`; then settle what is out. Raises py-amqp's errors."""
+        while not stop.is_set() or self._tags or self._unsettled:
+            self._turn(lambda: stop.is_set() or is_paused())
+        self._copy()
+        for receipt in self._to_copy:
+            _nack(receipt)
 
     def close(self) -> None:
         """Close the connection."""
@@ -51,36 +64,90 @@ class Consumer:
         """Drop the connection; what is not settled is delivered again, here or elsewhere."""
         abandon(self._connection)
 
-    def _subscribe(self, queue: Queue) -> tuple[Any, str]:
+    def _channel(self, queue: Queue) -> Any:  # noqa: ANN401 - py-amqp's
         # A channel each: the prefetch is the queue's own, and an error of one names its queue.
         channel: Any = self._connection.channel()
         channel.auto_decode = False  # bytes as they came, whatever the sender says of their encoding
         channel.basic_qos(0, queue.prefetch, False)  # noqa: FBT003 - AMQP's positional flag
-        tag = channel.basic_consume(queue.name, callback=lambda message: self._take(queue, channel, message))
-        return channel, tag
+        return channel
+
+    def _subscribe(self) -> None:
+        for queue, channel in self._channels:
+            tag = channel.basic_consume(queue.name, callback=partial(self._take, queue, channel))
+            self._tags.append((channel, tag))
+
+    def _unsubscribe(self) -> None:
+        while self._tags:
+            channel, tag = self._tags.pop()
+            channel.basic_cancel(tag)
 
     def _take(self, queue: Queue, channel: Any, message: Any) -> None:  # noqa: ANN401 - py-amqp's
-        tag = message.delivery_tag
         properties = {name: value for name, value in message.properties.items() if name != "application_headers"}
+        headers = message.properties.get("application_headers") or {}
+        redelivered, count = bool(message.delivery_info.get("redelivered")), headers.get("x-delivery-count")
         delivery = Delivery(
             kind=queue.kind or "",
             queue=queue.name.removeprefix(self._prefix),
             # py-amqp makes a text of a body without a frame: the empty one.
             body=message.body.encode() if isinstance(message.body, str) else bytes(message.body),
-            properties=properties | {"headers": message.properties.get("application_headers") or {}},
-            redelivered=bool(message.delivery_info.get("redelivered")),
+            properties=properties | {"headers": headers},
+            redelivered=redelivered,
+            # Of a new message that header is the sender's.
+            delivery_count=count if redelivered and isinstance(count, int) else 0,
         )
-        self._unsettled += 1
-        self._deliver(delivery, lambda verdict: self._settled.append((channel, tag, verdict)))
+        self._unsettled.hand_over(Receipt(delivery, channel, message.delivery_tag))
 
-    def _turn(self) -> None:
-        with suppress(TimeoutError):
-            self._connection.drain_events(timeout=POLL_SECONDS)
+    def _turn(self, is_paused: Callable[[], bool]) -> None:
+        if self._unsettled.size < AT_ONCE_BYTES or monotonic() >= self._read_at:
+            # Even if much is in hand one is taken now and then: an answer to a heartbeat may be behind it.
+            self._read_at = monotonic() + HEARTBEAT / 2
+            with suppress(TimeoutError):
+                self._connection.drain_events(timeout=POLL_SECONDS)
+        else:
+            sleep(POLL_SECONDS)
         self._connection.heartbeat_check()
-        while self._settled:
-            channel, tag, verdict = self._settled.popleft()
-            self._unsettled -= 1
+        verdicts = self._unsettled.verdicts()
+        # After the verdicts came and before they are told: what is released by a pause must not come back here.
+        if is_paused():
+            self._unsubscribe()
+        elif not self._tags:
+            self._subscribe()
+        for receipt, verdict in verdicts:
             if verdict is Verdict.DONE:
-                channel.basic_ack(tag)
+                receipt.channel.basic_ack(receipt.tag)
+            elif verdict is Verdict.AGAIN:
+                receipt.channel.basic_reject(receipt.tag, requeue=True)
+            elif _is_counted(receipt.delivery):
+                self._to_copy.append(receipt)
             else:
-                channel.basic_reject(tag, requeue=True)
+                _nack(receipt)
+        if self._to_copy and monotonic() >= self._copy_at:
+            self._copy()
+
+    def _copy(self) -> None:
+        """Give back as copies; while nothing can be published the originals are kept."""
+        refusals = self._publish([_copy_of(receipt.delivery) for receipt in self._to_copy])
+        copied, self._to_copy = self._to_copy, []
+        for receipt, refusal in zip(copied, refusals, strict=True):
+            if refusal is None:
+                receipt.channel.basic_ack(receipt.tag)
+            elif refusal.fault is Fault.BROKER:
+                self._to_copy.append(receipt)
+            else:
+                _nack(receipt)
+        self._copy_at = monotonic() + COPY_AGAIN_SECONDS if self._to_copy else 0.0
+
+
+def _is_counted(delivery: Delivery) -> bool:
+    """Whether to release it once more would bring it nearer to its end. What is dead already has no end."""
+    return delivery.delivery_count > 0 and delivery.kind != KIND_DEAD
+
+
+def _nack(receipt: Receipt) -> None:
+    # py-amqp has no method for it; the flags are `multiple` and `requeue`.
+    receipt.channel.send_method(spec.Basic.Nack, "Lbb", (receipt.tag, False, True))
+
+
+def _copy_of(delivery: Delivery) -> OutboxRow:
+    properties = as_copied(delivery.properties)
+    return OutboxRow(0, delivery.message_id or "", 0, "", delivery.queue, properties, delivery.body)

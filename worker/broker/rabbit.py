@@ -1,6 +1,6 @@
 """The broker that production uses; see `delivery.Broker` for what it promises."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from threading import Event, Lock
 
@@ -10,11 +10,12 @@ from store.outbox import OutboxRow
 from worker.broker import connection as on
 from worker.broker.consuming import Consumer
 from worker.broker.faults import RowPublisher
-from worker.delivery import BrokerUnavailable, Deliver, Refusal, TopologyMismatch
+from worker.broker.unsettled import Unsettled
+from worker.delivery import BrokerUnavailable, Deliver, Refusal, TopologyMismatch, never
 from worker.readiness import Readiness
 from worker.topology import Topology
 
-RECONNECT_FIRST, RECONNECT_MOST = 0.5, 15.0
+RECONNECT_FIRST, RECONNECT_MOST = 0.5, 2.0
 # Somebody has to change a queue before it is worth another look.
 MISMATCH_PAUSE = 30.0
 
@@ -59,21 +60,25 @@ class RabbitBroker:
         with self._lock:
             self._publisher.close()
 
-    def consume(self, deliver: Deliver, stop: Event) -> None:
-        """Deliver until `stop` is set and what was delivered is settled. Reconnects by itself, with growing pauses."""
-        pause = RECONNECT_FIRST
+    def consume(self, deliver: Deliver, stop: Event, is_paused: Callable[[], bool] = never) -> None:
+        """Deliver until `stop` is set and what was delivered is settled. Reconnects by itself, with growing pauses.
+
+        While it is paused RabbitMQ has no consumer of ours, and gets back what handlers release.
+        """
+        pause, unsettled = RECONNECT_FIRST, Unsettled(deliver)
         while not stop.is_set():
             consumer = None
             try:
                 with on.translated(self._server):
-                    consumer = Consumer(self._server, self.topology, deliver)
+                    consumer = Consumer(self._server, self.topology, unsettled, self.publish)
                     self._readiness.fine("broker")
                     pause = RECONNECT_FIRST
-                    consumer.run(stop)
+                    consumer.run(stop, is_paused)
                     consumer.close()
             except Exception as error:  # noqa: BLE001 - readiness tells it
                 if consumer is not None:
                     consumer.abandon()
+                unsettled.lose()
                 expected = isinstance(error, BrokerUnavailable | TopologyMismatch | amqp_errors.AMQPError)
                 self._readiness.trouble("broker", error, expected=expected)
                 stop.wait(MISMATCH_PAUSE if isinstance(error, TopologyMismatch) else pause)

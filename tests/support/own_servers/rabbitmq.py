@@ -3,6 +3,8 @@
 import shutil
 import signal
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pika
@@ -30,6 +32,20 @@ class OwnRabbitMQ(OwnServer):
     def memory_alarm(self, *, on: bool) -> None:
         """Have it believe that it is short of memory: it takes nothing from publishers, and tells them so."""
         self._place.run(*self._control, "set_vm_memory_high_watermark", "0.0000001" if on else "0.4")
+
+    @contextmanager
+    def consumer_timeout(self, seconds: float) -> Iterator[None]:
+        """Have it close channels, of those opened meanwhile, that hold a delivery for longer; by default 30 minutes."""
+        self._limit_consumers(round(seconds * 1000), 500)
+        try:
+            yield
+        finally:
+            self._limit_consumers(1_800_000, 60_000)
+
+    def _limit_consumers(self, milliseconds: int, every: int) -> None:
+        settings = {"consumer_timeout": milliseconds, "channel_tick_interval": every}
+        said = ", ".join(f"application:set_env(rabbit, {name}, {value})" for name, value in settings.items())
+        self._place.run(*self._control, "eval", f"{said}.")
 
     def _process(self) -> Place | None:
         found = shutil.which("rabbitmq-server", path=str(SCRIPTS)) or shutil.which("rabbitmq-server")

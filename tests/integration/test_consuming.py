@@ -1,0 +1,75 @@
+"""Consuming from RabbitMQ when its connection breaks."""
+
+import threading
+from collections import Counter
+from collections.abc import Sequence
+from uuid import uuid4
+
+from store import outbox
+from tests.support import proxy
+from tests.support.own_servers import OwnRabbitMQ
+from tests.support.waiting import wait_for
+from worker.broker import RabbitBroker
+from worker.delivery import Delivery, Settle, Verdict
+from worker.lanes import Lane
+from worker.topology import Topology
+
+KIND = "mapping.changed.v1"
+HELD_UP = ("m-1", "m-2")
+
+
+class Handler:
+    """A lane of two threads; the first deliveries of two messages hold it up until they are let go."""
+
+    def __init__(self) -> None:
+        self.begun: Counter[str] = Counter()
+        self.at_once: Counter[str] = Counter()
+        self.beside: list[str] = []
+        self.go = {name: threading.Event() for name in HELD_UP}
+        self._lock = threading.Lock()
+        self.lane = Lane(KIND, self.handle, threads=2)
+
+    def deliver(self, delivery: Delivery, settle: Settle) -> None:
+        """Put it into the lane."""
+        self.lane.put(delivery, settle)
+
+    def handle(self, deliveries: Sequence[Delivery]) -> list[Verdict]:
+        """Count, and find out what is handled beside itself."""
+        name = str(deliveries[0].message_id)
+        with self._lock:
+            self.begun[name] += 1
+            self.at_once[name] += 1
+            if self.at_once[name] > 1:
+                self.beside.append(name)
+        if name in self.go:
+            self.go[name].wait()
+        with self._lock:
+            self.at_once[name] -= 1
+        return [Verdict.DONE]
+
+
+def test_what_a_dead_connection_delivered_is_not_handled_beside_its_repetition(own_rabbitmq: OwnRabbitMQ) -> None:
+    """The connection breaks: what is in hand ends before it is handled again, what only waited is handled once."""
+    handler, stop = Handler(), threading.Event()
+    with proxy.before(own_rabbitmq.port) as line:
+        url = own_rabbitmq.url.replace(str(own_rabbitmq.port), str(line.port))
+        broker = RabbitBroker(url, Topology(prefix=f"test-{uuid4().hex[:8]}."))
+        broker.declare()
+        rows = [outbox.row("phin.billing", KIND, {"message_id": f"m-{n}"}, b"{}") for n in range(1, 4)]
+        thread = threading.Thread(target=broker.consume, args=(handler.deliver, stop), daemon=True)
+        thread.start()
+        assert broker.publish(rows[:2]) == [None, None]
+        wait_for(lambda: handler.begun == {"m-1": 1, "m-2": 1}, "both threads to be held up")
+        assert broker.publish(rows[2:]) == [None]
+        wait_for(lambda: handler.lane._items, "a third delivery that waits")
+        line.cut()
+        handler.go["m-2"].set()
+        wait_for(lambda: handler.begun == {"m-1": 1, "m-2": 2, "m-3": 1}, "what the first does not hold up")
+        handler.go["m-1"].set()
+        wait_for(lambda: handler.begun == {"m-1": 2, "m-2": 2, "m-3": 1}, "the repetition of the first")
+        stop.set()
+        thread.join()
+        assert handler.beside == []
+        assert handler.lane.stop(timeout=10.0)
+        broker.delete()
+        broker.close()
