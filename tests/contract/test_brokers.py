@@ -18,7 +18,7 @@ from store.outbox import OutboxRow
 from store.properties import as_copied
 from tests.support.waiting import wait_for
 from tests.support.world import World
-from worker import local_broker, opening
+from worker import opening
 from worker.broker import RabbitBroker
 from worker.delivery import Delivery, Settle, Verdict
 from worker.readiness import Readiness
@@ -205,12 +205,11 @@ def test_stopping_waits_for_what_is_in_hand(world: World) -> None:
     assert later.ids() == [str(second.id)]
 
 
-def test_a_message_may_be_released_for_ever(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_message_may_be_released_for_ever(world: World) -> None:
     """What is given back through no fault of its own comes again as it was sent: not given up, and blamed for nothing.
 
     25 times, which is more than RabbitMQ's delivery limit.
     """
-    monkeypatch.setattr(local_broker, "AGAIN_SECONDS", 0.0)
     (row,) = [outbox.row_of(message) for message in mappings(world, 1)]
     row.properties["headers"] = {"x-own": 1, "phin-replay": "00000000-0000-0000-0000-000000000001/1"}
     assert world.broker.publish([row]) == [None]
@@ -227,9 +226,8 @@ def test_a_message_may_be_released_for_ever(world: World, monkeypatch: pytest.Mo
     assert max(delivery.delivery_count for delivery in consumer.got) <= 1
 
 
-def test_a_paused_consumer_has_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_paused_consumer_has_nothing(world: World) -> None:
     """While it is paused nothing is delivered to it, and what it released is another's; afterwards it goes on."""
-    monkeypatch.setattr(local_broker, "AGAIN_SECONDS", 0.0)
     *sent, last = mappings(world, 21)
     held: list[Settle] = []
 
