@@ -148,8 +148,8 @@ def mapping_check_requested(context: Context, event: MappingCheckRequested) -> N
 def push_requested(context: Context, event: PushRequested, replay: Replay | None = None) -> int:
     """Accept the push: its lines, and the wishes that are newer than the stored ones. The work comes by the wake-up.
 
-    A repeat of a push sends the answers that are recorded again; a replay of its failed lines asks these again.
-    Returns how many lines were answered at once. Raises Refused if the push id is taken.
+    A repeat of a push sends the answers that are recorded again; returns how many. A replay of its failed lines asks
+    these again. Raises Refused if the push id is taken.
     """
     with context.database.partner(event.partner_id) as tx:
         if replay is not None and _asked_again(tx, event, replay):
@@ -161,7 +161,7 @@ def push_requested(context: Context, event: PushRequested, replay: Replay | None
         if accepted.acceptance is Acceptance.REPEAT:
             said = answers.say_again(tx, event.partner_id, event.push_id)
         lines = pushes.lines(tx, event.partner_id, accepted.superseded)
-        said += answers.answer(tx, (superseded(line) for line in lines.values() if line.is_open))
+        answers.answer(tx, (superseded(line) for line in lines.values() if line.is_open))
         if cancellations.of_pushes(tx, event.partner_id, [event.push_id]):
             cancel(tx, event.partner_id, event.push_id)
         leases.wake(tx, event.partner_id)

@@ -1,6 +1,5 @@
 """The real worker with its real times and limits, and partners that are set up without asking ConnectWise first."""
 
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,18 +13,20 @@ from messages import PushRequested
 from store import connections
 from store import now as database_now
 from store.schema import mappings
+from tests.support.memory_limit import MemoryLimited
 from tests.support.waiting import wait_for
 from tests.support.world import World
 from worker.cli.exits import DRAIN_TIMED_OUT
 
 
 @contextmanager
-def worker(world: World) -> Iterator["subprocess.Popen[bytes]"]:
-    """`phin-connectwise worker`, from its start to its drain."""
+def worker(world: World, memory_limit: int = 10_000) -> Iterator[MemoryLimited]:
+    """`phin-connectwise worker`, from its start to its drain, with at most so many MiB of memory."""
     number = len(list(world.folder.glob("real-worker-*.log")))
     with (world.folder / f"real-worker-{number}.log").open("wb") as log:
-        process = subprocess.Popen(
+        process = MemoryLimited(
             [sys.executable, "-m", "worker.cli", "worker"],
+            limit=memory_limit,
             env=world.environment,
             stderr=log,
             cwd=Path(__file__).parents[2],

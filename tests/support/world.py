@@ -74,6 +74,7 @@ class World:
     call_timeout: float = 2.0
     retry_for: float = 3600.0
     big_jump_count: int = MAX_COUNT
+    has_platform: bool = True
     _stack: ExitStack = field(default_factory=ExitStack)
     _workers: list["subprocess.Popen[bytes]"] = field(default_factory=list)
 
@@ -97,6 +98,7 @@ class World:
                 "seal_keys": self.keys.private,
                 "allow_private_hosts": "127.0.0.1",
                 "queue_prefix": f"test-{uuid.uuid4().hex[:8]}.",
+                **({} if self.has_platform else {"results_queue": ""}),
                 "call_timeout": self.call_timeout,
                 "retry_for": self.retry_for,
                 # Whatever a test pushes is usual, unless it is about that.
@@ -112,6 +114,7 @@ class World:
         self.platform: Platform | None = None
         if isinstance(self.broker, RabbitBroker):
             self._stack.callback(self.broker.delete)
+        if isinstance(self.broker, RabbitBroker) and self.has_platform:
             prefix, queue = self.settings.queue_prefix, self.settings.results_queue
             platform = Platform(self.broker_url, f"{prefix}{queue}", f"{prefix}{EXCHANGE_IN}")
             self.platform = self._stack.enter_context(platform)
@@ -140,6 +143,7 @@ class World:
             "RETRY_FOR": str(given.retry_for.total_seconds()),
             "BIG_JUMP_COUNT": str(given.big_jump_count),
             "LOG_LEVEL": given.log_level,
+            "RESULTS_QUEUE": given.results_queue or "",
         }
         kept = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
         return kept | {f"{PREFIX}{name}": value for name, value in values.items()}

@@ -1,0 +1,101 @@
+"""Pushes of 10,000 lines by the dozen and by the hundred: memory, how long one takes, and what others notice."""
+
+from pathlib import Path
+from time import monotonic
+
+import pytest
+from sqlalchemy import func, select
+
+from messages import PushRequested, encode
+from store import outbox
+from store.outbox import OutboxRow, properties_of
+from store.schema import EXCHANGE_DEFERRED, pushes
+from tests.benchmarks.as_it_is import seconds, set_up, show, worker
+from tests.support.waiting import wait_for
+from tests.support.world import World
+from worker.topology import queue_of
+
+pytestmark = pytest.mark.benchmark
+
+LINES, COMPANIES, TIMES = 10_000, 10, 5
+QUEUED, QUEUED_LIMIT = 50, 200
+BACKLOG, BACKLOG_LIMIT, BACKLOG_RATIO = 400, 512, 2.0
+
+
+def _small(world: World, users: int) -> float:
+    """The median time of a push of 10 companies that all change."""
+    numbers = range(1, COMPANIES + 1)
+    times = [seconds(world, world.push("small", dict.fromkeys(numbers, users + turn))) for turn in range(TIMES)]
+    return sorted(times)[TIMES // 2]
+
+
+def _large(world: World, users: int) -> PushRequested:
+    """A push of 10,000 lines; nobody has connected its partner, so each line is answered at once."""
+    return world.push("large", dict.fromkeys(range(1, LINES + 1), users))
+
+
+def _accepted(world: World, partner: str, state: str | None = None) -> int:
+    query = select(func.count()).select_from(pushes).where(pushes.c.partner_id == partner)
+    with world.database.begin() as tx:
+        return tx.execute(query if state is None else query.where(pushes.c.state == state)).scalar_one()
+
+
+def _defer(world: World, push: PushRequested) -> None:
+    """As a worker puts it into the store, with its turn come."""
+    wire = encode(push)
+    row = OutboxRow(
+        id=0,
+        message_id=wire.properties.message_id,
+        attempts=0,
+        exchange=EXCHANGE_DEFERRED,
+        routing_key=queue_of(push.type),
+        properties=properties_of(wire),
+        body=wire.body,
+        partner_id=push.partner_id,
+    )
+    with world.database.begin() as tx:
+        outbox.defer(tx, [(row, 0.0)])
+
+
+def test_fifty_at_once(amqp_url: str, postgresql_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Fifty pushes of 10,000 lines at one moment: the worker stays small, and is soon done with accepting them."""
+    installation = World(amqp_url, postgresql_url, tmp_path, companies=1, call_timeout=60, has_platform=False)
+    with installation as world:
+        world.publish(*(_large(world, 1 + number) for number in range(QUEUED)))
+        with worker(world, QUEUED_LIMIT) as process:
+            started = monotonic()
+            wait_for(lambda: process.exceeded or _accepted(world, "large") == QUEUED, "fifty pushes", 1200)
+            taken = monotonic() - started
+            show(
+                capsys,
+                f"large: {QUEUED} pushes of {LINES:,} lines were accepted in {taken:.0f} s; the worker peaked at"
+                f" {process.peak:.0f} MiB (limit {QUEUED_LIMIT})",
+            )
+            assert not process.exceeded
+
+
+def test_a_backlog(amqp_url: str, postgresql_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Four hundred of them lie in the store, their turn long come: all are answered, and others hardly notice."""
+    installation = World(amqp_url, postgresql_url, tmp_path, ["small"], COMPANIES, call_timeout=60, has_platform=False)
+    with installation as world, worker(world, BACKLOG_LIMIT) as process:
+        set_up(world, "small", companies=COMPANIES)
+        alone = _small(world, 100)
+        for number in range(BACKLOG):
+            _defer(world, _large(world, 1 + number))
+        started = monotonic()
+        wait_for(lambda: _accepted(world, "large") > 1, "the first of them", 60)
+        together = _small(world, 200)
+        assert _accepted(world, "large") < BACKLOG
+        show(
+            capsys,
+            f"large: beside {BACKLOG} pushes of {LINES:,} lines a push of {COMPANIES} took {together / alone:.2f} times"
+            f" as long as alone (limit {BACKLOG_RATIO:g})",
+        )
+        wait_for(lambda: process.exceeded or _accepted(world, "large", "completed") == BACKLOG, "all of them", 7200)
+        show(
+            capsys,
+            f"large: all {BACKLOG} were answered line by line, after {(monotonic() - started) / 60:.0f} min; the worker"
+            f" peaked at {process.peak:.0f} MiB (limit {BACKLOG_LIMIT})",
+        )
+        assert not process.exceeded
+        assert together / alone <= BACKLOG_RATIO
