@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from threading import Event, Lock
+from time import monotonic
 from typing import Any
 
 import structlog
@@ -25,6 +26,9 @@ TRIES = 3
 CONFLICTS = 5
 FAILED_PAUSE = 1.0
 STORE_PAUSE_FIRST, STORE_PAUSE_MOST = 0.2, 5.0
+# A message that waits for a lock is given back after this long, and comes again: what is behind it has its turn, and
+# RabbitMQ's consumer timeout (30 minutes) is not reached.
+HELD_SECONDS = 15.0
 
 # Of these a `push.completed` is awaited, also if they cannot be accepted.
 ANSWERED = frozenset({"push.requested.v1", "revert.requested.v1"})
@@ -240,9 +244,9 @@ class Dispatcher:
     def _with_store(self, action: Callable[[], Any]) -> Any:  # noqa: ANN401 - what the action returns
         """Do it again if transactions meet, or the database makes us wait.
 
-        Give up while the database is away; nothing is acknowledged then.
+        Give up while the database is away, or makes us wait for long; nothing is acknowledged then.
         """
-        pause, conflicts = STORE_PAUSE_FIRST, 0
+        pause, conflicts, until = STORE_PAUSE_FIRST, 0, monotonic() + HELD_SECONDS
         while True:
             if self._outage.is_on():
                 raise _GivenUp
@@ -255,7 +259,7 @@ class Dispatcher:
             except StoreBusy as error:
                 # Only waiting: however long it lasts, nothing has failed.
                 self._readiness.trouble("store", error)
-                if self._stop.wait(pause):
+                if self._stop.wait(pause) or monotonic() > until:
                     raise _GivenUp from error
                 pause = min(pause * 2, STORE_PAUSE_MOST)
             except StoreUnavailable as error:
