@@ -1,52 +1,38 @@
-"""One door to the database: connections, transactions, the database's clock, and errors by remedy."""
+"""One door to the database: connections, transactions, and the database's clock."""
 
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, literal, make_url, select
+from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, literal, select
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlchemyError
+from sqlalchemy.engine.interfaces import ExceptionContext
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
+from store.database_errors import StoreBusy, StoreUnavailable, remedy_of
+from store.database_url import check_url
 from store.schema import UtcTime, leases
 
 Tx = Connection
 """A transaction, as `Database.begin` gives it."""
 
-SQLITE_TROUBLE = (
-    "unable to open database file",
-    "file is not a database",
-    "disk image is malformed",
-    "disk I/O error",
-    "disk is full",
-    "readonly database",
-)
-USE = "use sqlite:///file or postgresql://user:password@host/database"
 POOL_SIZE = 10
+POOL_TIMEOUT = 60.0
 LARGE = 1024 * 1024
+# How long one try waits for a lock; then it is tried again, and the wait is told.
+LOCK_TIMEOUT = "10s"
+SQLITE_BUSY_TIMEOUT = 30.0
 # A worker that vanishes inside a transaction must not hold its partner for hours.
 OPTIONS = (
-    "-c timezone=UTC -c lock_timeout=10s -c idle_in_transaction_session_timeout=60s"
+    "-c timezone=UTC -c idle_in_transaction_session_timeout=60s"
     " -c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3"
 )
-_SQLSTATES_TO_REPEAT = ("40001", "40P01", "55P03", "57014")
-
-
-class StoreError(Exception):
-    """The database did not do what was asked."""
-
-
-class StoreUnavailable(StoreError):
-    """The database cannot be reached, or went away: pause, then do the same again."""
-
-
-class StoreConflict(StoreError):
-    """Two transactions met (deadlock, lock timeout): the same transaction will succeed if repeated."""
 
 
 class db_now(FunctionElement[datetime]):  # noqa: N801 - reads as the SQL function it is
@@ -102,7 +88,7 @@ class Database:
     def begin(self) -> Iterator[Tx]:
         """One transaction: committed at the end, rolled back on an error.
 
-        Raises StoreUnavailable or StoreConflict; other errors of the database are our own bugs and pass unchanged.
+        Raises StoreUnavailable, StoreBusy or StoreConflict (see `database_errors`); other errors pass unchanged.
         """
         with _translated(), self.engine.begin() as tx:
             yield tx
@@ -129,74 +115,62 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except PoolTimeout as error:
-        raise StoreConflict("all connections to the database are in use") from error
+        raise StoreBusy("all connections to the database are in use") from error
     except DBAPIError as error:
-        state = getattr(error.orig, "sqlstate", None)
-        if state in _SQLSTATES_TO_REPEAT or "database is locked" in str(error.orig):
-            raise StoreConflict(_brief(error)) from error
-        if error.connection_invalidated or _is_unreachable(error):
-            raise StoreUnavailable(_brief(error)) from error
-        raise
+        remedy = remedy_of(error)
+        if remedy is None:
+            raise
+        raise remedy(_brief(error)) from error
 
 
-def _is_unreachable(error: DBAPIError) -> bool:
-    if type(error.orig).__module__.startswith("psycopg"):
-        # psycopg gives no state when it cannot connect, in time or at all. 08: connection exception, 53: out of
-        # resources or connections, 57P: the server stops or starts.
-        state: str | None = getattr(error.orig, "sqlstate", None)
-        if state is None:
-            return isinstance(error, OperationalError)
-        return state.startswith(("08", "25006", "53", "57P"))
-    return any(text in str(error.orig) for text in SQLITE_TROUBLE)
+def _drop_connections(context: ExceptionContext) -> None:
+    """Also a healthy connection is of no use to a server that does not serve, nor are the others to the same one.
+
+    SQLAlchemy then closes this one at once, and those that were opened before now when they are next taken.
+    """
+    error = context.sqlalchemy_exception
+    if isinstance(error, DBAPIError) and remedy_of(error) is StoreUnavailable:
+        context.is_disconnect = True
 
 
-def _brief(error: SQLAlchemyError) -> str:
-    cause = getattr(error, "orig", error)
-    return str(cause).strip().splitlines()[0][:300] if str(cause).strip() else type(cause).__name__
-
-
-def check_url(url: str) -> URL:
-    """Raise ValueError, which never shows the URL, unless it names a database that can be used."""
-    try:
-        parsed = make_url(url)
-    except (ArgumentError, ValueError):
-        raise ValueError(USE) from None
-    if parsed.drivername in {"postgresql", "postgresql+psycopg"} and parsed.host and parsed.database:
-        return parsed.set(drivername="postgresql+psycopg")
-    if parsed.drivername != "sqlite" or not parsed.database or parsed.database == ":memory:":
-        raise ValueError(USE)
-    return parsed
+def _brief(error: DBAPIError) -> str:
+    cause = str(error.orig).strip()
+    return cause.splitlines()[0][:300] if cause else type(error.orig).__name__
 
 
 def _create_engine(url: str) -> Engine:
     parsed = check_url(url)
+    special: dict[str, Any] = {"connect_args": {"timeout": SQLITE_BUSY_TIMEOUT}}
     if parsed.get_backend_name() == "postgresql":
-        return create_engine(
-            parsed,
-            hide_parameters=True,  # the text of an error is logged, and must not hold what is stored
-            pool_size=POOL_SIZE,
-            max_overflow=0,
-            pool_timeout=60,
-            isolation_level="READ COMMITTED",
-            connect_args={
-                "connect_timeout": 5,
-                "options": OPTIONS,
-                "keepalives_idle": 10,
-                "keepalives_interval": 5,
-                "keepalives_count": 3,
-            },
-        )
+        special = {"connect_args": _postgresql_arguments(parsed), "isolation_level": "READ COMMITTED"}
     engine = create_engine(
         parsed,
-        hide_parameters=True,
-        connect_args={"timeout": 30.0},
+        hide_parameters=True,  # the text of an error is logged, and must not hold what is stored
         pool_size=POOL_SIZE,
         max_overflow=0,
-        pool_timeout=60,
+        pool_timeout=POOL_TIMEOUT,
+        **special,
     )
-    event.listen(engine, "connect", _sqlite_connect)
-    event.listen(engine, "begin", _sqlite_begin)
+    event.listen(engine, "handle_error", _drop_connections)
+    if parsed.get_backend_name() == "sqlite":
+        event.listen(engine, "connect", _sqlite_connect)
+        event.listen(engine, "begin", _sqlite_begin)
+        event.listen(engine, "invalidate", _sqlite_invalidate)
     return engine
+
+
+def _postgresql_arguments(url: URL) -> dict[str, Any]:
+    return {
+        "connect_timeout": 5,
+        "options": f"{OPTIONS} -c lock_timeout={LOCK_TIMEOUT}",
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        # Keepalives do not watch what is sent to a machine that has vanished; the system gives up after 15 minutes.
+        "tcp_user_timeout": 25_000,
+        # Where nothing can be written nothing here can be done: of several hosts it is the first one that can.
+        "target_session_attrs": url.query.get("target_session_attrs", "read-write"),
+    }
 
 
 def _sqlite_connect(dbapi_connection: Any, _record: object) -> None:  # noqa: ANN401 - sqlite3's connection
@@ -208,3 +182,9 @@ def _sqlite_connect(dbapi_connection: Any, _record: object) -> None:  # noqa: AN
 def _sqlite_begin(tx: Tx) -> None:
     # A deferred transaction that reads first fails at once with "database is locked" when another writes.
     tx.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _sqlite_invalidate(dbapi_connection: Any, _record: object, _error: object) -> None:  # noqa: ANN401 - sqlite3's connection
+    # What is closed while the error that is being handled still refers to it keeps its lock as long.
+    with suppress(sqlite3.Error):
+        dbapi_connection.rollback()

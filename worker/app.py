@@ -20,7 +20,7 @@ import structlog
 
 from cwclient import AddressPolicy, CallBudget, Transport
 from messages import Message
-from store import Database, SchemaOutdated, StoreConflict, StoreError, leases, migrate, workers
+from store import Database, SchemaOutdated, StoreBusy, StoreConflict, StoreError, leases, migrate, workers
 from store.connections import ConnectionVersion
 from worker import logs, memory
 from worker.budget import Budget
@@ -214,7 +214,7 @@ def sweep(database: Database) -> None:
         try:
             with database.partner(partner_id) as tx:
                 leases.wake(tx, partner_id)
-        except StoreConflict as error:
+        except (StoreBusy, StoreConflict) as error:
             # Its transactions are stuck; that must not be the others' trouble.
             log.warning("store.trouble", partner=partner_id, error=str(error))
 

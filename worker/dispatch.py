@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 
 from messages import KINDS, ContractError, Message, PushCompleted, decode, derived_id
-from store import StoreConflict, StoreUnavailable, Tx, dead_letters, in_hand, outbox, pushes, replays
+from store import StoreBusy, StoreConflict, StoreUnavailable, Tx, dead_letters, in_hand, outbox, pushes, replays
 from store.dead_letters import DeadLetter
 from store.replays import Replay, replay_of
 from worker.dead_letters import DeadLetters, first_own_frame
@@ -186,7 +186,7 @@ class Dispatcher:
         return message
 
     def _with_store(self, action: Callable[[], Any]) -> Any:  # noqa: ANN401 - what the action returns
-        """Do it again while the database is away (nothing is acknowledged meanwhile) or transactions meet."""
+        """Do it again while the database is away or busy (nothing is acknowledged meanwhile), or transactions meet."""
         pause, conflicts = STORE_PAUSE_FIRST, 0
         while True:
             try:
@@ -195,6 +195,12 @@ class Dispatcher:
                 conflicts += 1
                 if conflicts > CONFLICTS:
                     raise
+            except StoreBusy as error:
+                # Only waiting: however long it lasts, nothing has failed.
+                self._readiness.trouble("store", error)
+                if self._stop.wait(pause):
+                    raise _GivenUp from error
+                pause = min(pause * 2, STORE_PAUSE_MOST)
             except StoreUnavailable as error:
                 self._readiness.trouble("store", error)
                 if self._stop.wait(pause):

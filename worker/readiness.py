@@ -1,9 +1,16 @@
 """Whether this worker can work: one object that its threads keep current, and that logs, `health` and probes read."""
 
 from threading import Lock
+from time import monotonic
 from typing import Literal
 
 import structlog
+
+from store import StoreBusy
+
+# A locked table is in the way only of those who need it, so that others find the database to work proves nothing.
+# Who waits for it says so at least this often: longer than one try and the pause after it take.
+BUSY_SECONDS = 20.0
 
 Part = Literal["store", "broker", "publisher"]
 """The database; consuming from the broker; publishing to it."""
@@ -17,10 +24,13 @@ class Readiness:
     def __init__(self) -> None:
         self._lock = Lock()
         self._troubles: dict[Part, str] = {"store": "not connected yet", "broker": "not connected yet"}
+        self._busy_until: dict[Part, float] = {}
 
     def fine(self, part: Part) -> None:
-        """It works."""
+        """It works, as far as the caller can tell."""
         with self._lock:
+            if monotonic() < self._busy_until.get(part, 0.0):
+                return
             before = self._troubles.pop(part, None)
         if before is not None:
             event = f"{part}.fine"
@@ -30,6 +40,8 @@ class Readiness:
         """It does not work; `expected` False = a fault of ours, logged with its traceback."""
         why = str(error) or type(error).__name__
         with self._lock:
+            if isinstance(error, StoreBusy):
+                self._busy_until[part] = monotonic() + BUSY_SECONDS
             before = self._troubles.get(part)
             self._troubles[part] = why
         if why != before:

@@ -23,7 +23,7 @@ from pydantic_settings import (
 from cwclient import AddressPolicy
 from messages import KeyRing
 from messages.envelope import MAX_COUNT
-from store.database import check_url
+from store.database_url import check_url
 
 PREFIX = "PHIN_CONNECTWISE_"
 EMBEDDED = "local:"

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import func, select
 
 from messages import PartnerDue
-from store import Database, StoreConflict, Tx, outbox
+from store import Database, StoreBusy, Tx, outbox
 from store.schema import outbox as outbox_table
 from tests.support.waiting import wait_for
 from worker import local_broker
@@ -45,7 +45,7 @@ def test_a_verdict_survives_a_store_that_is_away(sqlite_url: str, monkeypatch: p
     def begin_unless_away() -> object:
         if away.is_set():
             away.clear()
-            raise StoreConflict("database is locked")
+            raise StoreBusy("database is locked")
         return begin()
 
     def deliver(delivery: Delivery, settle: Settle) -> None:

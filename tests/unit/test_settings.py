@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from messages import generate_keypair
+from store.database_url import check_url
 from worker.settings import PREFIX, Settings, SettingsError, load, unknown_variables
 
 MINIMUM = {"client_id": "7e0b6d0c-6c1b-4c57-9d8f-1f6f0f8f3f10", "seal_keys": generate_keypair().private}
@@ -63,6 +64,25 @@ def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (settings.retry_for, settings.partners_at_once) == (timedelta(seconds=90), 8)
 
 
+SEVERAL_HOSTS = {
+    "postgresql://u:p@a:1,b:2/db": ("a,b", "1,2"),
+    "postgresql://u:p%40@a,b:2/db?sslmode=disable": ("a,b", ",2"),
+    "postgresql://u:p/?#@a,b/db?target_session_attrs=primary": ("a,b", ","),
+    "postgresql+psycopg://a:1,b:2/db": ("a,b", "1,2"),
+    "postgresql://u:p@[::1]:1,[fe80::1]:2/db": ("::1,fe80::1", "1,2"),
+    "postgresql://u:p@/db?host=a:1&host=b:2": ("a,b", "1,2"),
+    "postgresql://u:p@/db?host=a,b&port=1,2": ("a,b", "1,2"),
+}
+
+
+@pytest.mark.parametrize(("url", "expected"), SEVERAL_HOSTS.items(), ids=SEVERAL_HOSTS)
+def test_a_database_may_have_several_hosts(url: str, expected: tuple[str, str]) -> None:
+    """A primary and its standbys are named as libpq or SQLAlchemy name them."""
+    given = check_url(load({"database_url": url}).database_url.get_secret_value())
+    _, arguments = given.get_dialect()().create_connect_args(given)
+    assert (arguments["host"], arguments["port"]) == expected
+
+
 def test_a_secret_can_be_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Container secrets are files; the line end that editors add is no part of them."""
     secret = tmp_path / "secret"
@@ -93,6 +113,11 @@ def test_the_caller_comes_first_then_the_environment_then_the_env_file(
         ("database_url", "postgresql://u:hunter2@db/phin?sslmode=verify-ca", "use sslmode=verify-full"),
         ("database_url", "postgresql://u:hunter2@db/phin?sslmode=prefer", "use sslmode=verify-full"),
         ("database_url", "postgresql://u:hunter2@db/phin?sslmode=allow", "use sslmode=verify-full"),
+        ("database_url", "postgresql://u:hunter2@a,b/phin?sslmode=require", "use sslmode=verify-full"),
+        ("database_url", "postgresql://u:hunter2@a:1,b:x/phin", "is neither sqlite:///file nor postgresql://"),
+        ("database_url", "postgresql://u:hunter2@a,/phin", "is neither sqlite:///file nor postgresql://"),
+        ("database_url", "postgresql://u:hunter2@/phin?host=a:1&host=b:x", "is neither sqlite:///file nor"),
+        ("database_url", "postgresql://u:hunter2@/phin", "is neither sqlite:///file nor postgresql://"),
         ("broker_ca_file", "/hunter2/missing.pem", "names a file that cannot be read"),
         ("broker_ca_file", __file__, "without certificates in PEM form"),
         ("seal_keys", "hunter2", "phin-connectwise keys generate"),
