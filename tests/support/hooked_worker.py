@@ -59,6 +59,7 @@ def shorten() -> None:
     app.SWEEP_SECONDS = 1.0
     policy.RETRY_FIRST = 0.2
     relay.CLAIM_SECONDS = 3.0
+    relay.TROUBLE_MOST = dispatch.STORE_PAUSE_MOST = 1.0
     local_broker.CLAIM_SECONDS, local_broker.EXTEND_SECONDS = 3.0, 1.0
 
 

@@ -164,6 +164,10 @@ class World:
                 worker.kill()
             worker.wait()
 
+    def ended_workers(self) -> list[int]:
+        """The exit codes of those that have ended."""
+        return [worker.returncode for worker in self._workers if worker.poll() is not None]
+
     def command(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """`phin-connectwise …`, run to its end in this installation."""
         settings = {

@@ -5,7 +5,7 @@ the block. Making one raises `Missing` if there is neither program nor Docker; i
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -16,8 +16,9 @@ from tests.support.own_servers.base import OwnServer
 from tests.support.own_servers.places import Missing
 from tests.support.own_servers.postgresql import OwnPostgresql
 from tests.support.own_servers.rabbitmq import OwnRabbitMQ
+from tests.support.own_servers.standby import Standby
 
-__all__ = ["Missing", "OwnPostgresql", "OwnRabbitMQ", "own"]
+__all__ = ["Missing", "OwnPostgresql", "OwnRabbitMQ", "Standby", "own", "own_standby"]
 
 S = TypeVar("S", bound=OwnServer)
 
@@ -25,11 +26,21 @@ S = TypeVar("S", bound=OwnServer)
 @contextmanager
 def own(kind: type[S], *, tls: bool | TlsFiles = False) -> Iterator[S]:
     """A server of this kind that runs; without one the test is skipped, in CI it fails."""
+    with _made(lambda: kind(tls=tls)) as server:
+        yield server
+
+
+@contextmanager
+def own_standby(primary: OwnPostgresql) -> Iterator[Standby]:
+    """A standby of it that runs; else as `own`."""
+    with _made(lambda: Standby(primary)) as server:
+        yield server
+
+
+def _made(make: Callable[[], S]) -> S:
     try:
-        server = kind(tls=tls)
+        return make()
     except Missing as missing:
         if os.environ.get("CI") == "true":
             pytest.fail(str(missing))
         pytest.skip(str(missing))
-    with server:
-        yield server

@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any, LiteralString
 
 import psycopg
 from testcontainers.core.container import DockerContainer
@@ -37,8 +38,19 @@ class OwnPostgresql(OwnServer):
 
     def terminate_connections(self) -> None:
         """Cut every client off, as `pg_terminate_backend` does."""
+        self.ask(ALL_CONNECTIONS)
+
+    def read_only(self, *, on: bool) -> None:
+        """Have every transaction that begins from now on be read-only, or not; connections stay as they are."""
+        self.ask(f"ALTER SYSTEM SET default_transaction_read_only = {'on' if on else 'off'}")
+        self.ask("SELECT pg_reload_conf()")
+
+    def ask(self, statement: LiteralString) -> Any:
+        """The first column of the first row, if there are any."""
         with closing(psycopg.connect(self.url, autocommit=True)) as connection:
-            connection.execute(ALL_CONNECTIONS)
+            cursor = connection.execute(statement)
+            row = cursor.fetchone() if cursor.description else None
+        return row[0] if row else None
 
     def _process(self) -> Place | None:
         versions = sorted(DEBIAN.glob("*/bin"), key=lambda path: float(path.parent.name), reverse=True)
@@ -56,15 +68,15 @@ class OwnPostgresql(OwnServer):
                 shutil.chown(path_of, user)
         if tls is not None:
             tls.key.chmod(0o600)
-        subprocess.run(
-            [initdb, "-D", data, "-U", "postgres", "-A", "scram-sha-256", "--pwfile", password, "-E", "UTF8", "-N"],
-            user=user,
-            cwd=home,
-            check=True,
-            capture_output=True,
-        )
+        initialise = self._initialise(Path(initdb).resolve().parent, home)
+        subprocess.run(initialise, user=user, cwd=home, check=True, capture_output=True)
         options = ["-p", str(self.port), "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="]
         return Process([postgres, "-D", str(data), *options, *_settings(tls)], home, user=user)
+
+    def _initialise(self, programs: Path, home: Path) -> Sequence[str]:
+        """The command that fills the data folder."""
+        login = ["-U", "postgres", "-A", "scram-sha-256", "--pwfile", f"{home / 'password'}"]
+        return [f"{programs / 'initdb'}", "-D", f"{home / 'data'}", *login, "-E", "UTF8", "-N"]
 
     def _container(self) -> Place:
         container = DockerContainer(POSTGRESQL.image, env=dict(POSTGRESQL.environment))
