@@ -6,14 +6,13 @@ from time import monotonic
 import pytest
 from sqlalchemy import func, select
 
-from messages import PushRequested, encode
+from messages import PushRequested
 from store import outbox
-from store.outbox import OutboxRow, properties_of
-from store.schema import EXCHANGE_DEFERRED, pushes
+from store.schema import pushes
 from tests.benchmarks.as_it_is import seconds, set_up, show, worker
+from tests.support.store import deferred
 from tests.support.waiting import wait_for
 from tests.support.world import World
-from worker.topology import queue_of
 
 pytestmark = pytest.mark.benchmark
 
@@ -42,19 +41,8 @@ def _accepted(world: World, partner: str, state: str | None = None) -> int:
 
 def _defer(world: World, push: PushRequested) -> None:
     """As a worker puts it into the store, with its turn come."""
-    wire = encode(push)
-    row = OutboxRow(
-        id=0,
-        message_id=wire.properties.message_id,
-        attempts=0,
-        exchange=EXCHANGE_DEFERRED,
-        routing_key=queue_of(push.type),
-        properties=properties_of(wire),
-        body=wire.body,
-        partner_id=push.partner_id,
-    )
     with world.database.begin() as tx:
-        outbox.defer(tx, [(row, 0.0)])
+        outbox.defer(tx, [(deferred(push), 0.0)])
 
 
 def test_fifty_at_once(amqp_url: str, postgresql_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

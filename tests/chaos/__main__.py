@@ -1,8 +1,9 @@
 """The command `python -m tests.chaos`: everything goes wrong at once, and nothing may be lost or doubled.
 
-Servers of its own, two workers, a platform and a simulated ConnectWise; by the seed, workers are killed, servers
-restarted, requests spoiled, messages doubled and reordered. Then a checker compares what was asked, what was told, what
-was written down and what ConnectWise saw. Exit code 0 = every promise held, 1 = not, 2 = it could not run.
+Servers of its own, two workers with little memory, a platform and a simulated ConnectWise; by the seed, workers are
+killed, servers restarted, tables locked, requests spoiled, messages doubled and reordered. Then a checker compares what
+was asked, what was told, what was written down and what ConnectWise saw. Exit code 0 = every promise held, 1 = not, 2 =
+it could not run.
 """
 
 import argparse
@@ -19,7 +20,7 @@ from tests.chaos.run import run
 from tests.chaos.scenario import Size
 from tests.support.own_servers import Missing
 
-SMALL = Size(partners=6, companies=12, seconds=60)
+SMALL = Size(partners=6, companies=12, seconds=60, backlog=100)
 
 
 def main() -> int:

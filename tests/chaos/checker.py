@@ -1,7 +1,7 @@
 """The judge: finds in a history whatever breaks a promise of the worker. Pure; a column for each promise."""
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from messages import ConnectionChecked, MappingChanged, MappingChecked, PushCompleted, PushRequested, SyncResult
@@ -35,23 +35,45 @@ class Written:
 
 
 class _Case:
-    """A history with its PATCHes matched to ledger rows: the k-th applied one to the k-th row `written`."""
+    """A history with its PATCHes matched to ledger rows: the k-th applied one to the k-th row of one that was."""
 
     def __init__(self, history: History) -> None:
         self.history = history
         self.pushes, self.mappings, self.final = history.pushes, history.mappings, history.final
-        self.rows: dict[Place, list[Entry]] = {}
+        applied = by_place(history.patches)
+        entries: dict[Place, list[Entry]] = {}
         for entry in sorted(history.entries, key=lambda entry: entry.id):
-            if entry.outcome == "written":
-                self.rows.setdefault(entry.place, []).append(entry)
+            entries.setdefault(entry.place, []).append(entry)
+        self.rows = {place: _written(some, applied.get(place, [])) for place, some in entries.items()}
         self.written: dict[Place, list[Written]] = {}
-        for place, patches in by_place(history.patches).items():
+        for place, patches in applied.items():
             rows = [*self.rows.get(place, []), *[None] * len(patches)]
             self.written[place] = [Written(patch, row) for patch, row in zip(patches, rows, strict=False)]
 
     def result(self, wish: Wish) -> SyncResult | None:
         """The final result of the push that the wish is of."""
         return next(iter(self.final.get((wish.push_id, wish.company_id), {}).values()), None)
+
+
+def _written(entries: Sequence[Entry], patches: Sequence[Patch]) -> list[Entry]:
+    """The rows of writes that were applied: those that say so, and those `unknown` that an applied PATCH fits.
+
+    A row ends as `unknown` if the worker died with its PATCH, and the addition could not be read any more.
+    """
+    rows: list[Entry] = []
+    certain = sum(entry.outcome == "written" for entry in entries)
+    for entry in entries:
+        left = patches[len(rows) :]
+        if entry.outcome == "written":
+            rows.append(entry)
+            certain -= 1
+        elif (
+            entry.outcome == "unknown"
+            and len(left) > certain
+            and (left[0].before, left[0].value) == (entry.before, entry.wanted)
+        ):
+            rows.append(replace(entry, outcome="written", after=entry.wanted))
+    return rows
 
 
 def lost(case: _Case) -> Iterator[str]:
@@ -223,6 +245,12 @@ def completions(case: _Case) -> Iterator[str]:
             yield f"push {push_id} was completed with {told}, its lines ended {counted}"
 
 
+def out_of_memory(case: _Case) -> Iterator[str]:
+    """A worker that took more memory than a container gives it."""
+    for worker in case.history.starved:
+        yield f"{worker} took more memory than its limit, and was ended"
+
+
 def company_of(wish: Wish) -> str:
     """For a finding."""
     return f"{wish.partner_id} {wish.company_id} {wish.period[0]}"
@@ -236,4 +264,5 @@ COLUMNS: Mapping[str, Callable[[_Case], Iterator[str]]] = {
     "wrong ledger": wrong_ledger,
     "not one final result": results,
     "not one completion": completions,
+    "out of memory": out_of_memory,
 }

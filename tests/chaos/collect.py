@@ -27,7 +27,11 @@ def read_log(path: Path) -> list[dict[str, Any]]:
 
 
 def collect(
-    platform: Platform, log: Sequence[Mapping[str, Any]], state: Mapping[str, Any], database_url: str
+    platform: Platform,
+    log: Sequence[Mapping[str, Any]],
+    state: Mapping[str, Any],
+    database_url: str,
+    starved: Sequence[str],
 ) -> History:
     """Put it together. `state` is the simulator's state document at the end."""
     with closing(Database(database_url)) as database, database.begin() as tx:
@@ -51,6 +55,7 @@ def collect(
                 for tenant in state["tenants"]
                 for addition in tenant["additions"]
             },
+            starved=starved,
         )
 
 

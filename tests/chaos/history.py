@@ -68,7 +68,8 @@ class History:
 
     `buried` = (push id, company id) of every line in a dead letter; `blamed` = the kind of each dead letter whose
     message is said to have crashed the worker or met a bug of it; `stored` = the version of each (partner, company)'s
-    mapping, or of each (partner, "")'s connection, in the store; `quantities` = what ConnectWise holds at the end.
+    mapping, or of each (partner, "")'s connection, in the store; `quantities` = what ConnectWise holds at the end;
+    `starved` = the workers that their memory limit ended.
     """
 
     published: Sequence[Message] = ()
@@ -80,6 +81,7 @@ class History:
     blamed: Sequence[str] = ()
     stored: dict[tuple[str, str], datetime] = field(default_factory=dict)
     quantities: dict[Place, float] = field(default_factory=dict)
+    starved: Sequence[str] = ()
 
     @property
     def pushes(self) -> dict[str, PushRequested]:

@@ -14,17 +14,23 @@ import httpx
 from messages import KeyRing, generate_keypair
 from messages.envelope import MAX_COUNT
 from store import Database, migrate
+from tests.chaos.proxy import Proxy
 from tests.chaos.scenario import Site
 from tests.support.commands import environment
-from tests.support.own_servers import OwnPostgresql, OwnRabbitMQ
+from tests.support.own_servers import OwnPostgresql, OwnRabbitMQ, Standby
 from worker.opening import open_broker
 from worker.settings import load
 
 CALL_TIMEOUT, RETRY_FOR = 3.0, 600.0
+# RabbitMQ closes the channel of a worker that holds a message longer. Less would close those of busy workers too.
+CONSUMER_TIMEOUT = 10.0
 
 
 class Installation:
-    """A context manager. `folder` keeps the logs; `environment` is what a worker's process gets."""
+    """A context manager. `folder` keeps the logs; `environment` is what a worker's process gets.
+
+    The workers reach PostgreSQL through the proxy, which can lead them to the standby.
+    """
 
     def __init__(self, folder: Path, state: Mapping[str, Any]) -> None:
         self._stack = ExitStack()
@@ -35,15 +41,17 @@ class Installation:
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            self.rabbitmq = stack.enter_context(OwnRabbitMQ())
+            self.rabbitmq = stack.enter_context(OwnRabbitMQ(consumer_timeout=CONSUMER_TIMEOUT))
             self.postgresql = stack.enter_context(OwnPostgresql())
+            self.standby = stack.enter_context(Standby(self.postgresql))
+            self.proxy = stack.enter_context(Proxy(self.postgresql.port))
             self._serve_connectwise(stack)
             # A private key would be found there: it is the partners', not the worker's.
             self._state_file.unlink()
             keys = generate_keypair()
             values = {
                 "BROKER_URL": self.rabbitmq.url,
-                "DATABASE_URL": self.postgresql.url,
+                "DATABASE_URL": self.postgresql.url.replace(f":{self.postgresql.port}/", f":{self.proxy.port}/"),
                 "CLIENT_ID": "00000000-0000-0000-0000-000000000001",
                 "SEAL_KEYS": keys.private,
                 "ALLOW_PRIVATE_HOSTS": "127.0.0.1",

@@ -1,7 +1,7 @@
 """What a run prints: what was survived, and the checker's columns."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -11,6 +11,7 @@ from messages import Message, SyncResult
 from tests.chaos.checker import Findings
 
 EXPLAINED = 5
+TIMED_OUT = b"has timed out waiting for delivery acknowledgement"
 
 
 def survived(
@@ -37,6 +38,11 @@ def survived(
     )
     table.add_row("failed or held for", _listed(why) or "none")
     console.print(table)
+
+
+def consumer_timeouts(files: Iterable[tuple[str, bytes]]) -> int:
+    """How often RabbitMQ closed the channel of a worker that held a message too long, as its logs tell."""
+    return sum(content.count(TIMED_OUT) for name, content in files if name.endswith(".log"))
 
 
 def verdict(console: Console, findings: Findings) -> bool:

@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -14,6 +14,7 @@ from messages import PushCompleted, PushRequested
 from store import StoreError
 from store.schema import connections, ledger, mappings, outbox
 from tests.chaos import report
+from tests.chaos.backlog import put_backlog
 from tests.chaos.checker import check
 from tests.chaos.collect import collect, read_log
 from tests.chaos.disturbances import Disturber
@@ -22,7 +23,7 @@ from tests.chaos.history import History
 from tests.chaos.installation import Installation
 from tests.chaos.scan import cells, scan
 from tests.chaos.scenario import Scenario, Size
-from tests.chaos.workers import Workers
+from tests.chaos.workers import MEMORY_LIMIT, Workers
 from tests.support.platform import Platform
 
 # What has queued up meanwhile is worked off with ConnectWise still failing, until most is done or this is over.
@@ -53,10 +54,12 @@ def run(seed: int, size: Size, folder: Path, console: Console) -> bool:
             codes = workers.drain()
             say(f"workers drained with exit codes {codes}; other ends: {dict(workers.ends)}")
         log = read_log(installation.request_log)
-        history = collect(platform, log, installation.state(), installation.postgresql.url)
+        history = collect(platform, log, installation.state(), installation.postgresql.url, workers.starved)
         findings = check(history)
         say(f"checked; searching for the private keys in {folder}, tables, RabbitMQ's and PostgreSQL's files")
         findings["private keys found"] = scan(scenario.marker, _places(installation))
+        disturbed["consumer timeouts"] = report.consumer_timeouts(installation.rabbitmq.files())
+        disturbed[f"MiB of {MEMORY_LIMIT} that a worker took at most"] = round(workers.peak)
         report.survived(console, disturbed, log, spoiled, platform.received)
         held = report.verdict(console, findings) and settled
         if not held:
@@ -67,16 +70,23 @@ def run(seed: int, size: Size, folder: Path, console: Console) -> bool:
 
 def _disturb(
     seed: int, size: Size, scenario: Scenario, installation: Installation, platform: Platform, workers: Workers
-) -> Mapping[str, int]:
+) -> dict[str, int]:
     """Publish turn by turn while all goes wrong; the counts of what did."""
     installation.set_faults(faults(seed))
     begun, pause = monotonic(), threading.Event()
-    with Disturber(seed, size.seconds, workers, installation.rabbitmq, installation.postgresql) as disturber:
+    told, backlog = scenario.backlog(installation.site)
+    platform.publish(told)
+
+    def put() -> None:
+        put_backlog(installation.postgresql.url, backlog)
+        platform.published += backlog
+
+    with Disturber(seed, size.seconds, workers, installation, put) as disturber:
         for turn in scenario.turns(installation.site):
             pause.wait(max(0.0, begun + turn.at - monotonic()))
             platform.publish(turn.messages)
         disturber.join()
-        return {str(kind): count for kind, count in disturber.done.items()}
+        return {**disturber.done, "large messages of the backlog": len(backlog)}
 
 
 def _completed(platform: Platform) -> float:

@@ -1,7 +1,7 @@
 """What the platform does in a run: which partners, mappings and pushes, in which order and how often. All by the seed.
 
 Company n of a partner is at home on addition 100000+n; remappings send it to 200000+n, to a neighbour's addition, into
-the sum of the last three companies, or nowhere.
+the sum of the last three companies, or nowhere. One partner more only sends the backlog.
 """
 
 import random
@@ -18,15 +18,17 @@ PUSHES = 3
 REMAPPED, DUPLICATED, OVERTAKES, OTHER_PERIOD = 0.12, 0.1, 0.3, 0.12
 NOVEMBER, DECEMBER = BillingPeriod.parse("2026-11"), BillingPeriod.parse("2026-12")
 SUM_OF = 3
+BACKLOG_COMPANIES = 3
 
 
 @dataclass(frozen=True)
 class Size:
-    """How much happens: partners, companies of each, and the seconds in which everything is published."""
+    """How much happens: partners, companies of each, the seconds in which everything is published, the backlog."""
 
     partners: int = 40
     companies: int = 50
     seconds: float = 170.0
+    backlog: int = 400
 
 
 @dataclass(frozen=True)
@@ -69,10 +71,18 @@ class Scenario:
         self.partners = [
             Partner(f"msp-{number}", f"{self.marker}{number}", size.companies) for number in range(1, size.partners + 1)
         ]
+        self._flooding = Partner("msp-backlog", f"{self.marker}backlog", BACKLOG_COMPANIES)
 
     def state(self) -> dict[str, Any]:
         """The state document of the simulated ConnectWise."""
-        return {"tenants": [tenant(one.name, one.companies, private_key=one.private_key) for one in self.partners]}
+        partners = [*self.partners, self._flooding]
+        return {"tenants": [tenant(one.name, one.companies, private_key=one.private_key) for one in partners]}
+
+    def backlog(self, site: Site) -> tuple[list[Message], list[PushRequested]]:
+        """What the backlog's partner tells first, and the pushes that it asked for and that are set aside."""
+        partner = self._flooding
+        mapped = [self._map(partner, n, n) for n in range(1, partner.companies + 1)]
+        return [self._connected(partner, site), *mapped], [self._push(partner) for _ in range(self._size.backlog)]
 
     def turns(self, site: Site) -> Iterator[Turn]:
         """The turns; take each when its time has come, since its messages carry the time of making them."""

@@ -1,15 +1,20 @@
-"""The worker processes of a run, kept alive as an orchestrator does: whoever ends is started again."""
+"""The worker processes of a run, kept alive as an orchestrator does: whoever ends is started again.
+
+Each has so much memory and no more.
+"""
 
 import random
 import signal
-import subprocess
 import sys
 import threading
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
+from tests.support.memory_limit import MemoryLimited
+
 WORKERS = 2
+MEMORY_LIMIT = 512
 LOOK_SECONDS = 0.5
 DRAINS_WITHIN = 60.0
 
@@ -20,7 +25,8 @@ class Workers:
     def __init__(self, environment: Mapping[str, str], folder: Path) -> None:
         self._environment, self._folder = dict(environment), folder
         self._stop, self._lock = threading.Event(), threading.Lock()
-        self._running: list[subprocess.Popen[bytes]] = []
+        self._started: list[MemoryLimited] = []
+        self._running: list[MemoryLimited] = []
         self._thread = threading.Thread(target=self._keep, name="workers")
         self.ends: Counter[int] = Counter()
 
@@ -34,6 +40,16 @@ class Workers:
         for process in self._running:
             process.kill()
             process.wait()
+
+    @property
+    def peak(self) -> float:
+        """The most memory that one of them was seen with, in MiB."""
+        return max(process.peak for process in self._started)
+
+    @property
+    def starved(self) -> list[str]:
+        """Those that the memory limit ended."""
+        return [f"worker-{n}" for n, process in enumerate(self._started) if process.exceeded]
 
     def kill(self, chance: random.Random) -> bool:
         """Kill one of them without a last word; whether one was there to be killed."""
@@ -65,13 +81,15 @@ class Workers:
             if self._stop.wait(LOOK_SECONDS):
                 return
 
-    def _start(self) -> "subprocess.Popen[bytes]":
-        number = sum(self.ends.values()) + len(self._running)
-        with (self._folder / f"worker-{number}.log").open("wb") as log:
-            return subprocess.Popen(
+    def _start(self) -> MemoryLimited:
+        with (self._folder / f"worker-{len(self._started)}.log").open("wb") as log:
+            process = MemoryLimited(
                 [sys.executable, "-m", "tests.chaos.worker"],
+                limit=MEMORY_LIMIT,
                 env=self._environment,
                 stdout=log,
                 stderr=log,
                 cwd=Path(__file__).parents[2],
             )
+        self._started.append(process)
+        return process

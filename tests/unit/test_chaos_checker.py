@@ -209,6 +209,7 @@ SPOILED = {
     "no completion": Spoiled("not one completion", told(*BOTH[:3])),
     "two completions": Spoiled("not one completion", told(*BOTH, completed(NEWER))),
     "completion with other counts": Spoiled("not one completion", told(*BOTH[:3], completed(NEWER, failed=1))),
+    "worker out of memory": Spoiled("out of memory", {"starved": ["worker-3"]}),
 }
 
 
@@ -241,6 +242,22 @@ def test_what_a_skipped_line_leaves_is_no_finding() -> None:
     )
     assert check(history) == {name: [] for name in COLUMNS}
     assert check(replace(history, quantities={("p", 11): 5.0}))["lost"] != []
+
+
+@pytest.mark.parametrize("applied", [True, False])
+def test_write_of_unknown_end_may_have_been_applied_or_not(*, applied: bool) -> None:
+    """A worker died with its PATCH, and the addition could not be read after: the ledger says so, and is not wrong."""
+    changes = written((OLDER, 5), (NEWER, 8))
+    changes["entries"][0] = replace(changes["entries"][0], outcome="unknown", after=None)
+    if not applied:
+        changes["entries"][1] = replace(changes["entries"][1], before=1.0)
+        changes["patches"] = [replace(changes["patches"][1], before=1.0)]
+    gone = Problem(code="restricted_agreement", title="t", detail="d", fix="f")
+    given_up = [result(OLDER, "failed", problem=gone, quantity_after=None), completed(OLDER, failed=1)]
+    history = replace(good(), **changes, **told(*given_up, *BOTH[2:]))
+    assert check(history) == {name: [] for name in COLUMNS}
+    lost = replace(history, entries=[replace(one, before=7.0) for one in history.entries])
+    assert check(lost)["wrong ledger"] != []
 
 
 def test_every_column_is_tested() -> None:

@@ -17,15 +17,20 @@ from tests.support.servers import RABBITMQ
 
 # Debian's wrapper on PATH insists on one user and one folder.
 SCRIPTS = Path("/usr/lib/rabbitmq/bin")
+# A node looks for consumers that hold a message too long once a minute otherwise; no line of rabbitmq.conf sets that.
+LOOKS_EACH_SECOND = {"RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-rabbit channel_tick_interval 1000"}
 
 
 class OwnRabbitMQ(OwnServer):
-    """A node with the user guest / guest, without plugins."""
+    """A node with the user guest / guest, without plugins.
+
+    With `consumer_timeout`, in seconds, it closes the channel of who holds a message longer; else after half an hour.
+    """
 
     name, package, stop_signal = "RabbitMQ", "rabbitmq-server", signal.SIGTERM
 
-    def __init__(self, *, tls: bool | TlsFiles = False) -> None:
-        self._control = ["rabbitmqctl"]
+    def __init__(self, *, tls: bool | TlsFiles = False, consumer_timeout: float | None = None) -> None:
+        self._control, self._consumer_timeout = ["rabbitmqctl"], consumer_timeout
         super().__init__(tls=tls)
         self.url = f"amqp{'s' if self.tls else ''}://guest:guest@127.0.0.1:{self.port}/"
 
@@ -65,12 +70,13 @@ class OwnRabbitMQ(OwnServer):
             "RABBITMQ_LOG_BASE": str(self.folder / "log"),
             "RABBITMQ_MNESIA_BASE": str(self.folder / "data"),
             "RABBITMQ_NODENAME": node,
+            **LOOKS_EACH_SECOND,
         }
         return Process([found], self.folder, environment)
 
     def _container(self) -> Place:
         inside, tls = 5672, self.tls
-        container = DockerContainer(RABBITMQ.image)
+        container = DockerContainer(RABBITMQ.image, env=LOOKS_EACH_SECOND)
         if tls is not None:
             tls.key.chmod(0o644)
             for path in tls:
@@ -82,11 +88,12 @@ class OwnRabbitMQ(OwnServer):
         container = container.with_volume_mapping(str(extra), f"/etc/rabbitmq/conf.d/{extra.name}")
         return Container(container, inside=inside, port=self.port, data="/var/lib/rabbitmq")
 
-    @staticmethod
-    def _configuration(tls: TlsFiles | None, port: int, host: str) -> str:
+    def _configuration(self, tls: TlsFiles | None, port: int, host: str) -> str:
+        held = f"consumer_timeout = {self._consumer_timeout * 1000:.0f}\n" if self._consumer_timeout else ""
         if tls is None:
-            return f"listeners.tcp.own = {host}:{port}\n"
+            return f"{held}listeners.tcp.own = {host}:{port}\n"
         return (
+            f"{held}"
             "listeners.tcp = none\n"
             f"listeners.ssl.own = {host}:{port}\n"
             f"ssl_options.cacertfile = {tls.ca}\n"
