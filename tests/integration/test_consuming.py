@@ -25,12 +25,14 @@ class Handler:
         self.begun: Counter[str] = Counter()
         self.at_once: Counter[str] = Counter()
         self.beside: list[str] = []
+        self.settles: list[Settle] = []
         self.go = {name: threading.Event() for name in HELD_UP}
         self._lock = threading.Lock()
         self.lane = Lane(KIND, self.handle, threads=2)
 
     def deliver(self, delivery: Delivery, settle: Settle) -> None:
         """Put it into the lane."""
+        self.settles.append(settle)
         self.lane.put(delivery, settle)
 
     def handle(self, deliveries: Sequence[Delivery]) -> list[Verdict]:
@@ -63,6 +65,7 @@ def test_what_a_dead_connection_delivered_is_not_handled_beside_its_repetition(o
         assert broker.publish(rows[2:]) == [None]
         wait_for(lambda: handler.lane._items, "a third delivery that waits")
         line.cut()
+        wait_for(handler.settles[0].lost.is_set, "the consumer to notice")
         handler.go["m-2"].set()
         wait_for(lambda: handler.begun == {"m-1": 1, "m-2": 2, "m-3": 1}, "what the first does not hold up")
         handler.go["m-1"].set()
