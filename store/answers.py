@@ -5,10 +5,11 @@ from datetime import timedelta
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import bindparam, func, select, update
+from sqlalchemy import func, select, update
 
 from messages import PushCompleted, SyncResult
 from store import outbox
+from store.bulk import update_many
 from store.database import Tx, now
 from store.outbox import OutboxRow
 from store.pushes import Line, Push, chunks, line_of, line_query, push_of
@@ -33,42 +34,25 @@ def answer(tx: Tx, results: Iterable[SyncResult]) -> int:
     recorded, left = 0, iter(results)
     while some := list(islice(left, AT_ONCE)):
         rows = [outbox.row_of(result) for result in some]
-        tx.execute(_RECORD, [_recorded(result, row.body) for result, row in zip(some, rows, strict=True)])
+        lines = [_recorded(result, row.body) for result, row in zip(some, rows, strict=True)]
+        update_many(tx, push_lines, ("partner_id", "push_id", "company_id"), lines)
         _let_leave(tx, some[0].partner_id, rows)
         recorded += len(some)
     return recorded
 
 
-_RECORD = (
-    update(push_lines)
-    .where(
-        push_lines.c.partner_id == bindparam("b_partner"),
-        push_lines.c.push_id == bindparam("b_push"),
-        push_lines.c.company_id == bindparam("b_company"),
-    )
-    .values(
-        status=bindparam("b_status"),
-        sequence=bindparam("b_sequence"),
-        attempts=bindparam("b_attempts"),
-        result_id=bindparam("b_id"),
-        result_json=bindparam("b_json"),
-        result_at=bindparam("b_at"),
-        preview_due_at=None,
-    )
-)
-
-
 def _recorded(result: SyncResult, body: bytes) -> dict[str, Any]:
     return {
-        "b_partner": result.partner_id,
-        "b_push": result.push_id,
-        "b_company": result.company_id,
-        "b_status": str(result.status),
-        "b_sequence": result.sequence,
-        "b_attempts": result.attempts,
-        "b_id": str(result.id),
-        "b_json": body.decode(),
-        "b_at": result.time,
+        "partner_id": result.partner_id,
+        "push_id": result.push_id,
+        "company_id": result.company_id,
+        "status": str(result.status),
+        "sequence": result.sequence,
+        "attempts": result.attempts,
+        "result_id": str(result.id),
+        "result_json": body.decode(),
+        "result_at": result.time,
+        "preview_due_at": None,
     }
 
 

@@ -6,11 +6,12 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import ColumnElement, Select, and_, case, func, insert, literal, not_, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, case, func, literal, not_, or_, select, update
 from sqlalchemy import delete as sql_delete
 
 from messages import EXCHANGE_IN, EXCHANGE_OUT, OUTPUTS, Message, Wire, encode
 from store import properties as amqp
+from store.bulk import insert_many
 from store.database import AT_ONCE_BYTES, Tx, carried, db_now, now
 from store.dead_letters import storable
 from store.schema import EXCHANGE_DEFERRED, outbox
@@ -78,7 +79,7 @@ def put_rows(tx: Tx, rows: Sequence[OutboxRow], *, not_before: datetime | None =
 def put_each(tx: Tx, rows: Sequence[tuple[OutboxRow, datetime]]) -> None:
     """Let bytes leave as they are, each at its own time."""
     if rows:
-        tx.execute(insert(outbox), [{**_values(row), "not_before": at} for row, at in rows])
+        insert_many(tx, outbox, [{**_values(row), "not_before": at} for row, at in rows])
         carried(tx, sum(len(row.body) for row, _ in rows))
 
 

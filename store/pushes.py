@@ -11,12 +11,16 @@ from sqlalchemy import insert, select, tuple_, update
 
 from messages import BillingPeriod, PushRequested
 from store import wishes
+from store.bulk import insert_many
 from store.database import Tx
 from store.mappings import Addition
 from store.schema import OPEN_STATUSES, push_lines, pushes
 
 LineKey = tuple[str, str]
 """(push id, company id)"""
+
+MANY = 200
+"""Of so many lines all of their push are read: PostgreSQL may compare each of its rows with each that is named."""
 
 
 @dataclass(frozen=True)
@@ -160,8 +164,7 @@ def keep(tx: Tx, push: Push, lines: Iterable[Line]) -> None:
         }
         for line in sorted(lines, key=lambda line: line.company_id)
     ]
-    if rows:
-        tx.execute(insert(push_lines), rows)
+    insert_many(tx, push_lines, rows)
 
 
 def users_of(lines: Iterable[Line]) -> dict[str, int]:
@@ -184,10 +187,11 @@ def lines(tx: Tx, partner_id: str, keys: Collection[LineKey]) -> dict[LineKey, L
         companies.setdefault(push_id, []).append(company_id)
     found: dict[LineKey, Line] = {}
     for push_id, company_ids in companies.items():
-        for some in chunks(company_ids, 1000):
-            query = line_query(partner_id).where(push_lines.c.push_id == push_id, push_lines.c.company_id.in_(some))
-            found.update((line.key, line) for line in map(line_of, tx.execute(query).mappings()))
-    return found
+        query = line_query(partner_id).where(push_lines.c.push_id == push_id)
+        if len(company_ids) <= MANY:
+            query = query.where(push_lines.c.company_id.in_(company_ids))
+        found.update((line.key, line) for line in map(line_of, tx.execute(query).mappings()))
+    return {key: found[key] for key in keys if key in found}
 
 
 def restoring(tx: Tx, partner_id: str, push_id: str, additions: Collection[Addition]) -> list[Line]:

@@ -6,15 +6,19 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Protocol
 
-from sqlalchemy import Row, bindparam, insert, select, tuple_, update
+from sqlalchemy import Row, select, tuple_, update
 
 from messages import BillingPeriod
+from store.bulk import insert_many, update_many
 from store.database import Tx
 from store.mappings import Addition
 from store.schema import syncs
 
 Days = tuple[date, date]
 """First and last day of a billing period; they order periods."""
+
+KEY = ("partner_id", "company_id", "period_key")
+"""The columns that name a wish."""
 
 WishKey = tuple[str, str]
 """(company id, period key)"""
@@ -73,6 +77,7 @@ def want(tx: Tx, push: Request, users: Map[str, int], at: datetime) -> list[tupl
     newer: list[dict[str, object]] = []
     for company_id, count in users.items():
         known = stored.get(company_id)
+        key = {"partner_id": push.partner_id, "company_id": company_id, "period_key": push.period.key}
         values = {
             "billable_users": count,
             "requested_at": push.requested_at,
@@ -81,27 +86,15 @@ def want(tx: Tx, push: Request, users: Map[str, int], at: datetime) -> list[tupl
             "due_at": at,
         }
         if known is None:
-            key = {"partner_id": push.partner_id, "company_id": company_id, "period_key": push.period.key}
             fresh.append({**key, "period_start": push.period.start, "period_end": push.period.end, **values})
         elif known.version < version:
-            newer.append({**values, "b_company": company_id})
+            newer.append({**key, **values, "attempts": 0, "first_failed_at": None, "reported_at": None})
             if known.due_at is not None:
                 superseded.append((known.push_id, known.company_id))
         else:
             superseded.append((push.push_id, company_id))
-    if fresh:
-        tx.execute(insert(syncs), fresh)
-    if newer:
-        statement = (
-            update(syncs)
-            .where(
-                syncs.c.partner_id == push.partner_id,
-                syncs.c.company_id == bindparam("b_company"),
-                syncs.c.period_key == push.period.key,
-            )
-            .values(attempts=0, first_failed_at=None, reported_at=None)
-        )
-        tx.execute(statement, newer)
+    insert_many(tx, syncs, fresh)
+    update_many(tx, syncs, KEY, newer)
     return superseded
 
 
@@ -249,17 +242,8 @@ def look_now(tx: Tx, partner_id: str, at: datetime, company_ids: Collection[str]
 
 
 def _each(tx: Tx, partner_id: str, values: list[dict[str, object]], wishes: Sequence[Wish]) -> None:
-    rows = [
-        {**value, "b_company": wish.company_id, "b_period": wish.period_key}
-        for value, wish in zip(values, wishes, strict=True)
-    ]
-    if rows:
-        statement = update(syncs).where(
-            syncs.c.partner_id == partner_id,
-            syncs.c.company_id == bindparam("b_company"),
-            syncs.c.period_key == bindparam("b_period"),
-        )
-        tx.execute(statement, rows)
+    keys = [{"partner_id": partner_id, "company_id": wish.company_id, "period_key": wish.period_key} for wish in wishes]
+    update_many(tx, syncs, KEY, [key | value for key, value in zip(keys, values, strict=True)])
 
 
 def _of_period(tx: Tx, partner_id: str, period_key: str) -> list[Wish]:

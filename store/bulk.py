@@ -1,0 +1,68 @@
+"""Many rows by few statements: on PostgreSQL as JSON, so that no thread waits its turn after every single row."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
+from typing import Any
+
+from sqlalchemy import Table, Text, bindparam, cast, column, func, insert, select, update
+from sqlalchemy.dialects.postgresql import JSON
+from sqlalchemy.sql.selectable import TableValuedAlias
+
+from store.database import Tx
+
+AT_ONCE = 1000
+FEW = 20
+"""So few rows are as well sent one by one, and large values are not held twice."""
+
+Row = Mapping[str, Any]
+
+
+def insert_many(tx: Tx, table: Table, rows: Sequence[Row]) -> None:
+    """Insert rows that all have the same columns."""
+    if not rows:
+        return
+    if len(rows) <= FEW or tx.dialect.name != "postgresql":
+        tx.execute(insert(table), [dict(row) for row in rows])
+        return
+    given = _given(table, list(rows[0]))
+    for piece in _pieces(rows):
+        tx.execute(insert(table).from_select(list(rows[0]), select(given)), {"rows": piece})
+
+
+def update_many(tx: Tx, table: Table, key: Sequence[str], rows: Sequence[Row]) -> None:
+    """Update rows that all have the same columns, those of the key among them, each where its key is."""
+    if not rows:
+        return
+    changed = [name for name in rows[0] if name not in key]
+    if len(rows) <= FEW or tx.dialect.name != "postgresql":
+        which = [table.c[name] == bindparam(f"b_{name}") for name in key]
+        statement = update(table).where(*which).values({name: bindparam(f"b_{name}") for name in changed})
+        tx.execute(statement, [{f"b_{name}": value for name, value in row.items()} for row in rows])
+        return
+    given = _given(table, list(rows[0]))
+    which = [table.c[name] == given.c[name] for name in key]
+    statement = update(table).where(*which).values({name: given.c[name] for name in changed})
+    for piece in _pieces(rows):
+        tx.execute(statement, {"rows": piece})
+
+
+def _given(table: Table, names: Sequence[str]) -> TableValuedAlias:
+    """The parameter `rows` as a table with these columns."""
+    columns = [column(name, table.c[name].type) for name in names]
+    rows = cast(bindparam("rows", type_=Text), JSON)
+    return func.json_to_recordset(rows).table_valued(*columns, name="given").render_derived(with_types=True)
+
+
+def _pieces(rows: Sequence[Row]) -> Iterator[str]:
+    for start in range(0, len(rows), AT_ONCE):
+        yield json.dumps([dict(row) for row in rows[start : start + AT_ONCE]], default=_as_text)
+
+
+def _as_text(value: object) -> str:
+    """What JSON cannot hold, as PostgreSQL reads it."""
+    if isinstance(value, bytes):
+        return f"\\x{value.hex()}"
+    if isinstance(value, date):  # a datetime is one too
+        return value.isoformat()
+    raise TypeError(f"no way to send {type(value).__name__}")
