@@ -1,6 +1,6 @@
 """The answers to the lines of pushes: recorded with the line, and leaving by the outbox in the same transaction."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import timedelta
 from itertools import islice
 from typing import Any
@@ -91,8 +91,8 @@ def read_result(text: str) -> SyncResult:
     return SyncResult.model_validate_json(text, extra="ignore")
 
 
-def report(tx: Tx, partner_id: str, push_id: str, result_ids: Collection[str]) -> tuple[Push, bool] | None:
-    """Final results came back through the queue; (the push, whether nothing is missing any more), None if unknown.
+def report(tx: Tx, partner_id: str, push_id: str, result_ids: Mapping[str, str]) -> tuple[Push, bool] | None:
+    """Final results, their ids by company, came back; (the push, whether nothing is missing any more), None if unknown.
 
     Locks the push, so that of two workers exactly one sees the last result come in.
     """
@@ -101,7 +101,9 @@ def report(tx: Tx, partner_id: str, push_id: str, result_ids: Collection[str]) -
     if row is None:
         return None
     mine = (push_lines.c.partner_id == partner_id, push_lines.c.push_id == push_id)
-    tx.execute(update(push_lines).where(*mine, push_lines.c.result_id.in_(result_ids)).values(reported=True))
+    line = {"partner_id": partner_id, "push_id": push_id, "reported": True}
+    came = [{**line, "company_id": company_id, "result_id": result_id} for company_id, result_id in result_ids.items()]
+    update_many(tx, push_lines, ("partner_id", "push_id", "company_id", "result_id"), came)
     missing = tx.execute(select(push_lines.c.company_id).where(*mine, ~push_lines.c.reported).limit(1)).first()
     return push_of(row), missing is None and row["state"] == "accepted"
 

@@ -1,7 +1,7 @@
 """The outbox: everything that leaves, now or later, written in the transaction of the work."""
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -174,8 +174,7 @@ def row(exchange: str, routing_key: str, properties: dict[str, Any], body: bytes
 
 def properties_of(wire: Wire) -> dict[str, Any]:
     """AMQP's properties by their names, as JSON can keep them."""
-    properties = wire.properties
-    return {field.name: getattr(properties, field.name) for field in fields(properties)}
+    return dict(vars(wire.properties))
 
 
 def _claim(tx: Tx, seconds: float, oldest: Select[Any], size: int) -> Claim:

@@ -16,18 +16,20 @@ _HAD_ITS_TURN = "phin-had-its-turn"
 # What the broker adds to a message on its way. A replay that carried it would look dead before it was handled.
 _BROKERS_HEADERS = ("x-death", "x-first-death-", "x-last-death-", "x-delivery-count", "x-acquired-count")
 # The broker takes `expiration` from what it gives up, refuses another's `user_id`, and all that is ours is persistent.
+_PLAIN = (str, int, bool)
 _NOT_SENT_ON = frozenset({"expiration", "user_id", "delivery_mode"})
 
 
 def dumps(properties: Mapping[str, Any]) -> str:
     """Write properties, or anything that AMQP's tables hold. Raises TypeError for what they do not."""
-    return json.dumps(_tagged(dict(properties)), sort_keys=True)
+    return json.dumps(properties if _is_plain(properties) else _tagged(dict(properties)), sort_keys=True)
 
 
 def loads(text: str) -> dict[str, Any]:
     """Read what `dumps` wrote: equal values of the same types."""
-    untagged: dict[str, Any] = _untagged(json.loads(text))
-    return untagged
+    # Without a tag there is nothing to look for; most properties are of that kind, and there are many.
+    read: dict[str, Any] = _untagged(json.loads(text)) if '"$' in text else json.loads(text)
+    return read
 
 
 def as_sent(properties: Mapping[str, Any]) -> dict[str, Any]:
@@ -49,6 +51,17 @@ def _sendable(properties: Mapping[str, Any], *, without: Set[str]) -> dict[str, 
     kept = {name: value for name, value in properties.items() if value is not None and name not in _NOT_SENT_ON}
     return {name: value for name, value in kept.items() if name != "headers"} | (
         {"headers": headers} if headers else {}
+    )
+
+
+def _is_plain(properties: Mapping[str, Any]) -> bool:
+    """Whether JSON holds these as they are, without a look into tables: properties of our own messages."""
+    headers = properties.get("headers") or {}
+    return (
+        type(properties) is dict
+        and type(headers) is dict
+        and all(value is None or type(value) in _PLAIN for name, value in properties.items() if name != "headers")
+        and all(type(name) is type(value) is str and name[:1] != "$" for name, value in headers.items())
     )
 
 

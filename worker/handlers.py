@@ -228,10 +228,10 @@ def _asked_again(tx: Tx, event: PushRequested | RevertRequested, replay: Replay)
 
 def sync_results(context: Context, results: Sequence[SyncResult]) -> None:
     """Keep Sync Status, and complete each push whose last final result has come back through the queue."""
-    final: dict[tuple[str, str], list[str]] = {}
-    for result in results:
+    final: dict[tuple[str, str], dict[str, str]] = {}
+    for result in sorted(results, key=lambda result: result.sequence):
         if result.status in FINAL:
-            final.setdefault((result.partner_id, result.push_id), []).append(str(result.id))
+            final.setdefault((result.partner_id, result.push_id), {})[result.company_id] = str(result.id)
     with context.database.begin() as tx:
         company_status.keep_newest(tx, [result for result in results if result.status != "preview"])
         for (partner_id, push_id), result_ids in sorted(final.items()):

@@ -23,7 +23,7 @@ def _answer(database: Database, *results: SyncResult) -> None:
 
 def _report(database: Database, push_id: str, results: Sequence[SyncResult]) -> bool:
     with database.begin() as tx:
-        reported = answers.report(tx, PARTNER, push_id, [str(result.id) for result in results])
+        reported = answers.report(tx, PARTNER, push_id, {result.company_id: str(result.id) for result in results})
         assert reported is not None
         return reported[1]
 
@@ -205,7 +205,7 @@ def test_exactly_one_worker_sees_the_last_result(database: Database) -> None:
 
     def complete(result: SyncResult) -> bool:
         with database.begin() as tx:
-            reported = answers.report(tx, PARTNER, "p-1", [str(result.id)])
+            reported = answers.report(tx, PARTNER, "p-1", {result.company_id: str(result.id)})
             assert reported is not None
             if reported[1]:
                 answers.complete(tx, completed)
@@ -232,5 +232,5 @@ def test_a_push_is_not_complete_without_its_newest_results(database: Database) -
 def test_an_unknown_push_is_nobodys_to_complete(database: Database) -> None:
     """A result of a push that was removed meanwhile is read without harm."""
     with database.begin() as tx:
-        assert answers.report(tx, PARTNER, "p-0", ["r-1"]) is None
+        assert answers.report(tx, PARTNER, "p-0", {"c-1": "r-1"}) is None
         assert pushes.find(tx, PARTNER, "p-0") is None

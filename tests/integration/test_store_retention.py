@@ -34,7 +34,7 @@ def _ended(database: Database, event: PushRequested) -> None:
         if event.mode == "apply":
             wishes.settle(tx, PARTNER, [(wish, Holder(TENANT, (7, 11))) for wish in wishes.unsettled(tx, PARTNER)])
             company_status.keep_newest(tx, results)
-        answers.report(tx, event.partner_id, event.push_id, [str(result.id) for result in results])
+        answers.report(tx, event.partner_id, event.push_id, {result.company_id: str(result.id) for result in results})
         completed = PushCompleted(
             partner_id=event.partner_id,
             correlation_id="q",
