@@ -108,6 +108,9 @@ def _now() -> datetime:
 Id = Annotated[str, StringConstraints(min_length=1, max_length=128), AfterValidator(_identifier)]
 """An identifier: 1 to 128 printable characters, no blank at either end."""
 
+CorrelationId = Annotated[Id, AfterValidator(_amqp_short)]
+"""An identifier that AMQP's property of this name can carry: at most 255 bytes of UTF-8."""
+
 Code = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 """A stable name for machines, like `big_jump`."""
 
@@ -215,7 +218,7 @@ class Message(Part):
     time: UtcTime = Field(default_factory=_now)
     source: Name
     partner_id: Id
-    correlation_id: Annotated[Id, AfterValidator(_amqp_short)]
+    correlation_id: CorrelationId
     causation_id: Id | None = None
     traceparent: TraceParent | None = None
 

@@ -11,7 +11,7 @@ from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from messages.envelope import MAX_LINES, Id, Message, TraceParent, type_of
+from messages.envelope import MAX_LINES, CorrelationId, Id, Message, TraceParent, type_of
 from messages.events import (
     CatalogRequested,
     ConnectionChanged,
@@ -66,13 +66,14 @@ _NAMES = {name.rpartition(".")[0] for name in KINDS}
 _FIELD = re.compile(r"[a-z_]{1,40}", re.ASCII)
 _SHOWN_ERRORS = 5
 _ID: TypeAdapter[str] = TypeAdapter(Id)
+_CORRELATION_ID: TypeAdapter[str] = TypeAdapter(CorrelationId)
 _TRACEPARENT: TypeAdapter[str] = TypeAdapter(TraceParent)
 
 
 class ContractError(Exception):
     """A body that is no message of this contract; `detail` shows no value of a connection.
 
-    `type`, `partner_id`, `push_id` and `correlation_id` are given where they can be read, so that it can be answered;
+    `type`, `partner_id`, `push_id` and `correlation_id` are given where they can be read, and copied into an answer;
     a revert is answered as the push that its `revert_id` names.
     """
 
@@ -155,9 +156,9 @@ def decode(
     refusal = partial(
         ContractError,
         type=type_of(kind) if kind else None,
-        partner_id=_readable_id(content, "partner_id"),
-        push_id=_readable_id(content, "revert_id" if kind is RevertRequested else "push_id"),
-        correlation_id=_readable_id(content, "correlation_id"),
+        partner_id=_readable(content, "partner_id", _ID),
+        push_id=_readable(content, "revert_id" if kind is RevertRequested else "push_id", _ID),
+        correlation_id=_readable(content, "correlation_id", _CORRELATION_ID),
     )
     if type is not None and type != named:
         raise refusal("type_mismatch", "the AMQP type and the type in the body differ")
@@ -242,9 +243,10 @@ def _path(location: Sequence[int | str]) -> str:
     return f"{path.removeprefix('.')}: " if path else ""
 
 
-def _readable_id(content: Mapping[str, object], name: str) -> str | None:
+def _readable(content: Mapping[str, object], name: str, adapter: TypeAdapter[str]) -> str | None:
+    """The value, if a field of that type in an answer takes it."""
     value = content.get(name)
-    return value if isinstance(value, str) and _is_valid(_ID, value) else None
+    return value if isinstance(value, str) and _is_valid(adapter, value) else None
 
 
 def _is_valid(adapter: TypeAdapter[str], value: object) -> bool:

@@ -249,10 +249,12 @@ def _say_refused(tx: Tx, delivery: Delivery, error: ContractError) -> None:
     if pushes.find(tx, error.partner_id, error.push_id) is not None:
         return
     digest = hashlib.sha256(delivery.body).hexdigest()
+    answer_id = derived_id(EPOCH, "push.refused", error.partner_id, error.push_id, digest)
     refused = PushCompleted(
-        id=derived_id(EPOCH, "push.refused", error.partner_id, error.push_id, digest),
+        id=answer_id,
         partner_id=error.partner_id,
-        correlation_id=error.correlation_id or error.push_id,
+        # Not the push's id, which may be too long for AMQP's property.
+        correlation_id=error.correlation_id or str(answer_id),
         push_id=error.push_id,
         status="refused",
         problem=problem("contract", reason=error.detail),

@@ -225,6 +225,13 @@ def test_a_refusal_can_be_addressed() -> None:
     assert (error.push_id, error.correlation_id) == (content["push_id"], content["correlation_id"])
 
 
+@pytest.mark.parametrize("correlation_id", ["界" * 100, "", "a\0b", "\ud800", None, 5])
+def test_a_refusal_names_no_correlation_that_an_answer_refuses(correlation_id: object) -> None:
+    """A correlation id of 300 bytes is readable, but AMQP cannot carry it: the answer goes without."""
+    error = _refusal(json.dumps(_golden("push.requested.v1") | {"correlation_id": correlation_id}).encode())
+    assert (error.partner_id, error.correlation_id) == ("msp-1", None)
+
+
 def test_the_refusal_of_a_revert_names_the_revert() -> None:
     """A revert is a push of its own: its refusal must not be taken for that of the push which it names."""
     content = _golden("revert.requested.v1") | {"company_ids": []}
