@@ -46,6 +46,9 @@ KINDS: Mapping[str, type[Message]] = {type_of(kind): kind for kind in INPUTS + O
 MAX_BODY = 16 * 1024 * 1024
 """Bytes in a body; RabbitMQ takes no more since 4.0."""
 
+MAX_PROPERTIES = 64 * 1024
+"""Bytes in a message's properties. RabbitMQ takes twice as many, in one frame; those who pass it on add to them."""
+
 CONTENT_TYPE = "application/json"
 
 ContractReason = Literal[
@@ -141,12 +144,14 @@ def decode(
     type: str | None,  # noqa: A002 - the AMQP property's name
     content_type: str | None,
     headers: Mapping[str, object] | None = None,
+    properties_size: int = 0,
     now: datetime | None = None,
 ) -> Message:
     """Read a message; ignores unknown fields. Raises ContractError, and nothing else, whatever the bytes.
 
     `type` and `content_type` are the AMQP properties; one that is absent (None) is not checked. A `traceparent` header
-    is used if the body has none. `now` is the clock that versions are held against.
+    is used if the body has none. `properties_size`: the bytes of all properties. `now` is the clock that versions
+    are held against.
     """
     if content_type is not None and content_type.partition(";")[0].strip().lower() != CONTENT_TYPE:
         raise ContractError("content_type", f"the content type is not {CONTENT_TYPE}")
@@ -160,6 +165,10 @@ def decode(
         push_id=_readable(content, "revert_id" if kind is RevertRequested else "push_id", _ID),
         correlation_id=_readable(content, "correlation_id", _CORRELATION_ID),
     )
+    if properties_size > MAX_PROPERTIES:
+        raise refusal(
+            "too_large", f"the AMQP properties have {properties_size} bytes, at most {MAX_PROPERTIES} are taken"
+        )
     if type is not None and type != named:
         raise refusal("type_mismatch", "the AMQP type and the type in the body differ")
     if kind is None:

@@ -12,6 +12,7 @@ import structlog
 from messages import KINDS, ContractError, Message, PushCompleted, decode, derived_id
 from store import StoreConflict, StoreUnavailable, Tx, dead_letters, in_hand, outbox, pushes, replays
 from store.dead_letters import DeadLetter
+from store.properties import encoded_size
 from store.replays import Replay, replay_of
 from worker.dead_letters import DeadLetters, first_own_frame
 from worker.delivery import Delivery, Verdict
@@ -180,6 +181,7 @@ class Dispatcher:
             type=properties.get("type"),
             content_type=properties.get("content_type"),
             headers=properties.get("headers") or {},
+            properties_size=encoded_size(properties),
         )
         if message.type != delivery.kind:
             raise ContractError("unknown_type", f"{message.type} came by the queue of {delivery.kind}")

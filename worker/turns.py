@@ -11,9 +11,10 @@ from time import monotonic
 
 import structlog
 
+from messages import MAX_PROPERTIES
 from store import Database, outbox
 from store.outbox import OutboxRow
-from store.properties import TURN_HEADER
+from store.properties import TURN_HEADER, encoded_size
 from worker.delivery import Delivery, Verdict
 
 BYTES_PER_TURN = 20_000
@@ -81,7 +82,8 @@ class Turns:
             self._next_turn = {who: when for who, when in self._next_turn.items() if when > now}
         self._next_turn[who] = turn + (1 + len(delivery.body) / BYTES_PER_TURN) / share.per_second
         wait = turn - now - share.burst_seconds
-        return Late(delivery, wait) if wait > 0 else None
+        # What is to be refused for its size cannot come back from the outbox: the header of its turn would be too much.
+        return Late(delivery, wait) if wait > 0 and encoded_size(delivery.properties) <= MAX_PROPERTIES else None
 
     def set_aside(self, late: Sequence[Late]) -> list[Verdict]:
         """Put them into the outbox, in one transaction; what cannot be is handled as if it were its turn."""
