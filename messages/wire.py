@@ -5,7 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from typing import Literal
 
@@ -150,8 +150,8 @@ def decode(
     """Read a message; ignores unknown fields. Raises ContractError, and nothing else, whatever the bytes.
 
     `type` and `content_type` are the AMQP properties; one that is absent (None) is not checked. A `traceparent` header
-    is used if the body has none. `properties_size`: the bytes of all properties. `now` is the clock that versions
-    are held against.
+    is used if the body has none. `properties_size`: the bytes of all properties. `now` is the time that versions are
+    held against when the message arrives; None = it has arrived before.
     """
     if content_type is not None and content_type.partition(";")[0].strip().lower() != CONTENT_TYPE:
         raise ContractError("content_type", f"the content type is not {CONTENT_TYPE}")
@@ -179,7 +179,7 @@ def decode(
             raise refusal("invalid", f"{name}: has {len(value)} items, at most {MAX_LINES} are taken")
     invalid = None
     try:
-        message = kind.model_validate_json(body, extra="ignore", context={"now": now or datetime.now(UTC)})
+        message = kind.model_validate_json(body, extra="ignore", context={"now": now})
     except ValidationError as error:
         invalid = _invalid(error)
     if invalid is not None:

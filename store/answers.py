@@ -6,7 +6,7 @@ from sqlalchemy import bindparam, func, select, update
 
 from messages import PushCompleted, SyncResult
 from store import outbox
-from store.database import Tx
+from store.database import Tx, db_now
 from store.pushes import Line, Push, chunks, line_of, line_query, push_of
 from store.schema import OPEN_STATUSES, push_lines, pushes
 
@@ -28,7 +28,7 @@ def answer(tx: Tx, results: Sequence[SyncResult]) -> None:
             attempts=bindparam("b_attempts"),
             result_id=bindparam("b_id"),
             result_json=bindparam("b_json"),
-            result_at=bindparam("b_at"),
+            result_at=db_now(),
             preview_due_at=None,
         ),
         [
@@ -41,7 +41,6 @@ def answer(tx: Tx, results: Sequence[SyncResult]) -> None:
                 "b_attempts": result.attempts,
                 "b_id": str(result.id),
                 "b_json": result.model_dump_json(),
-                "b_at": result.time,
             }
             for result in results
         ],

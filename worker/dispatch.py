@@ -14,6 +14,7 @@ from store import StoreConflict, StoreUnavailable, Tx, dead_letters, in_hand, ou
 from store.dead_letters import DeadLetter
 from store.properties import encoded_size
 from store.replays import Replay, replay_of
+from worker.clock import Clock
 from worker.dead_letters import DeadLetters, first_own_frame
 from worker.delivery import Delivery, Verdict
 from worker.handlers import BATCH_HANDLERS, HANDLERS, REPLAYED, Context, Refused
@@ -39,8 +40,9 @@ log = structlog.get_logger()
 class Dispatcher:
     """Handles deliveries; safe from many threads. `stop` ends waiting for a database that is away."""
 
-    def __init__(self, context: Context, letters: DeadLetters, stop: Event, readiness: Readiness) -> None:
+    def __init__(self, context: Context, letters: DeadLetters, stop: Event, readiness: Readiness, clock: Clock) -> None:
         self._context, self._letters, self._stop, self._readiness = context, letters, stop, readiness
+        self._clock = clock
         self._turn = Lock()
 
     def handle(self, deliveries: Sequence[Delivery]) -> list[Verdict]:
@@ -182,6 +184,7 @@ class Dispatcher:
             content_type=properties.get("content_type"),
             headers=properties.get("headers") or {},
             properties_size=encoded_size(properties),
+            now=self._clock.now(),
         )
         if message.type != delivery.kind:
             raise ContractError("unknown_type", f"{message.type} came by the queue of {delivery.kind}")
