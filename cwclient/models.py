@@ -33,6 +33,8 @@ Text = Annotated[str, BeforeValidator(_printable)]
 #: A finite number; a numeric string counts as one, as clients send them (connectwise-api.md 6.1).
 Number = Annotated[float, BeforeValidator(_not_bool), Field(allow_inf_nan=False)]
 Id = Annotated[int, BeforeValidator(_not_bool)]
+#: A record that can be named in a request: ConnectWise's ids are positive 32-bit integers.
+RecordId = Annotated[Id, Field(ge=1, le=2**31 - 1)]
 #: UTC. An unset date is an absent key, and "" was seen once (connectwise-api.md 5.1).
 Date = Annotated[datetime | None, BeforeValidator(lambda value: value or None), AfterValidator(_aware)]
 
@@ -74,7 +76,7 @@ Referred = Annotated[Reference, BeforeValidator(lambda value: value or {})]
 class Record(_Model):
     """What all records have."""
 
-    id: Id
+    id: RecordId
 
 
 class Company(Record):

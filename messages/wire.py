@@ -5,13 +5,13 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from messages.envelope import MAX_LINES, Id, Message, TraceParent, type_of
+from messages.envelope import MAX_LINES, CorrelationId, Id, Message, TraceParent, type_of
 from messages.events import (
     CatalogRequested,
     ConnectionChanged,
@@ -44,6 +44,9 @@ KINDS: Mapping[str, type[Message]] = {type_of(kind): kind for kind in INPUTS + O
 MAX_BODY = 16 * 1024 * 1024
 """Bytes in a body; RabbitMQ takes no more since 4.0."""
 
+MAX_PROPERTIES = 64 * 1024
+"""Bytes in a message's properties. RabbitMQ takes twice as many, in one frame; those who pass it on add to them."""
+
 CONTENT_TYPE = "application/json"
 
 ContractReason = Literal[
@@ -64,13 +67,14 @@ _NAMES = {name.rpartition(".")[0] for name in KINDS}
 _FIELD = re.compile(r"[a-z_]{1,40}", re.ASCII)
 _SHOWN_ERRORS = 5
 _ID: TypeAdapter[str] = TypeAdapter(Id)
+_CORRELATION_ID: TypeAdapter[str] = TypeAdapter(CorrelationId)
 _TRACEPARENT: TypeAdapter[str] = TypeAdapter(TraceParent)
 
 
 class ContractError(Exception):
     """A body that is no message of this contract; `detail` shows no value of a connection.
 
-    `type`, `partner_id`, `push_id` and `correlation_id` are given where they can be read, so that it can be answered;
+    `type`, `partner_id`, `push_id` and `correlation_id` are given where they can be read, and copied into an answer;
     a revert is answered as the push that its `revert_id` names.
     """
 
@@ -138,12 +142,14 @@ def decode(
     type: str | None,  # noqa: A002 - the AMQP property's name
     content_type: str | None,
     headers: Mapping[str, object] | None = None,
+    properties_size: int = 0,
     now: datetime | None = None,
 ) -> Message:
     """Read a message; ignores unknown fields. Raises ContractError, and nothing else, whatever the bytes.
 
     `type` and `content_type` are the AMQP properties; one that is absent (None) is not checked. A `traceparent` header
-    is used if the body has none. `now` is the clock that versions are held against.
+    is used if the body has none. `properties_size`: the bytes of all properties. `now` is the time that versions are
+    held against when the message arrives; None = it has arrived before.
     """
     if content_type is not None and content_type.partition(";")[0].strip().lower() != CONTENT_TYPE:
         raise ContractError("content_type", f"the content type is not {CONTENT_TYPE}")
@@ -153,10 +159,14 @@ def decode(
     refusal = partial(
         ContractError,
         type=type_of(kind) if kind else None,
-        partner_id=_readable_id(content, "partner_id"),
-        push_id=_readable_id(content, "revert_id" if kind is RevertRequested else "push_id"),
-        correlation_id=_readable_id(content, "correlation_id"),
+        partner_id=_readable(content, "partner_id", _ID),
+        push_id=_readable(content, "revert_id" if kind is RevertRequested else "push_id", _ID),
+        correlation_id=_readable(content, "correlation_id", _CORRELATION_ID),
     )
+    if properties_size > MAX_PROPERTIES:
+        raise refusal(
+            "too_large", f"the AMQP properties have {properties_size} bytes, at most {MAX_PROPERTIES} are taken"
+        )
     if type is not None and type != named:
         raise refusal("type_mismatch", "the AMQP type and the type in the body differ")
     if kind is None:
@@ -167,7 +177,7 @@ def decode(
             raise refusal("invalid", f"{name}: has {len(value)} items, at most {MAX_LINES} are taken")
     invalid = None
     try:
-        message = kind.model_validate_json(body, extra="ignore", context={"now": now or datetime.now(UTC)})
+        message = kind.model_validate_json(body, extra="ignore", context={"now": now})
     except ValidationError as error:
         invalid = _invalid(error)
     if invalid is not None:
@@ -240,9 +250,10 @@ def _path(location: Sequence[int | str]) -> str:
     return f"{path.removeprefix('.')}: " if path else ""
 
 
-def _readable_id(content: Mapping[str, object], name: str) -> str | None:
+def _readable(content: Mapping[str, object], name: str, adapter: TypeAdapter[str]) -> str | None:
+    """The value, if a field of that type in an answer takes it."""
     value = content.get(name)
-    return value if isinstance(value, str) and _is_valid(_ID, value) else None
+    return value if isinstance(value, str) and _is_valid(adapter, value) else None
 
 
 def _is_valid(adapter: TypeAdapter[str], value: object) -> bool:

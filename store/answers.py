@@ -1,7 +1,7 @@
 """The answers to the lines of pushes: recorded with the line, and leaving by the outbox in the same transaction."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
 
@@ -34,14 +34,15 @@ def answer(tx: Tx, results: Iterable[SyncResult]) -> int:
     recorded, left = 0, iter(results)
     while some := list(islice(left, AT_ONCE)):
         rows = [outbox.row_of(result) for result in some]
-        lines = [_recorded(result, row.body) for result, row in zip(some, rows, strict=True)]
+        at = now(tx)
+        lines = [_recorded(result, row.body, at) for result, row in zip(some, rows, strict=True)]
         update_many(tx, push_lines, ("partner_id", "push_id", "company_id"), lines)
         _let_leave(tx, some[0].partner_id, rows)
         recorded += len(some)
     return recorded
 
 
-def _recorded(result: SyncResult, body: bytes) -> dict[str, Any]:
+def _recorded(result: SyncResult, body: bytes, at: datetime) -> dict[str, Any]:
     return {
         "partner_id": result.partner_id,
         "push_id": result.push_id,
@@ -51,7 +52,7 @@ def _recorded(result: SyncResult, body: bytes) -> dict[str, Any]:
         "attempts": result.attempts,
         "result_id": str(result.id),
         "result_json": body.decode(),
-        "result_at": result.time,
+        "result_at": at,
         "preview_due_at": None,
     }
 

@@ -3,7 +3,7 @@
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, literal, select
@@ -62,6 +62,11 @@ def _now_sqlite(element: db_now, compiler: SQLCompiler, **kw: Any) -> str:  # no
 def now(tx: Tx) -> datetime:
     """Read the database's clock."""
     return tx.execute(select(db_now())).scalar_one()
+
+
+def moment(at: datetime | timedelta) -> datetime | db_now:
+    """What a column is compared with: a time, or the time so long ago by the database's clock."""
+    return db_now(-at.total_seconds()) if isinstance(at, timedelta) else at
 
 
 def upsert(tx: Tx, table: Table) -> "postgresql.Insert | sqlite.Insert":

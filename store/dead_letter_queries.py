@@ -3,28 +3,31 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import accumulate
 from typing import Any
 
 from sqlalchemy import ColumnElement, func, select
 
 from store import properties as amqp
-from store.database import AT_ONCE_BYTES, Tx
+from store.database import AT_ONCE_BYTES, Tx, moment
 from store.schema import dead_letters
 
 
 @dataclass(frozen=True)
 class Filter:
-    """Which dead letters; what is None or empty restricts nothing. `since` and `until` are of the last failure."""
+    """Which dead letters; what is None or empty restricts nothing.
+
+    `since` and `until` are of the last failure: a time, or so long ago.
+    """
 
     ids: tuple[str, ...] = ()
     partner_id: str | None = None
     kind: str | None = None
     reason: str | None = None
     fingerprint: str | None = None
-    since: datetime | None = None
-    until: datetime | None = None
+    since: datetime | timedelta | None = None
+    until: datetime | timedelta | None = None
     state: str | None = None
 
 
@@ -182,9 +185,9 @@ def _conditions(which: Filter) -> list[ColumnElement[bool]]:
     if which.ids:
         conditions.append(table.id.in_(which.ids))
     if which.since is not None:
-        conditions.append(table.last_failed_at >= which.since)
+        conditions.append(table.last_failed_at >= moment(which.since))
     if which.until is not None:
-        conditions.append(table.last_failed_at < which.until)
+        conditions.append(table.last_failed_at < moment(which.until))
     return conditions
 
 

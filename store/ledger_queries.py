@@ -3,12 +3,12 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Select, select
 
-from store.database import Database, Tx
+from store.database import Database, Tx, moment
 from store.retention import NO_NAME
 from store.schema import ledger, mappings, pushes
 
@@ -17,13 +17,13 @@ ROWS_AT_ONCE = 1_000
 
 @dataclass(frozen=True)
 class Filter:
-    """Which writes of a partner: None = any. `since` counts from the opening."""
+    """Which writes of a partner: None = any. `since` counts from the opening: a time, or so long ago."""
 
     partner_id: str
     push_id: str | None = None
     company_id: str | None = None
     period_key: str | None = None
-    since: datetime | None = None
+    since: datetime | timedelta | None = None
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def _query(which: Filter) -> Select[Any]:
     if which.period_key is not None:
         query = query.where(ledger.c.period_key == which.period_key)
     if which.since is not None:
-        query = query.where(ledger.c.opened_at >= which.since)
+        query = query.where(ledger.c.opened_at >= moment(which.since))
     if which.company_id is not None:
         query = query.where(ledger.c.companies_json.contains(json.dumps(which.company_id), autoescape=True))
     return query

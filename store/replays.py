@@ -10,12 +10,13 @@ from typing import Any
 
 from sqlalchemy import select, update
 
+from messages import MAX_PROPERTIES
 from store import dead_letters as letters
 from store import outbox
 from store.database import Tx, now
 from store.dead_letter_queries import get
 from store.outbox import OutboxRow
-from store.properties import REPLAY_HEADER, as_sent
+from store.properties import REPLAY_HEADER, as_sent, encoded_size
 from store.schema import dead_letters
 
 SEALED_WITH = "phin-sealed-with"
@@ -35,6 +36,10 @@ class Replay:
         return f"{self.letter_id}/{self.number}"
 
 
+class TooLarge(Exception):
+    """A letter whose properties no worker takes; with the header of its replay perhaps no broker either."""
+
+
 class Noted(Enum):
     """What `note` found."""
 
@@ -51,10 +56,15 @@ def replay_of(properties: Mapping[str, Any]) -> Replay | None:
 
 
 def replay(tx: Tx, letter_id: str, *, by: str, why: str | None) -> Replay | None:
-    """Send an open letter again, as it was sent, when the transaction commits; None = it is not open (any more)."""
+    """Send an open letter again, as it was sent, when the transaction commits; None = it is not open (any more).
+
+    Raises TooLarge.
+    """
     letter = get(tx, letter_id, lock=True)
     if letter is None or letter.state != "open":
         return None
+    if is_too_large(letter.properties):
+        raise TooLarge(letter_id)
     replay = Replay(letter.id, letter.replays + 1)
     entry = _entry(now(tx), "replayed", by, why, number=replay.number, reason=letter.reason, error=letter.error[:500])
     _change(tx, letter_id, "replayed", entry, replays=replay.number)
@@ -65,6 +75,11 @@ def replay(tx: Tx, letter_id: str, *, by: str, why: str | None) -> Replay | None
     row = OutboxRow(0, str(replay), 0, letter.exchange or "", letter.queue, properties, letter.body)
     outbox.put_rows(tx, [row])
     return replay
+
+
+def is_too_large(properties: Mapping[str, Any]) -> bool:
+    """Whether a replay with these properties, as they were sent, would be refused."""
+    return encoded_size(as_sent(properties)) > MAX_PROPERTIES
 
 
 def note(tx: Tx, replay: Replay) -> Noted:

@@ -319,7 +319,8 @@ cancellations = Table(
     PrimaryKeyConstraint("partner_id", "push_id"),
 )
 
-# What each running worker says of itself, every few seconds.
+# What each running worker says of itself, every few seconds. `clock_ahead`: by how many seconds its machine's clock is
+# fast, compared with the database's; negative = slow, NULL = a worker of an older version.
 workers = Table(
     "workers",
     metadata,
@@ -329,6 +330,7 @@ workers = Table(
     _time("started_at"),
     _time("seen_at"),
     Column("trouble", Text),
+    Column("clock_ahead", Float),
     PrimaryKeyConstraint("id"),
 )
 

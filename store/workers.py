@@ -14,7 +14,10 @@ SILENT_AFTER = 30.0
 
 @dataclass(frozen=True)
 class Worker:
-    """A worker process; `trouble` = why it does not work, None = it does; `silent` = it has not spoken for long."""
+    """A worker process; `trouble` = why it does not work, None = it does; `silent` = it has not spoken for long.
+
+    `clock_ahead`: by how many seconds its machine's clock is fast; negative = slow, None = not known.
+    """
 
     id: str
     host: str
@@ -22,15 +25,15 @@ class Worker:
     started_at: datetime
     seen_at: datetime
     trouble: str | None
+    clock_ahead: float | None
     silent: bool
 
 
-def say(tx: Tx, worker_id: str, host: str, pid: int, trouble: str | None) -> None:
+def say(tx: Tx, worker_id: str, host: str, pid: int, trouble: str | None, clock_ahead: float) -> None:
     """A worker lives, and how it does."""
-    statement = upsert(tx, workers).values(
-        id=worker_id, host=host[:255], pid=pid, started_at=db_now(), seen_at=db_now(), trouble=trouble
-    )
-    tx.execute(statement.on_conflict_do_update(index_elements=["id"], set_={"seen_at": db_now(), "trouble": trouble}))
+    news = {"seen_at": db_now(), "trouble": trouble, "clock_ahead": clock_ahead}
+    statement = upsert(tx, workers).values(id=worker_id, host=host[:255], pid=pid, started_at=db_now(), **news)
+    tx.execute(statement.on_conflict_do_update(index_elements=["id"], set_=news))
 
 
 def forget(tx: Tx, worker_id: str) -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from math import isfinite
 
 from cwclient import Addition
 from messages import Problem, SyncResult
@@ -87,5 +88,7 @@ def superseded(line: Line) -> SyncResult:
 
 
 def _number(value: float | None) -> int | float | None:
-    """Whole quantities as integers: 42, not 42.0."""
-    return int(value) if value is not None and value == int(value) else value
+    """Whole quantities as integers: 42, not 42.0. A product too large for a number is not told."""
+    if value is None or not isfinite(value):
+        return None
+    return int(value) if value == int(value) else value

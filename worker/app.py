@@ -7,7 +7,6 @@ with build(settings) as app:      # starts; drains at the end
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from datetime import UTC, datetime
 from functools import partial
 from os import getpid
 from socket import gethostname
@@ -25,6 +24,7 @@ from store import Database, SchemaOutdated, StoreError, StoreUnavailable, migrat
 from store.connections import ConnectionVersion
 from worker import deferred, logs, memory
 from worker.budget import Budget
+from worker.clock import Clock
 from worker.dead_letters import DeadLetters
 from worker.deferred import Deferred
 from worker.delivery import Broker, Delivery, Settle
@@ -83,7 +83,8 @@ class App:
         self.database, self.broker, self.readiness = database, broker, readiness
         self._id = str(uuid4())
         self._stop = Event()
-        self._transports = _Transports(settings)
+        self._clock = Clock()
+        self._transports = _Transports(settings, self._clock)
         calls = ThreadPoolExecutor(settings.partners_at_once * CALLS_AT_ONCE, thread_name_prefix="call")
         self._calls = calls
         self.tools = Tools(
@@ -97,7 +98,7 @@ class App:
         letters, shares = DeadLetters(key_ring(settings), settings.queue_prefix), Shares()
         self._outage = StoreOutage(partial(self._say, ended=False), self._stop, readiness)
         self.dispatcher = Dispatcher(
-            Context(database), letters, self.tools.draining, self._outage, readiness, shares.charge
+            Context(database), letters, self.tools.draining, self._outage, readiness, self._clock, shares.charge
         )
         handle = self.dispatcher.handle
         self._lanes = {
@@ -174,6 +175,8 @@ class App:
     def _tables_are_there(self) -> bool:
         try:
             migrate.check(self.database)
+            with self.database.begin() as tx:
+                self._clock.read(tx)
         except Exception as error:  # noqa: BLE001 - readiness tells it
             self.readiness.trouble("store", error, expected=isinstance(error, StoreError | SchemaOutdated))
             return False
@@ -207,7 +210,8 @@ class App:
             if ended:
                 workers.forget(tx, self._id)
             else:
-                workers.say(tx, self._id, gethostname(), getpid(), str(self.readiness) or None)
+                self._clock.read(tx)
+                workers.say(tx, self._id, gethostname(), getpid(), str(self.readiness) or None, self._clock.ahead)
 
 
 def build(settings: Settings) -> App:
@@ -241,7 +245,8 @@ def _joined(threads: Sequence[Thread], until: float) -> bool:
 class _Transports:
     """HTTP connections, pooled by certificate authority, and what else a Remote is made of."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        self._clock = clock
         self.budget = CallBudget(total=settings.call_timeout)
         self._policy = AddressPolicy(settings.allow_private_hosts)
         self._client_id = settings.client_id or ""
@@ -256,7 +261,7 @@ class _Transports:
             client_id=self._client_id,
             open_transport=lambda: self._transport(connection.ca_bundle),
             key_ring=self._keys,
-            clock=lambda: datetime.now(UTC),
+            clock=self._clock.now,
             discovery=Discovery(connection.base_url, connection.base_url_at),
             budget=budget,
         )

@@ -128,7 +128,7 @@ def _show(opened: Session, simulator: Simulator) -> bool:
     if not _connect(opened, simulator):
         return False
     _say_command(4, "Map companies to additions", f"mapping import --partner {PARTNER} mappings.csv")
-    events = read_mappings(sample.MAPPINGS, PARTNER, datetime.now(UTC))
+    events = read_mappings(sample.MAPPINGS, PARTNER, opened.now())
     say(mapping.summary(mapping.save(opened, PARTNER, events, timeout=SECONDS, wait=True)))
     period = BillingPeriod.parse(f"{datetime.now(UTC):%Y-%m}")
     command = f"push --partner {PARTNER} --period {period} --counts counts.csv"

@@ -13,7 +13,9 @@ import structlog
 from messages import KINDS, ContractError, Message, PushCompleted, decode, derived_id
 from store import StoreBusy, StoreConflict, StoreUnavailable, Tx, dead_letters, in_hand, outbox, pushes, replays
 from store.dead_letters import DeadLetter
+from store.properties import encoded_size
 from store.replays import Replay, replay_of
+from worker.clock import Clock
 from worker.dead_letters import DeadLetters, first_own_frame
 from worker.delivery import Delivery, Verdict
 from worker.handlers import BATCH_HANDLERS, HANDLERS, REPLAYED, Context, Refused
@@ -53,10 +55,11 @@ class Dispatcher:
         stop: Event,
         outage: StoreOutage,
         readiness: Readiness,
+        clock: Clock,
         charge: Callable[[str, int], None],
     ) -> None:
         self._context, self._letters, self._stop, self._outage = context, letters, stop, outage
-        self._readiness, self._charge = readiness, charge
+        self._readiness, self._clock, self._charge = readiness, clock, charge
         self._turn = Lock()
 
     def handle(self, deliveries: Sequence[Delivery]) -> list[Verdict]:
@@ -236,6 +239,8 @@ class Dispatcher:
             type=properties.get("type"),
             content_type=properties.get("content_type"),
             headers=properties.get("headers") or {},
+            properties_size=encoded_size(properties),
+            now=self._clock.now(),
         )
         if message.type != delivery.kind:
             raise ContractError("unknown_type", f"{message.type} came by the queue of {delivery.kind}")
@@ -314,10 +319,12 @@ def _say_refused(tx: Tx, delivery: Delivery, error: ContractError) -> None:
     if pushes.find(tx, error.partner_id, error.push_id) is not None:
         return
     digest = hashlib.sha256(delivery.body).hexdigest()
+    answer_id = derived_id(EPOCH, "push.refused", error.partner_id, error.push_id, digest)
     refused = PushCompleted(
-        id=derived_id(EPOCH, "push.refused", error.partner_id, error.push_id, digest),
+        id=answer_id,
         partner_id=error.partner_id,
-        correlation_id=error.correlation_id or error.push_id,
+        # Not the push's id, which may be too long for AMQP's property.
+        correlation_id=error.correlation_id or str(answer_id),
         push_id=error.push_id,
         status="refused",
         problem=problem("contract", reason=error.detail),

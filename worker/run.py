@@ -16,6 +16,7 @@ from worker import catalog, checks, doctor, progress, tools
 from worker.budget import Budget
 from worker.calls import Calls, Edit, Found
 from worker.checks import ToCheck
+from worker.clock import Clock
 from worker.desk import Desk
 from worker.giving_up import fail_all, refuse
 from worker.jobs import Job
@@ -56,13 +57,14 @@ class Run:
         self._to_check: deque[ToCheck] = deque()
         self._to_write: deque[Job] = deque()
         self._edit_stored: Edit | None = None
+        self._clock = Clock()
         with tools.database.begin() as tx:
-            self._clock = (now(tx), monotonic())
+            self._clock.read(tx)
             outlook = Outlook(tools.retry_for, leases.health(tx, lease.partner_id))
-        outlook.pause_is_over(self._now())
-        self._calls = Calls(tools, self._budget, outlook, self._now, lease_until)
+        outlook.pause_is_over(self._clock.now())
+        self._calls = Calls(tools, self._budget, outlook, self._clock.now, lease_until)
         self._calls.is_paused = lease.paused
-        self._desk = Desk(tools.database, lease.partner_id, self._now)
+        self._desk = Desk(tools.database, lease.partner_id, self._clock.now)
 
     def work(self) -> None:
         """Work until there is nothing to do or it is time to stop, then let the lease go.
@@ -82,11 +84,6 @@ class Run:
         finally:
             # However it ended: what is still queued asks nothing more beside the next run.
             self._calls.lease_until = 0.0
-
-    def _now(self) -> datetime:
-        """The database's clock."""
-        at, measured = self._clock
-        return at + timedelta(seconds=monotonic() - measured)
 
     def _is_over(self) -> bool:
         """Start nothing new: the slice is over, the worker drains, or ConnectWise is to be left alone."""

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 
 import structlog
 
+from messages import MAX_PROPERTIES
 from store import Database, outbox
 from store.outbox import OutboxRow
+from store.properties import encoded_size
 from store.schema import EXCHANGE_DEFERRED
 from worker.delivery import Delivery, Verdict
 from worker.shares import Shares, partner_of
@@ -45,7 +47,7 @@ class Turns:
     def late(self, delivery: Delivery) -> Late | None:
         """Count it on its partner's share; None = it is its turn."""
         partner_id = partner_of(delivery.body)
-        if partner_id is None:
+        if partner_id is None or encoded_size(delivery.properties) > MAX_PROPERTIES:
             return None  # refused at once
         wait = self._shares.wait(delivery.kind, partner_id, len(delivery.body))
         return Late(delivery, partner_id, wait) if wait or len(delivery.body) > LARGE else None

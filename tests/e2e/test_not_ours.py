@@ -22,6 +22,10 @@ class Milliseconds:
     """A time that no reader of AMQP 0-9-1 can make a date of."""
 
 
+class Nested:
+    """Lists within each other, so deep that the library reads them and Python's JSON does not write them."""
+
+
 NOT_OURS: list[tuple[bytes, dict[str, str]]] = [
     (b"", {}),
     (b"\x00\xff\xfe not text", {}),
@@ -56,6 +60,7 @@ def test_what_is_not_ours_is_kept_and_stops_nothing(amqp_url: str, postgresql_ur
     [
         pytest.param(pika.BasicProperties(message_id=b"\xff\xfe"), id="message id that is not UTF-8"),
         pytest.param(pika.BasicProperties(headers={"sent_at": Milliseconds()}), id="time in milliseconds"),
+        pytest.param(pika.BasicProperties(headers={"deep": Nested()}), id="600 lists within each other"),
     ],
 )
 def test_properties_that_cannot_be_read_stop_nothing(
@@ -69,10 +74,15 @@ def test_properties_that_cannot_be_read_stop_nothing(
     encode_value = pika.data.encode_value
 
     def encode_broken(pieces: list[bytes], value: object) -> int:
-        if not isinstance(value, Milliseconds):
+        if not isinstance(value, Milliseconds | Nested):
             return int(encode_value(pieces, value))
-        pieces.append(struct.pack(">cQ", b"T", 1_700_000_000_000))
-        return 9
+        broken = struct.pack(">cQ", b"T", 1_700_000_000_000)
+        if isinstance(value, Nested):
+            broken = b"V"
+            for _ in range(600):
+                broken = struct.pack(">cI", b"A", len(broken)) + broken
+        pieces.append(broken)
+        return len(broken)
 
     monkeypatch.setattr(pika.data, "encode_value", encode_broken)
     with World(amqp_url, postgresql_url, tmp_path) as world, _channel(amqp_url) as channel:

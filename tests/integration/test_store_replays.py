@@ -55,6 +55,15 @@ def test_what_could_not_be_published_goes_to_its_exchange(database: Database) ->
     assert [(row.exchange, row.routing_key) for row in _leaving(database)] == [("connectwise.sync", "sync.result.v1")]
 
 
+def test_what_no_worker_would_take_again_does_not_leave(database: Database) -> None:
+    """Properties over the limit are refused before the broker sees them; the letter stays open for an export."""
+    add(database, replace(LETTER, properties=PROPERTIES | {"headers": {"big": "x" * 70_000}}))
+    with pytest.raises(replays.TooLarge):
+        _replay(database)
+    assert kept(database).state == "open"
+    assert _leaving(database) == []
+
+
 def test_only_what_is_open_is_replayed(database: Database) -> None:
     """Two operators who replay the same letter send it once."""
     add(database, LETTER)

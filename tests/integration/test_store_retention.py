@@ -28,9 +28,10 @@ SHORT = Retention(pushes=timedelta(30), names=timedelta(10))
 def _ended(database: Database, event: PushRequested) -> None:
     """Accept a push, answer all its lines, report and complete it; long ago."""
     accept(database, event, at=OLD)
-    results = [sync_result(event, line.company_id, time=OLD) for line in event.lines]
+    results = [sync_result(event, line.company_id) for line in event.lines]
     with database.partner(event.partner_id) as tx:
         answers.answer(tx, results)
+        tx.execute(update(tables.push_lines).where(tables.push_lines.c.push_id == event.push_id).values(result_at=OLD))
         if event.mode == "apply":
             wishes.settle(tx, PARTNER, [(wish, Holder(TENANT, (7, 11))) for wish in wishes.unsettled(tx, PARTNER)])
             company_status.keep_newest(tx, results)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from datetime import timedelta
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -41,3 +42,17 @@ def migrate_to_newest(url: str) -> None:
     """Give the database all tables, and leave no connection open: a copy needs that."""
     with closing(Database(url)) as database:
         upgrade(database)
+
+
+def shift_clock(url: str, ahead: timedelta) -> None:
+    """Let the clock of this database be so far ahead of this machine's, for connections that are made from now on."""
+    name = sql.Identifier(urlsplit(url).path.removeprefix("/"))
+    body = sql.SQL("SELECT pg_catalog.clock_timestamp() + make_interval(secs => {})").format(ahead.total_seconds())
+    with closing(psycopg.connect(url, autocommit=True)) as connection:
+        connection.execute(
+            sql.SQL("CREATE FUNCTION public.clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE AS {}").format(
+                body.as_string(connection)
+            )
+        )
+        # Named first, it is found before the one of PostgreSQL's own.
+        connection.execute(sql.SQL("ALTER DATABASE {} SET search_path = public, pg_catalog").format(name))

@@ -45,7 +45,9 @@ def test_what_is_no_number_is_never_a_quantity(raw: object) -> None:
         read(Addition, {"id": 5, "quantity": raw})
 
 
-@pytest.mark.parametrize("value", [None, [], "x", 3, {}, {"id": None}, {"id": True}, {"id": "x"}])
+@pytest.mark.parametrize(
+    "value", [None, [], "x", 3, {}, {"id": None}, {"id": True}, {"id": "x"}, {"id": 0}, {"id": 2**31}]
+)
 def test_what_is_no_record_is_server_trouble(value: Any) -> None:
     """An answer of another shape is the server's trouble, not an internal error."""
     with pytest.raises(ServerTrouble) as caught:

@@ -162,6 +162,13 @@ def test_a_version_is_at_most_five_minutes_ahead() -> None:
         MappingChanged.model_validate(content, context={"now": LONG_AGO - timedelta(seconds=1)})
 
 
+def test_a_version_is_not_judged_by_the_clock_of_who_makes_it() -> None:
+    """A message names versions of other machines, and a worker makes requests anew from its tables: both accepted."""
+    ahead = datetime.now(UTC) + timedelta(hours=1)
+    line = PushLine(company_id="c", company_name="A", billable_users=1, mapping_changed_at=ahead)
+    assert _push(requested_at=ahead, lines=[line]).requested_at == ahead
+
+
 @pytest.mark.parametrize(
     ("start", "end", "key"),
     [

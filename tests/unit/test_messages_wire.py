@@ -9,7 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from messages import INPUTS, KINDS, OUTPUTS, ContractError, Message, decode, encode, type_of
+from messages import (
+    INPUTS,
+    KINDS,
+    MAX_PROPERTIES,
+    OUTPUTS,
+    ContractError,
+    Message,
+    decode,
+    encode,
+    type_of,
+)
 from messages.wire import MAX_BODY
 
 GOLDEN = {path.stem: path for path in (Path(__file__).parent / "golden").glob("*.json")}
@@ -223,6 +233,22 @@ def test_a_refusal_can_be_addressed() -> None:
     error = _refusal(json.dumps(content).encode())
     assert (error.type, error.partner_id) == ("push.requested.v1", "msp-1")
     assert (error.push_id, error.correlation_id) == (content["push_id"], content["correlation_id"])
+
+
+@pytest.mark.parametrize("correlation_id", ["界" * 100, "", "a\0b", "\ud800", None, 5])
+def test_a_refusal_names_no_correlation_that_an_answer_refuses(correlation_id: object) -> None:
+    """A correlation id of 300 bytes is readable, but AMQP cannot carry it: the answer goes without."""
+    error = _refusal(json.dumps(_golden("push.requested.v1") | {"correlation_id": correlation_id}).encode())
+    assert (error.partner_id, error.correlation_id) == ("msp-1", None)
+
+
+def test_properties_that_could_not_be_passed_on_are_refused() -> None:
+    """RabbitMQ takes properties of 128 KiB; with what a replay adds it would not, so half is the most."""
+    body = GOLDEN["push.requested.v1"].read_bytes()
+    assert decode(body, type=None, content_type=JSON, now=LATER, properties_size=MAX_PROPERTIES)
+    error = _refusal(body, properties_size=MAX_PROPERTIES + 1)
+    assert (error.reason, error.push_id) == ("too_large", _golden("push.requested.v1")["push_id"])
+    assert error.detail == "the AMQP properties have 65537 bytes, at most 65536 are taken"
 
 
 def test_the_refusal_of_a_revert_names_the_revert() -> None:

@@ -1,7 +1,7 @@
 """`connection`: connect a partner's ConnectWise, have its rights checked, disconnect it."""
 
 import sys
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -95,7 +95,7 @@ def check(
         if before is None or before.tenant is None:
             complain(f"Partner {partner} is not connected.")
             raise typer.Exit(UNFINISHED)
-        at = datetime.now(UTC)
+        at = opened.now()
         with usage():
             event = ConnectionCheckRequested(
                 partner_id=partner, correlation_id=_correlation(at), requested_at=at, requested_by=requested_by
@@ -125,7 +125,7 @@ def remove(partner: Partner, *, no_wait: NoWait = False, timeout: Timeout = 60.0
     """Disconnect ConnectWise: its keys are forgotten, and pushes fail until it is connected again."""
     with session(works=not no_wait) as opened:
         with usage():
-            at = datetime.now(UTC)
+            at = opened.now()
             event = ConnectionChanged(
                 partner_id=partner, correlation_id=_correlation(at), changed_at=at, disconnected=True
             )
@@ -175,7 +175,7 @@ def connected(
     }
     seal_key = KeyRing.parse(keys.get_secret_value() if keys else "").seal_key
     sealed = seal(private_key, seal_key=seal_key, **belongings)
-    at = datetime.now(UTC)
+    at = opened.now()
     return ConnectionChanged(
         correlation_id=_correlation(at), changed_at=at, sealed_private_key=sealed, ca_bundle=ca_bundle, **belongings
     )

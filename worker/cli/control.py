@@ -1,6 +1,5 @@
 """`push cancel`, `pause` and `resume`: what an operator stops, and lets go on."""
 
-from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -32,12 +31,13 @@ def cancel(
     Example: phin-connectwise push cancel --partner msp-1 0198…
     """
     with session(works=not no_wait) as opened:
+        at = opened.now()
         with usage():
             event = PushCancelRequested(
                 partner_id=partner,
-                correlation_id=push_id,
+                correlation_id=f"cancel {at.isoformat()}",
                 push_id=push_id,
-                requested_at=datetime.now(UTC),
+                requested_at=at,
                 requested_by=by,
             )
         with opened.database.begin() as tx:

@@ -28,16 +28,15 @@ from worker.cli.dead_letter_choice import (
 )
 from worker.cli.exits import INTERRUPTED, UNFINISHED
 from worker.cli.options import AsJson
-from worker.cli.output import complain, dump, safe, say, table
-from worker.cli.replaying import Fate, Replaying, Tally, can_be_replayed, in_full, outlook
+from worker.cli.output import dump, say
+from worker.cli.replay_display import say_not_open, show_outlook, show_tally
+from worker.cli.replaying import Fate, Replaying, can_be_replayed, in_full
 from worker.cli.session import Session, bar, session
 from worker.opening import key_ring
 
 commands = typer.Typer(no_args_is_help=True, help="See what failed and why, and send it again once the cause is gone.")
 
 By = Annotated[str | None, typer.Option(metavar="NAME", help="Who does this; by default the user of the system.")]
-NAMED = 5
-"""How many of those that came back are named."""
 
 
 @commands.command("list")
@@ -154,23 +153,23 @@ def replay(
             which = dead_letter_queries.of_ids(which, named)
             found = dead_letter_queries.listing(tx, which, dead_letter_queries.count(tx, which) or 1)
         able = [letter.id for letter in reversed(found) if can_be_replayed(letter)][:limit]
-        _say_not_open(len(named) - len(found) if named else 0, len(found) - sum(map(can_be_replayed, found)))
+        say_not_open(len(named) - len(found) if named else 0, len(found) - sum(map(can_be_replayed, found)))
         if not able:
             say("There is nothing to replay.")
             raise typer.Exit(UNFINISHED if named else 0)
         if dry_run:
-            _show_outlook(opened, able)
+            show_outlook(opened, able)
             raise typer.Exit
         replaying = Replaying(opened.database, by or _user(), why, rate, timeout)
         try:
             with bar(f"Replaying {len(able):,} dead letter{'' if len(able) == 1 else 's'}") as shown, opened.working():
                 replaying.run(able, shown)
         except KeyboardInterrupt:
-            _show_tally(opened, replaying.tally)
+            show_tally(opened, replaying.tally)
             raise typer.Exit(INTERRUPTED) from None
-        _show_tally(opened, replaying.tally)
+        show_tally(opened, replaying.tally)
         tally = replaying.tally
-        is_done = len(tally.having(Fate.DONE)) == len(tally.replayed) and not tally.failed
+        is_done = len(tally.having(Fate.DONE)) == len(tally.replayed) and not tally.failed and not tally.too_large
     raise typer.Exit(0 if is_done else UNFINISHED)
 
 
@@ -262,37 +261,3 @@ def _user() -> str:
         return getuser()
     except (KeyError, OSError):
         return "command line"
-
-
-def _say_not_open(not_open: int, unable: int) -> None:
-    if not_open:
-        complain(f"{not_open:,} of these are not open (any more); `dead-letters show` says what was done with them.")
-    if unable:
-        complain(f"{unable:,} cannot be replayed, as they name no queue of ours; export or discard them.")
-
-
-def _show_outlook(opened: Session, letter_ids: list[str]) -> None:
-    seen = outlook(opened.database, letter_ids)
-    rows = [[safe(f"{count:,}"), safe(reason), safe(kind)] for (kind, reason), count in sorted(seen.counts.items())]
-    table(("Letters", "Reason", "Kind"), rows, right=("Letters",))
-    say(f"Would replay {len(letter_ids):,}. Overtaken by newer pushes: {_lines(seen.overtaken)}.")
-
-
-def _show_tally(opened: Session, tally: Tally) -> None:
-    done, back, open_ = (tally.having(fate) for fate in (Fate.DONE, Fate.CAME_BACK, Fate.UNDECIDED))
-    for one in back[:NAMED]:
-        complain(f"{one.letter.id[: display.SHORT]} came back: {one.problem}")
-    if tally.stopped:
-        complain(f"Stopped: {tally.stopped}.")
-    say(
-        f"Replayed {len(tally.replayed):,}: {len(done):,} done, {len(back):,} came back, {len(open_):,} not decided; "
-        f"{tally.left:,} left. Overtaken by newer pushes: {_lines(tally.overtaken)}."
-    )
-    if tally.failed:
-        complain(f"Failed for other reasons, which `phin-connectwise status` names: {_lines(tally.failed)}.")
-    if open_:
-        complain(opened.goes_on(len(open_), "letter", "phin-connectwise dead-letters list --state replayed"))
-
-
-def _lines(count: int) -> str:
-    return f"{count:,} line{'' if count == 1 else 's'}"

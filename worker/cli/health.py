@@ -17,6 +17,8 @@ from worker.settings import Settings, load
 NO_WORKER = "no worker runs"
 LATE_SECONDS = 60.0
 """A message that is due for longer is worth a look."""
+CLOCK_SECONDS = 30.0
+"""A worker's clock that differs by more from the database's is worth a look."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,11 @@ def _workers(settings: Settings, tx: Tx) -> list[Check]:
         Check(f"worker {one.host} {one.pid}", ok=not one.silent and one.trouble is None, said=_said(one), code=code)
         for one in found
     ]
+    checks += [
+        Check(f"clock of {one.host} {one.pid}", ok=False, said=_of_clock(one.clock_ahead))
+        for one in found
+        if not one.silent and one.clock_ahead is not None and abs(one.clock_ahead) > CLOCK_SECONDS
+    ]
     if not found:
         with_commands = "; commands that push run one" if settings.is_embedded else ""
         needed = 0 if settings.is_embedded else UNFINISHED
@@ -79,6 +86,14 @@ def _said(worker: workers.Worker) -> str:
     if worker.silent:
         return f"silent since {worker.seen_at:%Y-%m-%d %H:%M:%S} UTC"
     return worker.trouble or "works"
+
+
+def _of_clock(ahead: float) -> str:
+    how = f"{abs(ahead):,.0f} s {'fast' if ahead > 0 else 'slow'}"
+    return (
+        f"{how}, compared with the database's: synchronise it by NTP (or the database's, if every worker says so); "
+        "the worker goes by the database's meanwhile, its log by its own"
+    )
 
 
 def _waiting(tx: Tx) -> list[Check]:

@@ -3,7 +3,6 @@
 import json
 from collections import Counter
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -53,7 +52,7 @@ def set_(
     Example: phin-connectwise mapping set --partner msp-1 --company c-17 --cw-company 250 --agreement 7 --addition 11
     """
     with session(works=not no_wait) as opened:
-        at = datetime.now(UTC)
+        at = opened.now()
         with opened.database.begin() as tx:
             stored = mappings.of_companies(tx, partner, {company}).get(company)
         with usage():
@@ -86,9 +85,9 @@ def import_(
     Columns: company_id,company_name,cw_company_id,agreement_id,addition_id,rule,minimum. Blank ids = unmapped. If the
     file has a mistake, nothing is sent. Companies that the file does not name stay as they are.
     """
-    with usage():
-        events = read_mappings(file, partner, datetime.now(UTC))
     with session(works=not no_wait) as opened:
+        with usage():
+            events = read_mappings(file, partner, opened.now())
         _save_and_show(opened, partner, events, wait=not no_wait, timeout=timeout, as_json=as_json)
 
 
@@ -129,15 +128,17 @@ def health(partner: Partner, *, timeout: Timeout = 600.0, as_json: AsJson = Fals
     Cancelled, expired or deleted records, a product that was changed, additions that several companies share. Nothing
     is mapped by this. Exit code 1 if a mapping has gone bad.
     """
-    at = datetime.now(UTC)
-    event = MappingCheckRequested(
-        partner_id=partner, correlation_id=f"health {at.isoformat()}", requested_at=at, requested_by="command line"
-    )
     with session(works=True) as opened:
+        at = opened.now()
+        event = MappingCheckRequested(
+            partner_id=partner, correlation_id=f"health {at.isoformat()}", requested_at=at, requested_by="command line"
+        )
+        with opened.database.begin() as tx:
+            before = {mapping.company_id: mapping.check for mapping in mappings.of_partner(tx, partner)}
 
         def look(tx: Tx) -> Seen:
             found = [mapping for mapping in mappings.of_partner(tx, partner) if mapping.cw_company_id is not None]
-            done = sum(_is_checked_since(mapping, at) for mapping in found)
+            done = sum(mapping.check not in (None, before.get(mapping.company_id)) for mapping in found)
             return Seen(done=done, total=len(found), accepted=done > 0, finished=done == len(found))
 
         see = f"phin-connectwise mapping list --partner {partner}"
@@ -155,11 +156,6 @@ def health(partner: Partner, *, timeout: Timeout = 600.0, as_json: AsJson = Fals
     if not finished:
         still_running(see)
     raise typer.Exit(UNFINISHED if not finished or any(state(mapping) == "invalid" for mapping in bad) else 0)
-
-
-def _is_checked_since(mapping: Mapping, at: datetime) -> bool:
-    checked = _checked(mapping)
-    return checked is not None and checked.time >= at
 
 
 def save(

@@ -46,14 +46,17 @@ def usage(option: str | None = None) -> Iterator[None]:
         raise typer.BadParameter(str(error), param_hint=option) from None
 
 
-def time_of(text: str | None, option: str) -> datetime | None:
-    """The time that a text like 2026-11-22T10:00 (UTC) or 2h (ago) means. Raises typer.BadParameter for `option`."""
+def time_of(text: str | None, option: str) -> datetime | timedelta | None:
+    """The time that a text like 2026-11-22T10:00 (UTC) means, or how long ago, like 2h.
+
+    Raises typer.BadParameter for `option`.
+    """
     if text is None:
         return None
     ago = _AGO.fullmatch(text)
     try:
         if ago is not None:
-            return datetime.now(UTC) - int(ago[1]) * _UNITS[ago[2]]
+            return int(ago[1]) * _UNITS[ago[2]]
         given = datetime.fromisoformat(text)
     except (ValueError, OverflowError):
         told = f"{text!r} is no time; write 2026-11-22T10:00 (UTC), or 30m, 2h or 3d for so long ago"

@@ -150,7 +150,7 @@ def requested(
         correlation_id=push_id,
         push_id=push_id,
         period=period,
-        requested_at=datetime.now(UTC),
+        requested_at=opened.now(),
         requested_by=requested_by,
         mode=mode,
         connection_changed_at=connection.changed_at if connection else None,

@@ -52,10 +52,11 @@ class Replayed:
 
 @dataclass
 class Tally:
-    """How far a replay got; `left` = not even begun."""
+    """How far a replay got; `left` = not even begun, `too_large` = cannot be sent for their properties."""
 
     replayed: list[Replayed] = field(default_factory=list)
     left: int = 0
+    too_large: int = 0
     stopped: str | None = None
 
     def having(self, fate: Fate) -> list[Replayed]:
@@ -75,10 +76,11 @@ class Tally:
 
 @dataclass(frozen=True)
 class Outlook:
-    """What a replay would do: letters by (kind, reason), lines that newer pushes have overtaken."""
+    """What a replay would do: letters by (kind, reason), lines that newer pushes have overtaken, letters too large."""
 
     counts: dict[tuple[str, str], int]
     overtaken: int
+    too_large: int
 
 
 def can_be_replayed(letter: Summary) -> bool:
@@ -89,15 +91,18 @@ def can_be_replayed(letter: Summary) -> bool:
 def outlook(database: Database, letter_ids: Sequence[str]) -> Outlook:
     """Look at what a replay of these would do, changing nothing."""
     counts: dict[tuple[str, str], int] = {}
-    overtaken = 0
+    overtaken = too_large = 0
     for letter in in_full(database, letter_ids):
+        if replays.is_too_large(letter.properties):
+            too_large += 1
+            continue
         key = (letter.kind or "", letter.reason)
         counts[key] = counts.get(key, 0) + 1
         push = _push_of(letter)
         if push is not None:
             with database.begin() as tx:
                 overtaken += _overtaken(tx, push)
-    return Outlook(counts, overtaken)
+    return Outlook(counts, overtaken, too_large)
 
 
 def in_full(database: Database, letter_ids: Sequence[str]) -> Iterator[Kept]:
@@ -138,13 +143,17 @@ class Replaying:
             self.tally.stopped = _why_stop(batch, self.timeout) if left else None
 
     def _send(self, letter_id: str) -> Replayed | None:
-        """Replay one; None = somebody else has dealt with it meanwhile."""
+        """Replay one; None = somebody else has dealt with it meanwhile, or it cannot be sent."""
         if self.rate is not None and self.tally.replayed:
             sleep(1 / self.rate)
-        with self.database.begin() as tx:
-            letter = dead_letter_queries.get(tx, letter_id)
-            replay = replays.replay(tx, letter_id, by=self.by, why=self.why)
         self.tally.left -= 1
+        try:
+            with self.database.begin() as tx:
+                letter = dead_letter_queries.get(tx, letter_id)
+                replay = replays.replay(tx, letter_id, by=self.by, why=self.why)
+        except replays.TooLarge:
+            self.tally.too_large += 1
+            return None
         if letter is None or replay is None:
             return None
         summary = Summary(**{name: getattr(letter, name) for name in Summary.__dataclass_fields__})

@@ -1,6 +1,5 @@
 """`revert`: put back what a push has written."""
 
-from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -46,7 +45,7 @@ def revert(
                 correlation_id=revert_id,
                 revert_id=revert_id,
                 push_id=push_id,
-                requested_at=datetime.now(UTC),
+                requested_at=opened.now(),
                 requested_by=requested_by,
                 company_ids=tuple(companies) if companies else None,
             )

@@ -16,7 +16,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from messages import EXCHANGE_IN, Message, Publisher
-from store import Database, StoreError, Tx, leases, migrate, pauses
+from store import Database, StoreError, Tx, leases, migrate, now, pauses
 from worker import logs
 from worker.cli.exits import INTERRUPTED
 from worker.cli.output import complain, err, safe
@@ -52,6 +52,11 @@ class Session:
 
     def __init__(self, settings: Settings, database: Database) -> None:
         self.settings, self.database = settings, database
+
+    def now(self) -> datetime:
+        """The database's clock: what a command asks for is ordered among what others ask for."""
+        with self.database.begin() as tx:
+            return now(tx)
 
     def carry_out(
         self,
@@ -167,7 +172,7 @@ class Session:
                 pause = pauses.find(tx, partner_id)
             if pause is not None:
                 return f"Paused by {pause.paused_by}: {pause.why}. It goes on after `phin-connectwise resume`."
-            if health.paused_until is not None and health.paused_until > datetime.now(UTC):
+            if health.paused_until is not None and health.paused_until > self.now():
                 why = health.paused_why or ""
                 until = health.paused_until.astimezone(UTC)
                 return f"Paused until {until:%H:%M:%S} UTC: {PAUSES.get(why, why.replace('_', ' '))}. Still waiting."

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -131,9 +131,9 @@ def suggest(
         if not as_json:
             _show(asked, found)
         if csv is not None:
-            _write(csv, partner, asked, found, known)
+            _write(csv, partner, asked, found, known, opened.now())
             complain(f"Written: {csv}. Edit it, then run `phin-connectwise mapping import --partner {partner} {csv}`.")
-        events = _accepted(partner, asked, found, known) if accept_exact else []
+        events = _accepted(partner, asked, found, known, opened.now()) if accept_exact else []
         saved = save(opened, partner, events, timeout=timeout, wait=True) if events else []
     if as_json:
         every = [one.model_dump(mode="json") for some in found.values() for one in some]
@@ -183,10 +183,9 @@ def _checked(found: Sequence[Suggestion]) -> dict[str, list[Suggestion]]:
 
 
 def _accepted(
-    partner: str, asked: Sequence[PhinCompany], found: Mapping[str, Sequence[Suggestion]], known: Known
+    partner: str, asked: Sequence[PhinCompany], found: Mapping[str, Sequence[Suggestion]], known: Known, at: datetime
 ) -> list[MappingChanged]:
     """Mappings for those that are certain, as far as that changes anything."""
-    at = datetime.now(UTC)
     events = []
     for company in asked:
         best = next(iter(found.get(company.company_id, ())), None)
@@ -218,7 +217,12 @@ def _event(partner: str, company: PhinCompany, ids: Ids, known: Known, at: datet
 
 
 def _write(
-    file: Path, partner: str, asked: Sequence[PhinCompany], found: Mapping[str, Sequence[Suggestion]], known: Known
+    file: Path,
+    partner: str,
+    asked: Sequence[PhinCompany],
+    found: Mapping[str, Sequence[Suggestion]],
+    known: Known,
+    at: datetime,
 ) -> None:
     rows = []
     for company in asked:
@@ -226,7 +230,7 @@ def _write(
         best = next(iter(found.get(company.company_id, ())), None)
         if best is not None and not best.ambiguous:
             ids = known.filled(company.company_id, best)
-        event = _event(partner, company, ids, known, datetime.now(UTC))
+        event = _event(partner, company, ids, known, at)
         rows.append(
             StoredMapping(
                 partner_id=partner,

@@ -1,0 +1,33 @@
+"""The message that says what became of a line."""
+
+from cwclient import Addition
+from store.pushes import Line, Push
+from tests.support.samples import NOVEMBER, PARTNER, TEN
+from worker.answers import money, result
+
+PUSH = Push(
+    partner_id=PARTNER,
+    push_id="p-1",
+    message_id="m-1",
+    correlation_id="q-1",
+    traceparent=None,
+    requested_at=TEN,
+    requested_by="ana",
+    period=NOVEMBER,
+    mode="preview",
+    connection_changed_at=None,
+    line_count=1,
+    accepted_at=TEN,
+    round=0,
+    state="accepted",
+    body_hash="hash",
+)
+LINE = Line(PUSH, "c-1", "Acme", 42, None, None, "pending", 0, 0)
+
+
+def test_an_amount_that_no_number_holds_is_not_told() -> None:
+    """Whatever price and quantity ConnectWise holds, a preview is answered: without what cannot be multiplied."""
+    largest = Addition(id=5, quantity=-1.7e308, less_included=-1.7e308, unit_price=1e300)
+    told = result(LINE, "preview", attempts=1, before=largest.quantity, wanted=42.0, money=money(largest, 1.7e308))
+    assert (told.unit_price, told.quantity_wanted) == (1e300, 42)
+    assert (told.difference, told.amount, told.amount_difference) == (None, None, None)
