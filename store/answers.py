@@ -33,6 +33,7 @@ def answer(tx: Tx, results: Iterable[SyncResult]) -> int:
     """
     recorded, left = 0, iter(results)
     while some := list(islice(left, AT_ONCE)):
+        _take_back(tx, [result for result in some if result.sequence > 1])
         rows = [outbox.row_of(result) for result in some]
         at = now(tx)
         lines = [_recorded(result, row.body, at) for result, row in zip(some, rows, strict=True)]
@@ -40,6 +41,19 @@ def answer(tx: Tx, results: Iterable[SyncResult]) -> int:
         _let_leave(tx, some[0].partner_id, rows)
         recorded += len(some)
     return recorded
+
+
+def _take_back(tx: Tx, results: Sequence[SyncResult]) -> None:
+    """Let no `retrying` leave that these replace: while the broker is away they would pile up."""
+    if not results:
+        return
+    said = select(push_lines.c.result_id).where(
+        push_lines.c.partner_id == results[0].partner_id,
+        push_lines.c.push_id.in_({result.push_id for result in results}),
+        push_lines.c.company_id.in_({result.company_id for result in results}),
+        push_lines.c.status == "retrying",
+    )
+    outbox.take_back(tx, tx.execute(said).scalars().all())
 
 
 def _recorded(result: SyncResult, body: bytes, at: datetime) -> dict[str, Any]:

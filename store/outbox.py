@@ -167,6 +167,12 @@ def untouched(tx: Tx, ids: Collection[int]) -> None:
     tx.execute(update(outbox).where(outbox.c.id.in_(ids)).values(**free, attempts=outbox.c.attempts - 1))
 
 
+def take_back(tx: Tx, message_ids: Sequence[str]) -> None:
+    """Let these messages not leave, unless a relay has them already."""
+    if message_ids:
+        tx.execute(sql_delete(outbox).where(outbox.c.message_id.in_(message_ids), outbox.c.claim_token.is_(None)))
+
+
 def row(exchange: str, routing_key: str, properties: dict[str, Any], body: bytes) -> OutboxRow:
     """A row that is not in the table yet; `properties` are AMQP's, by their names."""
     return OutboxRow(0, str(properties["message_id"]), 0, exchange, routing_key, properties, body)

@@ -397,6 +397,7 @@ outbox = Table(
     Column("partner_id", String(128)),
     PrimaryKeyConstraint("id"),
     CheckConstraint("(claim_token IS NULL) = (claim_until IS NULL)", name="claimed_or_free"),
+    Index("ix_outbox_message", "message_id"),
     Index(
         "ix_outbox_due",
         "not_before",

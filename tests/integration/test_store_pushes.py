@@ -165,7 +165,20 @@ def test_an_answer_is_kept_and_leaves_in_one_transaction(database: Database) -> 
         [(company, _, _, newest)] = answers.answers(tx, PARTNER, "p-1")
         line = pushes.lines(tx, PARTNER, [("p-1", "c-1")])["p-1", "c-1"]
     assert (company, newest, line.status, line.sequence) == ("c-1", updated, "updated", 2)
-    assert leaving(database) == [str(retrying.id), str(updated.id)]
+    assert leaving(database) == [str(updated.id)]
+
+
+def test_what_a_relay_has_is_not_taken_back(database: Database) -> None:
+    """While the broker is away one `retrying` of a line waits at most; one that is being published stays."""
+    event = push()
+    accept(database, event)
+    first, second, last = (sync_result(event, status="retrying", sequence=number) for number in (1, 2, 3))
+    _answer(database, first)
+    with database.begin() as tx:
+        outbox.claim(tx, 10, 60.0)
+    _answer(database, second)
+    _answer(database, last)
+    assert leaving(database) == [str(first.id), str(last.id)]
 
 
 def test_a_repeat_says_the_recorded_answers_again(database: Database) -> None:

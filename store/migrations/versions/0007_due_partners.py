@@ -15,6 +15,7 @@ def upgrade() -> None:
     op.create_index("ix_leases_wake_at", "leases", ["wake_at"])
     op.create_index("ix_leases_until", "leases", ["until"])
     op.add_column("outbox", sa.Column("partner_id", sa.String(128), nullable=True))
+    op.create_index("ix_outbox_message", "outbox", ["message_id"])
     op.drop_index("ix_outbox_due", "outbox")
     for name, which in (
         ("ix_outbox_due", f"exchange <> '{DEFERRED}'"),
