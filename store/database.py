@@ -22,7 +22,7 @@ from store.schema import UtcTime, leases
 Tx = Connection
 """A transaction, as `Database.begin` gives it."""
 
-# With the one that a worker's sweeper has for itself at most ten a process.
+# With the one by which a worker says how it does at most ten a process.
 POOL_SIZE = 9
 POOL_TIMEOUT = 60.0
 LARGE = 1024 * 1024

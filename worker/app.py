@@ -34,6 +34,7 @@ from worker.lanes import Lane
 from worker.opening import key_ring, open_broker, open_database, publish
 from worker.outage import StoreOutage
 from worker.partners import Partners
+from worker.patience import Patience
 from worker.plan import Unusual
 from worker.readiness import Readiness
 from worker.relay import Relay
@@ -45,7 +46,7 @@ from worker.topology import KIND_DEAD
 from worker.turns import Turns
 
 DRAIN_SECONDS = 25.0
-SWEEP_SECONDS = 5.0
+PULSE_SECONDS = 5.0
 TABLES_SECONDS = 2.0
 
 THREADS = {
@@ -70,13 +71,13 @@ BATCHES = {
     "sync.result.v1": 100,
     KIND_DEAD: 100,
 }
-ASIDE_AT_ONCE = 200
+DEFERRED_AT_ONCE = 200
 
 log = structlog.get_logger()
 
 
 class App:
-    """One worker: consumer, lanes of threads, relay and sweeper. `start`, then `drain`."""
+    """One worker: consumer, lanes of threads, relay and pulse. `start`, then `drain`."""
 
     def __init__(self, settings: Settings, database: Database, broker: Broker, readiness: Readiness) -> None:
         settings.require("client_id", "seal_keys")
@@ -97,8 +98,9 @@ class App:
         )
         letters, shares = DeadLetters(key_ring(settings), settings.queue_prefix), Shares()
         self._outage = StoreOutage(partial(self._say, ended=False), self._stop, readiness)
+        patience = Patience(self.tools.draining, self._outage, readiness)
         self.dispatcher = Dispatcher(
-            Context(database), letters, self.tools.draining, self._outage, readiness, self._clock, shares.charge
+            Context(database), letters, self.tools.draining, patience, self._clock, shares.charge
         )
         handle = self.dispatcher.handle
         self._lanes = {
@@ -106,17 +108,19 @@ class App:
             for kind, count in THREADS.items()
         }
         self._turns = Turns(shares, database, letters.closed, handle)
-        self._aside = Lane("aside", self._turns.defer, threads=1, batch=ASIDE_AT_ONCE, size=lambda o: _size(o.delivery))
+        self._deferring = Lane(
+            "deferring", self._turns.defer, threads=1, batch=DEFERRED_AT_ONCE, size=lambda o: _size(o.delivery)
+        )
         self._deferred_lane = Lane("deferred", handle, threads=deferred.AT_ONCE)
         self._partners = Partners(self.tools, settings.partners_at_once, readiness)
         waiting = Deferred(database, broker.topology, letters.opened, readiness, shares.owing)
         # Its own connection: while all others wait for a lock the worker still says so, and is not taken for dead.
-        self._sweepers_database = open_database(settings, connections=1)
+        self._pulse_database = open_database(settings, connections=1)
         relay = Relay(database, broker, readiness, letters.opened)
         self._stop_relay = Event()
         self._consumer = _thread("consumer", self._work)
         self._beside = [
-            _thread("sweeper", self._sweep),
+            _thread("pulse", self._pulse),
             _thread("partners", self._partners.run, self._stop),
             _thread("deferred", waiting.consume, self._deferred_lane.put, self._stop, self._outage.is_on),
         ]
@@ -135,7 +139,7 @@ class App:
         log.info("worker.draining")
         self.tools.draining.set()
         self._stop.set()
-        lanes: list[Lane[Any]] = [*self._lanes.values(), self._aside, self._deferred_lane]
+        lanes: list[Lane[Any]] = [*self._lanes.values(), self._deferring, self._deferred_lane]
         in_time = _joined([self._consumer, *self._beside], until)
         stopped = [lane.stop(max(0.1, until - monotonic())) for lane in lanes]
         in_time = all(stopped) and in_time
@@ -143,7 +147,7 @@ class App:
         self._stop_relay.set()
         in_time = _joined([self._relay] if self._relay else [], until) and in_time
         self._calls.shutdown(wait=in_time, cancel_futures=True)
-        self._sweepers_database.close()
+        self._pulse_database.close()
         self.broker.close()
         self._transports.close()
         log.info("worker.stopped", in_time=in_time)
@@ -188,12 +192,12 @@ class App:
         if late is None:
             self._lanes[delivery.kind].put(delivery, settle)
         else:
-            self._aside.put(late, settle)
+            self._deferring.put(late, settle)
 
-    def _sweep(self) -> None:
+    def _pulse(self) -> None:
         """Every few seconds: say how this worker does, give back what memory is free."""
         while True:
-            ended = self._stop.wait(SWEEP_SECONDS)
+            ended = self._stop.wait(PULSE_SECONDS)
             memory.give_back()
             try:
                 self._say(ended=ended)
@@ -206,7 +210,7 @@ class App:
                 return
 
     def _say(self, *, ended: bool) -> None:
-        with self._sweepers_database.begin() as tx:
+        with self._pulse_database.begin() as tx:
             if ended:
                 workers.forget(tx, self._id)
             else:

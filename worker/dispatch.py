@@ -2,16 +2,13 @@
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from functools import partial
 from threading import Event, Lock
-from time import monotonic
-from typing import Any
 
 import structlog
 
-from messages import KINDS, ContractError, Message, PushCompleted, decode, derived_id
-from store import StoreBusy, StoreConflict, StoreUnavailable, Tx, dead_letters, in_hand, outbox, pushes, replays
+from messages import KINDS, ContractError, Message, decode
+from store import dead_letters, in_hand, replays
 from store.dead_letters import DeadLetter
 from store.properties import encoded_size
 from store.replays import Replay, replay_of
@@ -19,31 +16,18 @@ from worker.clock import Clock
 from worker.dead_letters import DeadLetters, first_own_frame
 from worker.delivery import Delivery, Verdict
 from worker.handlers import BATCH_HANDLERS, HANDLERS, REPLAYED, Context, Refused
-from worker.outage import StoreOutage
-from worker.problems import problem
-from worker.readiness import Readiness
+from worker.patience import GivenUp, Patience
+from worker.refusals import Refusal, refuse
 from worker.topology import KIND_DEAD
 
 TRIES = 3
-CONFLICTS = 5
 FAILED_PAUSE = 1.0
-STORE_PAUSE_FIRST, STORE_PAUSE_MOST = 0.2, 5.0
-# A message that waits for a lock is given back after this long, and comes again: what is behind it has its turn, and
-# RabbitMQ's consumer timeout (30 minutes) is not reached.
-HELD_SECONDS = 15.0
-
-# Of these a `push.completed` is awaited, also if they cannot be accepted.
-ANSWERED = frozenset({"push.requested.v1", "revert.requested.v1"})
-
-Refusal = tuple[Delivery, ContractError]
-
-EPOCH = datetime.fromtimestamp(0, UTC)
 
 log = structlog.get_logger()
 
 
 class Dispatcher:
-    """Handles deliveries; safe from many threads. `stop` ends pauses and waiting for locks.
+    """Handles deliveries; safe from many threads. `stop` ends pauses.
 
     `charge` counts on a partner's share how many answers its message made be said at once.
     """
@@ -53,13 +37,12 @@ class Dispatcher:
         context: Context,
         letters: DeadLetters,
         stop: Event,
-        outage: StoreOutage,
-        readiness: Readiness,
+        patience: Patience,
         clock: Clock,
         charge: Callable[[str, int], None],
     ) -> None:
-        self._context, self._letters, self._stop, self._outage = context, letters, stop, outage
-        self._readiness, self._clock, self._charge = readiness, clock, charge
+        self._context, self._letters, self._stop, self._patience = context, letters, stop, patience
+        self._clock, self._charge = clock, charge
         self._turn = Lock()
 
     def handle(self, deliveries: Sequence[Delivery]) -> list[Verdict]:
@@ -144,8 +127,8 @@ class Dispatcher:
     def _tried(self, action: Callable[[], None]) -> Verdict | None:
         """The verdict for all that this is about; None = something is wrong, and each alone shows which is at fault."""
         try:
-            self._with_store(action)
-        except _GivenUp:
+            self._patience.do(action)
+        except GivenUp:
             return Verdict.RELEASED
         except Exception:  # noqa: BLE001 - found again, and dealt with, when handled alone
             return None
@@ -159,7 +142,7 @@ class Dispatcher:
                     with self._turn:
                         return self._again(delivery)
                 self._do(delivery, message)
-            except _GivenUp:
+            except GivenUp:
                 return Verdict.RELEASED
             except Exception:
                 log.exception("message.failed")
@@ -174,7 +157,7 @@ class Dispatcher:
         counted that.
         """
         key = _key(delivery)
-        noted = self._with_store(lambda: self._take_in_hand(delivery, key))
+        noted = self._patience.do(lambda: self._take_in_hand(delivery, key))
         tries = min(noted, delivery.delivery_count)
         if tries > TRIES:
             died = f"the worker died or failed {TRIES} times while handling this"
@@ -182,7 +165,7 @@ class Dispatcher:
         else:
             try:
                 self._do(delivery)
-            except _GivenUp:
+            except GivenUp:
                 raise
             except Exception as error:
                 if tries < TRIES:
@@ -198,7 +181,7 @@ class Dispatcher:
                         attempts=tries,
                     )
                 )
-        self._with_store(lambda: self._out_of_hand(delivery, key))
+        self._patience.do(lambda: self._out_of_hand(delivery, key))
         return Verdict.DONE
 
     def _do(self, delivery: Delivery, message: Message | None = None) -> None:
@@ -209,18 +192,18 @@ class Dispatcher:
         try:
             message = message or self._decode(delivery)
         except ContractError as error:
-            self._with_store(partial(self._refuse, (delivery, error)))
+            self._patience.do(partial(self._refuse, (delivery, error)))
             return
         context = {"partner": message.partner_id, "correlation_id": message.correlation_id}
         with structlog.contextvars.bound_contextvars(**context):
             replay = replay_of(delivery.properties)
             try:
-                self._charge(message.partner_id, self._with_store(lambda: self._call(message, replay)) or 0)
+                self._charge(message.partner_id, self._patience.do(lambda: self._call(message, replay)) or 0)
             except Refused as error:
                 self._keep(self._letters.of(delivery, error.reason, str(error), partner_id=message.partner_id))
             else:
                 if replay is not None:
-                    self._with_store(lambda: self._note(replay))
+                    self._patience.do(lambda: self._note(replay))
 
     def _call(self, message: Message, replay: Replay | None) -> int | None:
         """Handle; the number of answers that were said at once, None = a handful at most."""
@@ -246,49 +229,16 @@ class Dispatcher:
             raise ContractError("unknown_type", f"{message.type} came by the queue of {delivery.kind}")
         return message
 
-    def _with_store(self, action: Callable[[], Any]) -> Any:  # noqa: ANN401 - what the action returns
-        """Do it again if transactions meet, or the database makes us wait.
-
-        Give up while the database is away, or makes us wait for long; nothing is acknowledged then.
-        """
-        pause, conflicts, until = STORE_PAUSE_FIRST, 0, monotonic() + HELD_SECONDS
-        while True:
-            if self._outage.is_on():
-                raise _GivenUp
-            try:
-                result = action()
-            except StoreConflict:
-                conflicts += 1
-                if conflicts > CONFLICTS:
-                    raise
-            except StoreBusy as error:
-                # Only waiting: however long it lasts, nothing has failed.
-                self._readiness.trouble("store", error)
-                if self._stop.wait(pause) or monotonic() > until:
-                    raise _GivenUp from error
-                pause = min(pause * 2, STORE_PAUSE_MOST)
-            except StoreUnavailable as error:
-                self._outage.begin(error)
-                raise _GivenUp from error
-            else:
-                return result
-
     # --- dead letters
 
     def _refuse(self, *refused: Refusal) -> None:
-        """Keep these, and of a push that can be addressed say that it was refused; in one transaction."""
-        letters = [
-            self._letters.of(delivery, "contract", str(error), partner_id=error.partner_id, error_type=error.reason)
-            for delivery, error in refused
-        ]
+        """Keep these, in one transaction."""
         with self._context.database.begin() as tx:
-            dead_letters.add(tx, *letters)
-            for delivery, error in refused:
-                _say_refused(tx, delivery, error)
+            letters = refuse(tx, self._letters, refused)
         _log(letters)
 
     def _keep(self, letter: DeadLetter) -> None:
-        self._with_store(lambda: self._bury(letter))
+        self._patience.do(lambda: self._bury(letter))
 
     def _bury(self, *letters: DeadLetter) -> None:
         with self._context.database.begin() as tx:
@@ -306,30 +256,6 @@ class Dispatcher:
     def _out_of_hand(self, delivery: Delivery, *keys: str) -> None:
         with self._context.database.begin() as tx:
             in_hand.done(tx, delivery.queue, *keys)
-
-
-class _GivenUp(Exception):
-    """The database is away: the message goes back."""
-
-
-def _say_refused(tx: Tx, delivery: Delivery, error: ContractError) -> None:
-    """Tell the platform, unless the push is known or cannot be addressed."""
-    if error.type not in ANSWERED or error.partner_id is None or error.push_id is None:
-        return
-    if pushes.find(tx, error.partner_id, error.push_id) is not None:
-        return
-    digest = hashlib.sha256(delivery.body).hexdigest()
-    answer_id = derived_id(EPOCH, "push.refused", error.partner_id, error.push_id, digest)
-    refused = PushCompleted(
-        id=answer_id,
-        partner_id=error.partner_id,
-        # Not the push's id, which may be too long for AMQP's property.
-        correlation_id=error.correlation_id or str(answer_id),
-        push_id=error.push_id,
-        status="refused",
-        problem=problem("contract", reason=error.detail),
-    )
-    outbox.put(tx, refused)
 
 
 def _log(letters: Sequence[DeadLetter]) -> None:

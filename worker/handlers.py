@@ -146,7 +146,7 @@ def mapping_check_requested(context: Context, event: MappingCheckRequested) -> N
 
 
 def push_requested(context: Context, event: PushRequested, replay: Replay | None = None) -> int:
-    """Accept the push: its lines, and the wishes that are newer than the stored ones. The work comes by the wake-up.
+    """Accept the push: its lines, and the wishes that are newer than the stored ones. The run does the work.
 
     A repeat of a push sends the answers that are recorded again; returns how many. A replay of its failed lines asks
     these again. Raises Refused if the push id is taken.

@@ -160,7 +160,7 @@ def test_publishing_what_no_queue_takes_raises(world: World) -> None:
 
 
 def test_what_no_queue_takes_is_refused_whatever_it_is_called(world: World) -> None:
-    """A message that was set aside may have no id, or the header of a replay besides its own: it is refused as well."""
+    """A message may have no id, or the header of a replay besides its own: it is refused as well."""
     replayed = {"message_id": "m-1", "headers": {"phin-replay": "00000000-0000-0000-0000-000000000001/1"}}
     rows = [OutboxRow(0, "", 0, "", "nobody", {"message_id": None, "headers": {}}, b"no id")]
     rows += [OutboxRow(0, "m-1", 0, "", "nobody", replayed, b"a replay")]

@@ -138,7 +138,7 @@ def test_a_preview_of_a_paused_partner_says_so(case: Case) -> None:
 def test_no_line_of_a_large_preview_is_left_waiting_for_the_end_of_a_pause(
     case: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However many lines wait: one wake-up answers them all, as no other comes."""
+    """However many lines wait: one run answers them all, as no other comes."""
     monkeypatch.setattr(giving_up, "MAX_LINES", 1)
     with case.world.database.partner("p1") as tx:
         pauses.pause(tx, "p1", "olga", "test")

@@ -300,7 +300,7 @@ def test_what_no_queue_takes_is_kept_and_goes_to_its_exchange_later(world: World
         wait_for(lambda: letters.all()[0].applied == 1, "the note that it arrived")
 
 
-def test_what_was_set_aside_and_no_queue_takes_stays_sealed(world: World, channel: Any) -> None:
+def test_what_was_sealed_and_no_queue_takes_stays_sealed(world: World, channel: Any) -> None:
     """What may hold a private key is sealed in its dead letter too if it cannot leave, and leaves later as it was."""
     sealing = DeadLetters(KeyRing.parse(world.keys.private))
     body = json.dumps({"private_key": PRIVATE_KEY}).encode()

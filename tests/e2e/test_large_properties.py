@@ -16,7 +16,7 @@ LARGEST = 130_996
 """Bytes of a header that just fits into a frame with the name and the table around it."""
 
 PUSHES = 8
-"""More than a partner's share, so that the last ones would be set aside."""
+"""More than a partner's share, so that the last ones would be deferred."""
 
 
 def test_properties_over_64_kib_are_refused_kept_and_not_replayed(

@@ -1,4 +1,4 @@
-"""Leases and wake-ups: one worker at a time per partner, and nobody forgotten."""
+"""Leases: one worker at a time per partner, and nobody forgotten."""
 
 from dataclasses import replace
 from datetime import timedelta

@@ -51,7 +51,7 @@ def test_events_travel_over_verified_tls(rabbitmq: OwnRabbitMQ, sqlite_url: str,
     keys = {"seal_keys": generate_keypair().private, "client_id": "00000000-0000-0000-0000-000000000001"}
     with app.build(load(given | keys)) as worker:
         wait_for(lambda: _mapped(worker.database) == ["c-1"], "the mapping")
-        # Its wake-up leaves by the publishing connection, and comes back.
+        # Its results leave by the publishing connection, and come back.
         wait_for(lambda: _is_checked(worker.database), "the check of the mapping")
         assert worker.readiness.troubles == {}
 

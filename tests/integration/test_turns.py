@@ -82,7 +82,7 @@ def _deferred(database: Database) -> list[OutboxRow]:
     return rows
 
 
-def test_what_is_to_be_refused_for_its_properties_is_not_set_aside(database: Database) -> None:
+def test_what_is_to_be_refused_for_its_properties_is_not_deferred(database: Database) -> None:
     """With the header of its turn RabbitMQ might not take it again; it is refused now."""
     flood = [_message("p1", number) for number in range(9)]
     flood = [replace(one, properties={**one.properties, "headers": {"big": "x" * 70_000}}) for one in flood]

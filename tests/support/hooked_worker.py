@@ -24,6 +24,7 @@ from worker import (
     memory,
     outage,
     outbox_consumer,
+    patience,
     policy,
     progress,
     relay,
@@ -70,11 +71,11 @@ def shorten() -> None:
     run.RENEW_SECONDS = 1.0
     tools.LEASE_LEFT_FOR_PATCH = 1.0
     tools.START_WITHIN = 1.0
-    app.SWEEP_SECONDS = 1.0
+    app.PULSE_SECONDS = 1.0
     outage.PROBE_SECONDS = 0.1
     policy.RETRY_FIRST = 0.2
     relay.CLAIM_SECONDS = 3.0
-    relay.TROUBLE_MOST = dispatch.STORE_PAUSE_MOST = 1.0
+    relay.TROUBLE_MOST = patience.PAUSE_MOST = 1.0
     outbox_consumer.CLAIM_SECONDS, outbox_consumer.EXTEND_SECONDS = 3.0, 1.0
 
 
