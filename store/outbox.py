@@ -19,9 +19,6 @@ from store.schema import EXCHANGE_DEFERRED, outbox
 EXCHANGE_REPLIES = "connectwise.replies"
 """No exchange of the broker's: the routing key is the whole name of the queue of somebody who waits."""
 
-DOUBTED_AFTER = 3
-"""A row that was tried so often, or in hand whenever a worker died, is claimed alone."""
-
 _EXCHANGES = dict.fromkeys(OUTPUTS, EXCHANGE_OUT)
 # In the text of the statement, so that PostgreSQL knows which of the partial indexes serves it.
 _DEFERRED = literal(EXCHANGE_DEFERRED, literal_execute=True)
@@ -161,6 +158,11 @@ def give_back(tx: Tx, ids: Collection[int], *, after: float) -> None:
     tx.execute(update(outbox).where(outbox.c.id.in_(ids)).values(**free, not_before=db_now(after)))
 
 
+def give_back_alone(tx: Tx, ids: Collection[int], *, after: float) -> None:
+    """These were tried in vain and spoil what is beside them: each is claimed alone `after` seconds, as if it ran out."""
+    tx.execute(update(outbox).where(outbox.c.id.in_(ids)).values(claim_until=db_now(after)))
+
+
 def untouched(tx: Tx, ids: Collection[int]) -> None:
     """Nobody tried these, so they stay where they were: it was an outage, or their queue is full."""
     free = {"claim_token": None, "claim_until": None}
@@ -184,11 +186,11 @@ def properties_of(wire: Wire) -> dict[str, Any]:
 
 
 def _claim(tx: Tx, seconds: float, oldest: Select[Any], size: int) -> Claim:
-    """Claim the beginning of these rows; one in doubt is claimed alone, so that nothing else dies with it."""
+    """Claim the beginning of these rows. One whose claim ran out is claimed alone: its holder may have died of it."""
     # CTEs are evaluated once; PostgreSQL may evaluate a subquery anew for each row, and its limit means nothing then.
     some = oldest.cte("some")
     order = (some.c.not_before, some.c.id)
-    in_doubt = case((some.c.attempts >= DOUBTED_AFTER, 1), else_=0)
+    in_doubt = case((some.c.claim_token.is_not(None), 1), else_=0)
     counted = select(
         some.c.id,
         func.row_number().over(order_by=order).label("number"),
@@ -211,7 +213,7 @@ def _oldest(which: Sequence[ColumnElement[bool]], limit: int) -> Select[Any]:
     # The length of a body is known without reading it, in both databases.
     size = (func.length(outbox.c.body) + func.length(outbox.c.properties_json)).label("size")
     return (
-        select(outbox.c.id, outbox.c.not_before, outbox.c.attempts, size)
+        select(outbox.c.id, outbox.c.not_before, outbox.c.claim_token, size)
         .where(*which, *_is_free())
         .order_by(outbox.c.not_before, outbox.c.id)
         .limit(limit)

@@ -47,7 +47,9 @@ class Fault(Enum):
     """Whose fault it is that the broker does not have a message."""
 
     MESSAGE = "message"
-    """It goes nowhere, or cannot be carried: tried a few times, then a dead letter."""
+    """It goes nowhere: tried a few times, then a dead letter."""
+    CHANNEL = "channel"
+    """It cannot be carried, and closes the channel or the connection: the same, and nothing else beside it."""
     QUEUE = "queue"
     """Its queue is full, or has failed: whatever goes there waits."""
     BROKER = "broker"

@@ -107,7 +107,7 @@ class Relay:
         waited_for = [row for row, refusal in outcomes if refusal and _is_waited_for(row, refusal)]
         full = {(row.exchange, row.routing_key) for row in waited_for}
         self._full.note(taken, full)
-        waits = [refusal for refusal in refusals if refusal is not None and refusal.fault is not Fault.MESSAGE]
+        waits = [refusal for refusal in refusals if refusal and refusal.fault in {Fault.QUEUE, Fault.BROKER}]
         if waits:
             self._readiness.trouble("publisher", BrokerUnavailable(waits[-1].why))
         elif not self._full:
@@ -139,7 +139,8 @@ class Relay:
             for row, refusal in refused:
                 log.warning("outbox.refused", message_id=row.message_id, error=refusal.why, attempts=row.attempts)
                 if row.attempts < TRIES:
-                    outbox.give_back(tx, [row.id], after=min(BACKOFF_MOST, BACKOFF_FIRST * 2.0**row.attempts))
+                    give_back = outbox.give_back_alone if refusal.fault is Fault.CHANNEL else outbox.give_back
+                    give_back(tx, [row.id], after=min(BACKOFF_MOST, BACKOFF_FIRST * 2.0**row.attempts))
                 else:
                     # As it is stored: what was sealed stays so.
                     send_back(tx, kept[row.id], refusal.why)

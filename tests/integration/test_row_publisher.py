@@ -52,23 +52,23 @@ def _faults(outcomes: list[Refusal | None]) -> list[Fault | None]:
     return [outcome.fault if outcome else None for outcome in outcomes]
 
 
-POISON: dict[str, OutboxRow] = {
-    "its properties do not fit into a frame": _row(99, **TOO_LARGE_A_HEADER),
-    "its exchange does not exist": _row(99, exchange="nobody", routing_key="k"),
-    "a header is no number of AMQP's": _row(99, n=2**70),
-    "no queue takes it": _row(99, routing_key="nobody"),
+POISON: dict[str, tuple[OutboxRow, Fault]] = {
+    "its properties do not fit into a frame": (_row(99, **TOO_LARGE_A_HEADER), Fault.CHANNEL),
+    "its exchange does not exist": (_row(99, exchange="nobody", routing_key="k"), Fault.CHANNEL),
+    "a header is no number of AMQP's": (_row(99, n=2**70), Fault.CHANNEL),
+    "no queue takes it": (_row(99, routing_key="nobody"), Fault.MESSAGE),
 }
 
 
-@pytest.mark.parametrize("poison", POISON.values(), ids=POISON.keys())
+@pytest.mark.parametrize(("poison", "fault"), POISON.values(), ids=POISON.keys())
 def test_a_row_that_closes_the_connection_is_refused_and_the_others_arrive(
-    amqp_url: str, broker: RabbitBroker, topology: Topology, poison: OutboxRow
+    amqp_url: str, broker: RabbitBroker, topology: Topology, poison: OutboxRow, fault: Fault
 ) -> None:
     """Whatever is wrong with one row, the others of its batch are safe, and it alone is to blame."""
     rows = [_row(1), _row(2), poison, _row(3), poison, _row(4)]
     for _ in range(2):
         outcomes = broker.publish(rows)
-        assert _faults(outcomes) == [None, None, Fault.MESSAGE, None, Fault.MESSAGE, None]
+        assert _faults(outcomes) == [None, None, fault, None, fault, None]
     received = _received(amqp_url, topology)
     assert set(received) == {"m-1", "m-2", "m-3", "m-4"}
     assert len(received) <= 2 * 4 * 2
@@ -77,7 +77,7 @@ def test_a_row_that_closes_the_connection_is_refused_and_the_others_arrive(
 def test_many_such_rows_do_not_look_like_an_outage(broker: RabbitBroker) -> None:
     """A dozen pushes with headers that are too large are refused one by one, and what is behind them leaves."""
     rows = [_row(number, **TOO_LARGE_A_HEADER) for number in range(12)]
-    assert _faults(broker.publish([*rows, _row(20)])) == [*[Fault.MESSAGE] * 12, None]
+    assert _faults(broker.publish([*rows, _row(20)])) == [*[Fault.CHANNEL] * 12, None]
 
 
 def test_a_full_queue_is_not_the_fault_of_a_row(amqp_url: str, broker: RabbitBroker, topology: Topology) -> None:

@@ -8,7 +8,7 @@ from sqlalchemy import text, update
 from messages import decode
 from store import Database, now, outbox
 from store.database import db_now
-from store.outbox import DOUBTED_AFTER, Claim, OutboxRow
+from store.outbox import Claim, OutboxRow
 from store.schema import EXCHANGE_DEFERRED
 from store.schema import outbox as table
 from tests.support.samples import mapping_changed, push, sync_result
@@ -151,7 +151,8 @@ def test_a_row_in_doubt_is_claimed_alone(database: Database) -> None:
     """What was in hand when a worker died, or was refused, takes nothing else with it."""
     _put(database, 4)
     with database.begin() as tx:
-        tx.execute(update(table).where(table.c.message_id == "1").values(attempts=DOUBTED_AFTER))
+        outbox.give_back_alone(tx, [claimed(tx)[1].id], after=-1.0)
+        tx.execute(update(table).where(table.c.message_id != "1").values(claim_token=None, claim_until=None))
     assert [_names(_claim(database)) for _ in range(3)] == [["0"], ["1"], ["2", "3"]]
 
 

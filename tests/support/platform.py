@@ -2,15 +2,16 @@
 
 import threading
 from collections import defaultdict
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any, Self
 
 import pika
 
-from messages import EXCHANGE_IN, Message, Publisher, SyncResult, decode
+from messages import EXCHANGE_IN, EXCHANGE_OUT, Message, Publisher, SyncResult, decode
 from messages.publish_errors import Refused, Unreachable
+from worker.topology import Topology
 
 AGAIN_SECONDS = 0.5
 
@@ -87,3 +88,16 @@ class Platform:
             elif self._stop.is_set():
                 channel.cancel()
                 return
+
+
+@contextmanager
+def nobody_reads(url: str, topology: Topology) -> Iterator[None]:
+    """A queue in the platform's place that takes every output and keeps the last few."""
+    name = f"{topology.prefix}nobody"
+    with pika.BlockingConnection(pika.URLParameters(url)) as connection:
+        channel = connection.channel()
+        channel.queue_declare(name, durable=True, arguments={"x-max-length": 100})
+        channel.queue_bind(name, topology.exchange(EXCHANGE_OUT), "#")
+    yield
+    with pika.BlockingConnection(pika.URLParameters(url)) as connection:
+        connection.channel().queue_delete(name)

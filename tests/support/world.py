@@ -32,7 +32,7 @@ from messages.envelope import MAX_COUNT
 from store import Database, answers, migrate, pushes
 from store.schema import ledger
 from tests.support.commands import run
-from tests.support.platform import Platform
+from tests.support.platform import Platform, nobody_reads
 from worker.broker import RabbitBroker
 from worker.opening import open_broker, publish
 from worker.settings import PREFIX, Settings, load
@@ -114,6 +114,8 @@ class World:
         self.platform: Platform | None = None
         if isinstance(self.broker, RabbitBroker):
             self._stack.callback(self.broker.delete)
+            if not self.has_platform:
+                self._stack.enter_context(nobody_reads(self.broker_url, self.broker.topology))
         if isinstance(self.broker, RabbitBroker) and self.has_platform:
             prefix, queue = self.settings.queue_prefix, self.settings.results_queue
             platform = Platform(self.broker_url, f"{prefix}{queue}", f"{prefix}{EXCHANGE_IN}")

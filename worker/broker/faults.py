@@ -35,7 +35,7 @@ class RowPublisher:
             if error is None:
                 lost = 0
             elif not _is_away(error):
-                outcomes[number] = Refusal(_said(error), Fault.MESSAGE)
+                outcomes[number] = Refusal(_said(error), Fault.CHANNEL)
                 lost = lost + 1 if isinstance(error, OSError | amqp_errors.RecoverableConnectionError) else 0
                 if lost == LOST_IN_A_ROW:
                     error = BrokerUnavailable(self._at_its_place(error))
