@@ -159,7 +159,7 @@ def give_back(tx: Tx, ids: Collection[int], *, after: float) -> None:
 
 
 def give_back_alone(tx: Tx, ids: Collection[int], *, after: float) -> None:
-    """These were tried in vain and spoil what is beside them: each is claimed alone `after` seconds, as if it ran out."""
+    """These were tried in vain, and spoil what is beside them: each is claimed alone, `after` seconds from now."""
     tx.execute(update(outbox).where(outbox.c.id.in_(ids)).values(claim_until=db_now(after)))
 
 

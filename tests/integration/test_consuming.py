@@ -1,8 +1,9 @@
-"""Consuming from RabbitMQ when its connection breaks."""
+"""Consuming from RabbitMQ when its connection or a channel breaks."""
 
 import threading
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from uuid import uuid4
 
 from store import outbox
@@ -12,6 +13,7 @@ from tests.support.waiting import wait_for
 from worker.broker import RabbitBroker
 from worker.delivery import Delivery, Settle, Verdict
 from worker.lanes import Lane
+from worker.readiness import Readiness
 from worker.topology import Topology
 
 KIND = "mapping.changed.v1"
@@ -76,3 +78,40 @@ def test_what_a_dead_connection_delivered_is_not_handled_beside_its_repetition(o
         assert handler.lane.stop(timeout=10.0)
         broker.delete()
         broker.close()
+
+
+def test_a_channel_that_rabbitmq_closes_takes_no_other_with_it(own_rabbitmq: OwnRabbitMQ) -> None:
+    """A mapping is held for too long: it comes again, and the pushes in hand meanwhile are delivered once."""
+    held: dict[str, list[Settle]] = {"mapping.changed.v1": [], "push.requested.v1": []}
+    counts: Counter[str] = Counter()
+    readiness, stop = Readiness(), threading.Event()
+
+    def deliver(delivery: Delivery, settle: Settle) -> None:
+        counts[str(delivery.message_id)] += 1
+        held[delivery.kind].append(settle)
+
+    broker = RabbitBroker(own_rabbitmq.url, Topology(prefix=f"test-{uuid4().hex[:8]}."), readiness=readiness)
+    broker.declare()
+    thread = threading.Thread(target=broker.consume, args=(deliver, stop), daemon=True)
+    with own_rabbitmq.consumer_timeout(2.0):
+        thread.start()
+        publish = partial(outbox.row, "phin.billing")
+        broker.publish([publish("mapping.changed.v1", {"message_id": "m"}, b"{}")])
+        [mapping] = wait_for(lambda: held["mapping.changed.v1"], "the mapping")
+        pushes = 0
+        while not mapping.lost.wait(0.3):
+            broker.publish([publish("push.requested.v1", {"message_id": f"p-{pushes}"}, b"{}")])
+            pushes += 1
+            wait_for(lambda: len(held["push.requested.v1"]) == pushes, "a push")  # noqa: B023
+            for settle in held["push.requested.v1"][-2:-1]:
+                settle(Verdict.DONE)
+    for settle in (mapping, held["push.requested.v1"][-1]):
+        settle(Verdict.DONE)
+    wait_for(lambda: counts["m"] == 2, "the mapping again")
+    held["mapping.changed.v1"][-1](Verdict.DONE)
+    stop.set()
+    thread.join()
+    assert counts == {"m": 2} | {f"p-{number}": 1 for number in range(pushes)}
+    assert "broker" not in readiness.troubles
+    broker.delete()
+    broker.close()

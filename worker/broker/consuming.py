@@ -7,6 +7,7 @@ from threading import Event
 from time import monotonic, sleep
 from typing import Any
 
+import structlog
 from amqp import exceptions as amqp_errors
 from amqp import spec
 from kombu.connection import Connection
@@ -23,6 +24,8 @@ from worker.topology import KIND_DEAD, Queue, Topology
 POLL_SECONDS = 0.01
 COPY_AGAIN_SECONDS = 1.0
 
+log = structlog.get_logger()
+
 Publish = Callable[[Sequence[OutboxRow]], list[Refusal | None]]
 
 
@@ -36,13 +39,14 @@ class Consumer:
     def __init__(self, server: Server, topology: Topology, unsettled: Unsettled, publish: Publish) -> None:
         self._unsettled, self._publish = unsettled, publish
         self._prefix = topology.prefix
-        self._tags: list[tuple[Any, str]] = []
+        self._tags: dict[Any, str] = {}
+        self._reopened: list[Any] = []
         self._to_copy: list[Receipt] = []
         self._copy_at = self._read_at = 0.0
         self._connection: Connection = connect(server)
         try:
             declare(self._connection, topology)
-            self._channels = [(queue, self._channel(queue)) for queue in topology.queues if queue.kind is not None]
+            self._channels = [(queue, self._channel()) for queue in topology.queues if queue.kind is not None]
         except BaseException:
             self.abandon()
             raise
@@ -64,22 +68,41 @@ class Consumer:
         """Drop the connection; what is not settled is delivered again, here or elsewhere."""
         abandon(self._connection)
 
-    def _channel(self, queue: Queue) -> Any:  # noqa: ANN401 - py-amqp's
+    def _channel(self) -> Any:  # noqa: ANN401 - py-amqp's
         # A channel each: the prefetch is the queue's own, and an error of one names its queue.
         channel: Any = self._connection.channel()
         channel.auto_decode = False  # bytes as they came, whatever the sender says of their encoding
-        channel.basic_qos(0, queue.prefetch, False)  # noqa: FBT003 - AMQP's positional flag
+        # When RabbitMQ closes a channel py-amqp opens it again, and says only this.
+        channel.on_open = self._reopened.append
         return channel
 
     def _subscribe(self) -> None:
         for queue, channel in self._channels:
-            tag = channel.basic_consume(queue.name, callback=partial(self._take, queue, channel))
-            self._tags.append((channel, tag))
+            if channel not in self._tags:
+                channel.basic_qos(0, queue.prefetch, False)  # noqa: FBT003 - AMQP's positional flag
+                callback = partial(self._take, queue, channel)
+                self._tags[channel] = channel.basic_consume(queue.name, callback=callback)
 
     def _unsubscribe(self) -> None:
         while self._tags:
-            channel, tag = self._tags.pop()
+            channel, tag = self._tags.popitem()
             channel.basic_cancel(tag)
+
+    def _drain(self) -> None:
+        """Take what RabbitMQ sends, for a moment. Of what it closes only that channel begins anew."""
+        try:
+            self._connection.drain_events(timeout=POLL_SECONDS)
+        except TimeoutError:
+            pass
+        except amqp_errors.ChannelError as error:
+            if not self._reopened:
+                raise
+            log.warning("channel.closed", error=str(error))
+        while self._reopened:
+            channel = self._reopened.pop()
+            self._tags.pop(channel, None)
+            self._unsettled.lose(channel)
+            self._to_copy = [receipt for receipt in self._to_copy if receipt.channel is not channel]
 
     def _take(self, queue: Queue, channel: Any, message: Any) -> None:  # noqa: ANN401 - py-amqp's
         properties = {name: value for name, value in message.properties.items() if name != "application_headers"}
@@ -101,8 +124,7 @@ class Consumer:
         if self._unsettled.size < AT_ONCE_BYTES or monotonic() >= self._read_at:
             # Even if much is in hand one is taken now and then: an answer to a heartbeat may be behind it.
             self._read_at = monotonic() + HEARTBEAT / 2
-            with suppress(TimeoutError):
-                self._connection.drain_events(timeout=POLL_SECONDS)
+            self._drain()
         else:
             sleep(POLL_SECONDS)
         self._connection.heartbeat_check()
@@ -110,7 +132,7 @@ class Consumer:
         # After the verdicts came and before they are told: what is released by a pause must not come back here.
         if is_paused():
             self._unsubscribe()
-        elif not self._tags:
+        elif len(self._tags) < len(self._channels):
             self._subscribe()
         for receipt, verdict in verdicts:
             if verdict is Verdict.DONE:

@@ -32,7 +32,7 @@ class Unsettled:
         self._current: dict[Settle, Receipt] = {}
         self._void: dict[Settle, Receipt] = {}
         self._waiting: list[Receipt] = []
-        self._lost = Event()
+        self._lost: dict[Any, Event] = {}
 
     def __bool__(self) -> bool:
         return bool(self._current or self._waiting)
@@ -48,7 +48,8 @@ class Unsettled:
         if any(receipt.message == void.message for void in self._void.values()):
             self._waiting.append(receipt)
             return
-        settle = Settle(lambda settle, verdict: self._verdicts.append((settle, verdict)), self._lost)
+        lost = self._lost.setdefault(receipt.channel, Event())
+        settle = Settle(lambda settle, verdict: self._verdicts.append((settle, verdict)), lost)
         self._current[settle] = receipt
         self._deliver(receipt.delivery, settle)
 
@@ -68,9 +69,12 @@ class Unsettled:
                 self.hand_over(receipt)
         return verdicts
 
-    def lose(self) -> None:
-        """The connection is lost: what is not begun yet need not be, and no verdict can be told."""
-        self._lost.set()
-        self._lost = Event()
-        self._void |= self._current
-        self._current, self._waiting = {}, []
+    def lose(self, channel: Any = None) -> None:  # noqa: ANN401 - py-amqp's
+        """This channel is lost, None = all: what is not begun yet need not be, and no verdict can be told."""
+        channels = list(self._lost) if channel is None else [channel]
+        for one in channels:
+            self._lost.pop(one, Event()).set()
+        gone = {settle: receipt for settle, receipt in self._current.items() if receipt.channel in channels}
+        self._void |= gone
+        self._current = {settle: receipt for settle, receipt in self._current.items() if settle not in gone}
+        self._waiting = [receipt for receipt in self._waiting if receipt.channel not in channels]
