@@ -71,14 +71,16 @@ def _recorded(result: SyncResult, body: bytes, at: datetime) -> dict[str, Any]:
     }
 
 
-def _let_leave(tx: Tx, partner_id: str, rows: Sequence[OutboxRow]) -> None:
-    """Let results of one partner leave, those beyond a burst one after the other at its pace."""
+def _let_leave(tx: Tx, partner_id: str, rows: Sequence[OutboxRow]) -> datetime:
+    """Let results of one partner leave, those beyond a burst one after the other at its pace; when the last does."""
     which = leases.c.partner_id == partner_id
     at, step = now(tx), timedelta(seconds=1 / PER_SECOND)
     until = tx.execute(select(leases.c.results_until).where(which)).scalar()
     first = max(until or at, at) - BURST * step
-    outbox.put_each(tx, [(row, max(at, first + number * step)) for number, row in enumerate(rows, 1)])
+    times = [max(at, first + number * step) for number in range(1, len(rows) + 1)]
+    outbox.put_each(tx, list(zip(rows, times, strict=True)))
     tx.execute(update(leases).where(which).values(results_until=first + (BURST + len(rows)) * step))
+    return times[-1]
 
 
 def say_again(tx: Tx, partner_id: str, push_id: str) -> int:
@@ -92,12 +94,13 @@ def say_again(tx: Tx, partner_id: str, push_id: str) -> int:
         push_lines.c.status.not_in(OPEN_STATUSES),
     )
     recorded = list(tx.execute(query).scalars())
+    last = now(tx)
     for some in chunks(recorded, AT_ONCE):
-        _let_leave(tx, partner_id, [outbox.row_of(read_result(text)) for text in some])
+        last = _let_leave(tx, partner_id, [outbox.row_of(read_result(text)) for text in some])
     completed = select(pushes.c.completed_json).where(pushes.c.partner_id == partner_id, pushes.c.push_id == push_id)
     for text in tx.execute(completed).scalars():
         if text is not None:
-            outbox.put(tx, PushCompleted.model_validate_json(text, extra="ignore"))
+            outbox.put(tx, PushCompleted.model_validate_json(text, extra="ignore"), not_before=last)
     return len(recorded)
 
 

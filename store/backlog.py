@@ -6,22 +6,28 @@ from datetime import datetime
 from sqlalchemy import func, select
 
 from store.database import Tx, db_now
-from store.schema import dead_letters, leases, outbox
+from store.schema import EXCHANGE_DEFERRED, dead_letters, leases, outbox
 
 
 @dataclass(frozen=True)
 class Backlog:
-    """`outbox`: messages that are due, the oldest `outbox_since`; `paused`: partners by the reason of the pause."""
+    """`outbox`: messages that are due to leave, the oldest `outbox_since`; `deferred`: those that wait for their turn.
+
+    `paused`: partners by the reason of the pause.
+    """
 
     outbox: int
     outbox_since: datetime | None
+    deferred: int
     dead_letters: int
     paused: dict[str, int]
 
 
 def read(tx: Tx) -> Backlog:
     """Count what waits now."""
-    due = tx.execute(select(func.count(), func.min(outbox.c.not_before)).where(outbox.c.not_before <= db_now())).one()
+    leaves = (outbox.c.not_before <= db_now(), outbox.c.exchange != EXCHANGE_DEFERRED)
+    due = tx.execute(select(func.count(), func.min(outbox.c.not_before)).where(*leaves)).one()
+    deferred = select(func.count()).select_from(outbox).where(outbox.c.exchange == EXCHANGE_DEFERRED)
     letters = tx.execute(select(func.count()).select_from(dead_letters).where(dead_letters.c.state == "open"))
     paused = (
         select(leases.c.paused_why, func.count())
@@ -32,6 +38,7 @@ def read(tx: Tx) -> Backlog:
     return Backlog(
         outbox=due[0],
         outbox_since=due[1],
+        deferred=tx.execute(deferred).scalar_one(),
         dead_letters=letters.scalar_one(),
         paused={str(why): int(count) for why, count in tx.execute(paused)},
     )

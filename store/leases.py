@@ -181,6 +181,27 @@ def wake_all(tx: Tx) -> None:
     tx.execute(update(leases).values(wake_at=db_now()))
 
 
+def wake_forgotten(tx: Tx) -> list[str]:
+    """Wake partners with something due whom nobody has woken, though none should be: the net under all that is careful.
+
+    Partners that an operator has paused are left alone. Returns whom it woke.
+    """
+    due = (
+        select(syncs.c.partner_id)
+        .where(syncs.c.due_at <= db_now())
+        .union(
+            select(push_lines.c.partner_id).where(push_lines.c.preview_due_at <= db_now()),
+            select(mappings.c.partner_id).where(mappings.c.check_due_at <= db_now()),
+            select(connections.c.partner_id).where(connections.c.check_due_at <= db_now()),
+            select(catalog_questions.c.partner_id).where(catalog_questions.c.due_at <= db_now()),
+        )
+        .subquery()
+    )
+    asleep = and_(leases.c.token.is_(None), leases.c.wake_at.is_(None), ~pauses.paused(leases.c.partner_id))
+    statement = update(leases).where(asleep, leases.c.partner_id.in_(select(due.c.partner_id))).values(wake_at=db_now())
+    return list(tx.execute(statement.returning(leases.c.partner_id)).scalars())
+
+
 def next_due(tx: Tx, partner_id: str) -> datetime | None:
     """When the partner next needs ConnectWise: a wish, a preview, a check or a question; None = nothing is open."""
     times = (

@@ -122,8 +122,7 @@ def read(tx: Tx, claimed: Claim) -> list[OutboxRow]:
     """The rows of a claim, as far as they are still its own, oldest due first."""
     if not claimed.ids:
         return []
-    mine = (outbox.c.id.in_(claimed.ids), outbox.c.claim_token == claimed.token)
-    rows = tx.execute(select(outbox).where(*mine).order_by(outbox.c.not_before, outbox.c.id)).all()
+    rows = tx.execute(select(outbox).where(*_are(claimed)).order_by(outbox.c.not_before, outbox.c.id)).all()
     carried(tx, sum(len(row.body) for row in rows))
     return [
         OutboxRow(
@@ -140,11 +139,9 @@ def read(tx: Tx, claimed: Claim) -> list[OutboxRow]:
     ]
 
 
-def extend(tx: Tx, token: str, ids: Collection[int], seconds: float) -> None:
+def extend(tx: Tx, claimed: Claim, seconds: float) -> None:
     """Keep these rows claimed for another `seconds`: their handlers are still at work."""
-    tx.execute(
-        update(outbox).where(outbox.c.id.in_(ids), outbox.c.claim_token == token).values(claim_until=db_now(seconds))
-    )
+    tx.execute(update(outbox).where(*_are(claimed)).values(claim_until=db_now(seconds)))
 
 
 def delete(tx: Tx, ids: Collection[int]) -> None:
@@ -152,27 +149,28 @@ def delete(tx: Tx, ids: Collection[int]) -> None:
     tx.execute(sql_delete(outbox).where(outbox.c.id.in_(ids)))
 
 
-def give_back(tx: Tx, ids: Collection[int], *, after: float) -> None:
+def give_back(tx: Tx, claimed: Claim, *, after: float) -> None:
     """These were tried in vain: let somebody try again `after` seconds."""
     free = {"claim_token": None, "claim_until": None}
-    tx.execute(update(outbox).where(outbox.c.id.in_(ids)).values(**free, not_before=db_now(after)))
+    tx.execute(update(outbox).where(*_are(claimed)).values(**free, not_before=db_now(after)))
 
 
-def give_back_alone(tx: Tx, ids: Collection[int], *, after: float) -> None:
+def give_back_alone(tx: Tx, claimed: Claim, *, after: float) -> None:
     """These were tried in vain, and spoil what is beside them: each is claimed alone, `after` seconds from now."""
-    tx.execute(update(outbox).where(outbox.c.id.in_(ids)).values(claim_until=db_now(after)))
+    tx.execute(update(outbox).where(*_are(claimed)).values(claim_until=db_now(after)))
 
 
-def untouched(tx: Tx, ids: Collection[int]) -> None:
+def untouched(tx: Tx, claimed: Claim) -> None:
     """Nobody tried these, so they stay where they were: it was an outage, or their queue is full."""
     free = {"claim_token": None, "claim_until": None}
-    tx.execute(update(outbox).where(outbox.c.id.in_(ids)).values(**free, attempts=outbox.c.attempts - 1))
+    tx.execute(update(outbox).where(*_are(claimed)).values(**free, attempts=outbox.c.attempts - 1))
 
 
 def take_back(tx: Tx, message_ids: Sequence[str]) -> None:
     """Let these messages not leave, unless a relay has them already."""
     if message_ids:
-        tx.execute(sql_delete(outbox).where(outbox.c.message_id.in_(message_ids), outbox.c.claim_token.is_(None)))
+        ours = (outbox.c.exchange == EXCHANGE_OUT, outbox.c.message_id.in_(message_ids))
+        tx.execute(sql_delete(outbox).where(*ours, outbox.c.claim_token.is_(None)))
 
 
 def row(exchange: str, routing_key: str, properties: dict[str, Any], body: bytes) -> OutboxRow:
@@ -231,6 +229,11 @@ def _values(row: OutboxRow) -> dict[str, Any]:
         "body": row.body,
         "partner_id": row.partner_id,
     }
+
+
+def _are(claimed: Claim) -> tuple[ColumnElement[bool], ...]:
+    """The rows of a claim that nobody else has taken over."""
+    return outbox.c.id.in_(claimed.ids), outbox.c.claim_token == claimed.token
 
 
 def _is_free() -> tuple[ColumnElement[bool], ...]:

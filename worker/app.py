@@ -20,7 +20,7 @@ import structlog
 
 from cwclient import AddressPolicy, CallBudget, Transport
 from messages import Message
-from store import Database, SchemaOutdated, StoreError, StoreUnavailable, migrate, workers
+from store import Database, SchemaOutdated, StoreError, StoreUnavailable, leases, migrate, workers
 from store.connections import ConnectionVersion
 from worker import deferred, logs, memory
 from worker.budget import Budget
@@ -47,6 +47,7 @@ from worker.turns import Turns
 
 DRAIN_SECONDS = 25.0
 PULSE_SECONDS = 5.0
+NET_SECONDS = 60.0
 TABLES_SECONDS = 2.0
 
 THREADS = {
@@ -107,7 +108,7 @@ class App:
             kind: Lane(kind, handle, threads=count, batch=BATCHES.get(kind, 1), size=_size)
             for kind, count in THREADS.items()
         }
-        self._turns = Turns(shares, database, letters.closed, handle)
+        self._turns = Turns(shares, database, letters.closed, handle, patience)
         self._deferring = Lane(
             "deferring", self._turns.defer, threads=1, batch=DEFERRED_AT_ONCE, size=lambda o: _size(o.delivery)
         )
@@ -117,7 +118,7 @@ class App:
         # Its own connection: while all others wait for a lock the worker still says so, and is not taken for dead.
         self._pulse_database = open_database(settings, connections=1)
         relay = Relay(database, broker, readiness, letters.opened)
-        self._stop_relay = Event()
+        self._stop_relay, self._net_at = Event(), 0.0
         self._consumer = _thread("consumer", self._work)
         self._beside = [
             _thread("pulse", self._pulse),
@@ -141,7 +142,7 @@ class App:
         self._stop.set()
         lanes: list[Lane[Any]] = [*self._lanes.values(), self._deferring, self._deferred_lane]
         in_time = _joined([self._consumer, *self._beside], until)
-        stopped = [lane.stop(max(0.1, until - monotonic())) for lane in lanes]
+        stopped = [lane.stop(until) for lane in lanes]
         in_time = all(stopped) and in_time
         in_time = self._partners.join(until) and in_time
         self._stop_relay.set()
@@ -195,12 +196,15 @@ class App:
             self._deferring.put(late, settle)
 
     def _pulse(self) -> None:
-        """Every few seconds: say how this worker does, give back what memory is free."""
+        """Every few seconds: say how this worker does, give back free memory; now and then look for forgotten partners."""
         while True:
             ended = self._stop.wait(PULSE_SECONDS)
             memory.give_back()
             try:
                 self._say(ended=ended)
+                if not ended and monotonic() >= self._net_at:
+                    self._net_at = monotonic() + NET_SECONDS
+                    self._wake_forgotten()
                 self.readiness.fine("store")
             except StoreUnavailable as error:
                 self._outage.begin(error)
@@ -208,6 +212,12 @@ class App:
                 self.readiness.trouble("store", error, expected=isinstance(error, StoreError))
             if ended:
                 return
+
+    def _wake_forgotten(self) -> None:
+        with self._pulse_database.begin() as tx:
+            forgotten = leases.wake_forgotten(tx)
+        if forgotten:
+            log.error("partners.forgotten", partners=forgotten)
 
     def _say(self, *, ended: bool) -> None:
         with self._pulse_database.begin() as tx:
@@ -242,7 +252,7 @@ def _joined(threads: Sequence[Thread], until: float) -> bool:
     """Wait for those that were started, at most until this monotonic time; whether all have ended."""
     started = [thread for thread in threads if thread.ident is not None]
     for thread in started:
-        thread.join(max(0.1, until - monotonic()))
+        thread.join(max(0.0, until - monotonic()))
     return not any(thread.is_alive() for thread in started)
 
 

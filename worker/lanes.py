@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Sequence
 from threading import Condition, Event, Thread, current_thread
+from time import monotonic
 from typing import Generic, TypeVar
 
 import structlog
@@ -49,17 +50,17 @@ class Lane(Generic[T]):
                 self._changed.notify()
             elif len(self._threads) < self._most:
                 thread = Thread(target=self._work, name=self._kind, daemon=True)
-                self._threads.append(thread)
                 thread.start()
+                self._threads.append(thread)
 
-    def stop(self, timeout: float) -> bool:
-        """Let the threads end after what they have; whether they did within `timeout` seconds each."""
+    def stop(self, until: float) -> bool:
+        """Let the threads end after what they have; whether they did by this monotonic time."""
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
             threads = [*self._threads]
         for thread in threads:
-            thread.join(timeout)
+            thread.join(max(0.0, until - monotonic()))
         return not any(thread.is_alive() for thread in threads)
 
     def _work(self) -> None:

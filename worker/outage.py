@@ -25,9 +25,10 @@ class StoreOutage:
         """The store is away."""
         self._readiness.trouble("store", error)
         with self._lock:
-            begins, self._is_on = not self._is_on, True
-        if begins:
-            Thread(target=self._wait, name="outage", daemon=True).start()
+            if not self._is_on:
+                # First, in case that no thread can be started: an outage that nobody ends would last for ever.
+                Thread(target=self._wait, name="outage", daemon=True).start()
+                self._is_on = True
 
     def _wait(self) -> None:
         """Ask until the store answers. A pause comes first: it may answer this and nothing else, again and again."""

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections import Counter, deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from threading import Event
 from time import monotonic, sleep
 
@@ -57,6 +57,8 @@ class OutboxConsumer(ABC):
                 pause = 0.0 if busy else POLL_SECONDS
             except Exception as error:  # noqa: BLE001 - readiness tells it
                 self._readiness.trouble(self._part, error, expected=isinstance(error, StoreError))
+                if stop.is_set():
+                    return  # what is in hand is free again once its claim is over
                 pause = TROUBLE_SECONDS
             sleep(pause)
 
@@ -102,12 +104,10 @@ class OutboxConsumer(ABC):
             return False
         with self._database.begin() as tx:
             outbox.delete(tx, [row.id for row, _, verdict in settled if verdict is Verdict.DONE])
-            again = [row.id for row, _, verdict in settled if verdict is Verdict.AGAIN]
-            if again:
-                outbox.give_back(tx, again, after=AGAIN_SECONDS)
-            released = [row.id for row, _, verdict in settled if verdict is Verdict.RELEASED]
-            if released:
-                outbox.untouched(tx, released)
+            for claimed in self._claims([row for row, _, verdict in settled if verdict is Verdict.AGAIN]):
+                outbox.give_back(tx, claimed, after=AGAIN_SECONDS)
+            for claimed in self._claims([row for row, _, verdict in settled if verdict is Verdict.RELEASED]):
+                outbox.untouched(tx, claimed)
         for row, queue_name, _ in settled:
             self._settled.popleft()
             self._in_hand.pop(row.id, None)
@@ -115,12 +115,18 @@ class OutboxConsumer(ABC):
         return True
 
     def _extend(self) -> None:
-        by_token: dict[str, list[int]] = {}
-        for row_id, (_, token) in self._in_hand.items():
-            by_token.setdefault(token, []).append(row_id)
+        claims = self._claims([row for row, _ in self._in_hand.values()])
         with self._database.begin() as tx:
-            for token, ids in by_token.items():
-                outbox.extend(tx, token, ids, CLAIM_SECONDS)
+            for claimed in claims:
+                outbox.extend(tx, claimed, CLAIM_SECONDS)
+
+    def _claims(self, rows: Sequence[OutboxRow]) -> list[Claim]:
+        """The claims by which these rows are in hand."""
+        by_token: dict[str, list[int]] = {}
+        for row in rows:
+            if row.id in self._in_hand:
+                by_token.setdefault(self._in_hand[row.id][1], []).append(row.id)
+        return [Claim(token, ids) for token, ids in by_token.items()]
 
 
 def _delivery(queue: Queue, row: OutboxRow, prefix: str) -> Delivery:

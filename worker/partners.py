@@ -38,7 +38,7 @@ class Partners:
     def join(self, until: float) -> bool:
         """Wait for all that are served, at most until this monotonic time; whether none is left."""
         for thread in list(self._served):
-            thread.join(max(0.1, until - monotonic()))
+            thread.join(max(0.0, until - monotonic()))
         return not any(thread.is_alive() for thread in list(self._served))
 
     def _take_up(self) -> bool:
@@ -52,8 +52,9 @@ class Partners:
         for lease in taken:
             thread = Thread(target=self._serve, args=(lease, until), name=f"partner {lease.partner_id}", daemon=True)
             with self._lock:
+                # Under the lock, so that it does not end before it is noted, nor is noted if it cannot begin.
+                thread.start()
                 self._served.add(thread)
-            thread.start()
         return len(taken) == room
 
     def _serve(self, lease: Lease, until: float) -> None:

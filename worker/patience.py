@@ -12,8 +12,9 @@ from worker.readiness import Readiness
 CONFLICTS = 5
 PAUSE_FIRST, PAUSE_MOST = 0.2, 5.0
 # A message that waits for a lock is given back after this long, and comes again: what is behind it has its turn, and
-# RabbitMQ's consumer timeout (30 minutes) is not reached.
-HELD_SECONDS = 15.0
+# RabbitMQ's consumer timeout (30 minutes) is not reached. One wait for a lock takes longer (`LOCK_TIMEOUT`): a thread
+# spends about ten seconds on each of the 50 messages that may be in hand.
+HELD_SECONDS = 5.0
 
 R = TypeVar("R")
 

@@ -10,7 +10,7 @@ from messages import SealError
 from store import Database, StoreError, Tx, outbox, replays
 from store.outbox import EXCHANGE_REPLIES, Claim, OutboxRow
 from worker.dead_letters import send_back
-from worker.delivery import Broker, BrokerUnavailable, Fault, Refusal
+from worker.delivery import Broker, BrokerUnavailable, Fault, Refusal, TopologyMismatch
 from worker.full_queues import FullQueues
 from worker.readiness import Readiness
 
@@ -39,6 +39,7 @@ class Relay:
         self._database, self._broker, self._readiness, self._opened = database, broker, readiness, opened
         self._pause = POLL_SECONDS
         self._full = FullQueues()
+        self._in_trouble = False
 
     def run(self, stop: Event) -> None:
         """Relay until `stop`, then once more what is due by then."""
@@ -58,17 +59,29 @@ class Relay:
             with self._database.begin() as tx:
                 kept = outbox.read(tx, claimed)
             if not kept:
-                self._pause = POLL_SECONDS
+                self._rest()
                 return False
             rows = self._open(kept)
             refusals = self._broker.publish(rows) if rows else []
             self._tell(rows, refusals)
-            self._store(rows, refusals, {row.id: row for row in kept})
+            self._store(claimed.token, rows, refusals, {row.id: row for row in kept})
+        except (BrokerUnavailable, TopologyMismatch) as error:
+            self._readiness.trouble("publisher", error)
+            self._slow_down()
+            return False
         except Exception as error:  # noqa: BLE001 - readiness tells it
             self._readiness.trouble("store", error, expected=isinstance(error, StoreError))
             self._slow_down()
             return False
         return self._pause == POLL_SECONDS
+
+    def _rest(self) -> None:
+        """Nothing is due. After a trouble nothing may be for long: then only a look tells that it is over."""
+        if self._in_trouble and not self._full:
+            self._broker.check()
+            self._readiness.fine("publisher")
+            self._in_trouble = False
+        self._pause = POLL_SECONDS
 
     def _claim(self, tx: Tx) -> Claim:
         """What is due: one row as long as the broker is away, or for a queue that was full and may have room."""
@@ -109,8 +122,10 @@ class Relay:
         self._full.note(taken, full)
         waits = [refusal for refusal in refusals if refusal and refusal.fault in {Fault.QUEUE, Fault.BROKER}]
         if waits:
+            self._in_trouble = True
             self._readiness.trouble("publisher", BrokerUnavailable(waits[-1].why))
         elif not self._full:
+            self._in_trouble = False
             self._readiness.fine("publisher")
         if any(refusal.fault is Fault.BROKER for refusal in waits):
             self._slow_down()
@@ -118,7 +133,7 @@ class Relay:
             self._pause = POLL_SECONDS
 
     def _store(
-        self, rows: Sequence[OutboxRow], refusals: Sequence[Refusal | None], kept: Mapping[int, OutboxRow]
+        self, token: str, rows: Sequence[OutboxRow], refusals: Sequence[Refusal | None], kept: Mapping[int, OutboxRow]
     ) -> None:
         sent: list[OutboxRow] = []
         waiting: list[OutboxRow] = []
@@ -135,12 +150,12 @@ class Relay:
             else:
                 refused.append((row, refusal))
         with self._database.begin() as tx:
-            outbox.untouched(tx, [row.id for row in waiting])
+            outbox.untouched(tx, Claim(token, [row.id for row in waiting]))
             for row, refusal in refused:
                 log.warning("outbox.refused", message_id=row.message_id, error=refusal.why, attempts=row.attempts)
                 if row.attempts < TRIES:
                     give_back = outbox.give_back_alone if refusal.fault is Fault.CHANNEL else outbox.give_back
-                    give_back(tx, [row.id], after=min(BACKOFF_MOST, BACKOFF_FIRST * 2.0**row.attempts))
+                    give_back(tx, Claim(token, [row.id]), after=min(BACKOFF_MOST, BACKOFF_FIRST * 2.0**row.attempts))
                 else:
                     # As it is stored: what was sealed stays so.
                     send_back(tx, kept[row.id], refusal.why)

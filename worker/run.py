@@ -258,7 +258,8 @@ class Run:
                 self._calls.outlook.store(tx, self._partner_id)
             due = self._or_open_writes(tx, at, due)
             if due is not None:
-                due = max(due, self._calls.outlook.health.paused_until or due)
+                # What is due now waits its turn behind other partners.
+                due = max(due, at, self._calls.outlook.health.paused_until or due)
             # Who ends an operator's pause wakes the partner.
             leases.release(tx, self._partner_id, self._token, None if self._calls.is_paused else due)
         log_answers(answers)

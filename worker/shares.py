@@ -7,6 +7,8 @@ from threading import Lock
 from time import monotonic
 from typing import TypeVar
 
+from store.dead_letters import storable
+
 BYTES_PER_TURN = 250_000
 """A message counts as one, and once more for each of these: about 2,000 lines of a push."""
 
@@ -44,7 +46,7 @@ SHARES: Mapping[str, Share] = {
 def partner_of(body: bytes) -> str | None:
     """Whose message it is, as it looks without decoding it; None = nobody's, so not a message of ours."""
     named = _PARTNER.search(body)
-    return named[1].decode(errors="replace")[:128] if named else None
+    return storable(named[1].decode(errors="replace"))[:128] if named else None
 
 
 class Shares:

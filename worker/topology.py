@@ -27,9 +27,9 @@ HANDLED = {
 }
 """Each kind that has a handler, and the exchange it comes by."""
 
-# Unacknowledged messages per worker and queue. A push may be large, so fewer at a time.
-PREFETCH = 100
-PREFETCH_PUSHES = 50
+# Unacknowledged messages per worker and queue; more of those that are handled together.
+PREFETCH = 50
+PREFETCH_TOGETHER = 100
 
 
 def queue_of(kind: str) -> str:
@@ -77,8 +77,8 @@ class Topology:
     def queues(self) -> Sequence[Queue]:
         """Each queue with its bindings (exchange, routing key)."""
         prefetch = {
-            "push.requested.v1": PREFETCH_PUSHES,
-            "revert.requested.v1": PREFETCH_PUSHES,
+            "mapping.changed.v1": PREFETCH_TOGETHER,
+            "sync.result.v1": PREFETCH_TOGETHER,
         }
         work = [
             Queue(

@@ -15,6 +15,7 @@ from store.outbox import OutboxRow
 from store.properties import encoded_size
 from store.schema import EXCHANGE_DEFERRED
 from worker.delivery import Delivery, Verdict
+from worker.patience import GivenUp, Patience
 from worker.shares import Shares, partner_of
 
 LARGE = 256 * 1024
@@ -41,8 +42,10 @@ class Turns:
         database: Database,
         closed: Callable[[OutboxRow], OutboxRow],
         handle: Callable[[Sequence[Delivery]], list[Verdict]],
+        patience: Patience,
     ) -> None:
         self._shares, self._database, self._closed, self._handle = shares, database, closed, handle
+        self._patience = patience
 
     def late(self, delivery: Delivery) -> Late | None:
         """Count it on its partner's share; None = it is its turn."""
@@ -55,14 +58,21 @@ class Turns:
     def defer(self, late: Sequence[Late]) -> list[Verdict]:
         """Put them into the outbox, in one transaction; what cannot be is handled as if it were its turn."""
         try:
-            rows = [(self._closed(_row(one)), one.seconds) for one in late]
-            with self._database.begin() as tx:
-                outbox.defer(tx, rows)
+            self._patience.do(lambda: self._store(late))
+        except GivenUp:
+            return [Verdict.RELEASED] * len(late)
         except Exception as error:  # noqa: BLE001 - handled now, whatever stands in the way of handling it later
-            log.warning("messages.not_deferred", count=len(late), error=type(error).__name__)
-            return [verdict for one in late for verdict in self._handle([one.delivery])]
+            if len(late) > 1:
+                return [verdict for one in late for verdict in self.defer([one])]
+            log.warning("message.not_deferred", message_id=late[0].delivery.message_id, error=type(error).__name__)
+            return self._handle([late[0].delivery])
         log.info("messages.deferred", count=len(late), longest=max(one.seconds for one in late))
         return [Verdict.DONE] * len(late)
+
+    def _store(self, late: Sequence[Late]) -> None:
+        rows = [(self._closed(_row(one)), one.seconds) for one in late]
+        with self._database.begin() as tx:
+            outbox.defer(tx, rows)
 
 
 def _row(late: Late) -> OutboxRow:

@@ -4,6 +4,7 @@ import threading
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
+from time import monotonic
 from uuid import uuid4
 
 from store import outbox
@@ -75,7 +76,7 @@ def test_what_a_dead_connection_delivered_is_not_handled_beside_its_repetition(o
         stop.set()
         thread.join()
         assert handler.beside == []
-        assert handler.lane.stop(timeout=10.0)
+        assert handler.lane.stop(monotonic() + 10.0)
         broker.delete()
         broker.close()
 

@@ -8,7 +8,9 @@ import pika
 import pytest
 
 from store.outbox import OutboxRow
+from tests.support import proxy
 from worker.broker import RabbitBroker
+from worker.broker.publishing import ConfirmedChannel
 from worker.delivery import Fault, Refusal
 from worker.topology import Topology
 
@@ -100,3 +102,32 @@ def test_a_broker_that_is_away_is_nobodys_fault(topology: Topology) -> None:
     assert _faults(outcomes) == [Fault.BROKER, Fault.BROKER]
     assert outcomes[0] is not None
     assert "127.0.0.1:9" in outcomes[0].why
+
+
+def test_a_connection_that_is_lost_with_every_row_is_no_rows_fault(
+    amqp_url: str, broker: RabbitBroker, topology: Topology, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A broker, or what is before it, that drops whoever publishes makes no dead letters, one row or many."""
+    port = pika.URLParameters(amqp_url).port
+    with proxy.before(port) as line:
+        dropped = RabbitBroker(amqp_url.replace(str(port), str(line.port)), topology)
+        send = ConfirmedChannel._send
+
+        def cut(self: ConfirmedChannel, number: int, row: OutboxRow) -> None:
+            line.cut()
+            send(self, number, row)
+
+        monkeypatch.setattr(ConfirmedChannel, "_send", cut)
+        assert _faults(dropped.publish([_row(1)])) == [Fault.BROKER]
+        assert _faults(dropped.publish([_row(number) for number in range(6)])) == [Fault.BROKER] * 6
+        dropped.close()
+
+
+def test_an_exchange_of_ours_that_is_missing_is_waited_for(broker: RabbitBroker, topology: Topology) -> None:
+    """Somebody deleted an exchange: what goes there waits until it is declared again."""
+    with pika.BlockingConnection(pika.URLParameters(broker._server.url)) as connection:
+        connection.channel().exchange_delete(topology.exchange("connectwise.sync"))
+    rows = [_row(1), _row(2, exchange="connectwise.sync", routing_key="sync.result.v1"), _row(3)]
+    assert _faults(broker.publish(rows)) == [None, Fault.QUEUE, None]
+    broker.declare()
+    assert _faults(broker.publish(rows)) == [None, None, None]

@@ -96,10 +96,10 @@ def test_an_extended_claim_goes_on(database: Database) -> None:
     _put(database, 1)
     with database.begin() as tx:
         taken = outbox.claim(tx, 1, -1.0)
-        outbox.extend(tx, "another", taken.ids, 60.0)
+        outbox.extend(tx, Claim("another", taken.ids), 60.0)
     with database.begin() as tx:
         taken = outbox.claim(tx, 1, -1.0)
-        outbox.extend(tx, taken.token, taken.ids, 60.0)
+        outbox.extend(tx, taken, 60.0)
     assert _claim(database) == []
 
 
@@ -116,18 +116,19 @@ def test_a_later_message_waits(database: Database) -> None:
 def test_a_row_that_was_refused_is_taken_again_later(database: Database) -> None:
     """A refused row comes nearer to its dead letter, backs off and lets the others pass."""
     _put(database, 2)
-    first, second = _claim(database)
     with database.begin() as tx:
-        outbox.give_back(tx, [first.id], after=60.0)
-        outbox.give_back(tx, [second.id], after=0.0)
-    assert [(row.id, row.attempts) for row in _claim(database)] == [(second.id, 2)]
+        taken = outbox.claim(tx, 10, 60.0)
+        first, second = sorted(taken.ids)
+        outbox.give_back(tx, Claim(taken.token, [first]), after=60.0)
+        outbox.give_back(tx, Claim(taken.token, [second]), after=0.0)
+    assert [(row.id, row.attempts) for row in _claim(database)] == [(second, 2)]
 
 
 def test_a_row_that_nobody_tried_keeps_its_place(database: Database) -> None:
     """After an outage what was due first leaves first, and nothing has come nearer to its dead letter."""
     _put(database, 3)
     with database.begin() as tx:
-        outbox.untouched(tx, [row.id for row in claimed(tx, 2)])
+        outbox.untouched(tx, outbox.claim(tx, 2, 60.0))
     assert [(row.message_id, row.attempts) for row in _claim(database)] == [("0", 1), ("1", 1), ("2", 1)]
 
 
@@ -151,7 +152,8 @@ def test_a_row_in_doubt_is_claimed_alone(database: Database) -> None:
     """What was in hand when a worker died, or was refused, takes nothing else with it."""
     _put(database, 4)
     with database.begin() as tx:
-        outbox.give_back_alone(tx, [claimed(tx)[1].id], after=-1.0)
+        taken = outbox.claim(tx, 10, 60.0)
+        outbox.give_back_alone(tx, Claim(taken.token, [sorted(taken.ids)[1]]), after=-1.0)
         tx.execute(update(table).where(table.c.message_id != "1").values(claim_token=None, claim_until=None))
     assert [_names(_claim(database)) for _ in range(3)] == [["0"], ["1"], ["2", "3"]]
 
@@ -163,6 +165,17 @@ def test_a_claim_that_was_lost_reads_nothing(database: Database) -> None:
         late: Claim = outbox.claim(tx, 1, -1.0)
         outbox.claim(tx, 2, 60.0)
         assert outbox.read(tx, late) == []
+
+
+def test_a_late_word_frees_nothing_of_anothers(database: Database) -> None:
+    """A worker that was frozen while another took over changes nothing of what that one has in hand."""
+    _put(database, 1)
+    with database.begin() as tx:
+        late = outbox.claim(tx, 1, -1.0)
+        outbox.claim(tx, 1, 60.0)
+        outbox.untouched(tx, late)
+        outbox.give_back(tx, late, after=0.0)
+    assert _claim(database) == []
 
 
 def test_what_goes_elsewhere_can_be_claimed_beside_a_full_queue(database: Database) -> None:

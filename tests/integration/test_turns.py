@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from threading import Event
 
 import pytest
 from sqlalchemy import select, update
@@ -13,6 +14,9 @@ from store.outbox import OutboxRow, claim_deferred, read
 from store.schema import EXCHANGE_DEFERRED, outbox
 from worker.dead_letters import DeadLetters
 from worker.delivery import Delivery, Verdict
+from worker.outage import StoreOutage
+from worker.patience import Patience
+from worker.readiness import Readiness
 from worker.shares import BYTES_PER_TURN, Share, Shares
 from worker.turns import LARGE, Turns
 
@@ -46,8 +50,13 @@ class Handled:
 SHARES = {"push.requested.v1": Share(per_second=0.001, burst_seconds=3500.0)}
 
 
+def _patience() -> Patience:
+    stop, readiness = Event(), Readiness()
+    return Patience(stop, StoreOutage(lambda: None, stop, readiness), readiness)
+
+
 def _turns(database: Database, handled: Handled) -> Turns:
-    return Turns(Shares(SHARES), database, LETTERS.closed, handled)
+    return Turns(Shares(SHARES), database, LETTERS.closed, handled, _patience())
 
 
 def _take(turns: Turns, deliveries: Sequence[Delivery]) -> list[Delivery]:
@@ -133,6 +142,29 @@ def test_what_cannot_be_deferred_is_handled_at_once(database: Database) -> None:
     def closed(_: OutboxRow) -> OutboxRow:
         raise RuntimeError
 
-    turns = Turns(Shares(SHARES), database, closed, handled)
+    turns = Turns(Shares(SHARES), database, closed, handled, _patience())
     now = _take(turns, [_message("p1", number) for number in range(9)])
     assert len(now) + len(handled.bodies) == 9
+
+
+def test_one_that_cannot_be_deferred_spoils_no_other(database: Database) -> None:
+    """Of a batch with a message that no table takes the others wait for their turn all the same."""
+    handled = Handled()
+
+    def closed(row: OutboxRow) -> OutboxRow:
+        if row.message_id == "p1-7":
+            raise RuntimeError
+        return row
+
+    turns = Turns(Shares(SHARES), database, closed, handled, _patience())
+    flood = [_message("p1", number) for number in range(9)]
+    now = _take(turns, flood)
+    assert handled.bodies == [flood[7].body]
+    assert len(now) + 1 + len(_deferred(database)) == 9
+
+
+def test_whoever_has_a_name_that_no_table_holds_is_deferred_too(database: Database) -> None:
+    """A partner id with a NUL in it is refused when it is handled, at its turn."""
+    odd = _message("p\0", 1, size=LARGE)
+    assert _take(_turns(database, Handled()), [odd]) == []
+    assert [row.body for row in _deferred(database)] == [odd.body]

@@ -42,7 +42,8 @@ class Consumer:
         self._tags: dict[Any, str] = {}
         self._reopened: list[Any] = []
         self._to_copy: list[Receipt] = []
-        self._copy_at = self._read_at = 0.0
+        self._copy_at = self._beat_at = 0.0
+        self._subscriptions = 0
         self._connection: Connection = connect(server)
         try:
             declare(self._connection, topology)
@@ -76,17 +77,21 @@ class Consumer:
         channel.on_open = self._reopened.append
         return channel
 
+    # No answer is waited for: all deliveries that lie before it would be read first, however large they are.
+
     def _subscribe(self) -> None:
         for queue, channel in self._channels:
             if channel not in self._tags:
-                channel.basic_qos(0, queue.prefetch, False)  # noqa: FBT003 - AMQP's positional flag
-                callback = partial(self._take, queue, channel)
-                self._tags[channel] = channel.basic_consume(queue.name, callback=callback)
+                self._subscriptions += 1
+                tag = f"{queue.kind}-{self._subscriptions}"
+                channel.send_method(spec.Basic.Qos, "lBb", (0, queue.prefetch, False))
+                channel.basic_consume(queue.name, tag, nowait=True, callback=partial(self._take, queue, channel))
+                self._tags[channel] = tag
 
     def _unsubscribe(self) -> None:
         while self._tags:
             channel, tag = self._tags.popitem()
-            channel.basic_cancel(tag)
+            channel.basic_cancel(tag, nowait=True)
 
     def _drain(self) -> None:
         """Take what RabbitMQ sends, for a moment. Of what it closes only that channel begins anew."""
@@ -94,7 +99,8 @@ class Consumer:
             self._connection.drain_events(timeout=POLL_SECONDS)
         except TimeoutError:
             pass
-        except amqp_errors.ChannelError as error:
+        except amqp_errors.PreconditionFailed as error:
+            # What was in hand for too long. Whatever else closes a channel would close it again.
             if not self._reopened:
                 raise
             log.warning("channel.closed", error=str(error))
@@ -103,6 +109,13 @@ class Consumer:
             self._tags.pop(channel, None)
             self._unsettled.lose(channel)
             self._to_copy = [receipt for receipt in self._to_copy if receipt.channel is not channel]
+
+    def _hold_off(self) -> None:
+        """Read nothing for a moment, as much is in hand. RabbitMQ's heartbeats lie unread; it gets ours."""
+        sleep(POLL_SECONDS)
+        if monotonic() >= self._beat_at:
+            self._beat_at = monotonic() + HEARTBEAT / 3
+            self._connection.connection.send_heartbeat()
 
     def _take(self, queue: Queue, channel: Any, message: Any) -> None:  # noqa: ANN401 - py-amqp's
         properties = {name: value for name, value in message.properties.items() if name != "application_headers"}
@@ -121,13 +134,11 @@ class Consumer:
         self._unsettled.hand_over(Receipt(delivery, channel, message.delivery_tag))
 
     def _turn(self, is_paused: Callable[[], bool]) -> None:
-        if self._unsettled.size < AT_ONCE_BYTES or monotonic() >= self._read_at:
-            # Even if much is in hand one is taken now and then: an answer to a heartbeat may be behind it.
-            self._read_at = monotonic() + HEARTBEAT / 2
+        if self._unsettled.size < AT_ONCE_BYTES:
             self._drain()
+            self._connection.heartbeat_check()
         else:
-            sleep(POLL_SECONDS)
-        self._connection.heartbeat_check()
+            self._hold_off()
         verdicts = self._unsettled.verdicts()
         # After the verdicts came and before they are told: what is released by a pause must not come back here.
         if is_paused():
@@ -153,7 +164,7 @@ class Consumer:
         for receipt, refusal in zip(copied, refusals, strict=True):
             if refusal is None:
                 receipt.channel.basic_ack(receipt.tag)
-            elif refusal.fault is Fault.BROKER:
+            elif refusal.fault in {Fault.BROKER, Fault.QUEUE}:
                 self._to_copy.append(receipt)
             else:
                 _nack(receipt)

@@ -10,10 +10,14 @@ from worker.broker.publishing import ConfirmedChannel
 from worker.delivery import BrokerUnavailable, Fault, Refusal
 from worker.topology import Topology
 
-LOST_IN_A_ROW = 3
-"""After so many connections that were lost without a word the broker is at fault, not each row."""
+# A message that no queue takes leaves no trace, and its answer proves that messages are taken.
+PROBE = OutboxRow(0, "", 0, "", "connectwise.probe", {}, b"")
 
 Outcomes = dict[int, Refusal | None]
+
+
+class BlamedRow(Exception):
+    """The connection was lost with this row, and not without it."""
 
 
 class RowPublisher:
@@ -27,18 +31,16 @@ class RowPublisher:
         """Publish all at once; if that breaks the channel or the connection, the rest one by one."""
         outcomes: Outcomes = {}
         error = self._publish(dict(enumerate(rows)), outcomes)
-        lost = 0
         for number, row in enumerate(rows):
             if number in outcomes or (error is not None and _is_away(error)):
                 continue
             error = self._publish({number: row}, outcomes)
-            if error is None:
-                lost = 0
-            elif not _is_away(error):
-                outcomes[number] = Refusal(_said(error), Fault.CHANNEL)
-                lost = lost + 1 if isinstance(error, OSError | amqp_errors.RecoverableConnectionError) else 0
-                if lost == LOST_IN_A_ROW:
-                    error = BrokerUnavailable(self._at_its_place(error))
+            if error is not None and _is_silent(error):
+                # Nobody said that it is the row: it is if anything else gets through.
+                probed = self._publish({number: PROBE}, {})
+                error = BlamedRow(_said(error)) if probed is None else BrokerUnavailable(self._at_its_place(probed))
+            if error is not None and not _is_away(error):
+                outcomes[number] = Refusal(_said(error), self._fault_of(error, row))
         away = None if error is None else Refusal(self._at_its_place(error), Fault.BROKER)
         return [outcomes.get(number, away) for number in range(len(rows))]
 
@@ -72,9 +74,21 @@ class RowPublisher:
             return error
         return None
 
+    def _fault_of(self, error: Exception, row: OutboxRow) -> Fault:
+        """A missing exchange of ours, or right to use it, is no row's fault: whatever goes there waits."""
+        is_ours = self._topology.exchange(row.exchange) in {name for name, _ in self._topology.exchanges}
+        waits = is_ours and isinstance(error, amqp_errors.NotFound | amqp_errors.AccessRefused)
+        return Fault.QUEUE if waits else Fault.CHANNEL
+
     def _at_its_place(self, error: Exception) -> str:
         said = _said(error)
         return said if isinstance(error, BrokerUnavailable) else f"RabbitMQ at {self._server.place}: {said}"
+
+
+def _is_silent(error: Exception) -> bool:
+    """Whether the connection was lost without a word, so that it is not known of what."""
+    lost = isinstance(error, OSError | amqp_errors.RecoverableConnectionError)
+    return lost and not _is_away(error)
 
 
 def _said(error: Exception) -> str:

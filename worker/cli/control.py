@@ -98,14 +98,14 @@ def resume(
             if who in {one, pauses.EVERYBODY}:
                 with opened.database.partner(one) as tx:
                     leases.count_anew(tx, one)
-        with opened.database.begin() as tx:
+        # One transaction, and whether there was a pause or not: nobody stays asleep if this is cut off and repeated.
+        everybody = who == pauses.EVERYBODY
+        with opened.database.begin() if everybody else opened.database.partner(who) as tx:
             ended = pauses.resume(tx, who)
-            remaining = pauses.find(tx, who) if who != pauses.EVERYBODY else None
-        if ended and who == pauses.EVERYBODY:
-            with opened.database.begin() as tx:
+            remaining = None if everybody else pauses.find(tx, who)
+            if everybody:
                 leases.wake_all(tx)
-        elif ended and remaining is None:
-            with opened.database.partner(who) as tx:
+            else:
                 leases.wake(tx, who)
     say(f"{_named(who)} resumed." if ended else f"{_named(who)} not paused: nothing to do.")
     if remaining is not None:

@@ -103,6 +103,9 @@ def _waiting(tx: Tx) -> list[Check]:
     late = f", the oldest for {age:.0f} s" if waiting.outbox_since else ""
     due = f"{waiting.outbox:,} {'message' if waiting.outbox == 1 else 'messages'} due{late}"
     checks.append(Check("outbox", ok=age < LATE_SECONDS, said=due))
+    if waiting.deferred:
+        deferred = f"{waiting.deferred:,} large, or more than their partners' share, wait for their turn"
+        checks.append(Check("deferred", ok=True, said=deferred))
     open_letters = f"{waiting.dead_letters:,} open"
     see = "; see `phin-connectwise dead-letters groups`" if waiting.dead_letters else ""
     checks.append(Check("dead letters", ok=not waiting.dead_letters, said=f"{open_letters}{see}"))
