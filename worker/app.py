@@ -196,7 +196,7 @@ class App:
             self._deferring.put(late, settle)
 
     def _pulse(self) -> None:
-        """Every few seconds: say how this worker does, give back free memory; now and then look for forgotten partners."""
+        """Every few seconds: say how this worker does, give back memory; now and then look for forgotten partners."""
         while True:
             ended = self._stop.wait(PULSE_SECONDS)
             memory.give_back()
