@@ -76,7 +76,7 @@ def _worker(database: Database) -> App:
         "client_id": "00000000-0000-0000-0000-000000000001",
         "seal_keys": generate_keypair().private,
     }
-    return build(load(given | {"broker_url": "local:", "log_level": "error"}))
+    return build(load(given | {"broker_url": "local:"}))
 
 
 def _delivery(content: dict[str, Any]) -> Delivery:
