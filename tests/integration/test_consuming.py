@@ -8,6 +8,7 @@ from time import monotonic
 from uuid import uuid4
 
 from store import outbox
+from store.database import AT_ONCE_BYTES
 from tests.support import proxy
 from tests.support.own_servers import OwnRabbitMQ
 from tests.support.waiting import wait_for
@@ -19,6 +20,7 @@ from worker.topology import Topology
 
 KIND = "mapping.changed.v1"
 HELD_UP = ("m-1", "m-2")
+SIZE = 4 * 1024 * 1024
 
 
 class Handler:
@@ -106,13 +108,39 @@ def test_a_channel_that_rabbitmq_closes_takes_no_other_with_it(own_rabbitmq: Own
             wait_for(lambda: len(held["push.requested.v1"]) == pushes, "a push")  # noqa: B023
             for settle in held["push.requested.v1"][-2:-1]:
                 settle(Verdict.DONE)
-    for settle in (mapping, held["push.requested.v1"][-1]):
-        settle(Verdict.DONE)
-    wait_for(lambda: counts["m"] == 2, "the mapping again")
-    held["mapping.changed.v1"][-1](Verdict.DONE)
+        for settle in (mapping, held["push.requested.v1"][-1]):
+            settle(Verdict.DONE)
+        wait_for(lambda: counts["m"] == 2, "the mapping again")
+        held["mapping.changed.v1"][-1](Verdict.DONE)
     stop.set()
     thread.join()
     assert counts == {"m": 2} | {f"p-{number}": 1 for number in range(pushes)}
     assert "broker" not in readiness.troubles
+    broker.delete()
+    broker.close()
+
+
+def test_what_is_in_hand_is_bounded_in_bytes(amqp_url: str) -> None:
+    """Nothing is settled: however large messages are, few are read, also while consuming begins and pauses."""
+    in_hand: list[Settle] = []
+    sizes: list[int] = []
+    paused, stop = threading.Event(), threading.Event()
+
+    def deliver(delivery: Delivery, settle: Settle) -> None:
+        sizes.append(len(delivery.body))
+        in_hand.append(settle)
+
+    broker = RabbitBroker(amqp_url, Topology(prefix=f"test-{uuid4().hex[:8]}."))
+    broker.declare()
+    rows = [outbox.row("phin.billing", "push.requested.v1", {"message_id": f"m-{n}"}, bytes(SIZE)) for n in range(12)]
+    assert broker.publish(rows) == [None] * 12
+    thread = threading.Thread(target=broker.consume, args=(deliver, stop, paused.is_set), daemon=True)
+    thread.start()
+    wait_for(lambda: sum(sizes) >= AT_ONCE_BYTES, "much to be in hand")
+    paused.set()
+    thread.join(0.5)
+    assert sum(sizes) < AT_ONCE_BYTES + SIZE
+    stop.set()
+    wait_for(lambda: [in_hand.pop()(Verdict.DONE) for _ in in_hand[:]] or not thread.is_alive(), "the end")
     broker.delete()
     broker.close()

@@ -241,3 +241,16 @@ def test_what_failed_before_a_pause_is_counted_anew(database: Database) -> None:
         assert (wish.attempts, wish.first_failed_at, leases.health(tx, PARTNER)) == (0, None, Health())
     with database.begin() as tx:
         assert leases.failing(tx) == []
+
+
+def test_who_should_have_been_woken_is_found(database: Database) -> None:
+    """Something is due, and nobody is at work, or comes by itself: the net under whatever forgot to wake."""
+    accept(database, push())
+    accept(database, push("p-2", partner_id="msp-2"))
+    with database.begin() as tx:
+        pauses.pause(tx, "msp-2", "olga", "upgrade")
+        assert leases.wake_forgotten(tx) == [PARTNER]
+        assert leases.wake_forgotten(tx) == []
+    assert _claimed(database) == [PARTNER]
+    with database.begin() as tx:
+        assert leases.wake_forgotten(tx) == []

@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from datetime import datetime
 
 import pytest
+from sqlalchemy import delete, select
 
 from messages import PushCompleted, PushRequested, SyncResult
 from store import Database, answers, outbox, pushes, wishes
 from store.pushes import Acceptance, Accepted, LineKey
+from store.schema import outbox as outbox_table
 from store.wishes import Holder
 from tests.support.samples import NOVEMBER, PARTNER, TENANT, minute, push, sync_result
 from tests.support.store import accept, claimed, leaving
@@ -206,6 +208,23 @@ def test_a_repeat_of_a_completed_push_says_its_completion_again(database: Databa
         outbox.delete(tx, [row.id for row in claimed(tx)])
         answers.say_again(tx, PARTNER, "p-1")
     assert leaving(database) == [str(result.id), str(completed.id)]
+
+
+def test_a_repeats_completion_leaves_after_its_results(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many results are spread over time, the word that all are there comes last."""
+    monkeypatch.setattr(answers, "BURST", 1)
+    event = push(users={f"c-{number}": 1 for number in range(20)})
+    accept(database, event)
+    results = [sync_result(event, line.company_id) for line in event.lines]
+    _answer(database, *results)
+    completed = PushCompleted(partner_id=PARTNER, correlation_id="q-1", push_id="p-1", status="completed")
+    with database.partner(PARTNER) as tx:
+        answers.complete(tx, completed)
+        tx.execute(delete(outbox_table))
+        assert answers.say_again(tx, PARTNER, "p-1") == 20
+        times = dict(tx.execute(select(outbox_table.c.message_id, outbox_table.c.not_before)).all())
+    assert max(times, key=lambda name: (times[name], name == str(completed.id))) == str(completed.id)
+    assert len(set(times.values())) >= 19
 
 
 def test_exactly_one_worker_sees_the_last_result(database: Database) -> None:

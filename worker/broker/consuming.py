@@ -73,9 +73,13 @@ class Consumer:
         # A channel each: the prefetch is the queue's own, and an error of one names its queue.
         channel: Any = self._connection.channel()
         channel.auto_decode = False  # bytes as they came, whatever the sender says of their encoding
-        # When RabbitMQ closes a channel py-amqp opens it again, and says only this.
-        channel.on_open = self._reopened.append
+        channel._do_revive = partial(self._reopen, channel)  # noqa: SLF001 - py-amqp offers no other place
         return channel
+
+    def _reopen(self, channel: Any) -> None:  # noqa: ANN401 - py-amqp's
+        """RabbitMQ has closed this channel. py-amqp would wait for an answer, and meet the closing of others there."""
+        channel.send_method(spec.Channel.Open, "s", ("",))
+        self._reopened.append(channel)
 
     # No answer is waited for: all deliveries that lie before it would be read first, however large they are.
 
