@@ -60,7 +60,7 @@ def _pieces(rows: Sequence[Row]) -> Iterator[str]:
 
 
 def _as_text(value: object) -> str:
-    """What JSON cannot hold, as PostgreSQL reads it."""
+    """Write a value that JSON cannot hold as PostgreSQL reads it."""
     if isinstance(value, bytes):
         return f"\\x{value.hex()}"
     if isinstance(value, date):  # a datetime is one too

@@ -65,7 +65,7 @@ def now(tx: Tx) -> datetime:
 
 
 def moment(at: datetime | timedelta) -> datetime | db_now:
-    """What a column is compared with: a time, or the time so long ago by the database's clock."""
+    """The side of a comparison with a column: a time, or the time so long ago by the database's clock."""
     return db_now(-at.total_seconds()) if isinstance(at, timedelta) else at
 
 

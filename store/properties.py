@@ -59,7 +59,7 @@ def as_sent(properties: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def as_copied(properties: Mapping[str, Any]) -> dict[str, Any]:
-    """What a copy for the same queue says: without what the broker added."""
+    """The properties of a copy for the same queue: without what the broker added."""
     return _sendable(properties, without=frozenset())
 
 

@@ -46,7 +46,7 @@ _COLUMNS: dict[Place, _Columns] = {
 
 
 def sealed_otherwise(tx: Tx, place: Place, key_id: str, *, after: str, limit: int) -> list[Sealed]:
-    """What is sealed to another key than this, ordered by row, from the first row behind `after`.
+    """Rows that are sealed to another key than this, ordered by row, from the first behind `after`.
 
     At most `limit` rows and AT_ONCE_BYTES of boxes, or a single larger one.
     """

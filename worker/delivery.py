@@ -15,7 +15,7 @@ from worker.topology import Topology
 
 
 class Verdict(Enum):
-    """What becomes of a delivery: it is done with, it failed, or (AMQP 1.0's word) it was not the message's fault."""
+    """The end of a delivery: it is done with, it failed, or (AMQP 1.0's word) it was not the message's fault."""
 
     DONE = "done"
     AGAIN = "again"
@@ -44,7 +44,7 @@ class Delivery:
 
 
 class Fault(Enum):
-    """Whose fault it is that the broker does not have a message."""
+    """The cause of the broker not having a message."""
 
     MESSAGE = "message"
     """It goes nowhere: tried a few times, then a dead letter."""

@@ -77,7 +77,7 @@ class Dispatcher:
     def _handle_together(
         self, deliveries: Sequence[Delivery], handler: Callable[[Context, Sequence[Message]], None]
     ) -> dict[int, Verdict | None]:
-        """What is to be refused in one transaction, and what is good in another.
+        """Refuse in one transaction, and handle what is good in another.
 
         Verdicts by place; who has none is to be handled alone: replays, and what was in hand when a worker died.
         """

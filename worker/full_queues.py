@@ -16,7 +16,7 @@ class _Pause:
 
 
 class FullQueues:
-    """What the relay leaves out. Once a queue has taken the one message it gets the rest."""
+    """The relay leaves these out. Once a queue has taken the one message it gets the rest."""
 
     def __init__(self) -> None:
         self._pauses: dict[Destination, _Pause] = {}

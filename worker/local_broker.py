@@ -10,7 +10,7 @@ from worker.outbox_consumer import OutboxConsumer
 
 
 class LocalBroker(OutboxConsumer):
-    """What leaves is delivered by the queues that it would reach on RabbitMQ."""
+    """Delivers by the queues that a message would reach on RabbitMQ."""
 
     def declare(self) -> None:
         """Nothing to declare: the tables are there."""

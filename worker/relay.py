@@ -84,7 +84,7 @@ class Relay:
         self._pause = POLL_SECONDS
 
     def _claim(self, tx: Tx) -> Claim:
-        """What is due: one row as long as the broker is away, or for a queue that was full and may have room."""
+        """Claim what is due: one row as long as the broker is away, or for a queue that was full and may have room."""
         for destination in self._full.to_be_tried():
             claimed = outbox.claim(tx, 1, CLAIM_SECONDS, only=destination)
             if claimed.ids:

@@ -13,7 +13,7 @@ BYTES_PER_TURN = 250_000
 """A message counts as one, and once more for each of these: about 2,000 lines of a push."""
 
 ANSWERS_PER_SECOND = 1000
-"""What is said at once because of a message counts too: the recorded answers of a push that comes again."""
+"""Answers said at once because of a message count too: those of a push that comes again."""
 
 ANSWERED_AT_ONCE = frozenset({"push.requested.v1", "revert.requested.v1"})
 """The kinds that a partner who caused many answers waits with until these have left."""
@@ -24,7 +24,7 @@ _FORGET_ABOVE = 1_000
 
 @dataclass(frozen=True)
 class Share:
-    """What one partner may send: so many a second in the long run, and a burst of so many seconds' worth."""
+    """One partner may send so many a second in the long run, and a burst of so many seconds' worth."""
 
     per_second: float
     burst_seconds: float
@@ -44,7 +44,7 @@ SHARES: Mapping[str, Share] = {
 
 
 def partner_of(body: bytes) -> str | None:
-    """Whose message it is, as it looks without decoding it; None = nobody's, so not a message of ours."""
+    """The partner of a message, as it looks without decoding it; None = nobody's, so not a message of ours."""
     named = _PARTNER.search(body)
     return storable(named[1].decode(errors="replace"))[:128] if named else None
 

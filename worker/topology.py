@@ -39,7 +39,7 @@ def queue_of(kind: str) -> str:
 
 
 KINDS = {queue_of(kind): kind for kind in HANDLED}
-"""What the handler of each work queue handles, by the queue's logical name."""
+"""The kind that each work queue is for, by the queue's logical name."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What goes wrong in a run, and when; all by the seed. What concerns one server comes one after the other."""
+"""All that goes wrong in a run, and when, by the seed. What concerns one server comes one after the other."""
 
 import random
 import threading

@@ -79,7 +79,7 @@ class Scenario:
         return {"tenants": [tenant(one.name, one.companies, private_key=one.private_key) for one in partners]}
 
     def backlog(self, site: Site) -> tuple[list[Message], list[PushRequested]]:
-        """What the backlog's partner tells first, and the pushes that it asked for and that are deferred."""
+        """The backlog's partner: its events, and the pushes that it asked for and that are deferred."""
         partner = self._flooding
         mapped = [self._map(partner, n, n) for n in range(1, partner.companies + 1)]
         return [self._connected(partner, site), *mapped], [self._push(partner) for _ in range(self._size.backlog)]

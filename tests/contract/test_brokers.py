@@ -206,7 +206,7 @@ def test_stopping_waits_for_what_is_in_hand(world: World) -> None:
 
 
 def test_a_message_may_be_released_for_ever(world: World) -> None:
-    """What is given back through no fault of its own comes again as it was sent: not given up, and blamed for nothing.
+    """A message given back through no fault of its own comes again as it was sent: not given up, blamed for nothing.
 
     25 times, which is more than RabbitMQ's delivery limit.
     """

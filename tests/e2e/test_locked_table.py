@@ -19,7 +19,7 @@ LOCKED = "canceling statement due to lock timeout"
 
 @pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What the worker has waited for, each time that it said so; it waits for 50 ms at a time."""
+    """The waits that the worker has told of; it waits for 50 ms at a time."""
     waits: list[str] = []
     trouble = readiness.Readiness.trouble
 
@@ -45,12 +45,12 @@ def locked(case: Case, table: str) -> Iterator[None]:
 
 
 def health(case: Case) -> str:
-    """What `phin-connectwise health` prints, in one line."""
+    """The words of `phin-connectwise health`, in one line."""
     return " ".join(case.world.command("health").stdout.split())
 
 
 def seen(case: Case) -> list[workers.Worker]:
-    """What workers say of themselves."""
+    """The workers, as they speak of themselves."""
     with case.world.database.begin() as tx:
         return workers.seen(tx)
 

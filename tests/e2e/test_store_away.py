@@ -52,7 +52,7 @@ def world(own_rabbitmq: OwnRabbitMQ, direct_url: str, line: Proxy, tmp_path: Pat
 
 @pytest.fixture
 def channel(own_rabbitmq: OwnRabbitMQ) -> Iterator[Any]:
-    """What RabbitMQ says of its queues."""
+    """A channel to ask RabbitMQ of its queues."""
     with pika.BlockingConnection(pika.URLParameters(own_rabbitmq.url)) as connection:
         yield connection.channel()
 

@@ -174,7 +174,7 @@ def test_the_command_says_what_it_did_and_what_may_go(database: Database, databa
 
 
 def test_a_key_stays_while_something_waits_to_be_opened_with_it(database: Database) -> None:
-    """What was deferred, or is replayed, opens when it leaves; until then its key may not go."""
+    """A deferred or replayed message opens when it leaves; until then its key may not go."""
     row = outbox.row("", "connectwise.connection-changed.v1", {"message_id": "m-1"}, BODY)
     with database.begin() as tx:
         outbox.put_rows(tx, [DeadLetters(KeyRing.parse(OLD.private)).closed(row)])

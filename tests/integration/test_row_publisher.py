@@ -83,7 +83,7 @@ def test_many_such_rows_do_not_look_like_an_outage(broker: RabbitBroker) -> None
 
 
 def test_a_full_queue_is_not_the_fault_of_a_row(amqp_url: str, broker: RabbitBroker, topology: Topology) -> None:
-    """What a full queue does not take waits for room there, and what goes elsewhere leaves."""
+    """Messages that a full queue does not take wait for room there, and what goes elsewhere leaves."""
     name = f"{topology.prefix}full"
     with pika.BlockingConnection(pika.URLParameters(amqp_url)) as connection:
         channel = connection.channel()

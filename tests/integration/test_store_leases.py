@@ -97,7 +97,7 @@ def test_a_holder_that_vanished_has_left_no_budget(database: Database) -> None:
 
 @pytest.mark.parametrize("who", [PARTNER, pauses.EVERYBODY])
 def test_a_worker_is_told_of_an_operators_pause(database: Database, who: str) -> None:
-    """Who begins while a pause lasts, and who is at work, leaves ConnectWise alone."""
+    """A worker that begins while a pause lasts, and one at work, leaves ConnectWise alone."""
     token = _acquire(database)
     with database.begin() as tx:
         pauses.pause(tx, who, "olga", "they are upgrading")
@@ -160,7 +160,7 @@ def test_a_partner_that_needs_nobody_yet_waits(database: Database) -> None:
 
 
 def test_a_holder_that_lets_go_decides_when_the_next_one_comes(database: Database) -> None:
-    """What came while it worked it has seen, so nobody looks once more for that."""
+    """It has seen what came while it worked, so nobody looks once more for that."""
     token = _acquire(database)
     with database.partner(PARTNER) as tx:
         leases.wake(tx, PARTNER)

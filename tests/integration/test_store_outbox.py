@@ -149,7 +149,7 @@ def test_a_claim_is_bounded_in_bytes(database: Database, sizes: list[int], size:
 
 
 def test_a_row_in_doubt_is_claimed_alone(database: Database) -> None:
-    """What was in hand when a worker died, or was refused, takes nothing else with it."""
+    """A row that was in hand when a worker died, or closed its connection, takes nothing else with it."""
     _put(database, 4)
     with database.begin() as tx:
         taken = outbox.claim(tx, 10, 60.0)

@@ -1,4 +1,4 @@
-"""What PostgreSQL says, by remedy: each error is one that a real server gives."""
+"""PostgreSQL's errors by remedy: each is one that a real server gives."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -118,7 +118,7 @@ def test_a_lock_is_waited_for(database: Database, monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_cancelled_statement_is_waited_for(database: Database) -> None:
-    """What an operator or a statement_timeout cancels is done again."""
+    """A statement that an operator or a statement_timeout cancels is done again."""
     with pytest.raises(StoreBusy, match="statement timeout"):
         _run(database, "SET LOCAL statement_timeout = 20", "SELECT pg_sleep(60)")
 

@@ -1,4 +1,4 @@
-"""What SQLite says, by remedy: each error is one that it gives."""
+"""SQLite's errors by remedy: each is one that it gives."""
 
 import resource
 import sqlite3
@@ -131,6 +131,6 @@ def test_a_file_that_cannot_be_opened_is_waited_for(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("statement", ["SELECT * FROM missing", "INSERT INTO numbers SELECT randomblob(2000000000)"])
 def test_a_bug_of_ours_passes_unchanged(database: Database, statement: str) -> None:
-    """What no waiting mends is told, not waited for."""
+    """An error that no waiting mends is told, not waited for."""
     with pytest.raises(DBAPIError):
         _run(database, statement)

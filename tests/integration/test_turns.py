@@ -60,7 +60,7 @@ def _turns(database: Database, handled: Handled) -> Turns:
 
 
 def _take(turns: Turns, deliveries: Sequence[Delivery]) -> list[Delivery]:
-    """Whose turn it is now; the others are deferred."""
+    """Those whose turn it is now; the others are deferred."""
     late = [turns.late(delivery) for delivery in deliveries]
     if any(late):
         turns.defer([one for one in late if one is not None])

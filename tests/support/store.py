@@ -52,5 +52,5 @@ def deferred(push: PushRequested, size: int = 0) -> OutboxRow:
 
 
 def claimed(tx: Tx, limit: int = 100, seconds: float = 60.0) -> list[OutboxRow]:
-    """What is due to leave, as a relay takes it."""
+    """Rows that are due to leave, as a relay takes them."""
     return outbox_store.read(tx, outbox_store.claim(tx, limit, seconds))

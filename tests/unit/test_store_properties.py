@@ -20,7 +20,7 @@ SENDABLE = (
     | st.binary()
     | st.datetimes(min_value=datetime.fromisoformat("1970-01-01"))
 )
-"""What py-amqp sends; times before 1970 and decimals of more than 32 bits it does not."""
+"""Values that py-amqp sends; times before 1970 and decimals of more than 32 bits it does not."""
 
 SCALARS = SENDABLE | st.datetimes() | st.decimals(allow_nan=False, allow_infinity=False)
 NAMES = st.text(max_size=8) | st.sampled_from(["$bytes", "$time", "$decimal", "$table", "$"]) | st.binary(max_size=4)
@@ -41,7 +41,7 @@ def test_what_is_kept_comes_back_the_same(headers: dict[Any, Any]) -> None:
 
 @given(_tables(SENDABLE))
 def test_a_size_is_never_less_than_what_is_sent(headers: dict[Any, Any]) -> None:
-    """What passes for small enough fits into a frame."""
+    """Properties that pass for small enough fit into a frame."""
     assert encoded_size({"message_id": "m" * 255, "headers": headers}) > len(amqp_dumps("sF", ["m" * 255, headers]))
 
 

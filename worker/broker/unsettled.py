@@ -16,7 +16,7 @@ class Receipt(NamedTuple):
 
     @property
     def message(self) -> tuple[str, str | None, bytes]:
-        """What it has in common with its repetition."""
+        """The parts that it has in common with its repetition."""
         return self.delivery.queue, self.delivery.message_id, self.delivery.body
 
 
@@ -54,7 +54,7 @@ class Unsettled:
         self._deliver(receipt.delivery, settle)
 
     def verdicts(self) -> list[tuple[Receipt, Verdict]]:
-        """What is to be settled on this connection."""
+        """Deliveries to be settled on this connection."""
         verdicts, ended = [], False
         while self._verdicts:
             settle, verdict = self._verdicts.popleft()

@@ -1,4 +1,4 @@
-"""What `dead-letters replay` says: what it would do, what became of it, and what it cannot send."""
+"""The words of `dead-letters replay`: its effect beforehand, what became of it, and what it cannot send."""
 
 from messages import MAX_PROPERTIES
 from worker.cli.dead_letter_display import SHORT

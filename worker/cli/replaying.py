@@ -76,7 +76,7 @@ class Tally:
 
 @dataclass(frozen=True)
 class Outlook:
-    """What a replay would do: letters by (kind, reason), lines that newer pushes have overtaken, letters too large."""
+    """A replay's effect: letters by (kind, reason), lines that newer pushes have overtaken, letters too large."""
 
     counts: dict[tuple[str, str], int]
     overtaken: int
