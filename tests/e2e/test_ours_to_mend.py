@@ -89,9 +89,10 @@ def test_a_bug_after_a_write_does_not_repeat_it(stack: tuple[str, str], tmp_path
 def test_a_bug_in_one_message_is_tried_three_times_and_kept(stack: tuple[str, str], tmp_path: Path) -> None:
     """A push that our code cannot handle is a dead letter with the place of the bug; others are served meanwhile."""
     with World(*stack, tmp_path, companies=2) as world:
-        world.publish(world.connected("p1"), world.mapped("p1", 1), world.mapped("p1", 2))
+        connection, mappings = world.connected("p1"), [world.mapped("p1", number) for number in (1, 2)]
+        world.publish(connection, *mappings)
         poison = world.push("p1", {1: 5}).model_copy(update={"push_id": "poison"})
-        good = world.push("p1", {2: 6})
+        good = world.push("p1", {2: 6}, connection=connection, mappings=mappings)
         world.start_worker("bug_in_a_push")
         world.publish(poison, good)
         assert _final(world, good)["c2"].status == "updated"
