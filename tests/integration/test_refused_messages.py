@@ -86,7 +86,7 @@ def _delivery(content: dict[str, Any]) -> Delivery:
 
 
 def test_a_broken_question_that_can_be_addressed_is_answered(database: Database) -> None:
-    """Whatever is wrong with it: one dead letter `contract`, and one `push.completed` that says refused and why."""
+    """A refused push is one dead letter `contract`, and one `push.completed` that says refused and why."""
     app = _worker(database)
 
     @settings(max_examples=50, deadline=None, database=None, suppress_health_check=list(HealthCheck))

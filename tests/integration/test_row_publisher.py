@@ -66,7 +66,7 @@ POISON: dict[str, tuple[OutboxRow, Fault]] = {
 def test_a_row_that_closes_the_connection_is_refused_and_the_others_arrive(
     amqp_url: str, broker: RabbitBroker, topology: Topology, poison: OutboxRow, fault: Fault
 ) -> None:
-    """Whatever is wrong with one row, the others of its batch are safe, and it alone is to blame."""
+    """One row may have any fault: the others of its batch are safe, and it alone is to blame."""
     rows = [_row(1), _row(2), poison, _row(3), poison, _row(4)]
     for _ in range(2):
         outcomes = broker.publish(rows)

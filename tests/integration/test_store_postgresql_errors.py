@@ -77,7 +77,7 @@ def _pids(database: Database) -> set[int]:
 
 @pytest.mark.parametrize(("state", "remedy"), STATES.items(), ids=STATES)
 def test_a_state_has_its_remedy(database: Database, state: str, remedy: Remedy) -> None:
-    """Whatever the server says, the worker does the one thing that helps.
+    """The worker does the one thing that helps against each answer of the server.
 
     Where that is another server, or this one later, no connection to this one is used again; else all are kept.
     """

@@ -128,7 +128,7 @@ def test_a_private_key_is_not_deferred_in_clear(database: Database) -> None:
 
 @pytest.mark.parametrize("message_id", ["x" * 200, "with \0", "half of a character \ud800"])
 def test_a_flood_may_have_names_that_no_table_holds(database: Database, message_id: str) -> None:
-    """Whatever a sender calls its messages, they are deferred, and leave under the name that they came with."""
+    """Messages of any name are deferred, and handled under the name that they came with."""
     flood = [_message("p1", number) for number in range(9)]
     flood = [replace(one, properties={**one.properties, "message_id": message_id}) for one in flood]
     _take(_turns(database, Handled()), flood)

@@ -26,7 +26,7 @@ LINE = Line(PUSH, "c-1", "Acme", 42, None, None, "pending", 0, 0)
 
 
 def test_an_amount_that_no_number_holds_is_not_told() -> None:
-    """Whatever price and quantity ConnectWise holds, a preview is answered: without what cannot be multiplied."""
+    """A preview is answered for any price and quantity in ConnectWise: without what cannot be multiplied."""
     largest = Addition(id=5, quantity=-1.7e308, less_included=-1.7e308, unit_price=1e300)
     told = result(LINE, "preview", attempts=1, before=largest.quantity, wanted=42.0, money=money(largest, 1.7e308))
     assert (told.unit_price, told.quantity_wanted) == (1e300, 42)
