@@ -1,6 +1,7 @@
 """Client of the ConnectWise Manage (PSA) REST API: as much of it as setting an agreement addition's quantity needs."""
 
 from cwclient.address import AddressPolicy, Site, parse_site
+from cwclient.classify import from_response
 from cwclient.client import ConnectWise, Credentials, id_in
 from cwclient.discovery import BaseUrl, discover
 from cwclient.errors import (
@@ -27,7 +28,6 @@ from cwclient.errors import (
     UnknownCompany,
     Unreachable,
     WrongRoute,
-    from_response,
 )
 from cwclient.links import agreement_link, company_link
 from cwclient.models import Addition, Agreement, Company, CompanyInfo, Reference

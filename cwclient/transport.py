@@ -22,6 +22,7 @@ from urllib3.exceptions import TimeoutError as HTTPTimeoutError
 
 from cwclient import jsons
 from cwclient.address import AddressPolicy
+from cwclient.classify import from_response
 from cwclient.errors import (
     CaBundleUnreadable,
     CertificateExpired,
@@ -31,7 +32,6 @@ from cwclient.errors import (
     ConnectWiseError,
     ServerTrouble,
     Unreachable,
-    from_response,
 )
 from cwclient.sockets import CALL, BudgetTLSSocket, Call, CallBudget, open_connection
 

@@ -1,0 +1,146 @@
+"""Makes of an answer that is no success the error that says what to do about it.
+
+Decide on the status first, then on the text, and expect anything as a body (connectwise-api.md 3).
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+from cwclient import jsons
+from cwclient.errors import (
+    BadCredentials,
+    ClientIdRefused,
+    ConnectWiseError,
+    FieldError,
+    MissingRight,
+    RateLimited,
+    RecordNotFound,
+    RecordRefused,
+    ServerTrouble,
+    Uncertain,
+    Unreachable,
+    WrongRoute,
+    clean,
+)
+
+MAX_RETRY_AFTER = 15 * 60.0
+MAX_FIELD_ERRORS = 20
+
+
+@dataclass(frozen=True)
+class _ErrorBody:
+    """ErrorResponseMessage of connectwise-openapi.json, or what stood in its place."""
+
+    code: str = ""
+    message: str = ""
+    errors: tuple[FieldError, ...] = ()
+    is_json: bool = False
+    is_html: bool = False
+
+
+def _read(headers: Mapping[str, str], body: bytes, secrets: Sequence[str]) -> _ErrorBody:
+    text = body.decode("utf-8-sig", errors="replace")
+    try:
+        value = jsons.loads(text)
+    except ValueError:
+        is_html = "html" in headers.get("content-type", "").lower() or text.lstrip().startswith("<")
+        return _ErrorBody(is_html=is_html, message="" if is_html else clean(text, secrets))
+    if not isinstance(value, dict):
+        return _ErrorBody(message=clean(text, secrets))
+    entries = value.get("errors")
+    entries = entries[:MAX_FIELD_ERRORS] if isinstance(entries, list) else []
+    return _ErrorBody(
+        code=clean(str(value.get("code") or ""), secrets),
+        # An older text of the 429 has the key `error` (connectwise-api.md 3.2).
+        message=clean(str(value.get("message") or value.get("error") or ""), secrets),
+        errors=tuple(
+            FieldError(clean(str(e.get("field") or ""), secrets), clean(str(e.get("message") or ""), secrets))
+            for e in entries
+            if isinstance(e, dict)
+        ),
+        is_json=True,
+    )
+
+
+def _retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
+    """Seconds from the `Retry-After` header, given there as seconds or as an HTTP date, 0 … 900; None if unusable."""
+    text = headers.get("retry-after", "").strip()
+    if re.fullmatch("[0-9]+", text):
+        return min(float(text), MAX_RETRY_AFTER)
+    try:
+        until = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    until = until if until.tzinfo else until.replace(tzinfo=UTC)
+    return min(max((until - now).total_seconds(), 0.0), MAX_RETRY_AFTER)
+
+
+def from_response(
+    status: int, headers: Mapping[str, str], body: bytes, *, secrets: Sequence[str] = (), now: datetime | None = None
+) -> ConnectWiseError:
+    """Make the error that says what to do about an answer that is no success, or a 2xx whose body is not JSON.
+
+    `secrets` are blotted out wherever the server repeats them. `now` (default: the clock) dates a `Retry-After`.
+    Sources: connectwise-api.md 1.1, 1.3, 2.2, 3.2, 7.1, 8.
+    """
+    headers = {name.lower(): value for name, value in headers.items()}
+    said = _read(headers, body, secrets)
+    error = _error(status, headers, said, body, secrets, now or datetime.now(UTC))
+    error.said = " ".join(dict.fromkeys(filter(None, (said.message, *(one.message for one in said.errors)))))
+    return error
+
+
+def _error(
+    status: int, headers: Mapping[str, str], said: _ErrorBody, body: bytes, secrets: Sequence[str], now: datetime
+) -> ConnectWiseError:
+    kind = _kind(status, said, body)
+    retry_after = _retry_after(headers, now)
+    if status < 300:
+        message = f"HTTP {status} with a body that is not JSON"
+    elif status < 400:
+        target = clean(headers.get("location", "nowhere").partition("?")[0], secrets)
+        message = f"HTTP {status}: the server redirects to {target}"
+    else:
+        message = said.message or f"HTTP {status}" + (" with an HTML page" if said.is_html else "")
+    if issubclass(kind, Uncertain):
+        return kind(message, sent=True, status=status, code=said.code, retry_after=retry_after)
+    if issubclass(kind, RecordRefused):
+        return kind(message, errors=said.errors, status=status, code=said.code, retry_after=retry_after)
+    return kind(message, status=status, code=said.code, retry_after=retry_after)
+
+
+_BY_STATUS: dict[int, type[ConnectWiseError]] = {
+    401: BadCredentials, 403: MissingRight, 404: RecordNotFound, 408: Unreachable, 429: RateLimited,
+    502: Unreachable, 503: Unreachable, 504: Unreachable,
+}  # fmt: skip
+#: An HTML page is not the API's voice: a 404 is the web server's, a 403 a firewall's, neither speaks of a record.
+_HTML_BY_STATUS: dict[int, type[ConnectWiseError]] = {
+    401: BadCredentials, 404: WrongRoute, 429: RateLimited,
+}  # fmt: skip
+#: For texts whose status is not established or misleads.
+_BY_TEXT: dict[str, type[ConnectWiseError]] = {
+    "cannot route": WrongRoute,
+    "ssl is required": WrongRoute,
+    "security permission": MissingRight,
+    "usernotauthenticated": BadCredentials,
+    "incorrect public/private key": BadCredentials,
+}
+
+
+def _kind(status: int, said: _ErrorBody, body: bytes) -> type[ConnectWiseError]:
+    if 300 <= status < 400:
+        return WrongRoute
+    if said.is_html:
+        return _HTML_BY_STATUS.get(status, Unreachable)
+    if status < 300:
+        return ServerTrouble
+    if status >= 500:
+        return _BY_STATUS.get(status, ServerTrouble if said.is_json else Unreachable)
+    # A refusal of a record may name a field of that name, a custom one.
+    if status != 429 and said.code.lower() != "invalidobject" and b"clientid" in body.lower():
+        return ClientIdRefused
+    by_text = (kind for text, kind in _BY_TEXT.items() if status != 429 and text in said.message.lower())
+    return next(by_text, _BY_STATUS.get(status, RecordRefused))
