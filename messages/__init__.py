@@ -39,6 +39,7 @@ from messages.results import (
     RightState,
     Successor,
     Suggestion,
+    SyncMode,
     SyncResult,
     UnmappedCompany,
 )
@@ -122,6 +123,7 @@ __all__ = [
     "SharingRule",
     "Successor",
     "Suggestion",
+    "SyncMode",
     "SyncResult",
     "UnknownSealKey",
     "UnmappedCompany",

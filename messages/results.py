@@ -11,6 +11,7 @@ LineStatus = Literal[
     "updated", "unchanged", "preview", "held", "skipped", "superseded", "cancelled", "failed", "retrying"
 ]
 PushStatus = Literal["completed", "refused", "cancelled"]
+SyncMode = Literal["apply", "preview", "revert"]
 ConnectionStatus = Literal["ok", "failed"]
 MappingStatus = Literal["complete", "incomplete", "invalid"]
 RightState = Literal["granted", "denied", "unproven"]
@@ -180,7 +181,8 @@ class SyncResult(Result):
     """What became of one line of a push, or of a revert: then `reverts` is the push that was taken back.
 
     Green check = updated or unchanged, unless it `reverts`: the period's count was taken out again.
-    Newest by (period, requested_at, sequence). `retrying` is not final and says when the next attempt is. `reasons`:
+    Newest by (period, requested_at, sequence), of those whose `mode` is not `preview`: a preview says what a push would
+    do, and changes no status, whatever it found. `retrying` is not final and says when the next attempt is. `reasons`:
     all that a line is held for, of which `problem` is the first; a confirmation names their codes.
 
     In a preview also: `difference` = wanted - before; `amount` = (wanted - less_included) x unit_price, never below 0,
@@ -189,6 +191,7 @@ class SyncResult(Result):
 
     type: Literal["sync.result.v1"] = "sync.result.v1"
     push_id: Id
+    mode: SyncMode = "apply"
     reverts: Id | None = None
     company_id: Id
     period: BillingPeriod
@@ -240,10 +243,14 @@ class UnmappedCompany(Part):
 
 
 class PushCompleted(Result):
-    """Every line of a push is final; or the push was refused, which a problem explains, or cancelled."""
+    """Every line of a push is final; or the push was refused, which a problem explains, or cancelled.
+
+    `mode` null = the push was refused, and does not say whether it was a preview.
+    """
 
     type: Literal["push.completed.v1"] = "push.completed.v1"
     push_id: Id
+    mode: SyncMode | None = None
     status: PushStatus
     problem: Problem | None = None
     counts: LineCounts = LineCounts()

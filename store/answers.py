@@ -1,6 +1,6 @@
 """The answers to the lines of pushes: recorded with the line, and leaving by the outbox in the same transaction."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
@@ -170,12 +170,16 @@ def answers(tx: Tx, partner_id: str, push_id: str) -> list[tuple[str, str, int, 
     ]
 
 
-def newest_of_period(tx: Tx, partner_id: str, period_key: str, company_ids: Collection[str]) -> list[SyncResult]:
-    """The last answer of each of these companies in this period, be it to a push or to a preview."""
+def newest_of_period(tx: Tx, partner_id: str, period_key: str, users: Mapping[str, int]) -> list[SyncResult]:
+    """The last answer of each of these companies, with their users, in this period.
+
+    One to a push counts whatever its users were, one to a preview only if these were the same: what was only tried
+    says nothing of other counts.
+    """
     found: dict[str, SyncResult] = {}
-    for some in chunks(sorted(company_ids), 500):
+    for some in chunks(sorted(users), 500):
         query = (
-            select(push_lines.c.company_id, push_lines.c.result_json)
+            select(push_lines.c.company_id, push_lines.c.result_json, push_lines.c.billable_users, pushes.c.mode)
             .join_from(push_lines, pushes)
             .where(
                 push_lines.c.partner_id == partner_id,
@@ -185,7 +189,11 @@ def newest_of_period(tx: Tx, partner_id: str, period_key: str, company_ids: Coll
             )
             .order_by(push_lines.c.result_at)
         )
-        found |= {row.company_id: read_result(row.result_json) for row in tx.execute(query)}
+        found |= {
+            row.company_id: read_result(row.result_json)
+            for row in tx.execute(query)
+            if row.mode != "preview" or row.billable_users == users[row.company_id]
+        }
     return [found[company_id] for company_id in sorted(found)]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import insert, select, tuple_, update
 
-from messages import BillingPeriod, PushRequested
+from messages import BillingPeriod, PushRequested, SyncMode
 from store import wishes
 from store.bulk import insert_many
 from store.database import Tx
@@ -35,7 +35,7 @@ class Push:
     requested_at: datetime
     requested_by: str
     period: BillingPeriod
-    mode: str
+    mode: SyncMode
     connection_changed_at: datetime | None
     line_count: int
     accepted_at: datetime

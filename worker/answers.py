@@ -60,6 +60,7 @@ def result(
         causation_id=push.message_id,
         traceparent=push.traceparent,
         push_id=push.push_id,
+        mode=push.mode,
         reverts=push.reverts,
         company_id=line.company_id,
         period=push.period,

@@ -233,7 +233,7 @@ def sync_results(context: Context, results: Sequence[SyncResult]) -> None:
         if result.status in FINAL:
             final.setdefault((result.partner_id, result.push_id), {})[result.company_id] = str(result.id)
     with context.database.begin() as tx:
-        company_status.keep_newest(tx, [result for result in results if result.status != "preview"])
+        company_status.keep_newest(tx, [result for result in results if result.mode != "preview"])
         for (partner_id, push_id), result_ids in sorted(final.items()):
             reported = answers.report(tx, partner_id, push_id, result_ids)
             if reported is not None and reported[1]:
@@ -253,6 +253,7 @@ def _completed(tx: Tx, push: Push) -> PushCompleted:
         causation_id=push.message_id,
         traceparent=push.traceparent,
         push_id=push.push_id,
+        mode=push.mode,
         status="cancelled" if counts.get("cancelled") else "completed",
         problem=problem("cancelled") if counts.get("cancelled") else None,
         counts=LineCounts(**counts),

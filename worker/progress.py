@@ -27,7 +27,9 @@ def after_read(job: Job, actual: Addition, moment: Moment) -> None:
     wrote_it = job.previous is not None and quantity == job.previous.quantity_wanted
     if job.previous is not None:
         ended: Outcome = "written" if wrote_it else "not_applied"
-        job.closings.append(Closing(job.previous.id, ended, quantity, None))
+        if not job.preview:
+            # A preview leaves the row to the push that opened it, whose line would not say any more that it wrote.
+            job.closings.append(Closing(job.previous.id, ended, quantity, None))
         if wrote_it:
             days = (job.previous.period_start, job.previous.period_end)
             job.written = replace(job.written, newest_period=max(job.written.newest_period or days, days))
@@ -115,7 +117,7 @@ def after_error(job: Job, error: BaseException, verdict: Verdict, moment: Moment
                 job.outcome = Settled("failed", why, actual=job.actual, bury="unexpected")
             return
         job.closings.append(_refused(job.entry.id, error))
-    elif job.previous is not None and not job.closings and isinstance(verdict, Failed):
+    elif job.previous is not None and not job.preview and not job.closings and isinstance(verdict, Failed):
         job.closings.append(Closing(job.previous.id, "unknown", None, None))
     before = job.actual.quantity if job.actual else None
     match verdict:

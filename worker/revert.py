@@ -88,6 +88,7 @@ def _unknown(event: RevertRequested, body_hash: str) -> PushCompleted:
         causation_id=str(event.id),
         traceparent=event.traceparent,
         push_id=event.revert_id,
+        mode="revert",
         status="refused",
         problem=problem("push_unknown"),
     )
@@ -101,6 +102,7 @@ def _nothing_written(push: Push) -> PushCompleted:
         causation_id=push.message_id,
         traceparent=push.traceparent,
         push_id=push.push_id,
+        mode=push.mode,
         status="refused",
         problem=problem("nothing_written"),
     )

@@ -178,9 +178,11 @@ def log_answers(answers: Sequence[SyncResult]) -> None:
         event = f"line.{answer.status}"
         log.info(
             event,
+            correlation_id=answer.correlation_id,
             company=answer.company_id,
             period=answer.period.key,
             push=answer.push_id,
+            mode=answer.mode,
             before=answer.quantity_before,
             after=answer.quantity_after,
             problem=answer.problem.code if answer.problem else None,

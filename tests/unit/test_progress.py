@@ -16,6 +16,7 @@ from cwclient import (
     ServerTrouble,
     Unreachable,
 )
+from messages import SyncMode
 from store.ledger import Closing, OpenEntry
 from store.pushes import Line, Push
 from store.wishes import Wish
@@ -32,7 +33,7 @@ DECEMBER = (NOVEMBER.start.replace(month=12), NOVEMBER.end.replace(month=12))
 LATER = plan.Written(newest_period=DECEMBER)
 
 
-def _push(mode: str) -> Push:
+def _push(mode: SyncMode) -> Push:
     return Push(
         partner_id=PARTNER,
         push_id="p-1",
@@ -292,3 +293,13 @@ def test_a_write_that_never_gets_an_answer_is_given_up() -> None:
     assert isinstance(job.outcome, Settled)
     assert (job.outcome.status, job.outcome.bury) == ("failed", "exhausted")
     assert [closing.outcome for closing in job.closings] == ["not_applied"]
+
+
+def test_a_preview_leaves_the_row_of_a_lost_write_to_its_push() -> None:
+    """The push's line says that it wrote, although a preview has read the addition in between."""
+    read, failed = (_job(preview=True, previous=_entry()) for _ in range(2))
+    progress.after_read(read, _addition(42.0), MOMENT)
+    error = RecordRefused("refused", status=400)
+    progress.after_error(failed, error, judge(error, attempts=0, chance=0.0), MOMENT)
+    assert (read.closings, failed.closings) == ([], [])
+    assert _short(read.outcome) == ("preview", None, 42.0, None, None)

@@ -23,8 +23,9 @@ def confirmations(
     if not wanted:
         return ()
     names = {line.company_id: line.company_name for line in lines}
+    users = {line.company_id: line.billable_users for line in lines}
     with database.begin() as tx:
-        last = answers.newest_of_period(tx, partner_id, period_key, names)
+        last = answers.newest_of_period(tx, partner_id, period_key, users)
     held = {result.company_id: result for result in last if result.status == "held" and _is_confirmable(result)}
     unknown = [company for company in wanted if company not in held and company != ALL]
     if unknown:

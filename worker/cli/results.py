@@ -127,6 +127,7 @@ def _tail(row: Row) -> dict[str, Any]:
         return {"status": row.status}
     names = {
         "push_id",
+        "mode",
         "reverts",
         "period",
         "requested_at",
