@@ -190,7 +190,9 @@ def lines(tx: Tx, partner_id: str, keys: Collection[LineKey]) -> dict[LineKey, L
         query = line_query(partner_id).where(push_lines.c.push_id == push_id)
         if len(company_ids) <= MANY:
             query = query.where(push_lines.c.company_id.in_(company_ids))
-        found.update((line.key, line) for line in map(line_of, tx.execute(query).mappings()))
+        rows = tx.execute(query).mappings().all()
+        push = push_of(rows[0]) if rows else None
+        found.update((line.key, line) for line in (line_of(row, push) for row in rows))
     return {key: found[key] for key in keys if key in found}
 
 
@@ -254,10 +256,10 @@ def push_of(row: Any) -> Push:  # noqa: ANN401 - a row with the columns of pushe
     )
 
 
-def line_of(row: Any) -> Line:  # noqa: ANN401 - a row of _line_query
-    """Read a line from a row of `line_query`."""
+def line_of(row: Any, push: Push | None = None) -> Line:  # noqa: ANN401 - a row of line_query
+    """Read a line from a row of `line_query`; `push` is its push, if that was read before."""
     return Line(
-        push=push_of(row),
+        push=push or push_of(row),
         company_id=row["company_id"],
         company_name=row["company_name"],
         billable_users=row["billable_users"],

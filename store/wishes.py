@@ -70,7 +70,9 @@ def want(tx: Tx, push: Request, users: Map[str, int], at: datetime) -> list[tupl
 
     A line is superseded when it is older than the stored wish, or when its wish is displaced before it was settled.
     """
-    stored = {wish.company_id: wish for wish in _of_period(tx, push.partner_id, push.period.key)}
+    columns = (syncs.c.company_id, syncs.c.requested_at, syncs.c.push_id, syncs.c.due_at)
+    of_period = (syncs.c.partner_id == push.partner_id, syncs.c.period_key == push.period.key)
+    stored = {row.company_id: row for row in tx.execute(select(*columns).where(*of_period))}
     version = (push.requested_at, push.push_id)
     superseded: list[tuple[str, str]] = []
     fresh: list[dict[str, object]] = []
@@ -87,7 +89,7 @@ def want(tx: Tx, push: Request, users: Map[str, int], at: datetime) -> list[tupl
         }
         if known is None:
             fresh.append({**key, "period_start": push.period.start, "period_end": push.period.end, **values})
-        elif known.version < version:
+        elif (known.requested_at, known.push_id) < version:
             newer.append({**key, **values, "attempts": 0, "first_failed_at": None, "reported_at": None})
             if known.due_at is not None:
                 superseded.append((known.push_id, known.company_id))
@@ -244,11 +246,6 @@ def look_now(tx: Tx, partner_id: str, at: datetime, company_ids: Collection[str]
 def _each(tx: Tx, partner_id: str, values: list[dict[str, object]], wishes: Sequence[Wish]) -> None:
     keys = [{"partner_id": partner_id, "company_id": wish.company_id, "period_key": wish.period_key} for wish in wishes]
     update_many(tx, syncs, KEY, [key | value for key, value in zip(keys, values, strict=True)])
-
-
-def _of_period(tx: Tx, partner_id: str, period_key: str) -> list[Wish]:
-    query = select(syncs).where(syncs.c.partner_id == partner_id, syncs.c.period_key == period_key)
-    return [_wish(row) for row in tx.execute(query)]
 
 
 def _wish(row: Row[tuple[object, ...]]) -> Wish:
