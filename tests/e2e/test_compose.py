@@ -69,3 +69,18 @@ def test_missing_settings_are_asked_for(installations: dict[str, dict[str, Any]]
     services = installations["production"]["services"]
     assert set(re.findall(r"\b[A-Z_]{5,}\b", services["settings"]["command"][0])) == empty
     assert all("settings" in services[name]["depends_on"] for name in ("rabbitmq", "postgres"))
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_one_service_builds_the_image(installations: dict[str, dict[str, Any]], profile: str) -> None:
+    """The image is built once, before anything runs in it, so no later command takes the worker for outdated."""
+    services = installations[profile]["services"]
+    (builder,) = (name for name, service in services.items() if "build" in service)
+
+    def waits_for(name: str) -> set[str]:
+        direct = set(services[name].get("depends_on", ()))
+        return direct.union(*map(waits_for, direct))
+
+    ours = {name for name, service in services.items() if service["image"] == services[builder]["image"]}
+    assert len(ours) > 1
+    assert all(builder in waits_for(name) for name in ours - {builder})
