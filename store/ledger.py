@@ -1,4 +1,7 @@
-"""The ledger: one row per write to ConnectWise, opened before the PATCH and closed after it. Append-only."""
+"""The ledger: one row per write to ConnectWise, opened before the PATCH and closed after it.
+
+Append-only, but for a row whose PATCH was not sent: it is taken back, as there was no write.
+"""
 
 import json
 from collections.abc import Collection, Sequence
@@ -6,7 +9,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Literal
 
-from sqlalchemy import Row, bindparam, case, func, insert, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Row, bindparam, case, delete, func, insert, or_, select, tuple_, update
 
 from store.database import Tx, db_now
 from store.mappings import Addition
@@ -32,20 +35,37 @@ class Entry:
 
 @dataclass(frozen=True)
 class OpenEntry(Entry):
-    """A write whose end is not known (yet); until `call_until` it may still reach ConnectWise."""
+    """A write whose end is not known (yet); until `call_until` it may still reach ConnectWise.
+
+    `http_status`: of its answer, if there was one that showed another quantity than was sent.
+    """
 
     id: int
     call_until: datetime
+    http_status: int | None = None
 
 
 @dataclass(frozen=True)
 class Closing:
-    """How a write ended; `quantity_after` and `http_status` as ConnectWise answered, if it did."""
+    """How a write ended; `quantity_after` and `http_status` as ConnectWise answered, if it did.
+
+    `not_sent`: it was none.
+    """
 
     id: int
     outcome: Outcome
     quantity_after: float | None
     http_status: int | None
+
+
+@dataclass(frozen=True)
+class Shown:
+    """ConnectWise took a write, but the answer shows another quantity; whether it stays so is read at `read_at`."""
+
+    id: int
+    quantity: float | None
+    http_status: int | None
+    read_at: datetime
 
 
 def open_entries(
@@ -80,7 +100,15 @@ def open_entries(
 
 def close(tx: Tx, closings: Collection[Closing]) -> None:
     """Say how these writes ended. A row that is closed already stays as it is."""
-    if not closings:
+    unsent = [end.id for end in closings if end.outcome == "not_sent"]
+    if unsent:
+        tx.execute(delete(ledger).where(ledger.c.id.in_(unsent), ledger.c.closed_at.is_(None)))
+    rows = [
+        {"b_id": end.id, "b_outcome": end.outcome, "b_after": end.quantity_after, "b_status": end.http_status}
+        for end in closings
+        if end.outcome != "not_sent"
+    ]
+    if not rows:
         return
     statement = (
         update(ledger)
@@ -92,11 +120,14 @@ def close(tx: Tx, closings: Collection[Closing]) -> None:
             closed_at=db_now(),
         )
     )
-    rows = [
-        {"b_id": end.id, "b_outcome": end.outcome, "b_after": end.quantity_after, "b_status": end.http_status}
-        for end in closings
-    ]
     tx.execute(statement, rows)
+
+
+def leave_open(tx: Tx, shown: Collection[Shown]) -> None:
+    """Keep what the answers to these writes showed; nobody touches their additions until they are read again."""
+    for one in shown:
+        values = {"quantity_after": one.quantity, "http_status": one.http_status, "call_until": one.read_at}
+        tx.execute(update(ledger).where(ledger.c.id == one.id, ledger.c.closed_at.is_(None)).values(values))
 
 
 def still_open(tx: Tx, partner_id: str, tenant: str) -> dict[Addition, OpenEntry]:
@@ -108,7 +139,10 @@ def still_open(tx: Tx, partner_id: str, tenant: str) -> dict[Addition, OpenEntry
 
 
 def companies_under_way(tx: Tx, partner_id: str) -> dict[str, datetime]:
-    """The companies whose quantity is being written, or may have been, and until when: its end is not known (yet)."""
+    """The companies whose quantity is being written, or may have been, and until when: its end is not known (yet).
+
+    Past that time the write is over, and may have been applied: it is read when ConnectWise can be asked.
+    """
     which = (ledger.c.partner_id == partner_id, ledger.c.closed_at.is_(None))
     query = select(ledger.c.companies_json, ledger.c.call_until).where(*which).order_by(ledger.c.call_until)
     return {company: until for text, until in tx.execute(query) for company in json.loads(text)}
@@ -141,7 +175,7 @@ def traces(tx: Tx, partner_id: str, tenant: str, additions: Collection[Addition]
             ledger.c.partner_id == partner_id,
             ledger.c.tenant == tenant,
             tuple_(*which).in_(additions),
-            or_(ledger.c.outcome.is_(None), ledger.c.outcome.not_in(("refused", "not_sent"))),
+            or_(ledger.c.outcome.is_(None), ledger.c.outcome != "refused"),
         )
         .group_by(*which, *what)
         .order_by(func.max(ledger.c.id))
@@ -153,7 +187,7 @@ def traces(tx: Tx, partner_id: str, tenant: str, additions: Collection[Addition]
 
 @dataclass(frozen=True)
 class Written:
-    """A write that ConnectWise took: what the addition held before, and what it was made to hold."""
+    """A write that ConnectWise took, or may have taken: what the addition held before, and what it was to hold."""
 
     tenant: str
     addition: Addition
@@ -163,10 +197,8 @@ class Written:
 
 
 def written_by(tx: Tx, partner_id: str, push_id: str) -> list[Written]:
-    """What a push wrote, oldest first."""
-    query = select(ledger).where(
-        ledger.c.partner_id == partner_id, ledger.c.push_id == push_id, ledger.c.outcome == "written"
-    )
+    """What a push wrote, oldest first; also what it may have written, since a read can lag (connectwise-api.md 6.1)."""
+    query = select(ledger).where(ledger.c.partner_id == partner_id, ledger.c.push_id == push_id, _may_be_written())
     return [
         Written(
             tenant=row.tenant,
@@ -177,6 +209,35 @@ def written_by(tx: Tx, partner_id: str, push_id: str) -> list[Written]:
         )
         for row in tx.execute(query.order_by(ledger.c.id))
     ]
+
+
+def left_by(tx: Tx, partner_id: str, push_id: str, tenant: str, addition: Addition) -> set[float]:
+    """The quantities that an addition may hold after a push: what it wrote last, and what came of less certain writes.
+
+    ConnectWise may have made another number of a write: what it showed then is the push's work too.
+    """
+    query = (
+        select(ledger.c.quantity_wanted, ledger.c.quantity_after, ledger.c.outcome)
+        .where(
+            ledger.c.partner_id == partner_id,
+            ledger.c.tenant == tenant,
+            ledger.c.agreement_id == addition[0],
+            ledger.c.addition_id == addition[1],
+            ledger.c.push_id == push_id,
+            _may_be_written(),
+        )
+        .order_by(ledger.c.id)
+    )
+    left: set[float] = set()
+    for wanted, after, outcome in tx.execute(query):
+        left = set() if outcome == "written" else left
+        left |= {wanted, wanted if after is None else after}
+    return left
+
+
+def _may_be_written() -> ColumnElement[bool]:
+    """Which rows are of writes that were applied, or of which nobody knows it for sure."""
+    return or_(ledger.c.outcome.is_(None), ledger.c.outcome.in_(("written", "not_kept", "unknown")))
 
 
 def _entry(row: Row[tuple[object, ...]]) -> OpenEntry:
@@ -191,4 +252,5 @@ def _entry(row: Row[tuple[object, ...]]) -> OpenEntry:
         quantity_before=row.quantity_before,
         quantity_wanted=row.quantity_wanted,
         call_until=row.call_until,
+        http_status=row.http_status,
     )

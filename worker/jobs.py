@@ -1,12 +1,13 @@
 """A job: one addition's work on its way through a run, and what becomes of it."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from cwclient import Addition as ActualAddition
 from cwclient import Agreement as ActualAgreement
 from messages import LineStatus, Problem
-from store.ledger import Closing, OpenEntry
+from store.ledger import Closing, OpenEntry, Shown
 from store.mappings import Addition, Mapping
 from store.pushes import Line
 from store.wishes import Wish
@@ -52,7 +53,8 @@ class Postponed:
 class Job:
     """One addition's work, on its way: read, then perhaps written. `outcome` None at the end = decide again.
 
-    `summed`: lines of the same push that are counted in the quantity, but are not answered by this job.
+    `summed`: lines of the same push that are counted in the quantity, but are not answered by this job. `left`: what
+    the push that a revert takes back may have left. `shown`: what the answer to its write showed instead.
     """
 
     members: list[Member]
@@ -61,12 +63,14 @@ class Job:
     quantity: float = 0
     preview: bool = False
     written: plan.Written = field(default_factory=plan.Written)
+    left: Collection[float] = ()
     previous: OpenEntry | None = None
     actual: ActualAddition | None = None
     agreement: ActualAgreement | None = None
     entry: OpenEntry | None = None
     start_by: float = 0.0
     closings: list[Closing] = field(default_factory=list)
+    shown: Shown | None = None
     outcome: Settled | Postponed | None = None
 
     @property

@@ -118,6 +118,7 @@ def _grouped(
         else:
             job.quantity = restore.quantity
             push = members[0].line.push
+            job.left = ledger.left_by(tx, partner_id, push.reverts or "", restore.tenant, addition)
             job.outcome = _pushed_since(tx, push, restore) or _held_revert(
                 job, restored[push.push_id, restore.tenant, addition]
             )

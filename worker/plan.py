@@ -1,6 +1,6 @@
 """What to do with a wish, decided from what is wanted and what is there. Pure: no network, database or clock."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from collections.abc import Mapping as Map
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -219,16 +219,16 @@ def warnings(next_invoice: str, period: BillingPeriod) -> Iterator[Problem]:
 
 
 def decide_revert(
-    actual: Actual, *, holds: float, restore: float, agreement_id: int, now: datetime
+    actual: Actual, *, holds: Collection[float], restore: float, agreement_id: int, now: datetime
 ) -> Write | Unchanged | Answer:
-    """Compare what a revert puts back with what is there: only what still `holds` the push's value is written.
+    """Compare what a revert puts back with what is there: only what still `holds` a value of the push is written.
 
     Periods do not matter: an addition that a newer push wants as it is was sorted out before.
     """
     if actual.quantity == restore:
         return Unchanged()
-    if actual.quantity != holds:
-        return Answer("failed", problem("changed_since", former=restore, ours=holds, actual=actual.quantity))
+    if actual.quantity not in holds:
+        return Answer("failed", problem("changed_since", former=restore, ours=sorted(holds), actual=actual.quantity))
     why = not_live(actual, agreement_id=agreement_id, now=now)
     return Write(restore) if why is None else Answer("failed", why)
 

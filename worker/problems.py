@@ -704,8 +704,8 @@ def told(problem: Problem) -> str:
 
 
 def perhaps_written(problem: Problem) -> Problem:
-    """The line failed for this reason, and the answer to a change of its quantity was lost before."""
-    detail = f"{problem.detail} The quantity may have been changed before: the answer to the change was lost."
+    """The line failed for this reason, and how a change of its quantity ended before is not known."""
+    detail = f"{problem.detail} The quantity may have been changed before: how that change ended is not known."
     return problem.model_copy(update={"detail": plain_text(detail)})
 
 
@@ -720,5 +720,5 @@ def _shown(value: object) -> str:
         case str():
             return value
         case Iterable():
-            return ", ".join(map(str, value))
+            return ", ".join(map(_shown, value))
     return str(value)

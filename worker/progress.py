@@ -4,11 +4,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from cwclient import Addition, ConnectWiseError, QuantityNotKept, ServerTrouble, Unreachable
-from store.ledger import Closing, Entry, Outcome
+from store.ledger import Closing, Entry, Outcome, Shown
 from worker import plan
 from worker.jobs import Job, Postponed, Settled
 from worker.policy import Failed, KeyUnreadable, Later, NotStarted, Paused, RightRefused, Verdict, given_up
 from worker.problems import exhausted, perhaps_written, problem
+
+READ_AGAIN_AFTER = timedelta(seconds=5)
+"""A quantity that did not stick is read again after this; other clients wait half as long (connectwise-api.md 6.1)."""
 
 
 @dataclass(frozen=True)
@@ -26,14 +29,19 @@ def after_read(job: Job, actual: Addition, moment: Moment) -> None:
     quantity = actual.quantity
     wrote_it = job.previous is not None and quantity == job.previous.quantity_wanted
     if job.previous is not None:
-        ended: Outcome = "written" if wrote_it else "not_applied"
+        taken: Outcome = "not_applied" if job.previous.http_status is None else "not_kept"
+        ended: Outcome = "written" if wrote_it else taken
         if not job.preview:
             # A preview leaves the row to the push that opened it, whose line would not say any more that it wrote.
-            job.closings.append(Closing(job.previous.id, ended, quantity, None))
+            job.closings.append(Closing(job.previous.id, ended, quantity, job.previous.http_status))
         if wrote_it:
             days = (job.previous.period_start, job.previous.period_end)
             job.written = replace(job.written, newest_period=max(job.written.newest_period or days, days))
     if not job.members:
+        return
+    if job.previous is not None and job.previous.http_status is not None and not wrote_it and _asked_for(job):
+        why = problem("not_kept", wanted=job.previous.quantity_wanted, got=quantity)
+        job.outcome = Settled("failed", why, before=job.previous.quantity_before, actual=actual)
         return
     match _decide(job, actual, moment):
         case plan.Answer(status, why, reasons):
@@ -62,7 +70,7 @@ def _decide(job: Job, actual: Addition, moment: Moment) -> plan.Write | plan.Unc
     if first.restore is not None:
         return plan.decide_revert(
             actual,
-            holds=first.restore.holds,
+            holds={first.restore.holds, *job.left},
             restore=first.restore.quantity,
             agreement_id=job.address[0],
             now=moment.now,
@@ -108,6 +116,12 @@ def after_error(job: Job, error: BaseException, verdict: Verdict, moment: Moment
         if isinstance(error, NotStarted):
             job.closings.append(Closing(job.entry.id, "not_sent", None, None))
             return
+        if isinstance(error, QuantityNotKept):
+            # A read that lags shows the former quantity although the new one is kept (connectwise-api.md 6.1).
+            read_at = moment.now + READ_AGAIN_AFTER
+            job.shown = Shown(job.entry.id, error.got, error.status, read_at)
+            job.outcome = Postponed(read_at, counts=False)
+            return
         if _may_be_applied(error):
             # The row stays open: nobody touches the addition until that call is certainly over, then it is read.
             job.outcome = Postponed(job.entry.call_until, verdict.problem)
@@ -117,18 +131,21 @@ def after_error(job: Job, error: BaseException, verdict: Verdict, moment: Moment
                 job.outcome = Settled("failed", why, actual=job.actual, bury="unexpected")
             return
         job.closings.append(_refused(job.entry.id, error))
-    elif job.previous is not None and not job.preview and not job.closings and isinstance(verdict, Failed):
-        job.closings.append(Closing(job.previous.id, "unknown", None, None))
+    in_doubt = job.previous is not None and not job.preview and not job.closings and job.entry is None
+    if in_doubt and job.previous is not None and isinstance(verdict, Failed):
+        job.closings.append(Closing(job.previous.id, "unknown", None, job.previous.http_status))
     before = job.actual.quantity if job.actual else None
     match verdict:
         case Failed(why):
             bury = "unexpected" if why.code == "unexpected" else None
+            why = perhaps_written(why) if in_doubt else why
             job.outcome = Settled("failed", why, before=before, actual=job.actual, bury=bury)
         case Later(why) | Paused(why) if job.preview:
             # Somebody waits for a preview, so it says what stands in the way now.
             job.outcome = Settled("failed", why, before=before, actual=job.actual)
         case Later(why) if given_up(job.first_failed_at, moment.now, moment.retry_for):
-            job.outcome = Settled("failed", exhausted(why), actual=job.actual, bury="exhausted")
+            why = perhaps_written(exhausted(why)) if in_doubt else exhausted(why)
+            job.outcome = Settled("failed", why, actual=job.actual, bury="exhausted")
         case Later(why, seconds):
             job.outcome = Postponed(moment.now + timedelta(seconds=seconds), why)
         case Paused(why, seconds):
@@ -149,8 +166,6 @@ def _may_be_applied(error: BaseException) -> bool:
 
 def _refused(entry_id: int, error: BaseException) -> Closing:
     """How the ledger row of a write ends that was certainly not applied as sent."""
-    if isinstance(error, QuantityNotKept):
-        return Closing(entry_id, "not_kept", error.got, 200)
     if isinstance(error, RightRefused):
         return Closing(entry_id, "refused", None, 403)
     status = error.status if isinstance(error, ConnectWiseError) else None

@@ -22,11 +22,11 @@ def restorations(
 ) -> dict[str, Restore | Answer]:
     """By company: what its line puts back, or the answer that it gets at once.
 
-    `written` is what the push wrote, oldest first; `lines` are all of its lines by company id; `named` None = revert
-    all that it wrote, and all that it is still at work on. An addition gets back what it held before the first write of
-    the push, if it still holds what the last one wrote. Companies that were summed into one share one fate. `newer` are
-    the places that newer pushes have set, or found as they want them, with their period: these stay. `under_way` are
-    the companies of writes whose end is not known yet.
+    `written` is what the push wrote or may have written, oldest first; `lines` are all of its lines by company id;
+    `named` None = revert all that it wrote, and all that it is still at work on. An addition gets back what it held
+    before the first write of the push, if it still holds what the last one wrote. Companies that were summed into one
+    share one fate. `newer` are the places that newer pushes have set, or found as they want them, with their period:
+    these stay. `under_way` are the companies of writes that may still land.
     """
     wrote: dict[Place, list[Written]] = {}
     for entry in written:

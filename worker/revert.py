@@ -29,7 +29,8 @@ def revert(tx: Tx, event: RevertRequested, body_hash: str, at: datetime) -> Acce
     written = ledger.written_by(tx, event.partner_id, event.push_id)
     # A push that was requested after the revert supersedes it, if it is of the same period; else the run finds it.
     newer = reverts.pushed_since(tx, event.partner_id, reverted, before=event.requested_at)
-    fates = restorations(written, its_lines, event.company_ids, newer, ledger.companies_under_way(tx, event.partner_id))
+    may_land = {company for company, until in ledger.companies_under_way(tx, event.partner_id).items() if until > at}
+    fates = restorations(written, its_lines, event.company_ids, newer, may_land)
     push = _push(event, reverted, body_hash, len(fates), at)
     lines = {company_id: _line(push, company_id, its_lines, fate) for company_id, fate in fates.items()}
     pushes.keep(tx, push, lines.values())

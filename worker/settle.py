@@ -48,6 +48,7 @@ def settle(
     mapping and the connection are still those it was decided with; otherwise it stays due and is decided again.
     """
     ledger.close(tx, [closing for job in (*finished, *opening) for closing in job.closings])
+    ledger.leave_open(tx, [job.shown for job in finished if job.shown is not None])
     if is_outdated(tx, partner_id, connection):
         return Flushed([], [], outdated=True)
     answered = [(job, member) for job in finished if job.outcome is not None for member in job.members]

@@ -21,7 +21,7 @@ _VENDOR_TYPE = "application/vnd.connectwise.com+json"
 class Call:
     """A request: `origin` is the scheme, host and port it was sent to, header names are in lower case.
 
-    `keep_changes` false makes a PATCH answer 200 and change nothing.
+    `keep_changes` false makes a PATCH answer 200 and change nothing; `show_changes` false makes it show none.
     """
 
     method: str
@@ -31,6 +31,7 @@ class Call:
     headers: Mapping[str, str]
     body: bytes
     keep_changes: bool = True
+    show_changes: bool = True
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,8 @@ class Api:
             caller.tenant.put_addition(after)
         else:
             after = before
-        return replace(_json(call, after), quantity_before=before.get("quantity"), quantity_after=after.get("quantity"))
+        shown = after if call.show_changes else before
+        return replace(_json(call, shown), quantity_before=before.get("quantity"), quantity_after=after.get("quantity"))
 
     def _additions(self, tenant: Tenant, agreement_id: int, *, one: bool) -> ById:
         """Return the additions to be had under an agreement; of another's only `one`, if the state has it so."""

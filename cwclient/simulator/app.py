@@ -55,6 +55,7 @@ class Simulator:
                 dict(request.headers),
                 body,
                 keep_changes=not isinstance(fault, faults.NotKept),
+                show_changes=not isinstance(fault, faults.LaggingRead),
             )
             reply = self._api.answer(call)
         self.log.append(

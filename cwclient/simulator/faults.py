@@ -120,6 +120,12 @@ class NotKept(_Fault):
     kind: Literal["not_kept"] = "not_kept"
 
 
+class LaggingRead(_Fault):
+    """A PATCH is applied, but its answer shows the record as it was (connectwise-api.md 6.1)."""
+
+    kind: Literal["lagging_read"] = "lagging_read"
+
+
 class BrokenJson(_Fault):
     """The request is applied, the body breaks off in the middle of the JSON, the response is complete."""
 
@@ -157,6 +163,7 @@ Fault = Annotated[
     | LostResponse
     | Hang
     | NotKept
+    | LaggingRead
     | BrokenJson
     | SlowDrip
     | HugeBody

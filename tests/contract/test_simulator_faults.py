@@ -200,6 +200,14 @@ def test_a_value_that_is_not_kept(simulator: SimulatorServer, http: httpx.Client
     assert simulator.state.quantity("acmemsp", 11) == 4
 
 
+def test_a_read_that_lags(simulator: SimulatorServer, http: httpx.Client) -> None:
+    """The PATCH answers 200 with the old quantity, and the state has the new one."""
+    simulator.faults.add(faults.LaggingRead())
+    reply = patch(http)
+    assert (reply.status_code, reply.json()["quantity"]) == (200, 4)
+    assert simulator.state.quantity("acmemsp", 11) == 42
+
+
 def test_broken_json(simulator: SimulatorServer, http: httpx.Client) -> None:
     """A 200 arrives whole, but its body is no JSON, and the change was applied."""
     simulator.faults.add(faults.BrokenJson())

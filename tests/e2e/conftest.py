@@ -10,7 +10,7 @@ import pytest
 from tests.support.case import Case
 from tests.support.waiting import wait_for
 from tests.support.world import World
-from worker import app, policy, tools
+from worker import app, policy, progress, tools
 
 
 @pytest.fixture
@@ -18,6 +18,7 @@ def world(sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
     """An embedded installation; waiting times are short, their order is kept."""
     monkeypatch.setattr(policy, "RETRY_FIRST", 0.2)
     monkeypatch.setattr(policy, "CLIENT_ID_PAUSE", timedelta(seconds=1))
+    monkeypatch.setattr(progress, "READ_AGAIN_AFTER", timedelta(seconds=0.3))
     monkeypatch.setattr(tools, "START_WITHIN", 1.0)
     monkeypatch.setattr(tools, "LEASE_LEFT_FOR_PATCH", 0.2)
     with World("local:", sqlite_url, tmp_path, companies=3, call_timeout=1.0) as world:

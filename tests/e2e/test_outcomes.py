@@ -57,7 +57,6 @@ FAILED = [
     pytest.param(_cancel_agreement, "agreement_cancelled", id="cancelled agreement"),
     pytest.param(_deactivate_agreement, "agreement_inactive", id="inactive agreement"),
     pytest.param(_remove, "record_not_found", id="deleted addition"),
-    pytest.param(_fault(faults.NotKept(match=PATCH)), "not_kept", id="value does not stick"),
     pytest.param(_fault(faults.Status(status=404, match=GET)), "record_not_found", id="404"),
     pytest.param(_fault(faults.Status(status=400, match=PATCH)), "record_refused", id="400 InvalidObject"),
 ]

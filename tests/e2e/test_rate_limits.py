@@ -1,6 +1,7 @@
 """429: a partner's ConnectWise is left alone as long as it asks for, by every worker, and nobody loses a line by it."""
 
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +17,7 @@ from tests.support.world import World, now
 from worker import app
 
 QUARTER = timedelta(minutes=15)
+MANY = 30
 
 
 def _busy(seconds: int, *, as_date: bool = False) -> faults.Status:
@@ -119,6 +121,23 @@ def test_four_hours_of_nothing_but_429_are_given_up(case: Case) -> None:
     # A push that somebody makes now begins anew.
     case.world.simulator.faults.clear()
     assert {answer.status for answer in case.push(companies=(1, 2)).values()} == {"updated"}
+
+
+def test_the_ledger_has_what_was_sent_and_no_more(sqlite_url: str, tmp_path: Path) -> None:
+    """However often the limit ends a batch of writes: one row for each PATCH that left, none for those that did not."""
+    with World("local:", sqlite_url, tmp_path, companies=MANY) as world, app.build(world.settings):
+        connection = world.connected("p1")
+        mappings = [world.mapped("p1", number) for number in range(1, MANY + 1)]
+        limit = faults.Status(status=429, retry_after=1, match=Match(method="PATCH"), times=5)
+        world.simulator.faults.set([limit])
+        push = world.push("p1", dict.fromkeys(range(1, MANY + 1), 5), connection=connection, mappings=mappings)
+        world.publish(connection, *mappings, push)
+        answers = _final(world, push)
+        assert {answer.status for answer in answers.values()} == {"updated"}
+        sent = [record["status"] for record in world.simulator.log if record["method"] == "PATCH"]
+        assert sorted(row.http_status for row in world.ledger()) == sorted(status or 0 for status in sent)
+        assert {row.outcome for row in world.ledger()} == {"written", "refused"}
+        assert len(world.writes()) == MANY
 
 
 def test_a_preview_says_what_stands_in_the_way(case: Case) -> None:

@@ -78,6 +78,36 @@ def test_a_write_is_closed_once(database: Database) -> None:
     _open(database, ENTRY)
 
 
+def test_a_write_that_was_not_sent_leaves_no_row(database: Database) -> None:
+    """Who reads the ledger sees what left for ConnectWise; what is closed already stays."""
+    other = replace(ENTRY, addition=(7, 12))
+    opened = _open(database, ENTRY, other)
+    _close(database, opened[7, 12].id)
+    for entry in opened.values():
+        _close(database, entry.id, "not_sent", None)
+    with database.begin() as tx:
+        rows = [(row.addition_id, row.outcome) for row in tx.execute(select(table))]
+    assert rows == [(12, "written")]
+
+
+def test_what_a_push_may_have_left_is_known(database: Database) -> None:
+    """What it wrote last, and what came of writes after that which did not show as they were sent, or not at all."""
+    writes: list[tuple[float, Outcome, float | None]] = [
+        (9.0, "not_kept", 3.0),
+        (42.0, "written", 42.0),
+        (50.0, "not_kept", 48.0),
+        (60.0, "unknown", None),
+        (70.0, "refused", None),
+    ]
+    for wanted, outcome, after in writes:
+        _close(database, _open(database, replace(ENTRY, quantity_wanted=wanted))[7, 11].id, outcome, after)
+    _open(database, replace(ENTRY, quantity_wanted=80.0))
+    with database.begin() as tx:
+        assert ledger.left_by(tx, PARTNER, "p-1", TENANT, (7, 11)) == {42.0, 50.0, 48.0, 60.0, 80.0}
+        assert ledger.left_by(tx, PARTNER, "p-2", TENANT, (7, 11)) == set()
+        assert [one.quantity_wanted for one in ledger.written_by(tx, PARTNER, "p-1")] == [9.0, 42.0, 50.0, 60.0, 80.0]
+
+
 def test_a_period_counts_only_if_it_was_written(database: Database) -> None:
     """A month that never reached an addition does not keep an older one from it."""
     earlier = replace(ENTRY, period_key=OCTOBER.key, period_start=OCTOBER.start, period_end=OCTOBER.end)

@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,7 @@ def shorten() -> None:
     app.PULSE_SECONDS = 1.0
     outage.PROBE_SECONDS = 0.1
     policy.RETRY_FIRST = 0.2
+    progress.READ_AGAIN_AFTER = timedelta(seconds=0.5)
     relay.CLAIM_SECONDS = 3.0
     relay.TROUBLE_MOST = patience.PAUSE_MOST = 1.0
     outbox_consumer.CLAIM_SECONDS, outbox_consumer.EXTEND_SECONDS = 3.0, 1.0

@@ -414,5 +414,5 @@ def test_a_revert_goes_by_what_was_written(
 )
 def test_a_revert_writes_only_over_what_the_push_wrote(actual: dict[str, Any], outcome: object) -> None:
     """Whatever anybody has set since stays, and is named."""
-    decided = plan.decide_revert(_addition(**actual), holds=42.0, restore=4.5, agreement_id=7, now=NOW)
+    decided = plan.decide_revert(_addition(**actual), holds={42.0}, restore=4.5, agreement_id=7, now=NOW)
     assert _said(decided) == outcome

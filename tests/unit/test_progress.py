@@ -62,7 +62,9 @@ def _member(*, preview: bool = False, attempts: int = 0, first_failed_at: dateti
     return Member(line, wanted, mapping(), None if preview else wish)
 
 
-def _entry(push_id: str = "p-1", before: float | None = 4.0, wanted: float = 42.0) -> OpenEntry:
+def _entry(
+    push_id: str = "p-1", before: float | None = 4.0, wanted: float = 42.0, http_status: int | None = None
+) -> OpenEntry:
     return OpenEntry(
         addition=(7, 11),
         push_id=push_id,
@@ -74,6 +76,7 @@ def _entry(push_id: str = "p-1", before: float | None = 4.0, wanted: float = 42.
         quantity_wanted=wanted,
         id=5,
         call_until=CALL_UNTIL,
+        http_status=http_status,
     )
 
 
@@ -132,6 +135,21 @@ def _short(outcome: object) -> object:
             _job(previous=_entry()), _addition(42.0), ("updated", None, 4.0, 42.0, None), id="its lost write landed"
         ),
         pytest.param(_job(previous=_entry()), _addition(), None, id="its lost write did not land"),
+        pytest.param(
+            _job(previous=_entry(http_status=200)),
+            _addition(),
+            ("failed", "not_kept", 4.0, None, None),
+            id="its write was taken and does not show on second reading",
+        ),
+        pytest.param(
+            _job(previous=_entry(http_status=200)),
+            _addition(42.0),
+            ("updated", None, 4.0, 42.0, None),
+            id="its write was taken and shows on second reading",
+        ),
+        pytest.param(
+            _job(previous=_entry("p-0", http_status=200)), _addition(), None, id="another push's write does not show"
+        ),
         pytest.param(
             _job(previous=_entry("p-0")),
             _addition(42.0),
@@ -197,7 +215,7 @@ WRITING: list[tuple[BaseException, object, list[Closing]]] = [
         ("failed", "record_refused", 4.0, None, None),
         [Closing(5, "refused", None, 400)],
     ),
-    (QuantityNotKept(42.0, 40.0), ("failed", "not_kept", 4.0, None, None), [Closing(5, "not_kept", 40.0, 200)]),
+    (QuantityNotKept(42.0, 40.0), (NOW + progress.READ_AGAIN_AFTER, None, False), []),
     (
         RateLimited("no", status=429, retry_after=60),
         (minute(11), "rate_limited", False),
