@@ -46,13 +46,45 @@ def test_what_spreadsheet_programs_write_is_read_alike(tmp_path: Path, content: 
     assert (line.company_id, line.company_name, line.billable_users) == ("c-1", "Müller & Co", 42)
 
 
-@pytest.mark.parametrize("cell", ["12.5", "-1", "1000001", "1e3", "", "1,000", "٤٢", "9" * 5000, "true"])
+@pytest.mark.parametrize("cell", ["12.5", "-1", "1000001", "1e3", "1,000,0", "0,123", "٤٢", "9" * 5000, "true"])
 def test_a_count_is_a_whole_number(tmp_path: Path, cell: str) -> None:
     """A count that is no whole number from 0 to 1,000,000 is named with its line and column, and cut short."""
     (said,) = mistakes(tmp_path, f'{COUNTS}\nc-1,Acme,7\nc-2,"Ini\ntech",8\nc-3,Hooli,"{cell}"\n')[-1:]
     shown = f"{cell[:40]}…" if len(cell) > 40 else cell
     expected = f'counts.csv line 5, column billable_users: "{shown}" is not a whole number from 0 to 1,000,000'
-    assert said == expected
+    assert said == f"{expected}; write digits only"
+
+
+@pytest.mark.parametrize("cell", ["1,000", "1.000", "12.345", "999,999", "'1,234"])
+def test_a_count_that_may_be_a_fraction_is_refused(tmp_path: Path, cell: str) -> None:
+    """Three digits after a sign are thousands in one country and a fraction in another, so nobody guesses."""
+    (said,) = mistakes(tmp_path, f'{COUNTS}\nc-1,Acme,"{cell}"\n')
+    assert said.startswith(f'counts.csv line 2, column billable_users: "{cell.strip(chr(39))}" may be ')
+    assert said.endswith("or a fraction; write digits only")
+
+
+@pytest.mark.parametrize(
+    ("cell", "users"),
+    [
+        ("42.0", 42),
+        ("42,00", 42),
+        ("042", 42),
+        ("\u00a042 ", 42),
+        ("'42", 42),
+        ("1 234", 1234),
+        ("1\u202f234", 1234),
+        ("1'234", 1234),
+        ("1,234.0", 1234),
+        ("1.234,00", 1234),
+        ("1,000,000", 1_000_000),
+        ("1234.000", 1234),
+        ("0.000", 0),
+    ],
+)
+def test_a_count_is_read_however_it_is_formatted(tmp_path: Path, cell: str, users: int) -> None:
+    """A whole number that is written so that it can mean no other is read, with its thousands and its zeros."""
+    (line,) = read_counts(counts_file(tmp_path, f'{COUNTS}\nc-1,Acme,"{cell}"\n'))
+    assert line.billable_users == users
 
 
 def test_all_mistakes_are_shown(tmp_path: Path) -> None:
@@ -79,12 +111,14 @@ def test_a_company_twice_names_both_lines(tmp_path: Path) -> None:
         (f"{COUNTS},note\nc-1,Acme,1,x\n", r'counts.csv line 1: column "note" is not known'),
         (f"{COUNTS},company_id\nc-1,Acme,1,c-1\n", r"counts.csv line 1: column company_id is there twice"),
         (f"{COUNTS}\nc-1,Acme,1,2\n", r"counts.csv line 2: 4 columns, but the header has 3"),
-        (f"{COUNTS}\nc-1,Acme\n", r"counts.csv line 2: 2 columns, but the header has 3"),
+        (f"{COUNTS}\nc-1,Acme\n", r"counts.csv line 2, column billable_users: is empty"),
         (f"{COUNTS}\nc-1,Ac\0me,1\n", r"counts.csv line 2: holds a NUL character"),
         (f'{COUNTS}\nc-1,"Acme"x,1\nc-2,Initech,2\n', r"counts.csv line 2: the quotes do not fit"),
         (f'{COUNTS}\nc-1,Acme,1\nc-2,"Initech,2\n', r"counts.csv line 3: the quotes do not fit"),
-        (f"{COUNTS}\nc-1,Müller,1\n".encode("cp1252"), r"counts.csv line 2: not UTF-8"),
-        (f"{COUNTS}\nc-1,Acme,1\n".encode("utf-16"), r"counts.csv line 1: not UTF-8"),
+        (f"{COUNTS}\nc-1,M\x81ller,1\n".encode("latin-1"), r"counts.csv line 2: neither UTF-8 nor Windows-1252"),
+        (f"\ufeff{COUNTS}\n".encode() + "c-1,Müller,1\n".encode("cp1252"), r"counts.csv line 2: not UTF-8; save the"),
+        (f"{COUNTS}\n".encode("utf-16") + b"x", r"counts.csv line 2: not UTF-16"),
+        (f"{COUNTS}\nc-1,Acme,1\n".encode("utf-16-le"), r"counts.csv line 1: holds a NUL character"),
         (f"{COUNTS}\n,Acme,1\n", r"counts.csv line 2, column company_id: is empty"),
         (f"{COUNTS}\n{'c' * 129},Acme,1\n", r"counts.csv line 2, column company_id: is longer than 128 characters"),
         (f"{COUNTS}\nc-1, ,1\n", r"counts.csv line 2, column company_name: is empty"),
@@ -129,5 +163,8 @@ def test_a_mapping_is_filled_in_from_left_to_right(tmp_path: Path) -> None:
     assert str(caught.value).splitlines() == [
         "mappings.csv line 2, column addition_id: an addition_id needs its agreement_id",
         'mappings.csv line 3, column rule: "max" is neither refuse nor sum',
-        'mappings.csv line 4, column cw_company_id: "0" is not a whole number from 1 to 2,147,483,647',
+        (
+            'mappings.csv line 4, column cw_company_id: "0" is not a whole number from 1 to 2,147,483,647; '
+            "write digits only"
+        ),
     ]

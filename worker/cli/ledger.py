@@ -17,7 +17,7 @@ from store.ledger_queries import Filter, Write
 from worker.cli.options import AsJson, Partner, identifier, time_of, usage
 from worker.cli.output import dump, mark, safe, say, table
 from worker.cli.session import session
-from worker.spreadsheet import escape
+from worker.spreadsheet import escape_formula
 
 commands = typer.Typer(no_args_is_help=True, help="See every write to ConnectWise: who, when, before, after.")
 
@@ -148,8 +148,8 @@ def _cell(value: Any) -> str:  # noqa: ANN401 - text, texts, a number or nothing
     if value is None:
         return ""
     if isinstance(value, list):
-        return escape(BETWEEN.join(value))
-    return escape(value) if isinstance(value, str) else str(value)
+        return escape_formula(BETWEEN.join(value))
+    return escape_formula(value) if isinstance(value, str) else str(value)
 
 
 def _cells(write: Write, names: Mapping[str, str]) -> list[Text]:

@@ -1,4 +1,4 @@
-"""`mapping`: which addition a company's billable users go to; one at a time, or all in a CSV file."""
+"""`mapping`: which addition a company's billable users go to; one at a time, or all in a file."""
 
 import json
 from collections import Counter
@@ -14,6 +14,7 @@ from messages.envelope import MAX_COUNT
 from store import Tx, mappings
 from store.mappings import Mapping
 from worker.cli.exits import UNFINISHED
+from worker.cli.like_ids import hint_at_like_ids
 from worker.cli.options import AsJson, NoWait, Partner, Timeout, identifier, usage
 from worker.cli.output import complain, dump, mark, safe, say, table
 from worker.cli.session import Seen, Session, session, still_running
@@ -55,6 +56,7 @@ def set_(
         at = opened.now()
         with opened.database.begin() as tx:
             stored = mappings.of_companies(tx, partner, {company}).get(company)
+        hint_at_like_ids(opened.database, partner, [company])
         with usage():
             event = MappingChanged(
                 partner_id=partner,
@@ -74,13 +76,13 @@ def set_(
 @commands.command("import")
 def import_(
     partner: Partner,
-    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="The CSV file.")],
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="The CSV or XLSX file.")],
     *,
     no_wait: NoWait = False,
     timeout: Timeout = 600.0,
     as_json: AsJson = False,
 ) -> None:
-    """Map all companies of a CSV file, and print which mappings are complete. Exit code 1 if one is invalid.
+    """Map all companies of a file, and print which mappings are complete. Exit code 1 if one is invalid.
 
     Columns: company_id,company_name,cw_company_id,agreement_id,addition_id,rule,minimum. Blank ids = unmapped. If the
     file has a mistake, nothing is sent. Companies that the file does not name stay as they are.
@@ -88,6 +90,7 @@ def import_(
     with session(works=not no_wait) as opened:
         with usage():
             events = read_mappings(file, partner, opened.now())
+        hint_at_like_ids(opened.database, partner, [event.company_id for event in events])
         _save_and_show(opened, partner, events, wait=not no_wait, timeout=timeout, as_json=as_json)
 
 

@@ -15,6 +15,7 @@ from store.pushes import Push
 from worker.cli import control, results
 from worker.cli.confirming import confirmations, explain
 from worker.cli.exits import UNFINISHED, USAGE
+from worker.cli.like_ids import hint_at_like_ids
 from worker.cli.options import AsJson, NoWait, Partner, Timeout, usage
 from worker.cli.output import complain, dump, say
 from worker.cli.session import Seen, Session, session, still_running
@@ -61,7 +62,7 @@ def push(
     ],
     counts: Annotated[
         Path,
-        typer.Option(exists=True, dir_okay=False, help="The CSV file."),
+        typer.Option(exists=True, dir_okay=False, help="The CSV or XLSX file."),
     ],
     *,
     preview: Annotated[bool, typer.Option("--preview", help="Only say what would change; write nothing.")] = False,
@@ -77,7 +78,7 @@ def push(
     timeout: Timeout = 600.0,
     as_json: AsJson = False,
 ) -> None:
-    """Set the quantities of a billing period to the billable users of a CSV file.
+    """Set the quantities of a billing period to the billable users of a file.
 
     Its columns: company_id,company_name,billable_users.
 
@@ -95,6 +96,7 @@ def push(
     with usage("--period"):
         asked = _plausible(BillingPeriod.parse(period))
     with session(works=not no_wait) as opened:
+        hint_at_like_ids(opened.database, partner, [line.company_id for line in lines])
         with usage():
             confirmed = confirmations(opened.database, partner, asked.key, lines, confirm or (), yes=yes)
             event = requested(

@@ -16,6 +16,7 @@ from store.mappings import Mapping as StoredMapping
 from worker import catalog
 from worker.cli.catalog import Refresh, ask, explain
 from worker.cli.exits import UNFINISHED
+from worker.cli.like_ids import hint_at_like_ids
 from worker.cli.mapping import save, show, state, summary
 from worker.cli.options import AsJson, Partner, Timeout, usage
 from worker.cli.output import complain, dump, mark, safe, say, table
@@ -81,7 +82,7 @@ def suggest(
     *,
     counts: Annotated[
         Path | None,
-        typer.Option(exists=True, dir_okay=False, help="The companies: a CSV file of counts, or of mappings."),
+        typer.Option(exists=True, dir_okay=False, help="The companies: a file of counts, or of mappings, CSV or XLSX."),
     ] = None,
     accept_exact: Annotated[
         bool,
@@ -113,6 +114,7 @@ def suggest(
         with opened.database.begin() as tx:
             known = Known.read(tx, partner)
         companies = known.companies() if named is None else named
+        hint_at_like_ids(opened.database, partner, [company.company_id for company in companies])
         asked = [company for company in companies if not known.is_mapped(company.company_id)]
         if not asked:
             complain(f"All {len(companies)} companies are mapped." if companies else "Name companies with --counts.")

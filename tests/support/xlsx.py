@@ -1,0 +1,108 @@
+"""XLSX workbooks written by hand, also such as no spreadsheet program writes."""
+
+import io
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from xml.sax.saxutils import escape, quoteattr
+
+_MAIN = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+_OFFICE = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+_PACKAGE = "http://schemas.openxmlformats.org/package/2006/relationships"
+_TYPES = "http://schemas.openxmlformats.org/package/2006/content-types"
+_CONTENT = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet.main+xml"
+_EPOCH = date(1899, 12, 30)
+
+
+@dataclass(frozen=True)
+class Formula:
+    """A formula and the XML of its cached result, like `<v>42</v>`."""
+
+    result: str = ""
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A cell that shows the error of a formula."""
+
+    error: str
+
+
+Value = str | float | bool | date | Formula | Failed | None
+
+
+@dataclass(frozen=True)
+class Page:
+    """One sheet, its first row first; rows are hidden by number, cells merged by range."""
+
+    rows: Sequence[Sequence[Value]]
+    name: str = "Sheet1"
+    state: str = "visible"
+    hidden: frozenset[int] = frozenset()
+    merged: Sequence[str] = ()
+
+
+def workbook(*pages: Page, properties: str = "") -> bytes:
+    """The bytes of a workbook with these sheets; `properties` is XML that follows the list of sheets."""
+    ids = range(1, len(pages) + 1)
+    listed = "".join(
+        f'<sheet name={quoteattr(page.name)} sheetId="{n}" state="{page.state}" r:id="rId{n}"/>'
+        for n, page in zip(ids, pages, strict=True)
+    )
+    links = "".join(_link(f"rId{n}", "worksheet", f"worksheets/sheet{n}.xml") for n in ids)
+    parts = {
+        "[Content_Types].xml": f'<Types xmlns="{_TYPES}"><Default Extension="xml" ContentType="application/xml"/>'
+        f'<Override PartName="/xl/workbook.xml" ContentType="{_CONTENT}"/></Types>',
+        "_rels/.rels": _links(_link("rId1", "officeDocument", "xl/workbook.xml")),
+        "xl/workbook.xml": f'<workbook xmlns="{_MAIN}" xmlns:r="{_OFFICE}"><sheets>{listed}</sheets>{properties}'
+        "</workbook>",
+        "xl/_rels/workbook.xml.rels": _links(links + _link("rId0", "styles", "styles.xml")),
+        "xl/styles.xml": f'<styleSheet xmlns="{_MAIN}"><cellXfs count="2"><xf numFmtId="0"/><xf numFmtId="14"/>'
+        "</cellXfs></styleSheet>",
+    }
+    parts |= {f"xl/worksheets/sheet{n}.xml": _page(page) for n, page in zip(ids, pages, strict=True)}
+    return packed(parts)
+
+
+def packed(parts: dict[str, str]) -> bytes:
+    """The parts as a compressed archive."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path, part in parts.items():
+            archive.writestr(path, part)
+    return out.getvalue()
+
+
+def _page(page: Page) -> str:
+    rows = "".join(
+        f'<row r="{n}" hidden="{n in page.hidden:d}">{"".join(map(_cell, row))}</row>'
+        for n, row in enumerate(page.rows, 1)
+    )
+    merged = "".join(f'<mergeCell ref="{one}"/>' for one in page.merged)
+    return f'<worksheet xmlns="{_MAIN}"><sheetData>{rows}</sheetData><mergeCells>{merged}</mergeCells></worksheet>'
+
+
+def _cell(value: Value) -> str:
+    match value:
+        case None:
+            return "<c/>"
+        case Formula(result):
+            return f"<c><f>1+1</f>{result}</c>"
+        case Failed(error):
+            return f'<c t="e"><f>1/0</f><v>{error}</v></c>'
+        case bool():
+            return f'<c t="b"><v>{value:d}</v></c>'
+        case date():
+            return f'<c s="1"><v>{(value - _EPOCH).days}</v></c>'
+        case str():
+            return f'<c t="inlineStr"><is><t xml:space="preserve">{escape(value)}</t></is></c>'
+    return f"<c><v>{value!r}</v></c>"
+
+
+def _links(links: str) -> str:
+    return f'<Relationships xmlns="{_PACKAGE}">{links}</Relationships>'
+
+
+def _link(link_id: str, kind: str, target: str) -> str:
+    return f'<Relationship Id="{link_id}" Type="{_OFFICE}/{kind}" Target="{target}"/>'
