@@ -3,6 +3,16 @@
 The platform publishes the events with a `Publisher`, seals private keys with `seal`, and reads results with `decode`.
 """
 
+from messages.completions import (
+    Absent,
+    AbsentCompany,
+    LineCounts,
+    PushCompleted,
+    PushStatus,
+    Tally,
+    Totals,
+    UnmappedCompany,
+)
 from messages.envelope import BillingPeriod, Message, derived_id, plain_text, type_of
 from messages.events import (
     CatalogKind,
@@ -28,20 +38,16 @@ from messages.results import (
     Choice,
     ConnectionChecked,
     Fixer,
-    LineCounts,
     LineStatus,
     MappingChecked,
     MappingStatus,
     Problem,
-    PushCompleted,
-    PushStatus,
     Right,
     RightState,
     Successor,
     Suggestion,
     SyncMode,
     SyncResult,
-    UnmappedCompany,
 )
 from messages.sealing import (
     KeyRing,
@@ -79,6 +85,8 @@ __all__ = [
     "KINDS",
     "MAX_PROPERTIES",
     "OUTPUTS",
+    "Absent",
+    "AbsentCompany",
     "BillingPeriod",
     "CatalogKind",
     "CatalogListed",
@@ -125,6 +133,8 @@ __all__ = [
     "Suggestion",
     "SyncMode",
     "SyncResult",
+    "Tally",
+    "Totals",
     "UnknownSealKey",
     "UnmappedCompany",
     "Unreachable",

@@ -10,7 +10,6 @@ from messages.events import CatalogKind
 LineStatus = Literal[
     "updated", "unchanged", "preview", "held", "skipped", "superseded", "cancelled", "failed", "retrying"
 ]
-PushStatus = Literal["completed", "refused", "cancelled"]
 SyncMode = Literal["apply", "preview", "revert"]
 ConnectionStatus = Literal["ok", "failed"]
 MappingStatus = Literal["complete", "incomplete", "invalid"]
@@ -218,46 +217,4 @@ class SyncResult(Result):
             raise ValueError("next_attempt_at belongs to retrying, and only to that")
         if self.status in {"failed", "held", "skipped"} and self.problem is None:
             raise ValueError(f"a line that is {self.status} needs a problem")
-        return self
-
-
-class LineCounts(Part):
-    """How many lines of a push ended in each final status."""
-
-    updated: Count = 0
-    unchanged: Count = 0
-    preview: Count = 0
-    held: Count = 0
-    skipped: Count = 0
-    superseded: Count = 0
-    cancelled: Count = 0
-    failed: Count = 0
-
-
-class UnmappedCompany(Part):
-    """A company with billable users that no addition stands for."""
-
-    company_id: Id
-    company_name: Name
-    billable_users: Count
-
-
-class PushCompleted(Result):
-    """Every line of a push is final; or the push was refused, which a problem explains, or cancelled.
-
-    `mode` null = the push was refused, and does not say whether it was a preview.
-    """
-
-    type: Literal["push.completed.v1"] = "push.completed.v1"
-    push_id: Id
-    mode: SyncMode | None = None
-    status: PushStatus
-    problem: Problem | None = None
-    counts: LineCounts = LineCounts()
-    unmapped: Annotated[tuple[UnmappedCompany, ...], Field(strict=False)] = ()
-
-    @model_validator(mode="after")
-    def _refusal_is_explained(self) -> Self:
-        if self.status == "refused" and self.problem is None:
-            raise ValueError("a refused push needs a problem")
         return self

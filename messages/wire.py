@@ -11,6 +11,7 @@ from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 
+from messages.completions import PushCompleted
 from messages.envelope import MAX_LINES, CorrelationId, Id, Message, TraceParent, type_of
 from messages.events import (
     CatalogRequested,
@@ -22,7 +23,7 @@ from messages.events import (
     PushRequested,
     RevertRequested,
 )
-from messages.results import CatalogListed, ConnectionChecked, MappingChecked, PushCompleted, SyncResult
+from messages.results import CatalogListed, ConnectionChecked, MappingChecked, SyncResult
 
 EXCHANGE_IN = "phin.billing"
 EXCHANGE_OUT = "connectwise.sync"

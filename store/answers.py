@@ -1,5 +1,6 @@
 """The answers to the lines of pushes: recorded with the line, and leaving by the outbox in the same transaction."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import islice
@@ -138,12 +139,27 @@ def complete(tx: Tx, completed: PushCompleted) -> None:
 
 def counts(tx: Tx, partner_id: str, push_id: str) -> dict[str, int]:
     """How many lines of the push have each status, open ones too."""
+    return {status: companies for status, (companies, _) in tallies(tx, partner_id, push_id).items()}
+
+
+def tallies(tx: Tx, partner_id: str, push_id: str) -> dict[str, tuple[int, int]]:
+    """(lines, their users in all) of each status, open ones too."""
     query = (
-        select(push_lines.c.status, func.count())
+        select(push_lines.c.status, func.count(), func.sum(push_lines.c.billable_users))
         .where(push_lines.c.partner_id == partner_id, push_lines.c.push_id == push_id)
         .group_by(push_lines.c.status)
     )
-    return dict(tx.execute(query).all())
+    return {status: (companies, int(users)) for status, companies, users in tx.execute(query)}
+
+
+def previewed_unchanged(tx: Tx, partner_id: str, push_id: str) -> tuple[int, int]:
+    """(lines, their users in all) of a preview whose quantity is there already."""
+    query = select(push_lines.c.billable_users, push_lines.c.result_json).where(
+        push_lines.c.partner_id == partner_id, push_lines.c.push_id == push_id, push_lines.c.status == "preview"
+    )
+    told = [(users, json.loads(text)) for users, text in tx.execute(query)]
+    same = [users for users, result in told if result["quantity_before"] == result["quantity_wanted"]]
+    return len(same), sum(same)
 
 
 def lines_with_status(tx: Tx, partner_id: str, push_id: str, *statuses: str) -> list[Line]:

@@ -67,16 +67,16 @@ def result(
         requested_at=push.requested_at,
         sequence=line.sequence + 1,
         status=status,
-        quantity_before=_number(before),
-        quantity_wanted=_number(wanted),
-        quantity_after=_number(after),
+        quantity_before=number(before),
+        quantity_wanted=number(wanted),
+        quantity_after=number(after),
         attempts=attempts,
         next_attempt_at=next_attempt_at,
-        unit_price=_number(money.unit_price) if money else None,
-        less_included=_number(money.less_included) if money else None,
-        difference=_number(money.difference) if money else None,
-        amount=_number(money.amount) if money else None,
-        amount_difference=_number(money.amount_difference) if money else None,
+        unit_price=number(money.unit_price) if money else None,
+        less_included=number(money.less_included) if money else None,
+        difference=number(money.difference) if money else None,
+        amount=number(money.amount) if money else None,
+        amount_difference=number(money.amount_difference) if money else None,
         problem=problem,
         reasons=reasons or ((problem,) if problem is not None and status == "held" else ()),
         warnings=warnings,
@@ -88,7 +88,7 @@ def superseded(line: Line) -> SyncResult:
     return result(line, "superseded", attempts=line.attempts, problem=_SUPERSEDED)
 
 
-def _number(value: float | None) -> int | float | None:
+def number(value: float | None) -> int | float | None:
     """Whole quantities as integers: 42, not 42.0. A product too large for a number is not told."""
     if value is None or not isfinite(value):
         return None

@@ -17,17 +17,13 @@ from messages import (
     CatalogRequested,
     ConnectionChanged,
     ConnectionCheckRequested,
-    LineCounts,
     MappingChanged,
     MappingCheckRequested,
     Message,
     PushCancelRequested,
-    PushCompleted,
     PushRequested,
     RevertRequested,
     SyncResult,
-    UnmappedCompany,
-    derived_id,
 )
 from store import (
     Database,
@@ -47,13 +43,13 @@ from store import (
     wishes,
 )
 from store.connections import ConnectionVersion
-from store.pushes import Acceptance, Push
+from store.pushes import Acceptance
 from store.replays import Noted, Replay
 from worker import catalog, doctor
 from worker.answers import superseded
 from worker.cancel import cancel
+from worker.completion import completed
 from worker.outlook import look_again
-from worker.problems import problem
 from worker.revert import revert
 
 log = structlog.get_logger()
@@ -237,34 +233,8 @@ def sync_results(context: Context, results: Sequence[SyncResult]) -> None:
         for (partner_id, push_id), result_ids in sorted(final.items()):
             reported = answers.report(tx, partner_id, push_id, result_ids)
             if reported is not None and reported[1]:
-                answers.complete(tx, _completed(tx, reported[0]))
+                answers.complete(tx, completed(tx, reported[0]))
                 log.info("push.completed", partner=partner_id, push=push_id)
-
-
-def _completed(tx: Tx, push: Push) -> PushCompleted:
-    counts = answers.counts(tx, push.partner_id, push.push_id)
-    # What a revert skips was not written; that says nothing about mappings.
-    skipped = () if push.mode == "revert" else ("skipped",)
-    unmapped = answers.lines_with_status(tx, push.partner_id, push.push_id, *skipped)
-    return PushCompleted(
-        id=derived_id(push.requested_at, "push.completed", push.partner_id, push.push_id, str(push.round)),
-        partner_id=push.partner_id,
-        correlation_id=push.correlation_id,
-        causation_id=push.message_id,
-        traceparent=push.traceparent,
-        push_id=push.push_id,
-        mode=push.mode,
-        status="cancelled" if counts.get("cancelled") else "completed",
-        problem=problem("cancelled") if counts.get("cancelled") else None,
-        counts=LineCounts(**counts),
-        unmapped=tuple(
-            UnmappedCompany(
-                company_id=line.company_id, company_name=line.company_name, billable_users=line.billable_users
-            )
-            for line in unmapped
-            if line.billable_users
-        ),
-    )
 
 
 def _mapping(event: MappingChanged, at: datetime) -> mappings.Mapping:

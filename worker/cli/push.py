@@ -12,7 +12,7 @@ from uuid6 import uuid7
 from messages import FINAL, BillingPeriod, Confirmation, PushLine, PushMode, PushRequested
 from store import Tx, answers, connections, mappings, pushes
 from store.pushes import Push
-from worker.cli import control, results
+from worker.cli import control, results, totals
 from worker.cli.confirming import confirmations, explain
 from worker.cli.exits import UNFINISHED, USAGE
 from worker.cli.like_ids import hint_at_like_ids
@@ -212,8 +212,11 @@ def show(opened: Session, partner: str, push_id: str | None, *, as_json: bool, t
         found = pushes.find(tx, partner, push_id) if push_id else None
         ended = answers.completion(tx, partner, push_id) if push_id else None
         rows = results.of_push(tx, partner, push_id) if push_id else results.of_partner(tx, partner)
+        missing = totals.absent_from(tx, partner, push_id)
+    summed = totals.sum_of(rows) if found is not None and found.mode != "revert" else None
     if as_json:
-        dump({"partner_id": partner} | ({"push": _as_json(push_id, found)} if push_id else {}) | results.as_json(rows))
+        named = {"push": _as_json(push_id, found)} if push_id else {}
+        dump({"partner_id": partner} | named | results.as_json(rows) | totals.as_json(summed, missing))
     elif table and push_id and found is None:
         complain(f"No worker has accepted a push {push_id} of partner {partner} yet.")
         raise typer.Exit(USAGE)
@@ -221,6 +224,10 @@ def show(opened: Session, partner: str, push_id: str | None, *, as_json: bool, t
         say(f"Refused. {ended.problem.title}: {ended.problem.detail} {ended.problem.fix}")
     elif table and rows:
         results.show(rows)
+        if found is not None and summed is not None:
+            totals.say_sum(summed, found.mode)
+        if missing is not None:
+            totals.say_absent(*missing)
         if push_id:
             explain(rows)
     elif table:

@@ -1,0 +1,90 @@
+"""Companies that are mapped but missing from the counts are named, with what they go on being billed."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from messages import BillingPeriod, PushCompleted, PushRequested
+from store import answers
+from tests.support.case import Case
+from tests.support.reverting import carried_out, completion_of, revert_of
+from tests.support.waiting import wait_for
+
+DECEMBER = BillingPeriod.parse("2026-12")
+
+
+def _completed(case: Case, push: PushRequested) -> PushCompleted:
+    case.world.publish(push)
+    wait_for(lambda: case.world.state_of(push) not in {None, "accepted"}, "the push's end")
+    with case.world.database.begin() as tx:
+        ended = answers.completion(tx, push.partner_id, push.push_id)
+    assert ended is not None
+    return ended
+
+
+def _absent(completed: PushCompleted) -> list[tuple[str, float | None]]:
+    missing = completed.absent
+    assert missing is not None
+    assert missing.companies == len(missing.named)
+    assert missing.quantity == sum(one.quantity or 0 for one in missing.named)
+    return [(one.company_id, one.quantity) for one in missing.named]
+
+
+def test_a_company_that_has_left_the_counts_is_named(case: Case) -> None:
+    """What it is still billed is what was last checked, found or written; a preview and a revert of it differ."""
+    assert _absent(_completed(case, case.world.push("p1", {1: 5}))) == [("c2", 1)]
+    pushed = case.world.push("p1", {1: 6, 2: 7, 3: 4})
+    ended = _completed(case, pushed)
+    assert _absent(ended) == []
+    assert ended.totals.model_dump(exclude_defaults=True) == {
+        "imported": {"companies": 3, "users": 17},
+        "written": {"companies": 2, "users": 13},
+        "skipped": {"companies": 1, "users": 4},
+    }
+    preview = case.world.push("p1", {1: 6}, period=DECEMBER).model_copy(update={"mode": "preview"})
+    ended = _completed(case, preview)
+    assert _absent(ended) == [("c2", 7)]
+    assert ended.totals.unchanged.users == ended.totals.imported.users == 6
+
+    revert = revert_of(pushed)
+    assert {one.status for one in carried_out(case.world, revert).values()} == {"updated"}
+    reverted = completion_of(case.world, revert)
+    assert reverted is not None
+    assert reverted.absent is None
+    assert _absent(_completed(case, case.world.push("p1", {3: 1}))) == [("c1", 5), ("c2", 1)]
+
+
+def test_of_a_shared_addition_each_company_is_its_own_users(case: Case) -> None:
+    """Of a sum the company that is missing still has the users it was pushed with last, not those of the others."""
+    third = {"company_id": "c3", "company_name": "Company 3", "rule": "sum"}
+    one = case.world.mapped("p1", 1)
+    shared = [one.model_copy(update={"rule": "sum"}), case.world.mapped("p1", 1).model_copy(update=third)]
+    case.world.publish(*shared)
+    wait_for(lambda: {event.changed_at for event in shared} <= case.checked_versions(), "the mappings' checks")
+    assert _absent(_completed(case, case.world.push("p1", {1: 4, 3: 9}))) == [("c2", 1)]
+    ended = _completed(case, case.world.push("p1", {1: 4, 2: 1}))
+    assert _absent(ended) == [("c3", 9)]
+    assert ended.totals.held.companies == 1
+
+
+def _at_the_terminal(case: Case, *command: str, code: int = 0) -> Any:
+    done = case.world.command(*command, "--partner", "p1")
+    assert done.returncode == code, done.stderr
+    return json.loads(done.stdout) if "--json" in command else " ".join(done.stdout.split())
+
+
+def test_the_terminal_shows_the_sum_and_the_absent(case: Case) -> None:
+    """Preview, push and status say what was imported, what became of it, and which mapped companies were not there."""
+    counts = Path(case.world.folder, "counts.csv")
+    counts.write_text("company_id,company_name,billable_users\nc1,Company 1,5\nc3,Company 3,4\n", "utf-8")
+    push = ("push", "--period", "2026-11", "--counts", str(counts))
+    names = "Mapped, not in this push: 1 company, still billed 1 user: Company 2 (1)"
+    shown = _at_the_terminal(case, *push, "--preview")
+    assert f"Imported 2 companies (9 users) = 1 to be written (5) + 1 not mapped (4) {names}" in shown
+    shown = _at_the_terminal(case, *push)
+    assert f"Imported 2 companies (9 users) = 1 written (5) + 1 not mapped (4) {names}" in shown
+    told = _at_the_terminal(case, *push, "--json")
+    assert told["totals"]["unchanged"] == {"companies": 1, "users": 5}
+    assert (told["absent"]["companies"], told["absent"]["quantity"]) == (1, 1)
+    shown = _at_the_terminal(case, "status")
+    assert "Mapped, not in any push of 2026-11: 1 company, still billed 1 user: Company 2 (1)" in shown
