@@ -6,9 +6,20 @@ from datetime import datetime, timedelta
 
 import structlog
 
+from messages import Problem
 from store import Tx, leases
 from store.leases import Health
-from worker.policy import RATE_LIMITED_FOR, AllFailed, Failed, NotStarted, Verdict, given_up, health_after, judge
+from worker.policy import (
+    RATE_LIMITED_FOR,
+    AllFailed,
+    Failed,
+    NotStarted,
+    Verdict,
+    given_up,
+    health_after,
+    judge,
+    longest_wait,
+)
 from worker.problems import exhausted
 
 log = structlog.get_logger()
@@ -34,6 +45,14 @@ class Outlook:
 
     def __post_init__(self) -> None:
         self.health = self.stored
+
+    @property
+    def left_alone_until(self) -> datetime | None:
+        """When to look after it again: at the end of the pause, or when it has been silent for too long."""
+        until, since = self.health.paused_until, self.health.unreachable_since
+        if until is None or since is None or self.health.paused_why != "unreachable":
+            return until
+        return min(until, since + self.retry_for)
 
     def pause_is_over(self, now: datetime) -> None:
         """Forget a pause that has passed; how often the server was out of reach stays known."""
@@ -61,17 +80,23 @@ class Outlook:
 
     def note_error(self, error: BaseException, now: datetime, *, attempts: int = 0) -> Verdict:
         """Judge an error of a call, and learn from it."""
-        verdict = judge(error, attempts=attempts, chance=random.random())  # noqa: S311 - jitter
+        chance, again, longest = random.random(), random.random(), longest_wait(self.retry_for)  # noqa: S311 - jitter
+        verdict = judge(error, attempts=attempts, chance=chance, longest=longest)
         _alert(error, verdict)
-        self.health = health_after(self.health, error, verdict, now, chance=random.random())  # noqa: S311 - jitter
+        self.health = health_after(self.health, error, verdict, now, chance=again, longest=longest)
         self.answered = self.answered or isinstance(verdict, Failed)
-        silent_since = self.health.unreachable_since if self.health.paused_until else None
         if isinstance(verdict, AllFailed):
             self.stop = self.stop or verdict
-        elif given_up(silent_since, now, self.retry_for) or given_up(self.health.limited_since, now, RATE_LIMITED_FOR):
-            self.stop = AllFailed(exhausted(verdict.problem), "exhausted")
-            self.health = Health()
+        else:
+            self.give_up(verdict.problem, now)
         return verdict
+
+    def give_up(self, last: Problem, now: datetime) -> None:
+        """Fail all if it has been left alone for too long, also while it asks for a longer pause; `last`: why."""
+        silent_since = self.health.unreachable_since if self.health.paused_until else None
+        if given_up(silent_since, now, self.retry_for) or given_up(self.health.limited_since, now, RATE_LIMITED_FOR):
+            self.stop = AllFailed(exhausted(last), "exhausted")
+            self.health = Health()
 
     def nobody_waits(self) -> None:
         """Forget since when it has been silent or limited: next time, giving up is counted from then."""

@@ -116,8 +116,12 @@ class Paused:
 Verdict = Failed | AllFailed | Later | Paused
 
 
-def judge(error: BaseException, *, attempts: int, chance: float) -> Verdict:
-    """The outcome table: what follows from this error at this many earlier attempts. `chance` is in 0 … 1."""
+def judge(error: BaseException, *, attempts: int, chance: float, longest: float = RETRY_MOST) -> Verdict:
+    """The outcome table: what follows from this error at this many earlier attempts.
+
+    `chance` is in 0 … 1; `longest`: the seconds that a back-off may last.
+    """
+    wait = backoff(attempts, chance, longest)
     said = error.said if isinstance(error, ConnectWiseError) else None
     match error:
         case RestrictedAgreement():
@@ -161,11 +165,11 @@ def judge(error: BaseException, *, attempts: int, chance: float) -> Verdict:
         case RateLimited():
             return Paused(problem("rate_limited", said=said), _pause_seconds(error.retry_after))
         case HostUnknown():
-            return Later(problem("host_unknown", reason=error.message), backoff(attempts, chance))
+            return Later(problem("host_unknown", reason=error.message), wait)
         case NotConnectWise():
-            return Later(problem("not_connectwise", reason=error.message), backoff(attempts, chance))
+            return Later(problem("not_connectwise", reason=error.message), wait)
         case Unreachable():
-            seconds = _at_least(error.retry_after, backoff(attempts, chance))
+            seconds = _at_least(error.retry_after, wait)
             return Later(problem("unreachable", reason=_reason(error), said=said), seconds)
         case MissingRight():
             return AllFailed(problem(MISSING[AGREEMENT_EDIT], said=said), "credentials")
@@ -174,12 +178,12 @@ def judge(error: BaseException, *, attempts: int, chance: float) -> Verdict:
         case QuantityNotKept():
             return Failed(problem("not_kept", wanted=error.wanted, got=error.got))
         case ServerTrouble():
-            seconds = _at_least(error.retry_after, backoff(attempts, chance))
+            seconds = _at_least(error.retry_after, wait)
             return Later(problem("server_trouble", reason=_reason(error), said=said), seconds)
         case RecordRefused() | ConnectWiseError():
             return Failed(problem("record_refused", said=said))
         case _:
-            later = Later(problem("unexpected"), backoff(attempts, chance))
+            later = Later(problem("unexpected"), wait)
             return later if attempts + 1 < UNEXPECTED_TRIES else Failed(later.problem)
 
 
@@ -196,10 +200,18 @@ def _at_least(asked_for: float | None, seconds: float) -> float:
     return max(seconds, asked_for or 0.0)
 
 
-def backoff(attempts: int, chance: float) -> float:
-    """Seconds to the next attempt: full jitter under a ceiling that doubles from 2 s to 5 min; at least 0.5."""
-    ceiling = min(RETRY_MOST, RETRY_FIRST * 2.0 ** min(attempts, 16))
+def backoff(attempts: int, chance: float, longest: float = RETRY_MOST) -> float:
+    """Seconds to the next attempt: full jitter under a ceiling that doubles from 2 s to `longest`; at least 0.5."""
+    ceiling = min(longest, RETRY_FIRST * 2.0 ** min(attempts, 16))
     return max(0.5, chance * ceiling)
+
+
+def longest_wait(retry_for: timedelta) -> float:
+    """Seconds between two attempts at most: a tenth of the time after which a line is given up, at most 5 min.
+
+    So what is given up is late by no more than that, whenever it began to fail.
+    """
+    return min(RETRY_MOST, max(RETRY_FIRST, retry_for.total_seconds() / 10))
 
 
 def given_up(first_failed_at: datetime | None, now: datetime, retry_for: timedelta) -> bool:
@@ -208,7 +220,13 @@ def given_up(first_failed_at: datetime | None, now: datetime, retry_for: timedel
 
 
 def health_after(
-    health: Health, error: BaseException | None, verdict: Verdict | None, now: datetime, *, chance: float
+    health: Health,
+    error: BaseException | None,
+    verdict: Verdict | None,
+    now: datetime,
+    *,
+    chance: float,
+    longest: float = RETRY_MOST,
 ) -> Health:
     """How a partner's ConnectWise does after a call. Three failures to reach it in a row pause the partner."""
     if isinstance(error, NotStarted):
@@ -226,7 +244,7 @@ def health_after(
     failed = replace(health, unreachable_count=count, unreachable_since=health.unreachable_since or now)
     if count < UNREACHABLE_IN_A_ROW:
         return failed
-    pause = backoff(count - UNREACHABLE_IN_A_ROW, chance)
+    pause = backoff(count - UNREACHABLE_IN_A_ROW, chance, longest)
     until = now + timedelta(seconds=_at_least(error.retry_after, pause))
     if health.paused_until is not None and health.paused_until > until:
         return failed

@@ -147,7 +147,9 @@ def after_error(job: Job, error: BaseException, verdict: Verdict, moment: Moment
             why = perhaps_written(exhausted(why)) if in_doubt else exhausted(why)
             job.outcome = Settled("failed", why, actual=job.actual, bury="exhausted")
         case Later(why, seconds):
-            job.outcome = Postponed(moment.now + timedelta(seconds=seconds), why)
+            # Whatever it is asked to wait for: a last time when its time is up.
+            last = (job.first_failed_at or moment.now) + moment.retry_for
+            job.outcome = Postponed(min(moment.now + timedelta(seconds=seconds), last), why)
         case Paused(why, seconds):
             job.outcome = Postponed(moment.now + timedelta(seconds=seconds), why, counts=False)
         case _:

@@ -259,7 +259,7 @@ class Run:
             due = self._or_open_writes(tx, at, due)
             if due is not None:
                 # What is due now waits its turn behind other partners.
-                due = max(due, at, self._calls.outlook.health.paused_until or due)
+                due = max(due, at, self._calls.outlook.left_alone_until or due)
             # Who ends an operator's pause wakes the partner.
             leases.release(tx, self._partner_id, self._token, None if self._calls.is_paused else due)
         log_answers(answers)
@@ -267,12 +267,15 @@ class Run:
 
     def _give_up(self, tx: Tx, at: datetime) -> list[SyncResult]:
         """Fail what cannot succeed. While ConnectWise is left alone say so to those who wait for an answer."""
-        if self._calls.outlook.stop is not None:
-            return fail_all(tx, at, self._partner_id, self._calls.outlook.stop)
+        outlook, why_paused = self._calls.outlook, catalog.of_pause(self._calls.outlook.health.paused_why)
+        if outlook.health.paused_why == "unreachable" and not self._calls.is_paused:
+            outlook.give_up(why_paused, at)
+        if outlook.stop is not None:
+            return fail_all(tx, at, self._partner_id, outlook.stop)
         if self._calls.is_paused:
             return refuse(tx, at, self._partner_id, problem("paused"))
-        if self._calls.outlook.is_bad:
-            return refuse(tx, at, self._partner_id, catalog.of_pause(self._calls.outlook.health.paused_why))
+        if outlook.is_bad:
+            return refuse(tx, at, self._partner_id, why_paused)
         return []
 
     def _or_open_writes(self, tx: Tx, at: datetime, due: datetime | None) -> datetime | None:

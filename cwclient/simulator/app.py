@@ -96,6 +96,8 @@ def _unapplied(fault: Fault | None) -> bool:
 def _instead(fault: Fault | None, client_id_status: int) -> Reply | None:
     """Return the reply that a fault gives in place of the API's; None if it gives none."""
     match fault:
+        case faults.Answer():
+            return Reply(fault.status, fault.body.encode(), fault.media_type, fault.headers)
         case faults.Html():
             return Reply(fault.status, _HTML, "text/html; charset=utf-8")
         case faults.Redirect():

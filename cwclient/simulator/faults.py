@@ -68,6 +68,16 @@ class Status(_Fault):
     as_date: bool = False
 
 
+class Answer(_Fault):
+    """Any answer at all, nothing applied: as gateways give it, or a ConnectWise in a way not documented."""
+
+    kind: Literal["answer"] = "answer"
+    status: int = Field(ge=200, le=999)
+    body: str = ""
+    media_type: str = "application/json"
+    headers: dict[str, str] = Field(default_factory=dict)
+
+
 class Html(_Fault):
     """An HTML page with any status, nothing applied, as gateways send it (connectwise-api.md 8)."""
 
@@ -155,6 +165,7 @@ class EndlessBody(_Fault):
 Fault = Annotated[
     Latency
     | Status
+    | Answer
     | Html
     | Redirect
     | MissingRight

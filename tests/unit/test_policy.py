@@ -140,6 +140,13 @@ def test_the_back_off_stays_within_its_bounds(attempts: int, chance: float) -> N
     assert 0.5 <= policy.backoff(attempts, chance) <= 300.0
 
 
+@given(attempts=st.integers(0, 40), chance=st.floats(0, 1), retry_for=st.integers(1, 100_000))
+def test_no_wait_makes_giving_up_late(attempts: int, chance: float, retry_for: int) -> None:
+    """What is given up after RETRY_FOR is late by at most a tenth of it, or by less than 15 s."""
+    longest = policy.longest_wait(timedelta(seconds=retry_for))
+    assert policy.backoff(attempts, chance, longest) <= max(2.0, retry_for / 10)
+
+
 @pytest.mark.parametrize(
     ("first_failed_at", "given_up"),
     [(None, False), (minute(0), True), (minute(-1), True), (minute(0.1), False), (minute(60), False)],

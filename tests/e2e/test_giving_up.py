@@ -1,0 +1,83 @@
+"""Giving up: after RETRY_FOR, and not much later, however the pauses fall and whatever the server asks for."""
+
+import random
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from cwclient.simulator import faults
+from cwclient.simulator.faults import Match
+from messages import PushRequested
+from store import now
+from store.schema import leases, push_lines, pushes
+from tests.support.case import Case, code
+from tests.support.passing import time_passes
+from tests.support.waiting import wait_for
+from tests.support.world import World
+from worker import app
+
+RETRY_FOR = timedelta(seconds=60)
+AT_MOST = timedelta(seconds=75)
+"""Late by a tenth, or by 15 s, whichever is more."""
+ADDITION = Match(path=r"/additions/10000\d$")
+
+
+@pytest.fixture(params=[1.0, 0.9])
+def impatient(
+    request: pytest.FixtureRequest, sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Case]:
+    """A case with RETRY_FOR=60. Chance is the same each time, and time passes only as `_time_of_giving_up` says."""
+    monkeypatch.setattr(random, "random", lambda: request.param)
+    with World("local:", sqlite_url, tmp_path, retry_for=RETRY_FOR.total_seconds(), call_timeout=1.0) as world:
+        case = Case(world)
+        with app.build(world.settings):
+            world.publish(world.connected("p1"), world.mapped("p1", 1), world.mapped("p1", 2))
+            wait_for(case.is_checked, "the checks")
+            wait_for(lambda: not case.is_running(), "the end of the checks' run")
+            yield case
+
+
+def _time_of_giving_up(world: World, push: PushRequested) -> timedelta:
+    """How long the push took to end, by the times that are stored, with its pauses passing at once."""
+    while True:
+        pause = wait_for(lambda: world.state_of(push) == "completed" or _pause(world), "a pause, or the end")
+        if not isinstance(pause, timedelta):
+            break
+        time_passes(world.database, pause)
+    with world.database.begin() as tx:
+        accepted_at = tx.execute(select(pushes.c.accepted_at).where(pushes.c.push_id == push.push_id)).scalar_one()
+        ends = tx.execute(select(push_lines.c.result_at).where(push_lines.c.push_id == push.push_id)).scalars()
+        taken: timedelta = max(ends) - accepted_at
+    return taken
+
+
+def _pause(world: World) -> timedelta | None:
+    """How long the partner sleeps, if it does."""
+    with world.database.begin() as tx:
+        row, at = tx.execute(select(leases)).one(), now(tx)
+    sleeps = row.token is None and row.wake_at is not None and row.wake_at > at
+    return row.wake_at - at if sleeps else None
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(faults.Status(status=503, match=ADDITION), id="away"),
+        pytest.param(faults.Answer(status=503, headers={"Retry-After": "600"}, match=ADDITION), id="asks for longer"),
+        pytest.param(faults.Status(status=500, match=ADDITION), id="an error of the record"),
+        pytest.param(faults.Hang(match=ADDITION), id="no answer"),
+    ],
+)
+def test_a_push_is_given_up_in_time(impatient: Case, fault: faults.Fault) -> None:
+    """With RETRY_FOR=60 all lines have their final answer before 75 s have passed, and not before 60."""
+    world = impatient.world
+    world.simulator.faults.set([fault])
+    push = world.push("p1", {1: 5, 2: 5})
+    world.publish(push)
+    taken = _time_of_giving_up(world, push)
+    answers = [answer for answer in world.answers(push).values() if answer is not None]
+    assert [(answer.status, code(answer)) for answer in answers] == [("failed", "exhausted")] * 2
+    assert RETRY_FOR <= taken <= AT_MOST
