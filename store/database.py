@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, literal, select
@@ -16,7 +17,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
 from store.database_errors import StoreBusy, StoreUnavailable, remedy_of
-from store.database_url import check_url
+from store.database_url import check_url, name_of
 from store.schema import UtcTime, leases
 
 Tx = Connection
@@ -91,6 +92,12 @@ class Database:
 
     def __init__(self, url: str, connections: int = POOL_SIZE) -> None:
         self.engine = _create_engine(url, connections)
+        self.name = name_of(self.engine.url)
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether it is a SQLite file that is not there: connecting would make an empty one."""
+        return self.engine.dialect.name == "sqlite" and not Path(self.name).exists()
 
     @contextmanager
     def begin(self) -> Iterator[Tx]:

@@ -1,6 +1,7 @@
 """Which database a URL names: SQLAlchemy's URLs, and libpq's with several hosts."""
 
 import re
+from pathlib import Path
 
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
@@ -27,6 +28,14 @@ def check_url(url: str) -> URL:
     if parsed.drivername != "sqlite" or not parsed.database or parsed.database == ":memory:":
         raise ValueError(USE)
     return parsed
+
+
+def name_of(url: URL) -> str:
+    """What people call the database: where a SQLite file is, or server and database, without user and password."""
+    if url.get_backend_name() == "sqlite":
+        return str(Path(url.database or "").absolute())
+    hosts = url.query.get("host", url.host)
+    return f"{url.database} on {hosts if isinstance(hosts, str) else ','.join(hosts or ())}"
 
 
 def _parse(url: str) -> URL:

@@ -16,8 +16,11 @@ class SchemaOutdated(Exception):
     """The tables are not those of this version: run `phin-connectwise db upgrade`."""
 
 
-def upgrade(database: Database) -> None:
-    """Bring the tables to this version; safe to run again and from several places at once."""
+def upgrade(database: Database) -> str | None:
+    """Bring the tables to this version; the revision that they had before, None = there were none.
+
+    Safe to run again and from several places at once.
+    """
     from alembic import command
     from alembic.config import Config
 
@@ -27,20 +30,27 @@ def upgrade(database: Database) -> None:
             tx.exec_driver_sql("SET LOCAL lock_timeout = 0")
             tx.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})")
             tx.exec_driver_sql("SET LOCAL lock_timeout TO DEFAULT")
+        before = _revision(tx)
         config = Config()
         config.set_main_option("script_location", str(MIGRATIONS))
         config.attributes["connection"] = tx
         command.upgrade(config, "head")
+    return before
 
 
 def check(database: Database) -> None:
     """Raise SchemaOutdated unless the tables are those of this version."""
+    if database.is_missing:
+        raise SchemaOutdated(
+            f"there is no database {database.name}: run `phin-connectwise db upgrade` to make it, or go to the folder "
+            "that has one, or name one in PHIN_CONNECTWISE_DATABASE_URL"
+        )
     with database.begin() as tx:
         found = _revision(tx)
     newest = newest_revision()
     if found != newest:
         raise SchemaOutdated(
-            f"the database is at version {found or 'none'}, this program needs {newest}: "
+            f"the database {database.name} is at version {found or 'none'}, this program needs {newest}: "
             "run `phin-connectwise db upgrade`"
         )
 

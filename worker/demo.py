@@ -19,7 +19,7 @@ from cwclient import AddressPolicy, Transport
 from messages import BillingPeriod, generate_keypair
 from store import mappings, migrate
 from worker import sample
-from worker.cli import connection, mapping, push, results
+from worker.cli import connection, mapping, mapping_table, push, results, results_table
 from worker.cli.exits import UNFINISHED
 from worker.cli.output import complain, say
 from worker.cli.results import Row
@@ -52,7 +52,8 @@ Once, then a worker that keeps running:
 
 And in another terminal:
 
-  phin-connectwise connection set --partner msp-1 --site https://na.myconnectwise.net --company acme --public-key KEY
+  phin-connectwise connection set --partner msp-1 --site https://na.myconnectwise.net \\
+    --company-identifier acme --public-key KEY
   phin-connectwise mapping import --partner msp-1 mappings.csv
   phin-connectwise push --partner msp-1 --period 2026-11 --counts counts.csv --preview
   phin-connectwise push --partner msp-1 --period 2026-11 --counts counts.csv
@@ -123,23 +124,25 @@ def demo(
 
 def _show(opened: Session, simulator: Simulator) -> bool:
     """Connect, map, push twice; whether ConnectWise was written to exactly as often as it should be."""
-    site = f"--site {simulator.url} --company harbourit --public-key Demo4PublicKey --ca-file ca.pem < key.txt"
+    site = (
+        f"--site {simulator.url} --company-identifier harbourit --public-key Demo4PublicKey --ca-file ca.pem < key.txt"
+    )
     _say_command(3, "Connect", f"connection set --partner {PARTNER} {site}")
     if not _connect(opened, simulator):
         return False
     _say_command(4, "Map companies to additions", f"mapping import --partner {PARTNER} mappings.csv")
     events = read_mappings(sample.MAPPINGS, PARTNER, opened.now())
-    say(mapping.summary(mapping.save(opened, PARTNER, events, timeout=SECONDS, wait=True)))
+    say(mapping_table.summary(mapping.save(opened, PARTNER, events, timeout=SECONDS, wait=True)))
     period = BillingPeriod.parse(f"{datetime.now(UTC):%Y-%m}")
     command = f"push --partner {PARTNER} --period {period} --counts counts.csv"
     _say_command(5, "Push the billable users", command)
     before = simulator.requests
     first = _push(opened, period)
-    results.show(first)
+    results_table.show(first)
     between = simulator.requests
     _say_command(6, "The same again: nothing is written that is already there", command)
     second = _push(opened, period)
-    results.show(second)
+    results_table.show(second)
     return _compare(opened, first, simulator.patched(before) - simulator.patched(between), simulator.patched(between))
 
 
@@ -148,7 +151,7 @@ def _connect(opened: Session, simulator: Simulator) -> bool:
         opened,
         PARTNER,
         site=simulator.url,
-        company="harbourit",
+        company_identifier="harbourit",
         public_key="Demo4PublicKey",
         private_key="Demo4PrivateKey",
         ca_bundle=simulator.ca_bundle,

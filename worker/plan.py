@@ -110,7 +110,8 @@ def counted(mapping: Mapping, billable_users: int) -> int:
 def shared(sharing: Sequence[Mapping], counts: Map[str, int]) -> int | Answer:
     """The quantity of an addition that several companies are mapped to; `counts` = users by company id."""
     if any(mapping.rule == "refuse" for mapping in sharing):
-        return Answer("failed", problem("shared_addition", companies=[mapping.company_name for mapping in sharing]))
+        names = [mapping.company_name for mapping in sharing]
+        return Answer("failed", problem("shared_addition", addition=sharing[0].addition_id, companies=names))
     missing = [mapping.company_name for mapping in sharing if mapping.company_id not in counts]
     if missing:
         return Answer("held", problem("group_incomplete", missing=missing))

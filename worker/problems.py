@@ -54,7 +54,7 @@ class Entry:
     of_record: bool = False
 
 
-_ENTRIES = (
+_OF_LINES = (
     # --- what the partner has to set up first
     Entry(
         "not_connected",
@@ -101,7 +101,7 @@ _ENTRIES = (
     Entry(
         "shared_addition",
         "One addition, several companies",
-        "These companies are mapped to the same addition, and not all of them allow it: {companies}.",
+        "Addition {addition} is shared by {companies}, and not all of their mappings allow it.",
         "Give each company an addition of its own, or set all of their mappings to be summed.",
         COORDINATOR,
         ADDITIONS,
@@ -319,6 +319,15 @@ _ENTRIES = (
         AGREEMENT,
         of_record=True,
     ),
+    Entry(
+        "restricted_agreement",
+        "This agreement is hidden from the API member",
+        "The API member may read agreements, but not this one: its type is not allowed in the security role.",
+        "In the security role, Finance > Agreements > customize: allow this agreement's type.",
+        ADMINISTRATOR,
+        f"{ROLE} > Finance > Agreements > customize",
+        of_record=True,
+    ),
     # --- reverts
     Entry(
         "other_connectwise",
@@ -397,7 +406,9 @@ _ENTRIES = (
         ADDITIONS,
         of_record=True,
     ),
-    # --- the connection as a whole
+)
+
+_OF_CONNECTION = (
     Entry(
         "key_mismatch",
         "The saved keys belong to something else",
@@ -426,15 +437,6 @@ _ENTRIES = (
         "Create new API keys for the API member in ConnectWise and save both as Public Key and Private Key here.",
         ADMINISTRATOR,
         API_KEYS,
-    ),
-    Entry(
-        "restricted_agreement",
-        "This agreement is hidden from the API member",
-        "The API member may read agreements, but not this one: its type is not allowed in the security role.",
-        "In the security role, Finance > Agreements > customize: allow this agreement's type.",
-        ADMINISTRATOR,
-        f"{ROLE} > Finance > Agreements > customize",
-        of_record=True,
     ),
     Entry(
         "client_id",
@@ -638,7 +640,9 @@ _ENTRIES = (
         COORDINATOR,
         of_record=True,
     ),
-    # --- us
+)
+
+_OURS = (
     Entry(
         "unexpected",
         "An internal error",
@@ -669,8 +673,11 @@ _ENTRIES = (
     ),
 )
 
-CATALOGUE = {entry.code: entry for entry in _ENTRIES}
+CATALOGUE = {entry.code: entry for entry in (*_OF_LINES, *_OF_CONNECTION, *_OURS)}
 """Every problem by its code, in the order of docs/problems.md."""
+
+OF_CONNECTION = frozenset({"not_connected", "connection_not_received", *(entry.code for entry in _OF_CONNECTION)})
+"""Codes of what all lines of a partner meet alike."""
 
 
 def problem(code: str, *, said: str | None = None, **fields: object) -> Problem:

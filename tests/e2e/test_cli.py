@@ -48,7 +48,7 @@ class Installation:
 
     def connect(self, typed: str) -> "subprocess.CompletedProcess[str]":
         """Connect partner msp-1 with the private key that is typed."""
-        options = ("--site", self.simulator.url, "--company", "harbourit", "--public-key", "Demo4PublicKey")
+        options = ("--site", self.simulator.url, "--company-identifier", "harbourit", "--public-key", "Demo4PublicKey")
         return self.run(
             "connection", "set", "--partner", "msp-1", *options, "--ca-file", str(self.simulator.ca_file), typed=typed
         )
@@ -101,7 +101,7 @@ def test_connecting_shows_the_rights_and_never_the_key(installation: Installatio
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("✓ granted") == 2
     assert "? unproven" in done.stdout
-    (listed,) = installation.json("connection", "list")
+    (listed,) = installation.json("connection", "list")["connections"]
     assert listed["connected"] is True
     assert listed["check"]["status"] == "ok"
     stored = b"".join(file.read_bytes() for file in installation.folder.iterdir())
@@ -131,7 +131,7 @@ def test_a_connection_is_checked_again(mapped: Installation) -> None:
         done = mapped.run("connection", "check", "--partner", "msp-1")
         assert done.returncode == code, done.stderr
         assert told in done.stdout
-    assert mapped.run("connection", "check", "--partner", "stranger").returncode == 1
+    assert mapped.run("connection", "check", "--partner", "stranger").returncode == 2
 
 
 def test_a_push_ends_with_a_table_of_what_to_do(mapped: Installation) -> None:
@@ -141,10 +141,10 @@ def test_a_push_ends_with_a_table_of_what_to_do(mapped: Installation) -> None:
     lines = done.stdout.splitlines()
     assert any("Alder & Finch Architects" in line and "18 → 21" in line and "✓" in line for line in lines)
     assert any("Nordhaus" in line and "12.5 → 13" in line and "✓" in line for line in lines)
-    assert any("Juniper Wealth" in line and "✗  The addition is cancelled." in line for line in lines)
+    assert any("Juniper Wealth" in line and line.rstrip().endswith("✗  The addition is cancelled") for line in lines)
     assert "25 companies: 12 updated, 3 unchanged, 7 failed, 3 skipped" in lines
-    assert any("not mapped" in line and "Hollis Brothers Roofing (12)" in line for line in lines)
-    assert max(len(line) for line in lines if "not mapped:" not in line) <= 80
+    assert "Not billed, as not mapped: 29 users of Hollis Brothers Roofing (12)" in " ".join(done.stdout.split())
+    assert max(len(line) for line in lines if "https://" not in line) <= 80
     assert "\x1b" not in done.stdout + done.stderr
 
 
@@ -232,9 +232,10 @@ def test_a_refused_client_id_is_told_to_the_operator(installation: Installation)
 
 def test_mappings_survive_export_and_import(mapped: Installation) -> None:
     """`mapping export` writes what `mapping import` reads; the mappings are the same afterwards."""
-    before = mapped.json("mapping", "list", "--partner", "msp-1")
+    before = mapped.json("mapping", "list", "--partner", "msp-1")["mappings"]
     exported = mapped.run("mapping", "export", "--partner", "msp-1")
-    mapped.run("mapping", "export", "--partner", "msp-1", "all.csv")
+    written = mapped.run("mapping", "export", "--partner", "msp-1", "all.csv")
+    assert written.stderr == "Written: all.csv, with 24 mappings of partner msp-1.\n"
     assert (mapped.folder / "all.csv").read_text("utf-8-sig") == exported.stdout
     done = mapped.run("mapping", "import", "--partner", "msp-1", "all.csv")
     assert done.stdout.splitlines()[-1] == "24 companies: 15 complete, 2 incomplete, 7 invalid"
@@ -242,24 +243,35 @@ def test_mappings_survive_export_and_import(mapped: Installation) -> None:
     def kept(mappings: Any) -> Any:
         return [{name: one[name] for name in one if name not in {"changed_at", "check"}} for one in mappings]
 
-    assert kept(mapped.json("mapping", "list", "--partner", "msp-1")) == kept(before)
+    assert kept(mapped.json("mapping", "list", "--partner", "msp-1")["mappings"]) == kept(before)
 
 
 def test_one_company_is_mapped_and_unmapped(mapped: Installation) -> None:
-    """`mapping set` shows the records that it found; left without ids it unmaps, and keeps the company's name."""
+    """`mapping set` shows the records that it found, and needs their ids; `mapping remove` unmaps, once it is sure."""
     ids = ("--cw-company", "2001", "--agreement", "401", "--addition", "7101")
     done = mapped.run("mapping", "set", "--partner", "msp-1", "--company", "c-101", *ids, "--minimum", "5")
     assert done.returncode == 0, done.stderr
-    assert "✓ complete" in done.stdout
-    (unmapped,) = mapped.json("mapping", "set", "--partner", "msp-1", "--company", "c-101")
+    assert "✓  complete" in done.stdout
+    unmap = ("mapping", "remove", "--partner", "msp-1", "--company", "c-101")
+    for refused in (("mapping", "set", *unmap[2:]), ("mapping", "set", *unmap[2:], *ids[:2])):
+        assert mapped.run(*refused).returncode == 2
+    for typed in ("n\n", ""):
+        declined = mapped.run(*unmap, typed=typed)
+        assert declined.returncode == 1
+        assert "No push bills Alder & Finch Architects (c-101) any more" in declined.stderr
+        assert "Nothing was done. With --yes it is done without asking." in declined.stderr
+    kept = mapped.json("mapping", "list", "--partner", "msp-1")["mappings"]
+    assert {one["company_id"]: one["addition_id"] for one in kept}["c-101"] == 7101
+    (unmapped,) = mapped.json(*unmap, "--yes")["mappings"]
     assert unmapped["company_name"] == "Alder & Finch Architects"
     assert (unmapped["addition_id"], unmapped["state"]) == (None, "incomplete")
-    assert mapped.run("mapping", "set", "--partner", "msp-1", "--company", "c-101", "--addition", "1").returncode == 2
+    again = mapped.run(*unmap)
+    assert (again.returncode, again.stderr) == (2, "The company c-101 is not mapped.\n")
 
 
 def test_disconnecting_forgets_the_keys(mapped: Installation) -> None:
     """After `connection remove` the partner is listed as disconnected, and every line of a push fails with the fix."""
-    assert mapped.run("connection", "remove", "--partner", "msp-1").returncode == 0
+    assert mapped.run("connection", "remove", "--partner", "msp-1", "--yes").returncode == 0
     assert "disconnected" in mapped.run("connection", "list").stdout
     pushed = mapped.json(*PUSH)
     assert {line["problem"]["code"] for line in pushed["lines"]} == {"not_connected"}

@@ -37,13 +37,14 @@ def test_a_missing_exchange_says_what_to_run(settings: dict[str, str], tmp_path:
     """Publishing before the worker is deployed ends with 3 and names `topology declare`, which then helps."""
     check = ("topology", "check", "--json")
     assert json.loads(run(*check, folder=tmp_path, settings=settings).stdout)["ok"] is False
-    remove = ("connection", "remove", "--partner", "msp-1", "--no-wait")
-    done = run(*remove, folder=tmp_path, settings=settings)
+    ids = ("--cw-company", "1", "--agreement", "1", "--addition", "1")
+    save = ("mapping", "set", "--partner", "msp-1", "--company", "c-1", *ids, "--no-wait")
+    done = run(*save, folder=tmp_path, settings=settings)
     assert done.returncode == 3
     assert "phin-connectwise topology declare" in done.stderr
     assert run("topology", "declare", folder=tmp_path, settings=settings).returncode == 0
     assert json.loads(run(*check, folder=tmp_path, settings=settings).stdout) == {"ok": True, "problem": None}
-    assert run(*remove, folder=tmp_path, settings=settings).returncode == 0
+    assert run(*save, folder=tmp_path, settings=settings).returncode == 0
 
 
 def test_a_push_that_nobody_takes_ends_in_time(settings: dict[str, str], tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ class Installation:
 
     def mappings(self) -> dict[str, tuple[int | None, int | None, int | None]]:
         """The stored mappings by company."""
-        found = self.json("mapping", "list", *PARTNER)
+        found = self.json("mapping", "list", *PARTNER)["mappings"]
         return {one["company_id"]: (one["cw_company_id"], one["agreement_id"], one["addition_id"]) for one in found}
 
 
@@ -77,7 +77,7 @@ def connected(tmp_path: Path) -> Iterator[Installation]:
         simulator.state.merge(StateDocument.model_validate({"tenants": [more]}))
         made = Installation(tmp_path, settings, simulator)
         made.run("db", "upgrade")
-        site = ("--site", simulator.url, "--company", "cw-p1", "--public-key", "public")
+        site = ("--site", simulator.url, "--company-identifier", "cw-p1", "--public-key", "public")
         made.run("connection", "set", *PARTNER, *site, "--ca-file", str(simulator.ca_file), typed=f"{KEY}\n")
         yield made
 
@@ -87,7 +87,7 @@ def test_a_company_agreement_and_addition_are_found(connected: Installation) -> 
     shown = connected.run("catalog", "companies", *PARTNER, "--search", "ACM")
     assert [line.split() for line in shown.splitlines()[2:3]] == [["7", "Acme", "Acme"]]
     assert "1 company, as of" in shown
-    (agreement,) = connected.json("catalog", "agreements", *PARTNER, "--company", "7")["choices"]
+    (agreement,) = connected.json("catalog", "agreements", *PARTNER, "--cw-company", "7")["choices"]
     assert (agreement["id"], agreement["name"], agreement["problem"]) == (71, "Gold", None)
     additions = connected.run("catalog", "additions", *PARTNER, "--agreement", "71")
     assert "Phin SAT" in additions
@@ -100,9 +100,9 @@ def test_a_company_agreement_and_addition_are_found(connected: Installation) -> 
 
 def test_what_stands_in_the_way_is_said(connected: Installation) -> None:
     """Without a connection the command ends with 1, and its text says what to do."""
-    connected.run("connection", "remove", *PARTNER)
+    connected.run("connection", "remove", *PARTNER, "--yes")
     shown = connected.run("catalog", "companies", *PARTNER, code=1)
-    assert "✗ ConnectWise is not connected" in shown
+    assert "✗ No choices: ConnectWise is not connected." in shown
     assert "Connect ConnectWise" in shown
     assert connected.json("catalog", "companies", *PARTNER, code=1)["problem"]["code"] == "not_connected"
 
@@ -122,7 +122,10 @@ def test_suggestions_are_shown_and_nothing_is_mapped(connected: Installation) ->
 
 def test_only_exact_names_are_accepted_in_bulk(connected: Installation) -> None:
     """`--accept-exact` maps exact names with what is proposed, also unfinished ones; not others, and no choice anew."""
-    connected.run("mapping", "set", *PARTNER, "--company", "n5", "--name", "Company 2", "--cw-company", "3")
+    begun = connected.folder / "begun.csv"
+    columns = "company_id,company_name,cw_company_id,agreement_id,addition_id,rule,minimum"
+    begun.write_text(f"{columns}\nn5,Company 2,3,,,refuse,\n", "utf-8")
+    connected.run("mapping", "import", *PARTNER, begun)
     names = ("Acme", "Globex", "hooli", "Company 1", "Company 2", "Company 3")
     done = connected.json("mapping", "suggest", *PARTNER, "--counts", connected.counts(*names), "--accept-exact")
     assert {one["company_id"]: one["state"] for one in done["accepted"]} == {"n1": "complete", "n4": "incomplete"}

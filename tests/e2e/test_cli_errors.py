@@ -59,7 +59,7 @@ def test_a_worker_names_what_is_missing_and_what_is_misspelt(folder: Path) -> No
 
 def test_a_missing_seal_key_is_named(folder: Path) -> None:
     """What a command needs and is not set is named: connecting needs SEAL_KEYS."""
-    options = ("--partner", "p", "--site", "na.myconnectwise.net", "--company", "c", "--public-key", "k")
+    options = ("--partner", "p", "--site", "na.myconnectwise.net", "--company-identifier", "c", "--public-key", "k")
     settings = {"DATABASE_URL": SETTINGS["DATABASE_URL"]}
     done = run("connection", "set", *options, folder=folder, settings=settings, typed="key\n")
     assert done.returncode == 5
@@ -108,7 +108,7 @@ def test_a_useless_file_sends_nothing(folder: Path) -> None:
     assert 'counts.csv line 2, column billable_users: "12.5" is not a whole number from 0 to 1,000,000' in done.stderr
     assert 'counts.csv line 3, column company_id: "c-1" is there twice, first on line 2' in done.stderr
     assert done.stderr.splitlines()[-1] == "Nothing was sent."
-    assert "Nothing has been pushed" in run("status", "--partner", "msp-1", folder=folder, settings=SETTINGS).stdout
+    assert "No partner msp-1 is known" in run("status", "--partner", "msp-1", folder=folder, settings=SETTINGS).stderr
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_wrong_usage_is_explained(folder: Path, command: tuple[str, ...], said: 
 
 def test_a_private_key_is_checked_before_it_is_sent(folder: Path) -> None:
     """An empty private key, or one with a blank at its end, is refused and not shown."""
-    options = ("--partner", "p", "--site", "na.myconnectwise.net", "--company", "c", "--public-key", "k")
+    options = ("--partner", "p", "--site", "na.myconnectwise.net", "--company-identifier", "c", "--public-key", "k")
     for typed in ("\n", "hunter2 \n"):
         done = run("connection", "set", *options, folder=folder, settings=SETTINGS, typed=typed)
         assert done.returncode == 2

@@ -17,6 +17,7 @@ from tests.support.world import World
 from worker.settings import PREFIX
 
 OF_PARTNER = ("--partner", "p1")
+REVERT = ("revert", *OF_PARTNER, "--yes")
 
 
 @pytest.fixture(params=["rabbitmq", "embedded"])
@@ -57,9 +58,17 @@ def _json(world: World, *arguments: str) -> Any:
     return json.loads(_run(world, *arguments, "--json").stdout)
 
 
+def test_a_revert_asks_first(world: World, pushed: PushRequested) -> None:
+    """What takes billing away is done after a yes only; without one nothing is sent."""
+    asked = _run(world, "revert", *OF_PARTNER, "--push", pushed.push_id)
+    assert asked.returncode == 1
+    assert f"Put back what push {pushed.push_id} of 2026-11 wrote, all of it?" in asked.stderr
+    assert len(world.writes()) == 2
+
+
 def test_a_push_is_taken_back(world: World, pushed: PushRequested) -> None:
     """`revert` shows what was put back, ends with 0, and changes nothing the second time; status shows it again."""
-    done = _run(world, "revert", *OF_PARTNER, "--push", pushed.push_id)
+    done = _run(world, *REVERT, "--push", pushed.push_id)
     assert done.returncode == 0, done.stderr
     assert "10 → 4.5" in done.stdout
     assert "20 → 1" in done.stdout
@@ -69,7 +78,7 @@ def test_a_push_is_taken_back(world: World, pushed: PushRequested) -> None:
     status = _json(world, "status", *OF_PARTNER, "--push", revert_id)
     assert (status["push"]["mode"], status["push"]["reverts"]) == ("revert", pushed.push_id)
     assert status["counts"] == {"updated": 2}
-    again = _json(world, "revert", *OF_PARTNER, "--push", pushed.push_id)
+    again = _json(world, *REVERT, "--push", pushed.push_id)
     assert again["counts"] == {"unchanged": 2}
     assert [write["quantity_after"] for write in world.writes()][2:] in ([4.5, 1], [1, 4.5])
 
@@ -78,7 +87,7 @@ def test_what_is_not_put_back_ends_with_1(world: World, pushed: PushRequested) -
     """A company that was changed since is named with the reason; one that was not written is no unmapped user."""
     world.simulator.state.change("cw-p1", "additions", 100_002, quantity=21)
     named = ("--company", "c2", "--company", "c3")
-    done = _run(world, "revert", *OF_PARTNER, "--push", pushed.push_id, *named)
+    done = _run(world, *REVERT, "--push", pushed.push_id, *named)
     assert done.returncode == 1, done.stderr
     assert "Changed since the push" in done.stdout
     assert done.stdout.splitlines()[-1] == "2 companies: 1 failed, 1 skipped"
@@ -87,24 +96,22 @@ def test_what_is_not_put_back_ends_with_1(world: World, pushed: PushRequested) -
 
 def test_what_cannot_be_reverted_is_told(world: World, pushed: PushRequested) -> None:
     """An unknown push is an error of usage; one that wrote nothing is refused, also when it is looked at later."""
-    unknown = _run(world, "revert", *OF_PARTNER, "--push", "nobody")
+    unknown = _run(world, *REVERT, "--push", "nobody")
     assert (unknown.returncode, unknown.stdout) == (2, "")
     assert "No push nobody of partner p1 is known" in unknown.stderr
     (world.folder / "same.csv").write_text("company_id,company_name,billable_users\nc1,Company 1,10\n")
     same = _json(world, "push", *OF_PARTNER, "--period", "2026-11", "--counts", "same.csv")
     assert same["counts"] == {"unchanged": 1}
-    refused = _run(world, "revert", *OF_PARTNER, "--push", same["push"]["push_id"])
+    refused = _run(world, *REVERT, "--push", same["push"]["push_id"])
     assert refused.returncode == 1
-    assert refused.stdout.startswith("Refused. Nothing to put back")
+    assert refused.stdout.startswith("✗ Refused: Nothing to put back.")
     revert_id = refused.stderr.split()[1].rstrip(":")
     assert _run(world, "status", *OF_PARTNER, "--push", revert_id).returncode == 1
 
 
 def test_the_ledger_is_listed_and_exported(world: World, pushed: PushRequested) -> None:
     """Every write with who, when, period, before and after; a cell that a spreadsheet would run is harmless."""
-    reverted = _json(
-        world, "revert", *OF_PARTNER, "--push", pushed.push_id, "--company", "c1", "--requested-by", "olga"
-    )
+    reverted = _json(world, *REVERT, "--push", pushed.push_id, "--company", "c1", "--by", "olga")
     revert_id = reverted["push"]["push_id"]
     listed = _json(world, "ledger", "list", *OF_PARTNER, "--company", "c1")
     kept = ("push_id", "kind", "requested_by", "quantity_before", "quantity_wanted", "quantity_after", "outcome")

@@ -69,7 +69,7 @@ def test_connect_review_disconnect(world: World, tmp_path: Path) -> None:
     ana.set_rights(agreements_inquire="none")
     assert "✗ denied" in (shown := ana.connect(code=1))
     assert "Finance > Agreements > Inquire" in shown
-    (listed,) = ana.told("connection", "list")
+    (listed,) = ana.told("connection", "list")["connections"]
     assert (listed["connected"], listed["check"]["problem"]["code"]) == (True, "missing_agreement_inquire")
     ana.set_rights()
     checked = ana.told("connection", "check")["check"]
@@ -79,12 +79,12 @@ def test_connect_review_disconnect(world: World, tmp_path: Path) -> None:
     assert ana.push({"c-101": 21})["counts"] == {"updated": 1}
 
     def edit() -> str:
-        (listed,) = ana.told("connection", "list")
+        (listed,) = ana.told("connection", "list")["connections"]
         return next(str(right["state"]) for right in listed["check"]["rights"] if right["right"] == EDIT)
 
     wait_for(lambda: edit() == "granted", "the right that the write has proven")
-    assert "Disconnected." in ana.run("connection", "remove", to="stderr")
-    assert ana.told("connection", "list")[0]["connected"] is False
+    assert "Disconnected." in ana.run("connection", "remove", "--yes", to="stderr")
+    assert ana.told("connection", "list")["connections"][0]["connected"] is False
     (line,) = ana.push({"c-101": 22}, code=1)["lines"]
     assert (line["status"], line["problem"]["code"]) == ("failed", "not_connected")
     assert ana.quantity(7101) == 21
@@ -93,12 +93,12 @@ def test_connect_review_disconnect(world: World, tmp_path: Path) -> None:
 def test_choose_company_agreement_addition(ana: Coordinator) -> None:
     """Three commands lead from a name to the ids to map to, with quantity and price; what cannot be billed says why."""
     (company,) = ana.told("catalog", "companies", "--search", "alder")["choices"]
-    (agreement,) = ana.told("catalog", "agreements", "--company", str(company["id"]))["choices"]
+    (agreement,) = ana.told("catalog", "agreements", "--cw-company", str(company["id"]))["choices"]
     (addition,) = ana.told("catalog", "additions", "--agreement", str(agreement["id"]))["choices"]
     assert (company["id"], agreement["id"], addition["id"]) == (2001, 401, 7101)
     assert (addition["product"], addition["quantity"], addition["unit_price"]) == ("PHIN-SAT", 18, 2.5)
     assert addition["problem"] is agreement["problem"] is None
-    (ended,) = ana.told("catalog", "agreements", "--company", "2011")["choices"]
+    (ended,) = ana.told("catalog", "agreements", "--cw-company", "2011")["choices"]
     assert ended["problem"]["code"] == "agreement_expired"
     shown = " ".join(ana.run("catalog", "additions", "--agreement", "410").split())
     assert "The addition is cancelled" in shown
@@ -111,7 +111,7 @@ def test_suggestions_become_mappings(ana: Coordinator) -> None:
     counts = ana.file("counts.csv", "\n".join(["company_id,company_name,billable_users", *rows, "c-900,Nobody,4"]))
     shown = ana.run("mapping", "suggest", "--counts", counts)
     assert "4 companies: 2 certain, 1 to look at, 1 without a suggestion" in shown
-    assert ana.told("mapping", "list") == []
+    assert ana.told("mapping", "list")["mappings"] == []
 
     done = ana.told("mapping", "suggest", "--counts", counts, "--accept-exact", "--csv", "rest.csv")
     suggested = {one["company_id"]: (one["reason"], one["cw_company_id"]) for one in done["suggestions"]}
@@ -122,7 +122,7 @@ def test_suggestions_become_mappings(ana: Coordinator) -> None:
     rest = (ana.folder / "rest.csv").read_text("utf-8-sig")
     assert "c-102,Bluewater Dental Inc,2002,402,7102,refuse," in rest
     edited = rest.replace("c-900,Nobody,,,,", "c-900,Nobody,2003,403,7103,")
-    imported = ana.told("mapping", "import", ana.file("edited.csv", edited))
+    imported = ana.told("mapping", "import", ana.file("edited.csv", edited))["mappings"]
     assert {one["company_id"]: one["state"] for one in imported} == {
         "c-101": "complete", "c-102": "complete", "c-109": "incomplete", "c-900": "complete",
     }  # fmt: skip
@@ -132,15 +132,15 @@ def test_suggestions_become_mappings(ana: Coordinator) -> None:
 
 def test_map_unmap_sum_minimum(mapped: Coordinator) -> None:
     """A sum, a minimum and what is not mapped are listed and billed as such; an export can be imported again."""
-    (shared,) = mapped.told("mapping", "set", "--company", "c-104", *ids(2001, 401, 7101), code=1)
+    (shared,) = mapped.told("mapping", "set", "--company", "c-104", *ids(2001, 401, 7101), code=1)["mappings"]
     assert [problem["code"] for problem in shared["check"]["problems"]] == ["shared_addition"]
-    assert mapped.told("mapping", "set", "--company", "c-104")[0]["state"] == "incomplete"
-    (least,) = mapped.told("mapping", "set", "--company", "c-102", *ids(2002, 402, 7102), "--minimum", "15")
+    assert mapped.told("mapping", "remove", "--company", "c-104", "--yes")["mappings"][0]["state"] == "incomplete"
+    least = mapped.told("mapping", "set", "--company", "c-102", *ids(2002, 402, 7102), "--minimum", "15")["mappings"][0]
     assert (least["state"], least["minimum"], least["company_name"]) == ("complete", 15, "Bluewater Dental")
     shown = " ".join(mapped.run("mapping", "list").split())
     assert shown.count("(sum)") == 2
     assert shown.count("(at least") == 2
-    assert "Choose company, agreement and addition." in shown
+    assert "not mapped" in shown
 
     users = {"c-102": 11, "c-104": 14, "c-117": 31, "c-118": 12}
     pushed = mapped.push(users)
@@ -151,7 +151,7 @@ def test_map_unmap_sum_minimum(mapped: Coordinator) -> None:
     mapped.run("mapping", "export", "mappings.csv")
     exported = (mapped.folder / "mappings.csv").read_text("utf-8-sig")
     assert "c-102,Bluewater Dental,2002,402,7102,refuse,15\n" in exported.replace("\r", "")
-    mapped.run("mapping", "set", "--company", "c-102")
+    mapped.run("mapping", "remove", "--company", "c-102", typed="y\n")
     mapped.run("mapping", "import", "mappings.csv", code=1)
     assert mapped.run("mapping", "export") == exported
 
@@ -162,7 +162,7 @@ def test_a_mapping_that_has_gone_bad_names_its_successor(mapped: Coordinator) ->
     mapped.change(additions=[{"id": 7901, "agreementId": 401, "product": {"identifier": "PHIN-SAT"}, "quantity": 3}])
 
     def bad() -> dict[str, Any]:
-        return {one["company_id"]: one["check"] for one in mapped.told("mapping", "health", code=1)}
+        return {one["company_id"]: one["check"] for one in mapped.told("mapping", "health", code=1)["mappings"]}
 
     found = bad()["c-101"]
     assert [problem["code"] for problem in found["problems"]] == ["addition_cancelled"]
@@ -213,7 +213,7 @@ def test_a_push_is_stopped(mapped: Coordinator) -> None:
     sent = mapped.push({"c-101": 21, "c-102": 11, "c-103": 71}, "--no-wait")["push"]
     status = ("status", "--push", sent["push_id"])
     wait_for(lambda: mapped.told(*status)["counts"] == {"updated": 2, "retrying": 1}, "the first two lines", 60)
-    assert "3 companies: 2 updated, 1 cancelled" in mapped.run("push", "cancel", sent["push_id"])
+    assert "3 companies: 2 updated, 1 cancelled" in mapped.run("push", "cancel", sent["push_id"], "--yes")
     ended = mapped.told(*status)
     assert (ended["push"]["state"], ended["counts"]) == ("cancelled", {"updated": 2, "cancelled": 1})
     assert (mapped.quantity(7101), mapped.quantity(7103)) == (21, 64)

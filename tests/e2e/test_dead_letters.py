@@ -186,7 +186,7 @@ def test_many_malformed_messages_are_grouped(world: World, channel: Any) -> None
     world.start_worker()
     letters = Letters(world)
     letters.wait(150)
-    (group,) = json.loads(letters.command("groups", "--json").stdout)
+    (group,) = json.loads(letters.command("groups", "--json").stdout)["groups"]
     assert (group["count"], group["reason"], group["error_type"]) == (150, "contract", "not_json")
     done = letters.command("replay", "--group", group["fingerprint"])
     assert done.returncode == 1

@@ -76,7 +76,7 @@ class Coordinator:
             "connection",
             "set",
             *site,
-            "--company",
+            "--company-identifier",
             self.tenant,
             "--public-key",
             "public",

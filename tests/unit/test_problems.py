@@ -11,6 +11,7 @@ import pytest
 
 import worker
 from worker.cli.session import PAUSES
+from worker.cli.wording import DETAILS, FIXES, TITLES
 from worker.problems import CATALOGUE, MISSING, Entry, problem, told
 from worker.problems_docs import page
 
@@ -20,7 +21,7 @@ WORKER = Path(worker.__file__).parent
 
 def _trees() -> Iterator[tuple[Path, ast.Module]]:
     for path in sorted(WORKER.rglob("*.py")):
-        if path.name not in {"problems.py", "problems_docs.py"}:
+        if path.name not in {"problems.py", "problems_docs.py", "wording.py"}:
             yield path, ast.parse(path.read_text(encoding="utf-8"))
 
 
@@ -74,6 +75,11 @@ def test_no_code_in_the_catalogue_is_out_of_use() -> None:
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     }
     assert set(CATALOGUE) - written - set(MISSING.values()) - {"exhausted"} == set()
+
+
+def test_the_command_line_has_words_for_known_codes_only() -> None:
+    """A code that is renamed takes the words of the command line with it."""
+    assert {*FIXES, *TITLES, *DETAILS} <= set(CATALOGUE)
 
 
 def test_fields_are_shown_as_people_write_them() -> None:

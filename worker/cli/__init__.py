@@ -1,7 +1,10 @@
 """The command line `phin-connectwise`: it runs the worker, and does from a terminal what the portal does."""
 
 import sys
+from contextlib import suppress
+from importlib.metadata import version
 from io import TextIOWrapper
+from typing import Annotated
 
 import typer
 
@@ -21,7 +24,8 @@ from worker.cli import (
     suggest,
 )
 from worker.cli.exits import explained
-from worker.settings import PREFIX, Settings
+from worker.cli.output import complain, say
+from worker.settings import PREFIX, Settings, SettingsError, unknown_variables
 
 HELP = """Push Phin's billable users into ConnectWise agreement additions.
 
@@ -33,7 +37,7 @@ Your own data, without RabbitMQ:
 
 2. `phin-connectwise db upgrade`
 
-3. `phin-connectwise connection set --partner msp-1 --site URL --company ID --public-key KEY`
+3. `phin-connectwise connection set --partner msp-1 --site URL --company-identifier ID --public-key KEY`
 
 4. `phin-connectwise mapping import --partner msp-1 mappings.csv`
 
@@ -51,12 +55,33 @@ def _settings() -> str:
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     help=HELP,
     epilog=f"{_settings()}\n\n{EXIT_CODES}",
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _show_version(asked: bool) -> None:  # noqa: FBT001 - a callback of typer's
+    if asked:
+        say(f"phin-connectwise {version('phin-connectwise')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _before(
+    *,
+    _version: Annotated[
+        bool, typer.Option("--version", help="Show the version.", is_eager=True, callback=_show_version)
+    ] = False,
+) -> None:
+    # What loads the settings says so if `.env` cannot be read.
+    with suppress(SettingsError):
+        for name in unknown_variables():
+            complain(f"{name} is no setting, so it is ignored; `phin-connectwise --help` names all settings.")
+
+
 mapping.commands.command("suggest")(suggest.suggest)
 
 COORDINATE, OPERATE, TRY = "Connect, map, push, look", "Operate", "Try"

@@ -8,10 +8,13 @@ from rich.text import Text
 
 from messages import CatalogKind, CatalogListed, CatalogRequested, Choice
 from store import Tx, catalog
+from worker.cli import causes
+from worker.cli.causes import of_problem
 from worker.cli.exits import UNFINISHED
 from worker.cli.options import AsJson, Partner, Timeout, usage
 from worker.cli.output import dump, mark, safe, say, table
 from worker.cli.session import Seen, Session, session, still_running
+from worker.cli.wording import title
 from worker.spreadsheet import MAX_CW_ID
 
 commands = typer.Typer(no_args_is_help=True, help="List what can be chosen in ConnectWise to map a company to.")
@@ -47,7 +50,7 @@ def companies(
 @commands.command()
 def agreements(
     partner: Partner,
-    company: Annotated[int, _id("--company", "company")],
+    company: Annotated[int, _id("--cw-company", "company")],
     *,
     search: Search = None,
     page: Page = 1,
@@ -94,8 +97,7 @@ def ask(opened: Session, events: Sequence[CatalogRequested], *, what: str, timeo
 def explain(listed: CatalogListed) -> None:
     """Say why there are no choices, and what to do about it."""
     if listed.problem is not None:
-        say(f"✗ {listed.problem.title}: {listed.problem.detail}")
-        say(f"  {listed.problem.fix}")
+        causes.show([of_problem("bad", "No choices", listed.problem)])
 
 
 def _list(partner: str, kind: CatalogKind, fields: dict[str, Any], timeout: float, *, as_json: bool) -> None:
@@ -120,6 +122,10 @@ def _show(listed: CatalogListed) -> None:
     headers, cells = TABLES[listed.kind]
     if listed.choices:
         table(headers, [cells(choice) for choice in listed.choices], right=("Id", "Quantity", "Price"))
+    if why := [of_problem("bad", choice.name, choice.problem) for choice in listed.choices if choice.problem]:
+        say()
+        causes.show(why, listed.kind)
+        say()
     count = len(listed.choices)
     told = f"{count} {ONE[listed.kind] if count == 1 else listed.kind}"
     since = f", as of {listed.fetched_at:%H:%M:%S} UTC" if listed.fetched_at else ""
@@ -133,7 +139,14 @@ def _company(choice: Choice) -> list[Text]:
 def _agreement(choice: Choice) -> list[Text]:
     end = choice.cancelled_date or choice.end_date
     dates = f"{f'from {choice.start_date}' if choice.start_date else ''} {f'to {end}' if end else ''}".strip()
-    return [Text(str(choice.id)), safe(choice.name), safe(choice.type or ""), safe(dates), _mark(choice), _fix(choice)]
+    return [
+        Text(str(choice.id)),
+        safe(choice.name),
+        safe(choice.type or ""),
+        safe(dates),
+        _mark(choice),
+        _label(choice),
+    ]
 
 
 def _addition(choice: Choice) -> list[Text]:
@@ -142,15 +155,15 @@ def _addition(choice: Choice) -> list[Text]:
     if choice.less_included:
         quantity += f" - {choice.less_included:,g}"
     price = "" if choice.unit_price is None else f"{choice.unit_price:,.2f}"
-    return [Text(str(choice.id)), safe(named), safe(quantity), safe(price), _mark(choice), _fix(choice)]
+    return [Text(str(choice.id)), safe(named), safe(quantity), safe(price), _mark(choice), _label(choice)]
 
 
 def _mark(choice: Choice) -> Text:
     return mark("good" if choice.problem is None else "bad")
 
 
-def _fix(choice: Choice) -> Text:
-    return safe(f"{choice.problem.title}. {choice.problem.fix}" if choice.problem else "can be billed")
+def _label(choice: Choice) -> Text:
+    return safe(title(choice.problem) if choice.problem else "can be billed")
 
 
 TABLES: dict[CatalogKind, tuple[tuple[str, ...], Callable[[Choice], list[Text]]]] = {

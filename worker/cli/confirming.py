@@ -7,8 +7,9 @@ import typer
 from messages import Confirmation, PushLine, SyncResult
 from store import Database, answers
 from worker import plan
+from worker.cli.causes import listed
 from worker.cli.output import complain, err, safe
-from worker.cli.results import NAMED, Row
+from worker.cli.results import Row
 
 ALL = "all"
 
@@ -50,11 +51,9 @@ def confirmations(
 def explain(rows: Sequence[Row]) -> None:
     """Say which of these companies can be let through, and how."""
     held = [row for row in rows if row.result and row.status == "held" and _is_confirmable(row.result)]
-    named = [f"{row.company_id} ({row.company_name})" for row in held[:NAMED]]
-    if len(held) > NAMED:
-        named.append(f"{len(held) - NAMED:,} more")
     if held:
-        complain(f"Held until confirmed: {', '.join(named)}. Push again with --confirm COMPANY, or --confirm all.")
+        named = listed([f"{row.company_id} ({row.company_name})" for row in held])
+        complain(f"Held until confirmed: {named}. Push again with --confirm COMPANY, or --confirm all.")
 
 
 def _is_confirmable(result: SyncResult) -> bool:

@@ -1,6 +1,7 @@
 """`connection`: connect a partner's ConnectWise, have its rights checked, disconnect it."""
 
 import sys
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,15 +9,18 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from messages import ConnectionChanged, ConnectionChecked, ConnectionCheckRequested, KeyRing, Problem, seal
+from messages import ConnectionChanged, ConnectionChecked, ConnectionCheckRequested, KeyRing, seal
 from store import Tx, connections
 from store.connections import ConnectionVersion
+from worker.cli import causes
+from worker.cli.causes import Cause, of_problem
 from worker.cli.exits import UNFINISHED
-from worker.cli.options import AsJson, NoWait, Partner, Timeout, identifier, usage
+from worker.cli.known import known_partner
+from worker.cli.options import AsJson, By, NoWait, Partner, Timeout, Yes, agree, identifier, usage
 from worker.cli.output import complain, dump, mark, safe, say, table
 from worker.cli.session import CLIENT_ID_REFUSED, Seen, Session, session, still_running
+from worker.cli.wording import title
 from worker.doctor import read_check
-from worker.problems import told
 
 commands = typer.Typer(no_args_is_help=True, help="Connect a partner's ConnectWise, and see whether it works.")
 
@@ -27,7 +31,9 @@ STATES = {"granted": "good", "denied": "bad", "unproven": "unknown"}
 def set_(
     partner: Partner,
     site: Annotated[str, typer.Option(metavar="URL", help="The URL used to log in to ConnectWise.")],
-    company: Annotated[str, typer.Option(metavar="ID", help="The Company ID of the ConnectWise login page.")],
+    company_identifier: Annotated[
+        str, typer.Option(metavar="TEXT", help="The Company ID of the ConnectWise login page.")
+    ],
     public_key: Annotated[str, typer.Option(metavar="KEY", help="The public key of the API member.")],
     *,
     private_key_file: Annotated[
@@ -47,8 +53,8 @@ def set_(
     The private key comes from a file, from standard input, or is asked for; never from an argument. It is sealed with
     the first of PHIN_CONNECTWISE_SEAL_KEYS before it leaves this process.
 
-    Example: phin-connectwise connection set --partner msp-1 --site https://na.myconnectwise.net --company acme
-    --public-key AbCd1234 --private-key-file key.txt
+    Example: phin-connectwise connection set --partner msp-1 --site https://na.myconnectwise.net
+    --company-identifier acme --public-key AbCd1234 --private-key-file key.txt
     """
     with usage("private key"):
         private_key = _private_key(private_key_file)
@@ -60,7 +66,7 @@ def set_(
                 opened,
                 partner,
                 site=site,
-                company=company,
+                company_identifier=company_identifier,
                 public_key=public_key,
                 private_key=private_key,
                 ca_bundle=ca_bundle,
@@ -81,7 +87,7 @@ def set_(
 def check(
     partner: Partner,
     *,
-    requested_by: Annotated[str, typer.Option(metavar="NAME", help="Who wants it.")] = "command line",
+    by: By,
     timeout: Timeout = 60.0,
     as_json: AsJson = False,
 ) -> None:
@@ -91,6 +97,7 @@ def check(
     """
     with session(works=True) as opened:
         with opened.database.begin() as tx:
+            known_partner(tx, partner)
             before = connections.current(tx, partner)
         if before is None or before.tenant is None:
             complain(f"Partner {partner} is not connected.")
@@ -98,7 +105,7 @@ def check(
         at = opened.now()
         with usage():
             event = ConnectionCheckRequested(
-                partner_id=partner, correlation_id=_correlation(at), requested_at=at, requested_by=requested_by
+                partner_id=partner, correlation_id=_correlation(at), requested_at=at, requested_by=by
             )
 
         def found(tx: Tx) -> ConnectionVersion | None:
@@ -121,9 +128,12 @@ def check(
 
 
 @commands.command()
-def remove(partner: Partner, *, no_wait: NoWait = False, timeout: Timeout = 60.0) -> None:
-    """Disconnect ConnectWise: its keys are forgotten, and pushes fail until it is connected again."""
+def remove(partner: Partner, *, yes: Yes = False, no_wait: NoWait = False, timeout: Timeout = 60.0) -> None:
+    """Disconnect ConnectWise: its keys are forgotten, and pushes fail until it is connected again. Asks first."""
     with session(works=not no_wait) as opened:
+        with opened.database.begin() as tx:
+            known_partner(tx, partner)
+        agree(f"The keys of partner {partner} are forgotten, and nothing can be billed. Disconnect?", yes=yes)
         with usage():
             at = opened.now()
             event = ConnectionChanged(
@@ -146,11 +156,17 @@ def list_(
 ) -> None:
     """List the connections and what their checks found."""
     with session() as opened, opened.database.begin() as tx:
+        if partner is not None:
+            known_partner(tx, partner)
         found = connections.all_current(tx, partner)
     if as_json:
-        dump([_as_json(version) for version in found])
+        dump({"connections": [_as_json(version) for version in found]})
     elif found:
-        table(("Partner", "ConnectWise", "", "What to do"), [_cells(version) for version in found])
+        table(("Partner", "ConnectWise", "", "State"), [_cells(version) for version in found])
+        checks = [(version.partner_id, read_check(version)) for version in found if version.tenant is not None]
+        if why := [cause for who, checked in checks if checked is not None for cause in _causes(checked, who)]:
+            say()
+            causes.show(why, "partners")
     else:
         say("No connection has been saved.")
 
@@ -160,7 +176,7 @@ def connected(
     partner: str,
     *,
     site: str,
-    company: str,
+    company_identifier: str,
     public_key: str,
     private_key: str,
     ca_bundle: str | None,
@@ -169,7 +185,7 @@ def connected(
     keys = opened.settings.require("seal_keys").seal_keys
     belongings: dict[str, Any] = {
         "partner_id": partner,
-        "company_identifier": company,
+        "company_identifier": company_identifier,
         "public_key": public_key,
         "site_url": site,
     }
@@ -206,21 +222,18 @@ def show(checked: ConnectionChecked) -> None:
     if checked.rights:
         rows = [[mark(STATES[one.state], one.state), safe(one.right), safe(one.fix or "")] for one in checked.rights]
         table(("", "Right", "What to do"), rows, widest=46)
+    if checked.problem is None:
+        unproven = any(right.state == "unproven" for right in checked.rights)
+        say(f"✓ Connected.{' That quantities may be edited is proven by the first push.' if unproven else ''}")
+    causes.show([*_causes(checked, "Not connected")])
+
+
+def _causes(checked: ConnectionChecked, who: str) -> Iterator[Cause]:
+    """The problem of the connection of `who`, and what its check warns of."""
     if checked.problem is not None:
-        _explain("✗", checked.problem)
-    elif any(right.state == "unproven" for right in checked.rights):
-        say("✓ Connected. That quantities may be edited is proven by the first push.")
-    else:
-        say("✓ Connected.")
-    for warning in checked.warnings:
-        _explain("!", warning)
-
-
-def _explain(sign: str, problem: Problem) -> None:
-    say(f"{sign} {told(problem)}")
-    say(f"  {problem.fix}")
-    if problem.where:
-        say(f"  Where in ConnectWise: {problem.where}")
+        yield of_problem("bad", who, checked.problem)
+    for problem in checked.warnings:
+        yield of_problem("warning", who, problem, labelled=False)
 
 
 def _show_found(version: ConnectionVersion, *, as_json: bool) -> int:
@@ -267,12 +280,12 @@ def _as_json(version: ConnectionVersion) -> dict[str, Any]:
 def _cells(version: ConnectionVersion) -> list[Text]:
     checked = read_check(version)
     if version.tenant is None:
-        state, fix = mark("none", "disconnected"), ""
+        state, label = "none", "disconnected"
     elif checked is None:
-        state, fix = mark("waiting", "not checked"), ""
+        state, label = "waiting", "not checked"
     elif checked.problem is None:
-        state, fix = mark("good", "ok"), " ".join(f"{one.title}. {one.fix}" for one in checked.warnings)
+        state, label = "good", "ok"
     else:
-        state, fix = mark("bad", "failed"), f"{checked.problem.title}. {checked.problem.fix}"
+        state, label = "bad", title(checked.problem)
     where = f"{version.site_url} {version.company_identifier}" if version.tenant else ""
-    return [safe(version.partner_id), safe(where), state, safe(fix)]
+    return [safe(version.partner_id), safe(where), mark(state), safe(label)]

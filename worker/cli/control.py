@@ -8,11 +8,11 @@ from messages import PushCancelRequested
 from store import Tx, leases, pauses, pushes
 from worker.cli import results
 from worker.cli.exits import UNFINISHED
-from worker.cli.options import NoWait, Partner, Timeout, identifier, usage
+from worker.cli.known import known_partner
+from worker.cli.options import By, NoWait, Partner, Timeout, Yes, agree, identifier, usage
 from worker.cli.output import complain, say
 from worker.cli.session import Seen, session, still_running
 
-By = Annotated[str, typer.Option("--by", metavar="NAME", help="Who does it.")]
 OnePartner = Annotated[
     str | None, typer.Option("--partner", metavar="ID", help="The partner's id in Phin.", callback=identifier)
 ]
@@ -22,11 +22,12 @@ def cancel(
     push_id: Annotated[str, typer.Argument(metavar="PUSH", help="The push's id.", callback=identifier)],
     partner: Partner,
     *,
-    by: By = "command line",
+    by: By,
+    yes: Yes = False,
     no_wait: NoWait = False,
     timeout: Timeout = 120.0,
 ) -> None:
-    """Stop a push: what is written stays, the rest is `cancelled`. Exit code 1 if it is not over in time.
+    """Stop a push: what is written stays, the rest is `cancelled`. Asks first; exit code 1 if not over in time.
 
     Example: phin-connectwise push cancel --partner msp-1 0198…
     """
@@ -45,6 +46,8 @@ def cancel(
         if known is not None and known.state != "accepted":
             complain("The push is over; there is nothing to cancel.")
             raise typer.Exit(0)
+
+        agree(f"What push {push_id} has not written yet is not billed by it. Cancel it?", yes=yes)
 
         def look(tx: Tx) -> Seen:
             found = pushes.find(tx, partner, push_id)
@@ -71,7 +74,7 @@ def pause(
     *,
     everybody: Annotated[bool, typer.Option("--all", help="All partners.")] = False,
     why: Annotated[str, typer.Option("--why", metavar="TEXT", help="Shown by `health`.")],
-    by: By = "command line",
+    by: By,
 ) -> None:
     """Leave ConnectWise of a partner, or of all, alone until `resume`. What is under way is finished.
 
@@ -79,6 +82,8 @@ def pause(
     """
     who = _who(partner, everybody=everybody)
     with session() as opened, opened.database.begin() as tx:
+        if partner is not None:
+            known_partner(tx, partner)
         pauses.pause(tx, who, by, why)
     say(f"{_named(who)} paused.")
 

@@ -1,8 +1,9 @@
 """Which dead letters a command is about: the options that several of them share."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
+from typer.core import TyperArgument, TyperCommand
 
 from store import Tx, dead_letter_queries
 from store.dead_letter_queries import Filter
@@ -19,6 +20,24 @@ Since = Annotated[
 Until = Annotated[str | None, typer.Option(metavar="TIME", help="Failed last before that.")]
 State = Annotated[Literal["open", "replayed", "discarded", "all"], typer.Option(help="In this state.")]
 All = Annotated[bool, typer.Option("--all", help="All that are there.")]
+
+
+class _Several(TyperArgument):
+    """An argument that may be given again: its help shows the type of one, not Python's of all."""
+
+    def display_type_rich(self, ctx: Any) -> str | None:  # noqa: ANN401, ARG002 - click's Context, which typer hides
+        """Show no type beside the name."""
+        return None
+
+
+class OfIds(TyperCommand):
+    """A command with `Ids`."""
+
+    def __init__(self, *given: Any, **named: Any) -> None:  # noqa: ANN401 - typer's
+        super().__init__(*given, **named)
+        for param in self.params:
+            if isinstance(param, TyperArgument) and param.nargs == -1:
+                param.__class__ = _Several
 
 
 def chosen(

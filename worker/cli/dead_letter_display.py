@@ -12,6 +12,8 @@ from messages import KeyRing, SealError
 from messages.sealing import unseal_bytes
 from store import properties as amqp
 from store.dead_letter_queries import Group, Kept, Summary
+from worker.cli import causes
+from worker.cli.causes import Cause
 from worker.cli.output import safe, say, table
 
 SHORT = 8
@@ -26,8 +28,11 @@ MASK = "•••"
 
 def show_list(letters: list[Summary], count: int) -> None:
     """A table of them, and how many more there are."""
-    headers = ("ID", "Failed (UTC)", "Partner", "Kind", "Reason", "Error")
+    headers = ("ID", "Failed (UTC)", "Partner", "Kind", "Reason")
     table(headers, [_cells(letter) for letter in letters])
+    say()
+    errors = [Cause("bad", letter.id[:SHORT], letter.reason, _shortened(letter.error)) for letter in letters]
+    causes.show(errors, "dead letters")
     if count > len(letters):
         say(f"and {count - len(letters):,} more; see them with --limit, or `dead-letters groups`")
 
@@ -112,7 +117,6 @@ def _cells(letter: Summary) -> list[Text]:
         safe(letter.partner_id or ""),
         safe(letter.kind or ""),
         safe(f"{letter.reason}{came_back}"),
-        safe(_shortened(letter.error)),
     ]
 
 

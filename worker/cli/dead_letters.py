@@ -3,7 +3,6 @@
 import json
 import sys
 from contextlib import nullcontext
-from getpass import getuser
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +15,7 @@ from worker.cli.dead_letter_choice import (
     Group,
     Ids,
     Kind,
+    OfIds,
     OfPartner,
     Reason,
     Since,
@@ -27,19 +27,18 @@ from worker.cli.dead_letter_choice import (
     full_ids,
 )
 from worker.cli.exits import INTERRUPTED, UNFINISHED
-from worker.cli.options import AsJson
-from worker.cli.output import dump, say
+from worker.cli.options import AsJson, By
+from worker.cli.output import complain, dump, say
 from worker.cli.replay_display import say_not_open, show_outlook, show_tally
 from worker.cli.replaying import Fate, Replaying, can_be_replayed, in_full
+from worker.cli.results import many
 from worker.cli.session import Session, bar, session
 from worker.opening import key_ring
 
 commands = typer.Typer(no_args_is_help=True, help="See what failed and why, and send it again once the cause is gone.")
 
-By = Annotated[str | None, typer.Option(metavar="NAME", help="Who does this; by default the user of the system.")]
 
-
-@commands.command("list")
+@commands.command("list", cls=OfIds)
 def list_(
     ids: Ids = None,
     *,
@@ -90,7 +89,7 @@ def groups(
     with session() as opened, opened.database.begin() as tx:
         found = dead_letter_queries.groups(tx, which)
     if as_json:
-        dump([display.group_as_json(one) for one in found])
+        dump({"groups": [display.group_as_json(one) for one in found]})
     elif found:
         display.show_groups(found)
     else:
@@ -117,7 +116,7 @@ def show(
         display.show(letter, keys)
 
 
-@commands.command()
+@commands.command(cls=OfIds)
 def replay(
     ids: Ids = None,
     *,
@@ -131,7 +130,7 @@ def replay(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be replayed.")] = False,
     limit: Annotated[int | None, typer.Option(min=1, help="Replay at most so many, the oldest.")] = None,
     rate: Annotated[float | None, typer.Option(min=0.01, help="Replay at most so many a second.")] = None,
-    by: By = None,
+    by: By,
     why: Annotated[str | None, typer.Option(metavar="TEXT", help="Kept with each of them.")] = None,
     timeout: Annotated[
         float, typer.Option(min=1, metavar="SECONDS", help="Wait at most so long for each batch to be handled.")
@@ -160,7 +159,7 @@ def replay(
         if dry_run:
             show_outlook(opened, able)
             raise typer.Exit
-        replaying = Replaying(opened.database, by or _user(), why, rate, timeout)
+        replaying = Replaying(opened.database, by, why, rate, timeout)
         try:
             with bar(f"Replaying {len(able):,} dead letter{'' if len(able) == 1 else 's'}") as shown, opened.working():
                 replaying.run(able, shown)
@@ -173,7 +172,7 @@ def replay(
     raise typer.Exit(0 if is_done else UNFINISHED)
 
 
-@commands.command()
+@commands.command(cls=OfIds)
 def discard(
     ids: Ids = None,
     *,
@@ -185,7 +184,7 @@ def discard(
     since: Since = None,
     until: Until = None,
     everything: All = False,
-    by: By = None,
+    by: By,
 ) -> None:
     """Say that nothing is to be done about open dead letters; they are kept, and `restore` opens them again."""
     which = chosen(partner, kind, reason, group, since, until, state="open")
@@ -194,11 +193,11 @@ def discard(
         changed = 0
         for letter_id in _ids(opened, which, ids):
             with opened.database.begin() as tx:
-                changed += replays.discard(tx, letter_id, by=by or _user(), why=why)
+                changed += replays.discard(tx, letter_id, by=by, why=why)
     say(f"Discarded {changed:,}.")
 
 
-@commands.command()
+@commands.command(cls=OfIds)
 def restore(
     ids: Ids = None,
     *,
@@ -210,7 +209,7 @@ def restore(
     since: Since = None,
     until: Until = None,
     everything: All = False,
-    by: By = None,
+    by: By,
 ) -> None:
     """Open discarded dead letters again."""
     which = chosen(partner, kind, reason, group, since, until, state="discarded")
@@ -219,7 +218,7 @@ def restore(
         changed = 0
         for letter_id in _ids(opened, which, ids):
             with opened.database.begin() as tx:
-                changed += replays.restore(tx, letter_id, by=by or _user(), why=why)
+                changed += replays.restore(tx, letter_id, by=by, why=why)
     say(f"Restored {changed:,}.")
 
 
@@ -249,15 +248,10 @@ def export(
         with nullcontext(sys.stdout) if file == Path("-") else file.open("w") as out:
             for letter in in_full(opened.database, found):
                 out.write(json.dumps(display.in_full_as_json(letter)) + "\n")
+    if file != Path("-"):
+        complain(f"Written: {file}, with {many(len(found), 'dead letter')}.")
 
 
 def _ids(opened: Session, which: dead_letter_queries.Filter, ids: list[str] | None) -> list[str]:
     with opened.database.begin() as tx:
         return dead_letter_queries.ids(tx, dead_letter_queries.of_ids(which, full_ids(tx, ids)))
-
-
-def _user() -> str:
-    try:
-        return getuser()
-    except (KeyError, OSError):
-        return "command line"

@@ -14,8 +14,10 @@ from rich.text import Text
 from messages import BillingPeriod
 from store import ledger_queries
 from store.ledger_queries import Filter, Write
+from worker.cli.known import known_partner
 from worker.cli.options import AsJson, Partner, identifier, time_of, usage
-from worker.cli.output import dump, mark, safe, say, table
+from worker.cli.output import complain, dump, mark, safe, say, table
+from worker.cli.results import many
 from worker.cli.session import session
 from worker.spreadsheet import escape_formula
 
@@ -71,6 +73,7 @@ def list_(
     """
     which = _chosen(partner, push_id, company, period, since)
     with session() as opened, opened.database.begin() as tx:
+        known_partner(tx, partner)
         found = ledger_queries.newest(tx, which, limit + 1)
         names = ledger_queries.company_names(tx, partner)
     more, found = len(found) > limit, found[:limit]
@@ -101,14 +104,19 @@ def export(
     which = _chosen(partner, push_id, company, period, since)
     with session() as opened:
         with opened.database.begin() as tx:
+            known_partner(tx, partner)
             names = ledger_queries.company_names(tx, partner)
         # Excel takes UTF-8 for another code page unless it begins with a byte order mark.
         to_file = file != Path("-")
         with file.open("w", encoding="utf-8-sig", newline="") if to_file else nullcontext(sys.stdout) as out:
             writer = csv.writer(out, lineterminator="\n")
             writer.writerow(COLUMNS)
+            written = 0
             for write in ledger_queries.oldest_first(opened.database, which):
                 writer.writerow(_row(write, names))
+                written += 1
+    if to_file:
+        complain(f"Written: {file}, with {many(written, 'write')} of partner {partner}.")
 
 
 def _chosen(partner: str, push_id: str | None, company: str | None, period: str | None, since: str | None) -> Filter:

@@ -4,12 +4,15 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from getpass import getuser
 from typing import Annotated
 
 import typer
 from pydantic import TypeAdapter, ValidationError
 
 from messages.envelope import Id
+from worker.cli.exits import UNFINISHED
+from worker.cli.output import complain
 from worker.spreadsheet import in_words
 
 _AGO = re.compile(r"(\d{1,6})([mhd])", re.ASCII)
@@ -27,10 +30,40 @@ def identifier(value: str | None) -> str | None:
     return value
 
 
+def user() -> str:
+    """The user of the system: who does it, unless --by says so."""
+    try:
+        return getuser()
+    except (KeyError, OSError):
+        return "command line"
+
+
 Partner = Annotated[str, typer.Option("--partner", metavar="ID", help="The partner's id in Phin.", callback=identifier)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, and nothing else, to standard output.")]
 NoWait = Annotated[bool, typer.Option("--no-wait", help="Return as soon as it is sent.")]
 Timeout = Annotated[float, typer.Option("--timeout", min=1, metavar="SECONDS", help="Wait at most so long.")]
+
+
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+By = Annotated[
+    str,
+    typer.Option(
+        "--by", metavar="NAME", help="Who does it.", default_factory=user, show_default="the user of the system"
+    ),
+]
+
+
+def agree(question: str, *, yes: bool) -> None:
+    """Ask before something takes billing away; ends the program (exit code 1) unless a person or `yes` agrees."""
+    if yes:
+        return
+    try:
+        agreed = typer.confirm(question, err=True)
+    except typer.Abort:
+        agreed = False
+    if not agreed:
+        complain("Nothing was done. With --yes it is done without asking.")
+        raise typer.Exit(UNFINISHED)
 
 
 @contextmanager

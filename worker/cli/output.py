@@ -2,7 +2,7 @@
 
 import json
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import typer
 from rich import box
@@ -17,6 +17,7 @@ MARKS = {
     "good": ("✓", "green"),
     "bad": ("✗", "red"),
     "unknown": ("?", "yellow"),
+    "warning": ("!", "yellow"),
     "none": ("\N{EN DASH}", "dim"),
     "waiting": ("…", "yellow"),
 }
@@ -42,13 +43,27 @@ def say(line: object = "") -> None:
     out.print(safe(line), soft_wrap=True)
 
 
+def paragraph(line: str) -> None:
+    """Text on standard output, in as many lines as the terminal's width needs."""
+    out.print(safe(line))
+
+
+def note(kind: str, lines: Sequence[str]) -> None:
+    """Lines on standard output behind a sign, those that are too wide wrapped beside it; `kind` is a key of MARKS."""
+    shown = Table.grid(padding=(0, 1))
+    shown.add_column(no_wrap=True)
+    shown.add_column(overflow="fold")
+    shown.add_row(mark(kind), Text("\n").join(map(safe, lines)))
+    out.print(shown)
+
+
 def complain(line: object) -> None:
     """A line on standard error."""
     err.print(safe(line), soft_wrap=True)
 
 
-def dump(document: object) -> None:
-    """The one JSON document of `--json`, on standard output."""
+def dump(document: Mapping[str, object]) -> None:
+    """The one JSON document of `--json`, on standard output: an object that names what it holds."""
     typer.echo(json.dumps(document, indent=2))
 
 

@@ -12,11 +12,12 @@ from uuid6 import uuid7
 from messages import FINAL, BillingPeriod, Confirmation, PushLine, PushMode, PushRequested
 from store import Tx, answers, connections, mappings, pushes
 from store.pushes import Push
-from worker.cli import control, results, totals
+from worker.cli import causes, control, preview_totals, results, results_table, totals
 from worker.cli.confirming import confirmations, explain
 from worker.cli.exits import UNFINISHED, USAGE
+from worker.cli.known import known_partner
 from worker.cli.like_ids import hint_at_like_ids
-from worker.cli.options import AsJson, NoWait, Partner, Timeout, usage
+from worker.cli.options import AsJson, By, NoWait, Partner, Timeout, usage
 from worker.cli.output import complain, dump, say
 from worker.cli.session import Seen, Session, session, still_running
 from worker.spreadsheet import read_counts
@@ -73,7 +74,7 @@ def push(
         ),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before `--confirm all`.")] = False,
-    requested_by: Annotated[str, typer.Option(metavar="NAME", help="Who wants it.")] = "command line",
+    by: By,
     no_wait: NoWait = False,
     timeout: Timeout = 600.0,
     as_json: AsJson = False,
@@ -99,9 +100,7 @@ def push(
         hint_at_like_ids(opened.database, partner, [line.company_id for line in lines])
         with usage():
             confirmed = confirmations(opened.database, partner, asked.key, lines, confirm or (), yes=yes)
-            event = requested(
-                opened, partner, asked, lines, mode=mode, requested_by=requested_by, confirmations=confirmed
-            )
+            event = requested(opened, partner, asked, lines, mode=mode, requested_by=by, confirmations=confirmed)
         see = f"phin-connectwise status --partner {partner} --push {event.push_id}"
         sent = f"Push {event.push_id}: see it at any time with `{see}`."
         finished = carry_out(opened, event, timeout=timeout, wait=not no_wait, sent=sent, see=see)
@@ -126,6 +125,8 @@ def status(
     Exit code 1 if a line failed or is held.
     """
     with session() as opened:
+        with opened.database.begin() as tx:
+            known_partner(tx, partner)
         trouble = show(opened, partner, push_id, as_json=as_json, table=True)
         if push_id and opened.settings.is_embedded:
             _say_unfinished(opened, partner, push_id)
@@ -213,19 +214,25 @@ def show(opened: Session, partner: str, push_id: str | None, *, as_json: bool, t
         ended = answers.completion(tx, partner, push_id) if push_id else None
         rows = results.of_push(tx, partner, push_id) if push_id else results.of_partner(tx, partner)
         missing = totals.absent_from(tx, partner, push_id)
+        is_preview = found is not None and found.mode == "preview"
+        known = mappings.of_companies(tx, partner, {row.company_id for row in rows}) if is_preview else {}
     summed = totals.sum_of(rows) if found is not None and found.mode != "revert" else None
+    additions = {company_id: mapping.addition for company_id, mapping in known.items()}
     if as_json:
         named = {"push": _as_json(push_id, found)} if push_id else {}
-        dump({"partner_id": partner} | named | results.as_json(rows) | totals.as_json(summed, missing))
+        of_preview = {"preview": preview_totals.as_json(rows, additions)} if is_preview else {}
+        dump({"partner_id": partner} | named | of_preview | results.as_json(rows) | totals.as_json(summed, missing))
     elif table and push_id and found is None:
         complain(f"No worker has accepted a push {push_id} of partner {partner} yet.")
         raise typer.Exit(USAGE)
     elif table and ended is not None and ended.status == "refused" and ended.problem is not None:
-        say(f"Refused. {ended.problem.title}: {ended.problem.detail} {ended.problem.fix}")
+        causes.show([causes.of_problem("bad", "Refused", ended.problem)])
     elif table and rows:
-        results.show(rows)
+        results_table.show(rows)
         if found is not None and summed is not None:
             totals.say_sum(summed, found.mode)
+        if is_preview:
+            preview_totals.show(rows, additions)
         if missing is not None:
             totals.say_absent(*missing)
         if push_id:

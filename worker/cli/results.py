@@ -1,15 +1,12 @@
-"""Answers to the lines of a push, as a table for people and as JSON for programs."""
+"""Answers to the lines of a push, as they are counted and as JSON for programs; results_table.py shows them."""
 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rich.text import Text
-
-from messages import Problem, SyncResult
+from messages import SyncResult
 from store import Tx, answers, company_status, pushes
-from worker.cli.output import mark, safe, say, table
 
 LOOKS = {
     "updated": "good",
@@ -36,9 +33,6 @@ QUANTITIES = (
     "amount",
     "amount_difference",
 )
-
-NAMED = 20
-"""How many unmapped, or held, companies are named below the table."""
 
 
 @dataclass(frozen=True)
@@ -80,39 +74,24 @@ def has_trouble(rows: Sequence[Row]) -> bool:
     return any(row.status in {"failed", "held"} for row in rows)
 
 
-def show(rows: Sequence[Row]) -> None:
-    """Print the table and, below it, how many lines of each status there are and which users are not billed."""
-    headers = ("Company", "Users", "ConnectWise", "", "Result")
-    table(headers, [_cells(row) for row in rows], right=("Users", "ConnectWise"))
-    say()
-    say(summary(rows))
-    unbilled = _unmapped(rows)
-    if unbilled:
-        users = sum(row.billable_users for row in unbilled)
-        named = [f"{row.company_name} ({row.billable_users})" for row in unbilled[:NAMED]]
-        if len(unbilled) > NAMED:
-            named.append(f"{len(unbilled) - NAMED:,} more")
-        names = ", ".join(named)
-        say(f"Not billed, as not mapped: {_many(users, 'user')} of {names}")
-
-
 def summary(rows: Sequence[Row]) -> str:
     """How many lines of each status: `25 companies: 12 updated, 2 failed`."""
     counts = Counter(row.shown for row in rows)
     told = ", ".join(f"{counts[status]} {status}" for status in LOOKS if counts[status])
-    return f"{_many(len(rows), 'company', 'companies')}: {told or 'nothing yet'}"
+    return f"{many(len(rows), 'company', 'companies')}: {told or 'nothing yet'}"
 
 
 def as_json(rows: Sequence[Row]) -> dict[str, Any]:
     """Counts per status, unmapped companies with users, and the lines."""
     return {
         "counts": dict(Counter(row.status for row in rows)),
-        "unmapped": [_head(row) for row in _unmapped(rows)],
+        "unmapped": [_head(row) for row in unmapped(rows)],
         "lines": [_head(row) | _tail(row) for row in rows],
     }
 
 
-def _unmapped(rows: Sequence[Row]) -> list[Row]:
+def unmapped(rows: Sequence[Row]) -> list[Row]:
+    """Lines with users that no addition stands for."""
     skipped = [row for row in rows if row.status == "skipped" and row.billable_users]
     # What a revert skips was not written; that says nothing about mappings.
     return [row for row in skipped if row.result and row.result.problem and row.result.problem.code != "not_written"]
@@ -142,17 +121,7 @@ def _tail(row: Row) -> dict[str, Any]:
     return row.result.model_dump(mode="json", include=names)
 
 
-def _cells(row: Row) -> list[Text]:
-    return [
-        safe(row.company_name),
-        Text(str(row.billable_users)),
-        safe(_quantities(row.result)),
-        mark(LOOKS[row.shown]),
-        safe(_told(row)),
-    ]
-
-
-def _quantities(result: SyncResult | None) -> str:
+def quantities(result: SyncResult | None) -> str:
     """`18 → 21`: before and after, in a preview before and wanted; one number if it stays."""
     if result is None or result.quantity_before is None:
         return ""
@@ -162,25 +131,6 @@ def _quantities(result: SyncResult | None) -> str:
     return f"{result.quantity_before:,} → {after:,}"
 
 
-def _told(row: Row) -> str:
-    """The status in a word, or the problem and what to do about it."""
-    result = row.result
-    if result is None:
-        return row.status
-    said = [_advice(problem) for problem in result.reasons]
-    if result.problem is not None and not said:
-        said.append(_advice(result.problem))
-    said = said or [row.shown]
-    if result.amount is not None:
-        amount = f"amount {result.amount:,.2f} ({result.amount_difference or 0:+,.2f})"
-        said[0] += f" {amount.capitalize()}." if said[0].endswith(".") else f", {amount}"
-    return " ".join([*said, *map(_advice, result.warnings)])
-
-
-def _advice(problem: Problem) -> str:
-    said = f" ConnectWise said: {problem.said}" if problem.said else ""
-    return f"{problem.title}. {problem.fix}{said}"
-
-
-def _many(count: int, one: str, more: str | None = None) -> str:
+def many(count: int, one: str, more: str | None = None) -> str:
+    """`1 user`, `2 users`."""
     return f"{count:,} {one if count == 1 else more or one + 's'}"

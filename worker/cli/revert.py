@@ -8,9 +8,11 @@ from uuid6 import uuid7
 from messages import RevertRequested
 from store import pushes
 from worker.cli.exits import UNFINISHED, USAGE
-from worker.cli.options import AsJson, NoWait, Partner, Timeout, identifier, usage
+from worker.cli.known import known_partner
+from worker.cli.options import AsJson, By, NoWait, Partner, Timeout, Yes, agree, identifier, usage
 from worker.cli.output import complain
 from worker.cli.push import seen, show
+from worker.cli.results import many
 from worker.cli.session import session, still_running
 
 
@@ -24,12 +26,13 @@ def revert(
         list[str] | None,
         typer.Option("--company", metavar="ID", help="Only this company; may be given again. By default all."),
     ] = None,
-    requested_by: Annotated[str, typer.Option(metavar="NAME", help="Who wants it.")] = "command line",
+    by: By,
+    yes: Yes = False,
     no_wait: NoWait = False,
     timeout: Timeout = 600.0,
     as_json: AsJson = False,
 ) -> None:
-    """Put back the quantities that additions held before a push.
+    """Put back the quantities that additions held before a push. Asks first.
 
     Only where ConnectWise still holds what the push wrote; what was changed since is left alone, and named. A revert
     is a push of its own, with results of its own: `status --push` shows it, `push cancel` stops it, and it can be
@@ -46,14 +49,17 @@ def revert(
                 revert_id=revert_id,
                 push_id=push_id,
                 requested_at=opened.now(),
-                requested_by=requested_by,
+                requested_by=by,
                 company_ids=tuple(companies) if companies else None,
             )
         with opened.database.begin() as tx:
             reverted = pushes.find(tx, partner, push_id)
+            known_partner(tx, partner)
         if reverted is None:
             complain(f"No push {push_id} of partner {partner} is known; `phin-connectwise ledger list` names pushes.")
             raise typer.Exit(USAGE)
+        whose = f"{many(len(companies), 'company', 'companies')} of it" if companies else "all of it"
+        agree(f"Put back what push {push_id} of {reverted.period} wrote, {whose}?", yes=yes)
         see = f"phin-connectwise status --partner {partner} --push {revert_id}"
         expected = len(companies) if companies else reverted.line_count
         finished = opened.carry_out(

@@ -24,7 +24,7 @@ from worker.cli.output import complain, dump, safe, say, table
 from worker.delivery import BrokerUnavailable, TopologyMismatch
 from worker.opening import open_broker, open_database
 from worker.sample import SIMULATOR_STATE
-from worker.settings import NEEDED_TO_WORK, load, unknown_variables
+from worker.settings import NEEDED_TO_WORK, load
 
 db = typer.Typer(no_args_is_help=True, help="Bring the tables to this version, look whether they are; remove old rows.")
 topology = typer.Typer(no_args_is_help=True, help="Declare the exchanges and queues in RabbitMQ, or look for them.")
@@ -39,8 +39,6 @@ def worker() -> None:
     broker that is away is waited for. The tables must be there: run `phin-connectwise db upgrade` first.
     """
     settings = load(required=NEEDED_TO_WORK)
-    for name in unknown_variables():
-        complain(f"{name} is no setting, so it is ignored; `phin-connectwise --help` names all settings.")
     logs.configure(settings.log_level, settings.log_format)
     from worker.app import DRAIN_SECONDS, build
 
@@ -72,7 +70,7 @@ def simulator(
     log: Annotated[Path | None, typer.Option(help="Append one line of JSON per request to this file.")] = None,
     tls_dir: Annotated[Path | None, typer.Option(help="Keep the certificates here.")] = None,
     host_name: Annotated[
-        list[str] | None, typer.Option(help="A further name the certificate is good for; repeatable.")
+        list[str] | None, typer.Option(metavar="NAME", help="A further name the certificate is good for; repeatable.")
     ] = None,
     *,
     plain: Annotated[bool, typer.Option("--plain", help="Serve http instead of https.")] = False,
@@ -91,8 +89,12 @@ def simulator(
 def upgrade() -> None:
     """Create or change the tables. Safe to run again, and from several places at once."""
     with _database() as database:
-        migrate.upgrade(database)
-    say("The tables are those of this version.")
+        before, newest = migrate.upgrade(database), migrate.newest_revision()
+        name = database.name
+    if before == newest:
+        say(f"The tables of {name} were at version {newest} already: nothing to do.")
+    else:
+        say(f"The tables of {name} are at version {newest} now; before: {before or 'none'}.")
 
 
 @db.command("check")

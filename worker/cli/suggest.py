@@ -17,7 +17,8 @@ from worker import catalog
 from worker.cli.catalog import Refresh, ask, explain
 from worker.cli.exits import UNFINISHED
 from worker.cli.like_ids import hint_at_like_ids
-from worker.cli.mapping import save, show, state, summary
+from worker.cli.mapping import save
+from worker.cli.mapping_table import show, state, summary
 from worker.cli.options import AsJson, Partner, Timeout, usage
 from worker.cli.output import complain, dump, mark, safe, say, table
 from worker.cli.session import session, still_running

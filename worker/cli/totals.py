@@ -5,8 +5,9 @@ from typing import Any
 
 from messages import FINAL, Absent
 from store import Tx, absent, answers, pushes
-from worker.cli.output import say
-from worker.cli.results import NAMED, Row
+from worker.cli.causes import NAMED
+from worker.cli.output import paragraph, say
+from worker.cli.results import Row
 from worker.completion import term, told
 
 WORDS = {
@@ -58,7 +59,7 @@ def say_sum(found: Mapping[str, tuple[int, int]], mode: str) -> None:
     words = WORDS | ({"written": "to be written"} if mode == "preview" else {})
     terms = [f"{found[name][0]:,} {word} ({found[name][1]:,})" for name, word in words.items() if name in found]
     say(f"Imported {companies:,} {_companies(companies)} ({users:,} {_users(users)}) =")
-    say(f"  {' + '.join(terms)}")
+    paragraph(f"  {' + '.join(terms)}")
 
 
 def say_absent(where: str, missing: Absent) -> None:
@@ -72,7 +73,7 @@ def say_absent(where: str, missing: Absent) -> None:
     unknown = f", of {missing.unknown:,} not known" if missing.unknown else ""
     count, billed = f"{missing.companies:,} {_companies(missing.companies)}", f"{missing.quantity:,}"
     users = f"still billed {billed} {_users(missing.quantity)}{unknown}"
-    say(f"Mapped, not in {where}: {count}, {users}: {', '.join(named)}")
+    paragraph(f"Mapped, not in {where}: {count}, {users}: {', '.join(named)}")
 
 
 def as_json(found: Sum | None, missing: tuple[str, Absent] | None) -> dict[str, Any]:

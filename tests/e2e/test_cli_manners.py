@@ -1,0 +1,147 @@
+"""The command line's manners, the same for all commands: help, version, JSON, slips, and files left alone."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from messages import generate_keypair
+from tests.support.commands import run
+from worker.cli import app
+
+SETTINGS = {
+    "CLIENT_ID": "00000000-0000-0000-0000-000000000001",
+    "SEAL_KEYS": generate_keypair().private,
+    "DATABASE_URL": "sqlite:///store.db",
+}
+OF_PARTNER = ("--partner", "msp-1")
+READING = (
+    ("status", *OF_PARTNER),
+    ("connection", "list"),
+    ("mapping", "list", *OF_PARTNER),
+    ("mapping", "export", *OF_PARTNER),
+    ("ledger", "list", *OF_PARTNER),
+    ("dead-letters", "list"),
+    ("dead-letters", "groups"),
+    ("health",),
+    ("db", "check"),
+    ("db", "prune", "--dry-run"),
+    ("topology", "check"),
+)
+
+
+def commands(group: Any, *names: str) -> Iterator[tuple[str, ...]]:
+    """Every command, and every group of commands, as it is typed."""
+    yield names
+    for name, one in getattr(group, "commands", {}).items():
+        yield from commands(one, *names, name)
+
+
+EACH = list(commands(typer.main.get_command(app)))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with an installation without partners."""
+    assert run("db", "upgrade", folder=tmp_path, settings=SETTINGS).returncode == 0
+    return tmp_path
+
+
+@pytest.mark.parametrize("command", READING, ids=" ".join)
+def test_reading_makes_no_database(command: tuple[str, ...], tmp_path: Path) -> None:
+    """In a folder without a database what only reads leaves none behind, and says which one it looked for."""
+    done = run(*command, folder=tmp_path, settings=SETTINGS)
+    assert list(tmp_path.iterdir()) == []
+    if command != ("topology", "check"):
+        assert done.returncode == 4
+        assert str(tmp_path / "store.db") in "".join((done.stdout + done.stderr).split())
+
+
+def test_an_upgrade_says_what_it_did(tmp_path: Path) -> None:
+    """`db upgrade` names the database, and the versions of its tables before and after."""
+    first, second = (run("db", "upgrade", folder=tmp_path, settings=SETTINGS).stdout for _ in range(2))
+    assert first.startswith(f"The tables of {tmp_path / 'store.db'} are at version ")
+    assert first.endswith("; before: none.\n")
+    assert second.endswith("already: nothing to do.\n")
+
+
+def test_an_unknown_partner_is_a_slip(folder: Path) -> None:
+    """A partner that nobody knows ends with 2, naming those that there are, and nothing is done."""
+    known = folder / "known.csv"
+    columns = "company_id,company_name,cw_company_id,agreement_id,addition_id,rule,minimum"
+    known.write_text(f"{columns}\nc-1,Acme,1,2,3,refuse,\n", "utf-8")
+    run("mapping", "import", "--partner", "msp-2", known, folder=folder, settings=SETTINGS)
+    typed = (
+        ("status",),
+        ("mapping", "list"),
+        ("mapping", "export", "all.csv"),
+        ("mapping", "health"),
+        ("mapping", "remove", "--company", "c-1", "--yes"),
+        ("connection", "list"),
+        ("connection", "check"),
+        ("connection", "remove", "--yes"),
+        ("ledger", "list"),
+        ("ledger", "export", "ledger.csv"),
+        ("revert", "--push", "p", "--yes"),
+        ("pause", "--why", "they upgrade"),
+    )
+    for command in typed:
+        done = run(*command, *OF_PARTNER, folder=folder, settings=SETTINGS)
+        assert (done.returncode, done.stdout) == (2, ""), command
+        assert done.stderr == "No partner msp-1 is known.\nKnown: msp-2.\n", command
+    assert not [file.name for file in folder.iterdir() if file.name in {"all.csv", "ledger.csv"}]
+
+
+def test_json_roots_are_objects(folder: Path) -> None:
+    """Every `--json` prints one object that names what it holds, so that more can be added to it."""
+    for command in (("connection", "list"), ("dead-letters", "list"), ("dead-letters", "groups"), ("health",)):
+        document = json.loads(run(*command, "--json", folder=folder, settings=SETTINGS).stdout)
+        assert isinstance(document, dict)
+        assert document
+
+
+def test_a_misspelt_setting_is_named_by_every_command(folder: Path) -> None:
+    """A variable with our prefix that is no setting is most likely a slip: whoever runs a command reads its name."""
+    for command in (("connection", "list"), ("db", "upgrade"), ("keys", "generate")):
+        done = run(*command, folder=folder, settings={**SETTINGS, "DATABSE_URL": "hunter2"})
+        assert done.returncode == 0
+        assert "PHIN_CONNECTWISE_DATABSE_URL is no setting" in done.stderr
+        assert "hunter2" not in done.stderr
+
+
+def test_every_help_is_for_people(tmp_path: Path) -> None:
+    """`-h` is `--help`, at every command, and no type of a programming language is in it."""
+    for command in EACH:
+        told = typer_help(command)
+        assert "list[" not in told.lower(), command
+        assert "Usage: phin-connectwise" in told, command
+    short, long = (run("mapping", "set", option, folder=tmp_path) for option in ("-h", "--help"))
+    assert (short.returncode, short.stdout) == (0, long.stdout)
+
+
+def typer_help(command: tuple[str, ...]) -> str:
+    """What `--help` of a command prints."""
+    from typer.testing import CliRunner
+
+    done = CliRunner().invoke(app, [*command, "-h"], prog_name="phin-connectwise")
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def test_version_and_completion(tmp_path: Path) -> None:
+    """`--version` names the program's version; a shell can be taught to complete its commands."""
+    assert run("--version", folder=tmp_path).stdout.startswith("phin-connectwise 0.")
+    assert "_PHIN_CONNECTWISE_COMPLETE" in run("--show-completion", "bash", folder=tmp_path).stdout
+
+
+def test_one_name_for_one_thing() -> None:
+    """`--company` is a company's id in Phin, `--by` who does it, wherever they are."""
+    told = {command: typer_help(command) for command in EACH}
+    assert not [command for command, text in told.items() if "--requested-by" in text]
+    with_company = {command for command, text in told.items() if " --company " in text and " set " not in command}
+    assert ("connection", "set") not in with_company
+    assert ("catalog", "agreements") not in with_company
+    assert {("mapping", "set"), ("mapping", "remove"), ("revert",), ("ledger", "list")} <= with_company

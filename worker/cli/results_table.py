@@ -1,0 +1,71 @@
+"""Answers to the lines of a push as a table: a short label per row, the causes below it."""
+
+from collections.abc import Iterator, Sequence
+
+from rich.text import Text
+
+from messages import Problem
+from worker.cli import causes
+from worker.cli.causes import Cause, of_problem
+from worker.cli.output import mark, paragraph, safe, say, table
+from worker.cli.results import LOOKS, Row, many, quantities, summary, unmapped
+from worker.cli.wording import title
+
+COLUMNS = ("Company", "Users", "ConnectWise", "", "Result")
+
+
+def show(rows: Sequence[Row]) -> None:
+    """Print the table and, below it, the causes, how many lines of each status there are, and who is not billed."""
+    once = causes.told_once(_problem(row) for row in rows)
+    shown = [row for row in rows if (why := _problem(row)) is None or causes.words(why) not in once]
+    if shown:
+        table(COLUMNS, [_cells(row) for row in shown], right=("Users", "ConnectWise"))
+        say()
+    if found := [cause for row in rows for cause in _causes(row)]:
+        causes.show(found)
+        say()
+    paragraph(summary(rows))
+    unbilled = unmapped(rows)
+    if unbilled:
+        users = sum(row.billable_users for row in unbilled)
+        names = causes.listed([f"{row.company_name} ({row.billable_users})" for row in unbilled])
+        paragraph(f"Not billed, as not mapped: {many(users, 'user')} of {names}")
+
+
+def _problem(row: Row) -> Problem | None:
+    """The first cause, whose title stands in the row."""
+    if row.result is None:
+        return None
+    return next(iter(row.result.reasons), row.result.problem)
+
+
+def _cells(row: Row) -> list[Text]:
+    return [
+        safe(row.company_name),
+        Text(str(row.billable_users)),
+        safe(quantities(row.result)),
+        mark(LOOKS[row.shown]),
+        safe(_label(row)),
+    ]
+
+
+def _label(row: Row) -> str:
+    """The status in a word, or the title of the first cause; of a preview the amount besides."""
+    why = _problem(row)
+    label = row.shown if why is None else title(why)
+    if why is not None and row.status in {"held", "retrying"}:
+        label = f"{row.status}: {label}"
+    if row.result is None or row.result.amount is None:
+        return label
+    return f"{label}, amount {row.result.amount:,.2f} ({row.result.amount_difference or 0:+,.2f})"
+
+
+def _causes(row: Row) -> Iterator[Cause]:
+    """Why the row is as it is: each reason, else the problem; then what it warns of."""
+    if row.result is None:
+        return
+    first = _problem(row)
+    for problem in row.result.reasons or ((first,) if first is not None else ()):
+        yield of_problem(LOOKS[row.shown], row.company_name, problem, labelled=problem is first)
+    for problem in row.result.warnings:
+        yield of_problem("warning", row.company_name, problem, labelled=False)

@@ -1,0 +1,53 @@
+"""Why the work of a partner waits, in an operator's words."""
+
+from datetime import UTC, datetime
+
+from store import Tx, leases, now, pauses, workers
+from store.leases import Health
+from worker.settings import Settings
+
+CLIENT_ID_REFUSED = "ConnectWise refused our clientId; check PHIN_CONNECTWISE_CLIENT_ID"
+PAUSES = {
+    "client_id": CLIENT_ID_REFUSED,
+    "rate_limited": "ConnectWise limits the number of requests",
+    "unreachable": "ConnectWise does not answer",
+    "unexpected": "an internal error; the worker's log names it",
+}
+"""Why a partner is paused, by the code of the problem."""
+
+
+def why(tx: Tx, settings: Settings, partner_id: str) -> str | None:
+    """What holds up this partner's work: an operator, no worker that works, ConnectWise; None = nothing is known."""
+    pause = pauses.find(tx, partner_id)
+    if pause is not None:
+        whose = "--all" if pause.partner_id == pauses.EVERYBODY else f"--partner {partner_id}"
+        ends = f"It goes on after `phin-connectwise resume {whose}`."
+        return f"Paused by {pause.paused_by} since {_minute(pause.since)}: {pause.why}. {ends}"
+    return _of_workers(tx, settings) or _of_connectwise(leases.health(tx, partner_id), now(tx))
+
+
+def _of_workers(tx: Tx, settings: Settings) -> str | None:
+    if settings.is_embedded:
+        # Whoever waits runs a worker meanwhile.
+        return None
+    alive = [worker for worker in workers.seen(tx) if not worker.silent]
+    if not alive:
+        return "No worker runs; start one with `phin-connectwise worker`."
+    troubles = [worker.trouble for worker in alive]
+    return None if None in troubles else f"No worker can work: {troubles[0]}."
+
+
+def _of_connectwise(health: Health, at: datetime) -> str | None:
+    if health.paused_until is not None and health.paused_until > at:
+        code = health.paused_why or ""
+        since = {"unreachable": health.unreachable_since, "rate_limited": health.limited_since}.get(code)
+        told = PAUSES.get(code, code.replace("_", " "))
+        again = f"it is asked again at {health.paused_until.astimezone(UTC):%H:%M:%S} UTC"
+        return f"{told[0].upper()}{told[1:]}{f', since {_minute(since)}' if since else ''}; {again}."
+    if health.unreachable_since is not None:
+        return f"ConnectWise does not answer, since {_minute(health.unreachable_since)}."
+    return None
+
+
+def _minute(at: datetime) -> str:
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"

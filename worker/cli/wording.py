@@ -1,0 +1,95 @@
+"""Problems in the words of the command line: its commands, options and settings by name.
+
+`messages.Problem.fix` speaks to who reads it in a portal, where things are entered, uploaded, and support is asked.
+"""
+
+from messages import Problem
+from worker.settings import PREFIX
+
+_KEYS = "Run `connection set` again, with the Public Key and the Private Key"
+_SITE = "Run `connection set` again with the address that you use to log in, for example --site na.myconnectwise.net."
+
+FIXES = {
+    "not_connected": "Connect ConnectWise by `connection set`, then push again.",
+    "connection_not_received": "Run `connection set` again, then push again.",
+    "mapping_not_received": "Run `mapping set` again for this company, then push again.",
+    "unmapped": "Map it by `mapping set`, or many by `mapping suggest` and `mapping import`, then push again.",
+    "mapping_unfinished": "Run `mapping set` with --agreement and --addition (`catalog` lists them), then push again.",
+    "map_again": "Choose company, agreement and addition again by `mapping set` or `mapping import`, then push again.",
+    "shared_addition": "Give each company an addition of its own, or map all of them by `mapping set --rule sum`.",
+    "older_period": "Push the newest period. If this one is really meant, push it again with --confirm.",
+    "zero": "If that is right, push again with --confirm; otherwise check the company's users in Phin.",
+    "big_jump": "If that is right, push again with --confirm; otherwise check the company's users and its mapping.",
+    "below_included": "If that is right, push again with --confirm; otherwise correct Less Included of the addition.",
+    "changed_elsewhere": "Find out who changed it and why; push again with --confirm if it may be overwritten.",
+    "push_unknown": "Check the id: `ledger list` and `status` name pushes.",
+    "push_running": "Wait until the push has finished, or stop it by `push cancel`; then revert it again.",
+    "several_additions": "Set these additions back by hand in ConnectWise; `ledger list` has their former quantities.",
+    "key_mismatch": f"{_KEYS} of this --company-identifier and --site.",
+    "key_unreadable": f"{_KEYS}.",
+    "seal_key_unknown": (
+        f"Put the seal key that is missing back into {PREFIX}SEAL_KEYS, behind the current one; or {_KEYS[0].lower()}"
+        f"{_KEYS[1:]}."
+    ),
+    "bad_credentials": (
+        "Create new API keys for the API member in ConnectWise, then run `connection set` with both of them."
+    ),
+    "client_id": f"Correct {PREFIX}CLIENT_ID and start the worker again; pushes then go on by themselves.",
+    "certificate_untrusted": (
+        "Install the full certificate chain on the server, or name its authority by `connection set --ca-file`."
+    ),
+    "certificate_name": (
+        "Run `connection set` with a --site that the certificate names, or install a certificate for this one."
+    ),
+    "ca_bundle_unreadable": "Run `connection set` again with a --ca-file in PEM format.",
+    "hidden_agreements": (
+        "In the security role, Finance > Agreements > customize: allow the types of these agreements. If they were"
+        " deleted, map their companies again by `mapping set`."
+    ),
+    "api_refused": (
+        "Check the Public Key and the Private Key. If they are right, ask the administrator of ConnectWise."
+    ),
+    "address_unreadable": _SITE,
+    "address_not_https": "Run `connection set` again with https:// in front of --site.",
+    "address_forbidden": (
+        f"Check --site of `connection set`. If the server is in a private network, name its host in {PREFIX}"
+        "ALLOW_PRIVATE_HOSTS."
+    ),
+    "host_unknown": _SITE,
+    "not_connectwise": (
+        f"{_SITE} If it is right, check --company-identifier, and whether a firewall answers in place of ConnectWise."
+    ),
+    "wrong_route": "Check --site and --company-identifier of `connection set` against the login page of ConnectWise.",
+    "unknown_company": (
+        "Run `connection set` with --company-identifier exactly as on the ConnectWise login page; capitals may matter."
+    ),
+    "unreachable": "Pushes are tried again by themselves. If it lasts, check --site, and that its server is up.",
+    "paused": "`health` names who paused it, and why; `resume` lets it go on.",
+    "server_trouble": "Pushes are tried again by themselves. If it lasts, ask who runs this ConnectWise.",
+    "unexpected": "See the worker's log, and `dead-letters groups`; once it is mended, `dead-letters replay`.",
+    "contract": "Correct what the message holds, and send it again.",
+}
+"""What to do, by the code of the problem, where that is not the catalogue's."""
+
+
+TITLES = {"client_id": "ConnectWise refused the clientId", "unexpected": "An internal error of the worker"}
+DETAILS = {
+    "client_id": f"ConnectWise does not know the clientId of {PREFIX}CLIENT_ID, or takes it from others only.",
+    "unexpected": "The worker met an error of its own.",
+}
+"""What happened, by the code, where the one who types is the one who can mend it."""
+
+
+def title(problem: Problem) -> str:
+    """What happened, in a few words."""
+    return TITLES.get(problem.code, problem.title)
+
+
+def detail(problem: Problem) -> str:
+    """What happened."""
+    return DETAILS.get(problem.code, problem.detail)
+
+
+def fix(problem: Problem) -> str:
+    """What to do about it, at a terminal."""
+    return FIXES.get(problem.code, problem.fix)
