@@ -229,10 +229,10 @@ def show(opened: Session, partner: str, push_id: str | None, *, as_json: bool, t
         causes.show([causes.of_problem("bad", "Refused", ended.problem)])
     elif table and rows:
         results_table.show(rows)
-        if found is not None and summed is not None:
-            totals.say_sum(summed, found.mode)
         if is_preview:
             preview_totals.show(rows, additions)
+        if found is not None and summed is not None:
+            totals.say_sum(summed, found.mode)
         if missing is not None:
             totals.say_absent(*missing)
         if push_id:
