@@ -142,6 +142,25 @@ def test_a_push_takes_ten_thousand_lines(tmp_path: Path) -> None:
     assert mistakes(tmp_path, f"{COUNTS}\n{rows}") == ["counts.csv: 10,001 companies; a push takes at most 10,000"]
 
 
+def test_excel_leaves_out_the_last_separators(tmp_path: Path) -> None:
+    """An exported file that Excel has saved, whose rows end with their last filled cell in some blocks, is the same."""
+    full = [f"c-{n},Acme {n},250,7,{n},refuse," for n in range(1, 41)] + ["c-41,Hooli,,,,,", "c-42,Initech,250,,,,"]
+    cut = [row.rstrip(",") if n // 16 % 2 == 0 else row for n, row in enumerate([MAPPINGS, *full])]
+    read = []
+    for rows in ([MAPPINGS, *full], cut):
+        file = tmp_path / "mappings.csv"
+        file.write_text("\r\n".join([*rows, ""]), "utf-8-sig")
+        read.append([one.model_dump(exclude={"id", "time"}) for one in read_mappings(file, "msp-1", NOW)])
+    assert read[0] == read[1]
+    assert {len(row.split(",")) for row in cut} == {2, 3, 6, 7}
+
+
+def test_a_name_is_one_line(tmp_path: Path) -> None:
+    """A line break that somebody typed within the cell of a name becomes a blank."""
+    (line,) = read_counts(counts_file(tmp_path, f'{COUNTS}\nc-1,"Acme\r\nWest\u2028Coast",1\n'))
+    assert line.company_name == "Acme West Coast"
+
+
 def test_mappings_are_read_as_messages(tmp_path: Path) -> None:
     """Each row of a mapping file becomes one mapping.changed of the same version; blank ids unmap the company."""
     file = tmp_path / "mappings.csv"

@@ -76,7 +76,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     ),
     "values without a header": (
         text("company_id,company_name,billable_users,", "c-1,Acme,42,9"),
-        "line 2: a column that has no name in the header is not empty; name it",
+        "line 2, column 4: is not empty, but has no name in the header; clear it",
     ),
     "a comma in a name": (
         text(HEADER, "c-1,Acme, Inc.,42"),

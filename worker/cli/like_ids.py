@@ -1,6 +1,7 @@
 """A hint at ids that are likely the id of a mapped company, as a person or a spreadsheet changes it."""
 
 import re
+import unicodedata
 from collections.abc import Iterable
 
 from store import Database, mappings
@@ -25,4 +26,4 @@ def hint_at_like_ids(database: Database, partner_id: str, company_ids: Iterable[
 
 
 def _folded(company_id: str) -> str:
-    return re.sub(r"(?<![0-9])0+(?=[0-9])", "", company_id.casefold())
+    return re.sub(r"(?<![0-9])0+(?=[0-9])", "", unicodedata.normalize("NFKC", company_id).casefold())

@@ -38,6 +38,7 @@ _NUMBER_FOR_ID = re.compile(
 )
 # A number that stays as it is, whatever reads and writes it.
 _PLAIN = re.compile(r"0|[1-9][0-9]{0,14}")
+_LINE_BREAK = re.compile(r"[\r\n\v\f\u2028\u2029]+")
 _ERROR = re.compile(r"#N/A|#NV|#[A-ZÀ-Ý0/¡¿_]+[!?]|##+|Err:[0-9]{3}")
 
 
@@ -77,10 +78,10 @@ def optional(parse: Parse) -> Parse:
 
 
 def text(cell: str) -> str:
-    """A text as it is. Raises ValueError for the error of a formula."""
+    """A text as it is, in one line. Raises ValueError for the error of a formula."""
     if _ERROR.fullmatch(cell.strip()):
         raise ValueError(f"{shown(cell)} is the error of a formula; correct it in the spreadsheet")
-    return unescape(cell)
+    return _LINE_BREAK.sub(" ", unescape(cell))
 
 
 def identifier(cell: str) -> str:

@@ -182,8 +182,8 @@ def _split(header: Header) -> tuple[list[tuple[Row, dict[str, Cell]]], list[str]
         elif any(map(is_filled, row.cells[width:])) or _may_be_shifted(row, width):
             said = "quote a cell that holds the separator, and clear what stands beside the table"
             mistakes.append(f"{where}: {len(row.cells)} columns, but the header has {width}; {said}")
-        elif any(is_filled(cell) for column, cell in cells if not column):
-            mistakes.append(f"{where}: a column that has no name in the header is not empty; name it, or clear it")
+        elif nameless := [n for n, (column, cell) in enumerate(cells, 1) if not column and is_filled(cell)]:
+            mistakes.append(f"{where}, column {nameless[0]}: is not empty, but has no name in the header; clear it")
         else:
             rows.append((row, {column: cell for column, cell in cells if column}))
     return rows, mistakes

@@ -195,7 +195,7 @@ def _cell(value: Any) -> Cell:  # noqa: ANN401 - whatever a cell may hold
             return Unreadable(f"{str(value).upper()} is neither a text nor a number; enter it again")
         case int() | float():
             # Only so many digits are kept of a number; more of them make no id.
-            return str(int(value)) if value == int(value) and abs(value) < 10**15 else str(value)
+            return str(int(value)) if float(value).is_integer() and abs(value) < 10**15 else str(value)
     return Unreadable(f"{value} is a date or a time; format the column as number, or as text, and enter it again")
 
 
