@@ -23,6 +23,7 @@ LINES, COMPANIES, TIMES = 10_000, 10, 5
 QUEUED, QUEUED_LIMIT = 50, 200
 BACKLOG, BACKLOG_LIMIT, BACKLOG_RATIO = 400, 512, 2.0
 ACCEPT_LIMIT = 2.0
+BULKY_LINES, LONG_NAME = 1500, "長" * 250
 
 
 def _small(world: World, users: int) -> float:
@@ -35,6 +36,14 @@ def _small(world: World, users: int) -> float:
 def _large(world: World, users: int) -> PushRequested:
     """A push of 10,000 lines; nobody has connected its partner, so each line is answered at once."""
     return world.push("large", dict.fromkeys(range(1, LINES + 1), users))
+
+
+def _bulky(world: World, users: int) -> PushRequested:
+    """A push with the bytes of 10,000 lines in fewer, so that four hundred are answered within minutes."""
+    event = world.push("large", dict.fromkeys(range(1, BULKY_LINES + 1), users))
+    return event.model_copy(
+        update={"lines": tuple(line.model_copy(update={"company_name": LONG_NAME}) for line in event.lines)}
+    )
 
 
 def _accepted(world: World, partner: str, state: str | None = None) -> int:
@@ -73,14 +82,14 @@ def test_a_backlog(amqp_url: str, postgresql_url: str, tmp_path: Path, capsys: p
         set_up(world, "small", companies=COMPANIES)
         alone = _small(world, 100)
         for number in range(BACKLOG):
-            _defer(world, _large(world, 1 + number))
+            _defer(world, _bulky(world, 1 + number))
         started = monotonic()
         wait_for(lambda: _accepted(world, "large") > 1, "the first of them", 60)
         together = _small(world, 200)
         assert _accepted(world, "large") < BACKLOG
         show(
             capsys,
-            f"large: beside {BACKLOG} pushes of {LINES:,} lines a push of {COMPANIES} took {together / alone:.2f} times"
+            f"large: beside {BACKLOG} pushes of 1.2 MB a push of {COMPANIES} took {together / alone:.2f} times"
             f" as long as alone (limit {BACKLOG_RATIO:g})",
         )
         wait_for(lambda: process.exceeded or _accepted(world, "large", "completed") == BACKLOG, "all of them", 7200)
