@@ -7,13 +7,11 @@ from threading import Lock
 from time import monotonic
 from typing import TypeVar
 
+from store.answers import PER_SECOND
 from store.dead_letters import storable
 
 BYTES_PER_TURN = 250_000
 """A message counts as one, and once more for each of these: about 2,000 lines of a push."""
-
-ANSWERS_PER_SECOND = 1000
-"""Answers said at once because of a message count too: those of a push that comes again."""
 
 ANSWERED_AT_ONCE = frozenset({"push.requested.v1", "revert.requested.v1"})
 """The kinds that a partner who caused many answers waits with until these have left."""
@@ -71,13 +69,13 @@ class Shares:
         return max(0.0, turn - now - share.burst_seconds, answered - now)
 
     def charge(self, partner_id: str, answers: int) -> None:
-        """Count what was said at once because of a message of this partner."""
+        """Count what was said at once because of a message of this partner, at the pace at which it leaves."""
         if answers:
             with self._lock:
                 now = monotonic()
                 _forget(self._answered_until, now)
                 before = max(now, self._answered_until.get(partner_id, now))
-                self._answered_until[partner_id] = before + answers / ANSWERS_PER_SECOND
+                self._answered_until[partner_id] = before + answers / PER_SECOND
 
     def owing(self) -> set[str]:
         """The partners whose messages made so much be said that no more of theirs is handled for now."""
