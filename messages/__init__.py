@@ -34,6 +34,7 @@ from messages.publish_errors import PublishError, Refused, Unreachable, Unroutab
 from messages.publisher import Publisher
 from messages.results import (
     FINAL,
+    AgreementTerm,
     CatalogListed,
     Choice,
     ConnectionChecked,
@@ -87,6 +88,7 @@ __all__ = [
     "OUTPUTS",
     "Absent",
     "AbsentCompany",
+    "AgreementTerm",
     "BillingPeriod",
     "CatalogKind",
     "CatalogListed",

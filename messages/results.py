@@ -84,6 +84,18 @@ class Successor(Part):
     quantity: Quantity | None = None
 
 
+class AgreementTerm(Part):
+    """The days for which an agreement is made, first and last inclusive, and its status when it was read.
+
+    Each null if ConnectWise does not say; `end_date` also if the agreement has no ending.
+    """
+
+    status: Name | None = None
+    start_date: Day | None = None
+    end_date: Day | None = None
+    cancelled_date: Day | None = None
+
+
 class MappingChecked(Result):
     """What ConnectWise says of the mapping saved at `changed_at`: the names of its records, the current quantity.
 
@@ -91,6 +103,7 @@ class MappingChecked(Result):
 
     `product`: the identifier of the addition's product when the mapping was first checked. `successor`: what to map to
     instead, if the mapping has gone bad and one addition stands out. `warnings` do not make the mapping invalid.
+    `agreement`: null if it was not read.
     """
 
     type: Literal["mapping.checked.v1"] = "mapping.checked.v1"
@@ -103,6 +116,7 @@ class MappingChecked(Result):
     addition_name: Name | None = None
     product: Name | None = None
     quantity: Quantity | None = None
+    agreement: AgreementTerm | None = None
     warnings: Annotated[tuple[Problem, ...], Field(strict=False)] = ()
     successor: Successor | None = None
 

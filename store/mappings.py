@@ -89,6 +89,13 @@ def of_additions(tx: Tx, partner_id: str, additions: Collection[Addition]) -> li
     return [_mapping(dict(row)) for row in tx.execute(query.order_by(mappings.c.company_id)).mappings()]
 
 
+def mapped_additions(tx: Tx, partner_id: str) -> list[tuple[Addition, datetime]]:
+    """The additions that the partner's companies are mapped to, each with the time of the mapping."""
+    columns = (mappings.c.agreement_id, mappings.c.addition_id, mappings.c.changed_at)
+    which = (mappings.c.partner_id == partner_id, mappings.c.addition_id.is_not(None))
+    return [((row[0], row[1]), row[2]) for row in tx.execute(select(*columns).where(*which))]
+
+
 def sharing(tx: Tx, partner_id: str, company_ids: Collection[str]) -> set[str]:
     """The companies that are mapped to the same additions as these, they themselves too if they are mapped."""
     additions = {mapping.addition for mapping in of_companies(tx, partner_id, company_ids).values()} - {None}

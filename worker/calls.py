@@ -13,7 +13,7 @@ from typing import Any
 
 import structlog
 
-from cwclient import Addition, QuantityNotKept
+from cwclient import Addition, Agreement, QuantityNotKept
 from messages import RightState
 from store.connections import ConnectionVersion
 from worker import catalog, checks, doctor, progress, tools
@@ -112,14 +112,18 @@ class Calls:
     # --- an addition: read, then perhaps written
 
     def read(self, job: Job) -> None:
-        """Read the job's addition, and decide."""
+        """Read the job's addition, have its mappings checked if they are in doubt, and decide."""
         agreement_id, addition_id = job.address
+        at, turn = self._now(), partial(self._turn, self.connection)
 
         def then(future: Future[Any]) -> None:
             error = future.exception()
             if error is None:
+                actual, job.agreement, checked = future.result()
+                self.found.checked += checked
                 try:
-                    progress.after_read(job, future.result(), self._moment())
+                    progress.asked_again(job, checked)
+                    progress.after_read(job, actual, self._moment())
                 except Exception as bug:  # noqa: BLE001 - it fails this line, not the partner
                     error = bug
             if error is not None:
@@ -128,10 +132,14 @@ class Calls:
             self.outlook.note_answer(self._now())
             (self.found.finished if job.is_decided else self.found.to_open).append(job)
 
-        def read(remote: Remote) -> Addition:
-            if job.preview:
-                job.agreement = remote.agreement_if_allowed(agreement_id)
-            return remote.addition(agreement_id, addition_id)
+        def read(remote: Remote) -> tuple[Addition, Agreement | None, list[CheckedMapping]]:
+            actual = remote.addition(agreement_id, addition_id)
+            agreement = remote.agreement_if_allowed(agreement_id) if job.preview else None
+            checked = [
+                CheckedMapping(one.mapping, checks.check_mapping(remote, one, at, turn, actual))
+                for one in progress.in_doubt(job, actual, agreement, at)
+            ]
+            return actual, agreement, checked
 
         self._start(read, then)
 

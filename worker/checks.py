@@ -1,5 +1,6 @@
 """Checks of mappings: do they point at records that are there and billed? See doctor.py for connections."""
 
+import json
 from collections.abc import Callable, Sequence
 from collections.abc import Mapping as Map
 from dataclasses import dataclass
@@ -10,12 +11,12 @@ import structlog
 
 from cwclient import Addition as ActualAddition
 from cwclient import Agreement, ConnectWiseError, RecordNotFound
-from messages import MappingChecked, MappingStatus, Problem, Successor, plain_text
+from messages import AgreementTerm, MappingChecked, MappingStatus, Problem, Successor, plain_text
 from store import Tx, connections, mappings, outbox, wishes
 from store.connections import ConnectionVersion
 from store.mappings import Addition, Mapping
-from worker import plan
-from worker.choices import not_active, of_addition, of_agreement
+from worker import billable, plan
+from worker.choices import of_addition, of_agreement
 from worker.links import linked
 from worker.policy import Later, Paused, RestrictedAgreement, RightRefused
 from worker.problems import MISSING, problem
@@ -54,12 +55,14 @@ class CheckedMapping:
 class ToCheck:
     """A mapping that is to be checked, and what the store knows of it.
 
-    `elsewhere`: it was made under another ConnectWise, so its ids mean nothing in this one.
+    `taken`: the additions that the partner's companies are mapped to. `elsewhere`: it was made under another
+    ConnectWise, so its ids mean nothing in this one.
     """
 
     mapping: Mapping
     known: tuple[Problem, ...] = ()
     warnings: tuple[Problem, ...] = ()
+    taken: frozenset[Addition] = frozenset()
     elsewhere: bool = False
 
 
@@ -68,18 +71,26 @@ def due(tx: Tx, partner_id: str, connection: ConnectionVersion | None, now: date
     found = mappings.due_checks(tx, partner_id, now, CHECKS)
     if not found or connection is None or connection.tenant is None:
         return [ToCheck(mapping) for mapping in found]
+    return prepared(tx, connection, found)
+
+
+def prepared(tx: Tx, connection: ConnectionVersion, found: Sequence[Mapping]) -> list[ToCheck]:
+    """These mappings with what the store knows of them, in the same order."""
+    partner_id, tenant = connection.partner_id, connection.tenant or ""
     tenants = connections.tenants(tx, partner_id)
-    held = wishes.last_held(tx, partner_id, connection.tenant, {mapping.company_id for mapping in found})
+    held = wishes.last_held(tx, partner_id, tenant, {mapping.company_id for mapping in found})
     additions = {mapping.addition for mapping in found if mapping.addition} | {
         addition for addition, _ in held.values()
     }
     mapped: dict[Addition | None, list[Mapping]] = {}
     for one in mappings.of_additions(tx, partner_id, additions):
-        if connections.tenant_at(tenants, one.changed_at) == connection.tenant:
+        if connections.tenant_at(tenants, one.changed_at) == tenant:
             mapped.setdefault(one.addition, []).append(one)
+    every = mappings.mapped_additions(tx, partner_id) if found else ()
+    taken = frozenset(addition for addition, at in every if connections.tenant_at(tenants, at) == tenant)
     return [
-        _to_check(mapping, mapped, held.get(mapping.company_id))
-        if mapping.cw_company_id is None or connections.tenant_at(tenants, mapping.changed_at) == connection.tenant
+        _to_check(mapping, mapped, held.get(mapping.company_id), taken)
+        if mapping.cw_company_id is None or connections.tenant_at(tenants, mapping.changed_at) == tenant
         else ToCheck(mapping, elsewhere=True)
         for mapping in found
     ]
@@ -97,24 +108,41 @@ def not_well(tx: Tx, connection: ConnectionVersion) -> set[str]:
 
 
 def _to_check(
-    mapping: Mapping, mapped: Map[Addition | None, Sequence[Mapping]], held: tuple[Addition, str] | None
+    mapping: Mapping,
+    mapped: Map[Addition | None, Sequence[Mapping]],
+    held: tuple[Addition, str] | None,
+    taken: frozenset[Addition],
 ) -> ToCheck:
     sharing = mapped.get(mapping.addition, ()) if mapping.addition else ()
     shared = plan.shared(sharing, {one.company_id: 0 for one in sharing}) if len(sharing) > 1 else 0
     known = (shared.problem,) if isinstance(shared, plan.Answer) else ()
     if held is None or held[0] == mapping.addition or mapped.get(held[0]):
-        return ToCheck(mapping, known)
-    return ToCheck(mapping, known, (problem("old_addition_holds", addition=held[0][1], period=held[1]),))
+        return ToCheck(mapping, known, taken=taken)
+    warning = problem("old_addition_holds", addition=held[0][1], period=held[1])
+    return ToCheck(mapping, known, (warning,), taken)
 
 
-def check_mapping(remote: Remote, to_check: ToCheck, now: datetime, turn: Callable[[], None]) -> MappingChecked:
-    """Read the records that the mapping names, one GET each.
+def read_check(mapping: Mapping) -> MappingChecked | None:
+    """What the last check of this version found; None as long as it has not been checked."""
+    if mapping.check is None:
+        return None
+    return MappingChecked.model_validate_json(json.dumps(mapping.check), extra="ignore")
+
+
+def check_mapping(
+    remote: Remote,
+    to_check: ToCheck,
+    now: datetime,
+    turn: Callable[[], None],
+    addition: ActualAddition | None = None,
+) -> MappingChecked:
+    """Read the records that the mapping names, one GET each; not the `addition`, if that was just read.
 
     One that has gone bad costs some more, in which its successor is looked for; `turn` is called before each page of
     a list but the first. Raises cwclient's errors; `refused` makes a finding of those that will not pass.
     """
     try:
-        return _compare(remote, to_check, now, turn)
+        return _compare(remote, to_check, now, turn, addition)
     except RightRefused as error:
         if to_check.mapping.agreement_id is not None:
             raise
@@ -122,34 +150,37 @@ def check_mapping(remote: Remote, to_check: ToCheck, now: datetime, turn: Callab
         return _message(to_check.mapping, "invalid", problems=(problem(MISSING[error.right], said=error.said),))
 
 
-def _compare(remote: Remote, to_check: ToCheck, now: datetime, turn: Callable[[], None]) -> MappingChecked:
-    mapping, found = to_check.mapping, list(to_check.known)
+def _compare(
+    remote: Remote,
+    to_check: ToCheck,
+    now: datetime,
+    turn: Callable[[], None],
+    addition: ActualAddition | None,
+) -> MappingChecked:
+    mapping, found, today = to_check.mapping, list(to_check.known), now.date()
     agreement: Agreement | None = None
-    addition: ActualAddition | None = None
+    term: AgreementTerm | None = None
     company: str | None = None
     deleted: tuple[Problem, ...] = ()
     try:
         if mapping.agreement_id is not None:
             agreement = remote.agreement(mapping.agreement_id)
-            if agreement.company.id is not None and agreement.company.id != mapping.cw_company_id:
+            term = billable.term_of(agreement)
+            if billable.belongs_elsewhere(agreement, mapping):
                 found.append(problem("agreement_elsewhere"))
-            if (why := not_active(agreement, now)) is not None:
-                found.append(why)
+            found += billable.judge_agreement(term, billable.only(today), today).problems
         company, deleted = _company(remote, mapping)
         found += deleted
-        if mapping.addition is not None:
+        if mapping.addition is not None and addition is None:
             addition = remote.addition(*mapping.addition)
     except RecordNotFound as error:
         found.append(problem("record_not_found", said=error.said))
     product = (mapping.check or {}).get("product")
     if addition is not None and mapping.addition is not None:
-        why = plan.not_live(addition, agreement_id=mapping.addition[0], now=now)
-        if why is not None and why not in found:
-            found.append(why)
-        now_is = _name(addition.product.identifier)
-        if product is not None and now_is != product:
-            found.append(problem("product_changed", before=product, now=now_is))
-        product = product or now_is
+        known = billable.Known(mapping.addition[0], agreement=term or billable.UNKNOWN, product=product)
+        judged = billable.judge(addition, [known], billable.only(today), today)
+        found += [why for why in judged.problems if why not in found]
+        product = product or _name(addition.product.identifier)
     gone_bad = any(why not in to_check.known for why in found) and mapping.addition is not None and not deleted
     status: MappingStatus = "invalid" if found else "complete" if mapping.addition else "incomplete"
     return _message(
@@ -161,8 +192,10 @@ def _compare(remote: Remote, to_check: ToCheck, now: datetime, turn: Callable[[]
         addition_name=_name(addition.description or addition.product.identifier if addition else None),
         product=product,
         quantity=addition.quantity if addition else None,
+        agreement=term,
+        time=now,
         warnings=to_check.warnings,
-        successor=_successor(remote, mapping, product, now, turn) if gone_bad else None,
+        successor=_successor(remote, to_check, product, now, turn) if gone_bad else None,
     )
 
 
@@ -180,9 +213,13 @@ def _company(remote: Remote, mapping: Mapping) -> tuple[str | None, tuple[Proble
 
 
 def _successor(
-    remote: Remote, mapping: Mapping, product: str | None, now: datetime, turn: Callable[[], None]
+    remote: Remote, to_check: ToCheck, product: str | None, now: datetime, turn: Callable[[], None]
 ) -> Successor | None:
-    """The one live addition of an active agreement of the company that has the product, or looks like Phin's."""
+    """The one live addition of an active agreement of the company that has the product, or looks like Phin's.
+
+    None that a company is mapped to already.
+    """
+    mapping = to_check.mapping
     company_id = mapping.cw_company_id
     if company_id is None or mapping.addition is None:
         return None
@@ -198,7 +235,7 @@ def _successor(
         return None
     alike = {key: [one for one in some if one.product == product] for key, some in additions.items()}
     for offered in (alike, additions):
-        agreement, addition = proposal(agreements, offered, {mapping.addition})
+        agreement, addition = proposal(agreements, offered, to_check.taken | {mapping.addition})
         if agreement is not None and addition is not None:
             return Successor(
                 agreement_id=agreement.id,

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from datetime import date, datetime
 
 from cwclient import Addition, Agreement, Company
-from messages import Choice, Problem, plain_text
-from worker import plan
-from worker.problems import problem
+from messages import Choice, plain_text
+from worker import billable
+from worker.billable import Known
 
 PAGE = 100
 """Choices in one answer."""
@@ -25,21 +25,23 @@ def of_company(company: Company) -> Choice:
 
 def of_agreement(agreement: Agreement, now: datetime) -> Choice:
     """An agreement with its type, status and dates."""
+    term, today = billable.term_of(agreement), now.date()
     return Choice(
         id=agreement.id,
         name=_name(agreement.name, agreement.id),
         type=_text(agreement.type.name),
         status=_text(agreement.agreement_status),
-        start_date=_day(agreement.start_date),
-        end_date=None if agreement.no_ending_date_flag else _day(agreement.end_date),
-        cancelled_date=_day(agreement.date_cancelled),
-        problem=not_active(agreement, now),
+        start_date=term.start_date,
+        end_date=term.end_date,
+        cancelled_date=term.cancelled_date,
+        problem=next(iter(billable.judge_agreement(term, billable.only(today), today).problems), None),
     )
 
 
 def of_addition(addition: Addition, agreement_id: int, now: datetime) -> Choice:
     """An addition with its product, what is billed, and its dates."""
-    product = _text(addition.product.identifier)
+    product, today = _text(addition.product.identifier), now.date()
+    judgement = billable.judge(addition, [Known(agreement_id)], billable.only(today), today)
     return Choice(
         id=addition.id,
         name=_name(addition.description or addition.product.identifier, addition.id),
@@ -50,22 +52,8 @@ def of_addition(addition: Addition, agreement_id: int, now: datetime) -> Choice:
         less_included=addition.less_included,
         effective_date=_day(addition.effective_date),
         cancelled_date=_day(addition.cancelled_date),
-        problem=plan.not_live(addition, agreement_id=agreement_id, now=now),
+        problem=next(iter(judgement.problems), None),
     )
-
-
-def not_active(agreement: Agreement, now: datetime) -> Problem | None:
-    """Why nothing can be billed by this agreement now, or None. It is good on its last day."""
-    cancelled, end, start = agreement.date_cancelled, agreement.end_date, agreement.start_date
-    if cancelled <= now if cancelled is not None else agreement.cancelled_flag:
-        return plan.agreement_problem("Cancelled")
-    if agreement.agreement_status not in {None, "Active"}:
-        return plan.agreement_problem(str(agreement.agreement_status))
-    if end is not None and not agreement.no_ending_date_flag and end.date() < now.date():
-        return plan.agreement_problem("Expired")
-    if start is not None and start > now:
-        return problem("agreement_not_begun", start=start)
-    return None
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from store.mappings import Addition, Mapping
 from store.pushes import Line
 from store.wishes import Wish
 from worker import plan
+from worker.checks import ToCheck
 
 GREEN = frozenset({"updated", "unchanged"})
 
@@ -54,7 +55,8 @@ class Job:
     """One addition's work, on its way: read, then perhaps written. `outcome` None at the end = decide again.
 
     `summed`: lines of the same push that are counted in the quantity, but are not answered by this job. `left`: what
-    the push that a revert takes back may have left. `shown`: what the answer to its write showed instead.
+    the push that a revert takes back may have left. `shown`: what the answer to its write showed instead. `sharing`:
+    the mappings behind the quantity, as last checked; none if a revert puts it back.
     """
 
     members: list[Member]
@@ -67,6 +69,7 @@ class Job:
     previous: OpenEntry | None = None
     actual: ActualAddition | None = None
     agreement: ActualAgreement | None = None
+    sharing: list[ToCheck] = field(default_factory=list)
     entry: OpenEntry | None = None
     start_by: float = 0.0
     closings: list[Closing] = field(default_factory=list)

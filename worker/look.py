@@ -70,15 +70,19 @@ def look(tx: Tx, partner_id: str, now: datetime) -> Look:
             case plan.Answer(status, why):
                 decided.append(Job([member], outcome=Settled(status, why)))
     jobs = _grouped(tx, partner_id, settings, going, restored, now)
+    _prepare(tx, connection, jobs)
     jobs.sort(key=_newest, reverse=True)
     tenant = connection.tenant if connection is not None else None
     if tenant is not None:
         jobs += _left_open(tx, partner_id, tenant, jobs, now)
+    # A line may have its mapping checked: no other check of that beside it.
+    with_lines = {one.mapping.company_id for job in jobs if job.outcome is None for one in job.sharing}
+    due_checks = checks.due(tx, partner_id, connection, now)
     return Look(
         connection=connection,
         jobs=[job for job in jobs if job.outcome is None],
         decided=decided + [job for job in jobs if job.outcome is not None],
-        checks=checks.due(tx, partner_id, connection, now),
+        checks=[one for one in due_checks if one.mapping.company_id not in with_lines],
         questions=catalog.due(tx, partner_id, BATCH),
     )
 
@@ -114,6 +118,7 @@ def _grouped(
         )
         restore = members[0].line.restore
         if restore is None:
+            job.sharing = [ToCheck(mapping) for mapping in sharing[addition]]
             _set_quantity(tx, partner_id, settings, job, sharing[addition], now)
         else:
             job.quantity = restore.quantity
@@ -124,6 +129,16 @@ def _grouped(
             )
         jobs.append(job)
     return jobs
+
+
+def _prepare(tx: Tx, connection: ConnectionVersion | None, jobs: Iterable[Job]) -> None:
+    """Have at hand what the store knows of the mappings, should one have to be checked."""
+    if connection is None:
+        return
+    going = [job for job in jobs if job.outcome is None]
+    ready = iter(checks.prepared(tx, connection, [one.mapping for job in going for one in job.sharing]))
+    for job in going:
+        job.sharing = [next(ready) for _ in job.sharing]
 
 
 def _pushed_since(tx: Tx, revert: Push, restore: Restore) -> Settled | None:

@@ -4,16 +4,18 @@ from collections.abc import Collection, Iterator, Sequence
 from collections.abc import Mapping as Map
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 
+from cwclient import Addition as ActualAddition
 from messages import BillingPeriod, LineStatus, Problem
 from store.connections import ConnectionVersion, tenant_at
 from store.mappings import Addition, Mapping
 from store.pushes import Restore
 from store.wishes import Days
+from worker.billable import DATED, Judgement
 from worker.problems import problem
 
-CONFIRMABLE = frozenset({"older_period", "changed_elsewhere", "zero", "big_jump", "below_included"})
+CONFIRMABLE = DATED | {"older_period", "changed_elsewhere", "zero", "big_jump", "below_included"}
 """The reasons for holding a line that a confirmation lets through."""
 
 VERSION_WAIT = timedelta(seconds=60)
@@ -118,27 +120,6 @@ def shared(sharing: Sequence[Mapping], counts: Map[str, int]) -> int | Answer:
     return sum(counted(mapping, counts[mapping.company_id]) for mapping in sharing)
 
 
-class Actual(Protocol):
-    """The addition as ConnectWise gave it (cwclient.Addition)."""
-
-    @property
-    def agreement_id(self) -> int | None: ...  # noqa: D102
-    @property
-    def quantity(self) -> float | None: ...  # noqa: D102
-    @property
-    def less_included(self) -> float | None: ...  # noqa: D102
-    @property
-    def bill_customer(self) -> str | None: ...  # noqa: D102
-    @property
-    def effective_date(self) -> datetime | None: ...  # noqa: D102
-    @property
-    def cancelled_date(self) -> datetime | None: ...  # noqa: D102
-    @property
-    def agreement_status(self) -> str | None: ...  # noqa: D102
-    @property
-    def addition_status(self) -> str | None: ...  # noqa: D102
-
-
 @dataclass(frozen=True)
 class Written:
     """What this worker has written to an addition: the newest period, every quantity, and the last one."""
@@ -161,21 +142,23 @@ class Unchanged:
 
 
 def decide(
-    actual: Actual,
+    actual: ActualAddition,
     *,
-    agreement_id: int,
+    judgement: Judgement,
     quantity: float,
     period: BillingPeriod,
     written: Written,
     confirmations: Sequence[Map[str, Any]],
     unusual: Unusual,
-    now: datetime,
 ) -> Write | Unchanged | Answer:
-    """Compare what is wanted with what is there. What is unusual is held until it is confirmed for this quantity."""
-    why = not_live(actual, agreement_id=agreement_id, now=now)
-    if why is not None:
-        return Answer("failed", why)
-    if actual.quantity is not None and actual.quantity == quantity:
+    """Compare what is wanted with what is there. What is unusual is held until it is confirmed for this quantity.
+
+    So are days of the period that are not billed, and a quantity that is there already if that is true of all of them.
+    """
+    if judgement.refused is not None:
+        return Answer("failed", judgement.refused)
+    is_there = actual.quantity is not None and actual.quantity == quantity
+    if is_there and not judgement.no_day:
         return Unchanged()
     confirmed = {
         reason
@@ -184,14 +167,17 @@ def decide(
         if float(confirmation["quantity_before"]) == (actual.quantity or 0.0)
         and confirmation.get("quantity_wanted") in {None, quantity}
     }
-    reasons = [
-        reason for reason in _unusual(actual, quantity, period, written, unusual) if reason.code not in confirmed
-    ]
-    return Answer("held", reasons[0], tuple(reasons)) if reasons else Write(quantity)
+    found = (
+        judgement.outside if is_there else (*judgement.outside, *_unusual(actual, quantity, period, written, unusual))
+    )
+    reasons = tuple(reason for reason in found if reason.code not in confirmed)
+    if reasons:
+        return Answer("held", reasons[0], reasons)
+    return Unchanged() if is_there else Write(quantity)
 
 
 def _unusual(
-    actual: Actual, quantity: float, period: BillingPeriod, written: Written, unusual: Unusual
+    actual: ActualAddition, quantity: float, period: BillingPeriod, written: Written, unusual: Unusual
 ) -> Iterator[Problem]:
     before, included = actual.quantity or 0.0, actual.less_included or 0.0
     change = abs(quantity - before)
@@ -220,46 +206,17 @@ def warnings(next_invoice: str, period: BillingPeriod) -> Iterator[Problem]:
 
 
 def decide_revert(
-    actual: Actual, *, holds: Collection[float], restore: float, agreement_id: int, now: datetime
+    actual: ActualAddition, *, judgement: Judgement, holds: Collection[float], restore: float
 ) -> Write | Unchanged | Answer:
     """Compare what a revert puts back with what is there: only what still `holds` a value of the push is written.
 
-    Periods do not matter: an addition that a newer push wants as it is was sorted out before.
+    Of its period some day must be billed: a push may have been confirmed for a part of it. Newer periods do not matter:
+    an addition that a newer push wants as it is was sorted out before.
     """
     if actual.quantity == restore:
         return Unchanged()
     if actual.quantity not in holds:
         return Answer("failed", problem("changed_since", former=restore, ours=sorted(holds), actual=actual.quantity))
-    why = not_live(actual, agreement_id=agreement_id, now=now)
-    return Write(restore) if why is None else Answer("failed", why)
-
-
-def not_live(actual: Actual, *, agreement_id: int, now: datetime) -> Problem | None:
-    """Why this addition must not be billed through, or None. The dates are the authority (connectwise-api.md 5.2)."""
-    if actual.agreement_id is not None and actual.agreement_id != agreement_id:
-        return problem("addition_elsewhere")
-    if actual.cancelled_date is not None and actual.cancelled_date <= now:
-        return problem("addition_cancelled", since=actual.cancelled_date)
-    if actual.addition_status == "Cancelled" and actual.cancelled_date is None:
-        return problem("addition_cancelled", since=None)
-    if actual.agreement_status not in {None, "Active"}:
-        return agreement_problem(str(actual.agreement_status))
-    if actual.effective_date is not None and actual.effective_date > now:
-        return problem("addition_not_begun", effective=actual.effective_date)
-    if actual.addition_status in {"Expired", "Inactive"}:
-        return problem("addition_not_active", status=actual.addition_status)
-    if actual.bill_customer not in {None, "Billable"}:
-        return problem("not_billable")
-    return None
-
-
-def agreement_problem(status: str) -> Problem:
-    """The agreement is not Active, but Cancelled, Expired, Inactive, or what a newer ConnectWise may say."""
-    return problem(_AGREEMENT_PROBLEMS.get(status, "agreement_not_active"), status=status)
-
-
-_AGREEMENT_PROBLEMS = {
-    "Cancelled": "agreement_cancelled",
-    "Expired": "agreement_expired",
-    "Inactive": "agreement_inactive",
-}
+    if judgement.refused is not None or judgement.no_day:
+        return Answer("failed", judgement.problems[0])
+    return Write(restore)

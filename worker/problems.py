@@ -172,7 +172,8 @@ _OF_LINES = (
         "addition_cancelled",
         "The addition is cancelled",
         "In ConnectWise the addition is cancelled; its cancelled date is {since}.",
-        "Map this company to an addition that is active, or remove the cancelled date in ConnectWise.",
+        "Map this company to an addition that is active, or remove the cancelled date in ConnectWise. A line that is "
+        "held for it can be confirmed in a new push.",
         COORDINATOR,
         ADDITIONS,
         of_record=True,
@@ -181,7 +182,8 @@ _OF_LINES = (
         "addition_not_begun",
         "The addition has not begun yet",
         "In ConnectWise the addition is effective from {effective}.",
-        "Wait until then, or correct the effective date in ConnectWise.",
+        "Push a period that begins then or later, or correct the effective date in ConnectWise. A line that is held "
+        "for it can be confirmed in a new push.",
         COORDINATOR,
         ADDITIONS,
         of_record=True,
@@ -198,8 +200,9 @@ _OF_LINES = (
     Entry(
         "agreement_cancelled",
         "The agreement is cancelled",
-        "ConnectWise shows the agreement's status as {status}.",
-        "Map this company to an addition of an active agreement, or take the cancellation back in ConnectWise.",
+        "ConnectWise says of the agreement: {status}.",
+        "Map this company to an addition of an active agreement, or take the cancellation back in ConnectWise. A line "
+        "that is held for it can be confirmed in a new push.",
         COORDINATOR,
         AGREEMENT,
         of_record=True,
@@ -207,8 +210,9 @@ _OF_LINES = (
     Entry(
         "agreement_expired",
         "The agreement is expired",
-        "ConnectWise shows the agreement's status as {status}.",
-        "Renew the agreement in ConnectWise, or map this company to an addition of an active agreement.",
+        "ConnectWise says of the agreement: {status}.",
+        "Renew the agreement in ConnectWise, or map this company to an addition of an active agreement. A line that is "
+        "held for it can be confirmed in a new push.",
         COORDINATOR,
         AGREEMENT,
         of_record=True,
@@ -235,7 +239,8 @@ _OF_LINES = (
         "agreement_not_begun",
         "The agreement has not begun yet",
         "In ConnectWise the agreement starts on {start}.",
-        "Wait until then, choose an agreement that has begun, or correct the start date in ConnectWise.",
+        "Push a period that begins then or later, choose an agreement that has begun, or correct the start date in "
+        "ConnectWise. A line that is held for it can be confirmed in a new push.",
         COORDINATOR,
         AGREEMENT,
         of_record=True,

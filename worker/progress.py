@@ -1,11 +1,13 @@
 """A job on its way: what an answer of ConnectWise, or an error, makes of it. Touches nothing but the job."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from cwclient import Addition, ConnectWiseError, QuantityNotKept, ServerTrouble, Unreachable
+from cwclient import Addition, Agreement, ConnectWiseError, QuantityNotKept, ServerTrouble, Unreachable
 from store.ledger import Closing, Entry, Outcome, Shown
-from worker import plan
+from worker import billable, plan
+from worker.checks import CheckedMapping, ToCheck, read_check
 from worker.jobs import Job, Postponed, Settled
 from worker.policy import Failed, KeyUnreadable, Later, NotStarted, Paused, RightRefused, Verdict, given_up
 from worker.problems import exhausted, perhaps_written, problem
@@ -21,6 +23,35 @@ class Moment:
     now: datetime
     retry_for: timedelta
     unusual: plan.Unusual
+
+
+def in_doubt(job: Job, actual: Addition, agreement: Agreement | None, now: datetime) -> list[ToCheck]:
+    """The mappings to check before the job is decided; `agreement`: if it was read too."""
+    if not job.members or not job.sharing:
+        return []
+    wanted = [member.wanted for member in job.members]
+    return [
+        one
+        for one in job.sharing
+        if billable.is_in_doubt(
+            actual,
+            agreement,
+            one.mapping,
+            billable.known_of(one.mapping, read_check(one.mapping)),
+            period=wanted[0].period,
+            since=max(one.accepted_at for one in wanted),
+            today=now.date(),
+        )
+    ]
+
+
+def asked_again(job: Job, checked: Sequence[CheckedMapping]) -> None:
+    """These mappings of the job were checked anew."""
+    found = {one.mapping.company_id: one.message for one in checked if one.message is not None}
+    for place, one in enumerate(job.sharing):
+        if (message := found.get(one.mapping.company_id)) is not None:
+            now_checked = replace(one.mapping, check=message.model_dump(mode="json"))
+            job.sharing[place] = replace(one, mapping=now_checked)
 
 
 def after_read(job: Job, actual: Addition, moment: Moment) -> None:
@@ -43,6 +74,10 @@ def after_read(job: Job, actual: Addition, moment: Moment) -> None:
         why = problem("not_kept", wanted=job.previous.quantity_wanted, got=quantity)
         job.outcome = Settled("failed", why, before=job.previous.quantity_before, actual=actual)
         return
+    if job.previous is not None and wrote_it and quantity == job.quantity and _asked_for(job) and not job.preview:
+        # The answer to that write was lost; this is how it ended, whatever has become of the addition since.
+        job.outcome = Settled("updated", before=job.previous.quantity_before, after=quantity, actual=actual)
+        return
     match _decide(job, actual, moment):
         case plan.Answer(status, why, reasons):
             job.outcome = Settled(status, why, before=quantity, actual=actual, reasons=reasons)
@@ -50,9 +85,6 @@ def after_read(job: Job, actual: Addition, moment: Moment) -> None:
             next_invoice = job.agreement.next_invoice_date if job.agreement else ""
             warnings = tuple(plan.warnings(next_invoice, job.members[0].wanted.period))
             job.outcome = Settled("preview", before=quantity, actual=actual, warnings=warnings)
-        case plan.Unchanged() if wrote_it and job.previous is not None and _asked_for(job):
-            # The answer to that write was lost; this is how it ended.
-            job.outcome = Settled("updated", before=job.previous.quantity_before, after=quantity, actual=actual)
         case plan.Unchanged():
             job.outcome = Settled("unchanged", before=quantity, after=quantity, actual=actual)
         case plan.Write() if all(member.wanted.cancelled for member in job.members):
@@ -66,25 +98,32 @@ def after_read(job: Job, actual: Addition, moment: Moment) -> None:
 
 
 def _decide(job: Job, actual: Addition, moment: Moment) -> plan.Write | plan.Unchanged | plan.Answer:
-    first = job.members[0].wanted
-    if first.restore is not None:
-        return plan.decide_revert(
-            actual,
-            holds={first.restore.holds, *job.left},
-            restore=first.restore.quantity,
-            agreement_id=job.address[0],
-            now=moment.now,
-        )
+    first, restore = job.members[0].wanted, job.members[0].wanted.restore
+    judgement = billable.judge(actual, _known(job), first.period, moment.now.date())
+    if restore is not None:
+        holds = {restore.holds, *job.left}
+        return plan.decide_revert(actual, judgement=judgement, holds=holds, restore=restore.quantity)
     return plan.decide(
         actual,
-        agreement_id=job.address[0],
+        judgement=judgement,
         quantity=job.quantity,
         period=first.period,
         written=job.written,
         confirmations=[line.confirmation for line in job.lines if line.confirmation is not None],
         unusual=moment.unusual,
-        now=moment.now,
     )
+
+
+def _known(job: Job) -> list[billable.Known]:
+    """What is known of the mappings that share the addition; of a revert only its agreement's days, if they are."""
+    if job.sharing:
+        return [billable.known_of(one.mapping, read_check(one.mapping)) for one in job.sharing]
+    known = billable.Known(job.address[0])
+    for member in job.members:
+        checked = read_check(member.mapping) if member.mapping and member.mapping.addition == job.addition else None
+        if checked is not None and checked.agreement is not None:
+            known = replace(known, agreement=checked.agreement)
+    return [known]
 
 
 def entry_of(job: Job) -> Entry:
@@ -112,10 +151,11 @@ def after_write(job: Job, actual: Addition) -> None:
 
 def after_error(job: Job, error: BaseException, verdict: Verdict, moment: Moment) -> None:
     """The read or the write failed: say how the ledger row ends, if that is known, and what becomes of the line."""
-    if job.entry is not None:
-        if isinstance(error, NotStarted):
+    if isinstance(error, NotStarted):
+        if job.entry is not None:
             job.closings.append(Closing(job.entry.id, "not_sent", None, None))
-            return
+        return
+    if job.entry is not None:
         if isinstance(error, QuantityNotKept):
             # A read that lags shows the former quantity although the new one is kept (connectwise-api.md 6.1).
             read_at = moment.now + READ_AGAIN_AFTER

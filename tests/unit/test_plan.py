@@ -5,7 +5,7 @@ Long, as the rules of plan.py are one subject: a case is read beside its neighbo
 
 from collections.abc import Mapping as Map
 from dataclasses import replace
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from typing import Any
 
 import pytest
@@ -17,7 +17,9 @@ from store.pushes import Restore
 from store.wishes import Days
 from tests.support.samples import NOVEMBER, OCTOBER, TEN, TENANT, connection, disconnect, mapping, minute
 from worker import plan
+from worker.billable import Judgement
 from worker.plan import Answer, Go, Settings, Unchanged, Unusual, Wait, Wanted, Write, Written
+from worker.problems import problem
 
 DECEMBER = (date(2025, 12, 1), date(2025, 12, 31))
 HALF_NOVEMBER = (NOVEMBER.start, date(2025, 11, 15))
@@ -196,44 +198,10 @@ def _addition(**changes: Any) -> Addition:
     return Addition(**fields | changes)
 
 
-SECOND = timedelta(seconds=1)
-LIVE: list[dict[str, Any]] = [
-    {},
-    {"agreement_id": None, "bill_customer": None, "agreement_status": None, "addition_status": None},
-    {"effective_date": None},
-    {"effective_date": NOW},
-    {"cancelled_date": NOW + SECOND},
-    {"cancelled_date": NOW + SECOND, "addition_status": "Cancelled"},
-]
-NOT_LIVE: list[tuple[dict[str, Any], str]] = [
-    ({"agreement_id": 8}, "addition_elsewhere"),
-    ({"cancelled_date": NOW}, "addition_cancelled"),
-    ({"cancelled_date": NOW - SECOND}, "addition_cancelled"),
-    ({"addition_status": "Cancelled"}, "addition_cancelled"),
-    ({"agreement_status": "Cancelled"}, "agreement_cancelled"),
-    ({"agreement_status": "Expired"}, "agreement_expired"),
-    ({"agreement_status": "Inactive"}, "agreement_inactive"),
-    ({"agreement_status": "Paused"}, "agreement_not_active"),
-    ({"effective_date": NOW + SECOND}, "addition_not_begun"),
-    ({"addition_status": "Expired"}, "addition_not_active"),
-    ({"addition_status": "Inactive"}, "addition_not_active"),
-    ({"bill_customer": "DoNotBill"}, "not_billable"),
-    ({"bill_customer": "NoCharge"}, "not_billable"),
-]
-
-
-@pytest.mark.parametrize("changes", LIVE)
-def test_what_is_live_is_billed_through(changes: dict[str, Any]) -> None:
-    """An addition whose dates say that it runs is used, also when ConnectWise leaves fields out."""
-    assert plan.not_live(_addition(**changes), agreement_id=7, now=NOW) is None
-
-
-@pytest.mark.parametrize(("changes", "code"), NOT_LIVE)
-def test_what_is_not_live_is_not_billed_through(changes: dict[str, Any], code: str) -> None:
-    """A quantity on a record that is never invoiced would be money lost, so the line says which record it is."""
-    problem = plan.not_live(_addition(**changes), agreement_id=7, now=NOW)
-    assert problem is not None
-    assert problem.code == code
+ALL_DAYS = Judgement()
+SOME_DAYS = Judgement(outside=(problem("addition_cancelled", since=date(2025, 11, 20)),))
+NO_DAY = replace(SOME_DAYS, no_day=True)
+REFUSED = Judgement(refused=problem("addition_elsewhere"))
 
 
 def _confirmed(reason: str, before: float) -> dict[str, Any]:
@@ -248,9 +216,6 @@ def _confirmed(reason: str, before: float) -> dict[str, Any]:
         pytest.param({"quantity": 42.5}, 42, None, None, Write(42), id="a fraction more"),
         pytest.param({"quantity": None}, 0, None, None, Write(0), id="no quantity yet"),
         pytest.param({"quantity": 0.0}, 0, None, None, Unchanged(), id="zero already"),
-        pytest.param(
-            {"quantity": 42.0, "agreement_id": 8}, 42, None, None, ("failed", "addition_elsewhere"), id="not live"
-        ),
         pytest.param({}, 42, (NOVEMBER.start, NOVEMBER.end), None, Write(42), id="the same period again"),
         pytest.param({}, 42, (OCTOBER.start, OCTOBER.end), None, Write(42), id="a newer period"),
         pytest.param({}, 42, DECEMBER, None, ("held", "older_period"), id="an older period"),
@@ -293,13 +258,12 @@ def test_what_is_done_with_an_addition(
     """Only a quantity that differs is written, an older period over a newer one only if confirmed for this value."""
     decided = plan.decide(
         _addition(**actual),
-        agreement_id=7,
+        judgement=ALL_DAYS,
         quantity=quantity,
         period=NOVEMBER,
         written=Written(newest_period=newest_period),
         confirmations=[] if confirmation is None else [confirmation],
         unusual=ANYTHING,
-        now=NOW,
     )
     assert _said(decided) == outcome
 
@@ -340,13 +304,12 @@ def test_what_is_unusual_is_held_until_it_is_confirmed(
     def decided(*confirmations: Map[str, Any]) -> object:
         return plan.decide(
             _addition(**actual),
-            agreement_id=7,
+            judgement=ALL_DAYS,
             quantity=quantity,
             period=NOVEMBER,
             written=written,
             confirmations=confirmations,
             unusual=USUAL,
-            now=NOW,
         )
 
     answer = decided()
@@ -400,19 +363,55 @@ def test_a_revert_goes_by_what_was_written(
 
 
 @pytest.mark.parametrize(
-    ("actual", "outcome"),
+    ("judgement", "quantity", "confirmation", "outcome"),
     [
-        pytest.param({"quantity": 42.0}, Write(4.5), id="still ours"),
-        pytest.param({"quantity": 4.5}, Unchanged(), id="the former quantity already"),
-        pytest.param({"quantity": 4.0}, ("failed", "changed_since"), id="nearly the former quantity"),
-        pytest.param({"quantity": 42.5}, ("failed", "changed_since"), id="nearly ours"),
-        pytest.param({"quantity": None}, ("failed", "changed_since"), id="emptied"),
-        pytest.param({"quantity": 42.0, "cancelled_date": NOW}, ("failed", "addition_cancelled"), id="cancelled"),
-        pytest.param({"quantity": 4.5, "cancelled_date": NOW}, Unchanged(), id="cancelled, nothing to write"),
-        pytest.param({"quantity": 9.0, "cancelled_date": NOW}, ("failed", "changed_since"), id="cancelled and changed"),
+        pytest.param(REFUSED, 42, None, ("failed", "addition_elsewhere"), id="refused"),
+        pytest.param(REFUSED, 4, None, ("failed", "addition_elsewhere"), id="refused, nothing to write"),
+        pytest.param(
+            REFUSED, 42, _confirmed("addition_elsewhere", 4), ("failed", "addition_elsewhere"), id="never confirmed"
+        ),
+        pytest.param(SOME_DAYS, 42, None, ("held", "addition_cancelled"), id="some days are not billed"),
+        pytest.param(SOME_DAYS, 42, _confirmed("addition_cancelled", 4), Write(42), id="some days, confirmed"),
+        pytest.param(SOME_DAYS, 4, None, Unchanged(), id="some days, nothing to write"),
+        pytest.param(NO_DAY, 42, None, ("held", "addition_cancelled"), id="no day is billed"),
+        pytest.param(NO_DAY, 4, None, ("held", "addition_cancelled"), id="no day, nothing to write"),
+        pytest.param(NO_DAY, 4, _confirmed("addition_cancelled", 4), Unchanged(), id="no day, confirmed as it is"),
     ],
 )
-def test_a_revert_writes_only_over_what_the_push_wrote(actual: dict[str, Any], outcome: object) -> None:
+def test_what_is_not_billed_for_the_period_is_held(
+    judgement: Judgement, quantity: int, confirmation: Map[str, Any] | None, outcome: object
+) -> None:
+    """Days that are not billed are confirmed or nothing is written; what is refused cannot be confirmed."""
+    decided = plan.decide(
+        _addition(),
+        judgement=judgement,
+        quantity=quantity,
+        period=NOVEMBER,
+        written=Written(),
+        confirmations=[] if confirmation is None else [confirmation],
+        unusual=ANYTHING,
+    )
+    assert _said(decided) == outcome
+
+
+@pytest.mark.parametrize(
+    ("quantity", "judgement", "outcome"),
+    [
+        pytest.param(42.0, ALL_DAYS, Write(4.5), id="still ours"),
+        pytest.param(42.0, SOME_DAYS, Write(4.5), id="still ours, billed for a part of the period"),
+        pytest.param(4.5, ALL_DAYS, Unchanged(), id="the former quantity already"),
+        pytest.param(4.0, ALL_DAYS, ("failed", "changed_since"), id="nearly the former quantity"),
+        pytest.param(42.5, ALL_DAYS, ("failed", "changed_since"), id="nearly ours"),
+        pytest.param(None, ALL_DAYS, ("failed", "changed_since"), id="emptied"),
+        pytest.param(42.0, NO_DAY, ("failed", "addition_cancelled"), id="cancelled before the period"),
+        pytest.param(42.0, REFUSED, ("failed", "addition_elsewhere"), id="refused"),
+        pytest.param(4.5, NO_DAY, Unchanged(), id="cancelled, nothing to write"),
+        pytest.param(9.0, NO_DAY, ("failed", "changed_since"), id="cancelled and changed"),
+    ],
+)
+def test_a_revert_writes_only_over_what_the_push_wrote(
+    quantity: float | None, judgement: Judgement, outcome: object
+) -> None:
     """Whatever anybody has set since stays, and is named."""
-    decided = plan.decide_revert(_addition(**actual), holds={42.0}, restore=4.5, agreement_id=7, now=NOW)
+    decided = plan.decide_revert(_addition(quantity=quantity), judgement=judgement, holds={42.0}, restore=4.5)
     assert _said(decided) == outcome

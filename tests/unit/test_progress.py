@@ -22,6 +22,7 @@ from store.pushes import Line, Push
 from store.wishes import Wish
 from tests.support.samples import NOVEMBER, OCTOBER, PARTNER, TEN, mapping, minute
 from worker import plan, progress
+from worker.checks import ToCheck
 from worker.jobs import Job, Member, Postponed, Settled
 from worker.policy import KeyUnreadable, NotStarted, RightRefused, judge
 from worker.progress import Moment
@@ -82,11 +83,12 @@ def _entry(
 
 def _job(*, attempts: int = 0, first_failed_at: datetime | None = None, preview: bool = False, **changes: Any) -> Job:
     member = _member(preview=preview, attempts=attempts, first_failed_at=first_failed_at)
-    return Job([member], addition=(7, 11), quantity=42, preview=preview, **changes)
+    sharing = [ToCheck(mapping())]
+    return Job([member], addition=(7, 11), quantity=42, preview=preview, sharing=sharing, **changes)
 
 
 def _addition(quantity: float | None = 4.0, **changes: Any) -> Addition:
-    return Addition(id=11, agreement_id=7, quantity=quantity, bill_customer="Billable", **changes)
+    return Addition(id=11, agreement_id=7, quantity=quantity, **{"bill_customer": "Billable", **changes})
 
 
 def _short(outcome: object) -> object:
@@ -107,9 +109,15 @@ def _short(outcome: object) -> object:
         pytest.param(_job(), _addition(None), None, id="empty, to be written"),
         pytest.param(
             _job(),
+            _addition(bill_customer="NoCharge"),
+            ("failed", "not_billable", 4.0, None, None),
+            id="not billable",
+        ),
+        pytest.param(
+            _job(),
             _addition(cancelled_date=TEN),
-            ("failed", "addition_cancelled", 4.0, None, None),
-            id="not live",
+            ("held", "addition_cancelled", 4.0, None, None),
+            id="billed for a part of the period",
         ),
         pytest.param(
             _job(written=LATER),
@@ -133,6 +141,12 @@ def _short(outcome: object) -> object:
         ),
         pytest.param(
             _job(previous=_entry()), _addition(42.0), ("updated", None, 4.0, 42.0, None), id="its lost write landed"
+        ),
+        pytest.param(
+            _job(previous=_entry()),
+            _addition(42.0, cancelled_date=minute(-60 * 24 * 60)),
+            ("updated", None, 4.0, 42.0, None),
+            id="its lost write landed where no day is billed, as was confirmed",
         ),
         pytest.param(_job(previous=_entry()), _addition(), None, id="its lost write did not land"),
         pytest.param(
