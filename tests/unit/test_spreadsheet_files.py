@@ -114,6 +114,11 @@ REFUSED: dict[str, tuple[bytes, str]] = {
         text(HEADER, "c-1,Acme,42", "c-2,Initech,7", "Total,,50"),
         "line 4, column billable_users: the total is 50, but the rows above add up to 49",
     ),
+    "a company without a name": (text(HEADER, "c-1,Acme,42", ",,42"), "line 3, column company_id: is empty"),
+    "a missing quotation mark": (
+        text(HEADER, 'c-1,"Acme,42', 'c-2,Initech",7'),
+        'line 2, column company_name: "Acme,42��c-2,Initech" has several lines, and a separator; write it in one line',
+    ),
     "subtotals": (
         text(HEADER, "c-1,Acme,42", ",Acme Total,42", "c-2,Initech,7"),
         "line 3, column company_id: is empty",

@@ -39,6 +39,7 @@ _NUMBER_FOR_ID = re.compile(
 # A number that stays as it is, whatever reads and writes it.
 _PLAIN = re.compile(r"0|[1-9][0-9]{0,14}")
 _LINE_BREAK = re.compile(r"[\r\n\v\f\u2028\u2029]+")
+_SEPARATOR = re.compile(r"[,;\t|]")
 _ERROR = re.compile(r"#N/A|#NV|#[A-ZÀ-Ý0/¡¿_]+[!?]|##+|Err:[0-9]{3}")
 
 
@@ -78,9 +79,12 @@ def optional(parse: Parse) -> Parse:
 
 
 def text(cell: str) -> str:
-    """A text as it is, in one line. Raises ValueError for the error of a formula."""
+    """A text as it is, in one line. Raises ValueError for the error of a formula, and for what may be several rows."""
     if _ERROR.fullmatch(cell.strip()):
         raise ValueError(f"{shown(cell)} is the error of a formula; correct it in the spreadsheet")
+    if _LINE_BREAK.search(cell.strip()) and _SEPARATOR.search(cell):
+        # Rows may be in it, from one that lacks a quotation mark to the next that has one.
+        raise ValueError(f"{shown(cell)} has several lines, and a separator; write it in one line")
     return _LINE_BREAK.sub(" ", unescape(cell))
 
 

@@ -198,7 +198,8 @@ def _take_total(header: Header, rows: list[tuple[Row, dict[str, Cell]]], column:
     """Take the row that adds up a column off the end, if there is one; what is wrong with it."""
     row, cells = rows[-1] if rows else (header.row, {})
     labels = {_text(cell).casefold().strip(" :") for name, cell in cells.items() if name != column}
-    if len(rows) < 2 or not labels <= {*TOTALS, ""} or not _text(cells[column]):
+    # Without a word, that of two rows may be a company whose name is lost.
+    if len(rows) < (3 if labels == {""} else 2) or not labels <= {*TOTALS, ""} or not _text(cells[column]):
         return []
     try:
         total, parts = parse(_text(cells[column])), [parse(_text(part[column])) for _, part in rows[:-1]]
