@@ -1,0 +1,67 @@
+"""Files at the command line: a workbook, ids that are nearly right, and an export that was opened and saved."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from messages import generate_keypair
+from store import Database, mappings
+from store.mappings import Mapping
+from tests.support.commands import run
+from tests.support.libreoffice import FORMATS, convert
+from tests.support.xlsx import Page, Value, workbook
+
+AT = datetime(2026, 11, 22, 10, tzinfo=UTC)
+PARTNER = ("--partner", "msp-1")
+
+
+@pytest.fixture
+def settings(sqlite_url: str) -> dict[str, str]:
+    """An installation in which three companies are mapped, and nothing is connected."""
+    database = Database(sqlite_url)
+    with database.begin() as tx:
+        mappings.save(tx, Mapping("msp-1", "c-x", AT, "m", "Müller & Söhne", 100, 20, 2000, "sum", 5))
+        mappings.save(tx, Mapping("msp-1", "007", AT, "m", "May 3", 100, 20))
+        mappings.save(tx, Mapping("msp-1", "1E5", AT, "m", "=1+1"))
+    database.close()
+    client_id = "00000000-0000-0000-0000-000000000001"
+    return {"DATABASE_URL": sqlite_url, "SEAL_KEYS": generate_keypair().private, "CLIENT_ID": client_id}
+
+
+def test_a_workbook_is_pushed_and_nearly_right_ids_are_named(settings: dict[str, str], tmp_path: Path) -> None:
+    """`push` takes an XLSX file, and says which of its ids differ from a mapped one only in capitals or zeros."""
+    rows: list[tuple[Value, ...]] = [
+        ("Company ID", "Company Name", "Billable Users"),
+        ("C-X", "Müller", 42),
+        (7, "May", 7),
+    ]
+    (tmp_path / "counts.xlsx").write_bytes(workbook(Page(rows)))
+    push = ("push", *PARTNER, "--period", "2026-11", "--counts", "counts.xlsx", "--preview", "--json")
+    done = run(*push, folder=tmp_path, settings=settings)
+    assert [(line["company_id"], line["billable_users"]) for line in json.loads(done.stdout)["lines"]] == [
+        ("7", 7),
+        ("C-X", 42),
+    ]
+    assert "C-X is not mapped, but c-x is. If they are the same company, correct the id." in done.stderr
+    assert "7 is not mapped, but 007 is." in done.stderr
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_an_export_that_libreoffice_saved_changes_nothing(settings: dict[str, str], tmp_path: Path, kind: str) -> None:
+    """What `mapping export` wrote can be opened and saved, and `mapping import` finds nothing to change in it."""
+
+    def listed() -> Any:
+        told = json.loads(run("mapping", "list", *PARTNER, "--json", folder=tmp_path, settings=settings).stdout)
+        changing = {"changed_at", "check", "state"}
+        return [{name: one[name] for name in one.keys() - changing} for one in told["mappings"]]
+
+    before = listed()
+    run("mapping", "export", *PARTNER, "mappings.csv", folder=tmp_path, settings=settings)
+    saved = convert([tmp_path / "mappings.csv"], kind, tmp_path) / f"mappings.{kind[:4].strip()}"
+    done = run("mapping", "import", *PARTNER, saved, folder=tmp_path, settings=settings)
+    assert "3 companies: " in done.stdout, done.stderr
+    assert listed() == before
+    assert {one["company_id"] for one in before} == {"c-x", "007", "1E5"}
