@@ -90,7 +90,10 @@ class ConnectionCheckRequested(Event):
 
 
 class MappingChanged(Event):
-    """A company's ConnectWise company, agreement and addition, filled in from left to right; none = unmapped."""
+    """A company's ConnectWise company, agreement and addition, filled in from left to right; none = unmapped.
+
+    `allow_not_billable`: an addition that is not Billable in ConnectWise, counted for its cost only, is written too.
+    """
 
     type: Literal["mapping.changed.v1"] = "mapping.changed.v1"
     changed_at: Version
@@ -101,6 +104,7 @@ class MappingChanged(Event):
     addition_id: CwId | None = None
     rule: SharingRule = "refuse"
     minimum: Count | None = None
+    allow_not_billable: bool = False
 
     @model_validator(mode="after")
     def _from_left_to_right(self) -> Self:

@@ -29,6 +29,7 @@ class Mapping:
     addition_id: int | None = None
     rule: str = "refuse"
     minimum: int | None = None
+    allow_not_billable: bool = False
     check: dict[str, Any] | None = None
     check_due_at: datetime | None = None
 
@@ -58,6 +59,7 @@ def save(tx: Tx, new: Mapping) -> bool:
         "addition_id": new.addition_id,
         "rule": new.rule,
         "minimum": new.minimum,
+        "allow_not_billable": new.allow_not_billable,
         "check_json": None,
         "check_due_at": new.check_due_at,
     }

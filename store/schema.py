@@ -126,6 +126,7 @@ mappings = Table(
     Column("addition_id", Integer),
     Column("rule", String(8), nullable=False),
     Column("minimum", Integer),
+    Column("allow_not_billable", Boolean, nullable=False, server_default=text("false")),
     Column("check_json", Text),
     _time("check_due_at", nullable=True),
     PrimaryKeyConstraint("partner_id", "company_id"),

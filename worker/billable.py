@@ -6,7 +6,7 @@ why it is not Active they are the authority (5.2), since the period may lie befo
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 
 from cwclient import Addition, Agreement
@@ -47,6 +47,7 @@ class Known:
     agreement: AgreementTerm = UNKNOWN
     product: str | None = None
     standing: tuple[Problem, ...] = ()
+    allows_not_billable: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,11 +66,11 @@ class Judgement:
 
 def known_of(mapping: Mapping, checked: MappingChecked | None) -> Known:
     """What a finished mapping and its last check tell."""
-    agreement_id = mapping.agreement_id or 0
+    known = Known(mapping.agreement_id or 0, allows_not_billable=mapping.allow_not_billable)
     if checked is None:
-        return Known(agreement_id)
-    return Known(
-        agreement_id,
+        return known
+    return replace(
+        known,
         checked_at=checked.time if checked.agreement is not None else None,
         agreement=checked.agreement or UNKNOWN,
         product=checked.product,
@@ -189,7 +190,7 @@ def _addition_refused(actual: Addition, known: Known, today: date) -> Iterator[P
             yield problem("addition_cancelled", since=None)
         case "Expired" | "Inactive" if runs:
             yield problem("addition_not_active", status=actual.addition_status)
-    if actual.bill_customer not in {None, "Billable"}:
+    if actual.bill_customer not in {None, "Billable"} and not known.allows_not_billable:
         yield problem("not_billable")
 
 

@@ -177,7 +177,12 @@ def _compare(
         found.append(problem("record_not_found", said=error.said))
     product = (mapping.check or {}).get("product")
     if addition is not None and mapping.addition is not None:
-        known = billable.Known(mapping.addition[0], agreement=term or billable.UNKNOWN, product=product)
+        known = billable.Known(
+            mapping.addition[0],
+            agreement=term or billable.UNKNOWN,
+            product=product,
+            allows_not_billable=mapping.allow_not_billable,
+        )
         judged = billable.judge(addition, [known], billable.only(today), today)
         found += [why for why in judged.problems if why not in found]
         product = product or _name(addition.product.identifier)

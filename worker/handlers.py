@@ -249,6 +249,7 @@ def _mapping(event: MappingChanged, at: datetime) -> mappings.Mapping:
         addition_id=event.addition_id,
         rule=event.rule,
         minimum=event.minimum,
+        allow_not_billable=event.allow_not_billable,
         check_due_at=at,
     )
 

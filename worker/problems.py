@@ -119,7 +119,8 @@ _OF_LINES = (
         "not_billable",
         "The addition is not billed",
         "In ConnectWise the addition's Bill setting is not Billable.",
-        "Set the addition to Billable in ConnectWise, or map this company to another addition.",
+        "Set the addition to Billable in ConnectWise, or map this company to another addition. If it is counted "
+        "for its cost only, allow in this company's mapping that it is not billable.",
         COORDINATOR,
         ADDITIONS,
         of_record=True,

@@ -115,10 +115,13 @@ def _decide(job: Job, actual: Addition, moment: Moment) -> plan.Write | plan.Unc
 
 
 def _known(job: Job) -> list[billable.Known]:
-    """What is known of the mappings that share the addition; of a revert only its agreement's days, if they are."""
+    """What is known of the mappings that share the addition; of a revert only its agreement's days, if they are.
+
+    A revert writes what is not billable too, as the push that it takes back was allowed to.
+    """
     if job.sharing:
         return [billable.known_of(one.mapping, read_check(one.mapping)) for one in job.sharing]
-    known = billable.Known(job.address[0])
+    known = billable.Known(job.address[0], allows_not_billable=True)
     for member in job.members:
         checked = read_check(member.mapping) if member.mapping and member.mapping.addition == job.addition else None
         if checked is not None and checked.agreement is not None:

@@ -156,6 +156,19 @@ def test_map_unmap_sum_minimum(mapped: Coordinator) -> None:
     assert mapped.run("mapping", "export") == exported
 
 
+def test_a_company_that_is_counted_for_cost_only(mapped: Coordinator) -> None:
+    """`--allow-not-billable` maps to an addition that is not billable on purpose; export and import keep that."""
+    mapped.world.simulator.state.change(mapped.tenant, "additions", 7101, billCustomer="NoCharge")
+    mapped.run("mapping", "set", "--company", "c-101", *ids(2001, 401, 7101), code=1)
+    mapped.run("mapping", "set", "--company", "c-101", *ids(2001, 401, 7101), "--allow-not-billable")
+    mapped.run("mapping", "export", "mappings.csv")
+    mapped.run("mapping", "import", "mappings.csv", code=1)
+    listed = mapped.told("mapping", "list")["mappings"]
+    assert [one["company_id"] for one in listed if one["allow_not_billable"]] == ["c-101"]
+    mapped.push({"c-101": 21})
+    assert mapped.quantity(7101) == 21
+
+
 def test_a_mapping_that_has_gone_bad_names_its_successor(mapped: Coordinator) -> None:
     """`mapping health` says what is wrong and what to map to instead; once that is mapped it is silent about it."""
     mapped.world.simulator.state.cancel_addition(mapped.tenant, 7101)

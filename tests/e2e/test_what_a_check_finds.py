@@ -8,6 +8,7 @@ from cwclient.simulator import StateDocument
 from messages import MappingChanged, MappingCheckRequested
 from store import mappings
 from tests.support.case import Case, code
+from tests.support.reverting import carried_out, revert_of
 from tests.support.waiting import wait_for
 from tests.support.world import now
 
@@ -110,6 +111,22 @@ def test_a_product_that_was_changed_is_not_billed(case: Case) -> None:
     answers = [case.preview(), case.push()["c1"]]
     assert [(one.status, code(one)) for one in answers if one] == [("failed", "product_changed")] * 2
     assert case.world.writes() == []
+
+
+def test_an_addition_that_is_counted_for_its_cost_only(case: Case) -> None:
+    """Not billable on purpose: once the mapping allows it, check, preview, push and revert take it like any other."""
+    case.world.simulator.state.change("cw-p1", "additions", 100_001, billCustomer="DoNotBill")
+    assert [code(one) for one in (case.preview(), case.push()["c1"]) if one] == ["not_billable"] * 2
+    allowed = case.world.mapped("p1", 1).model_copy(update={"allow_not_billable": True})
+    assert _checked(case, allowed)["status"] == "complete"
+    foreseen, push = case.preview(), case.world.push("p1", {1: 5})
+    assert foreseen is not None
+    assert foreseen.status == "preview"
+    case.world.publish(push)
+    wait_for(lambda: case.world.state_of(push) == "completed", "the push")
+    assert case.world.quantity("p1", 100_001) == 5
+    assert carried_out(case.world, revert_of(push))["c1"].status == "updated"
+    assert case.world.quantity("p1", 100_001) == 1
 
 
 def test_the_likely_successor_is_nobody_elses(case: Case) -> None:

@@ -1,5 +1,6 @@
 """May an addition be billed through in a period: tables of cases, from the records, the last check and the days."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -96,6 +97,13 @@ def test_an_addition_is_judged_for_its_period(changes: dict[str, Any], said: obj
     """A quantity for days that are never invoiced is money lost: days are compared, first and last inclusive."""
     known = Known(7, checked_at=TEN, product="PHIN-SAT")
     assert _short(billable.judge(_addition(**changes), [known], NOVEMBER, TODAY)) == said
+
+
+def test_what_is_not_billable_on_purpose_is_written_if_all_its_mappings_allow_it() -> None:
+    """An addition that is counted for its cost only gets its quantity; of a sum each company must allow it."""
+    allows, at = replace(KNOWN, allows_not_billable=True), _addition(bill_customer="DoNotBill")
+    assert _short(billable.judge(at, [allows, allows], NOVEMBER, TODAY)) == WRITE
+    assert _short(billable.judge(at, [allows, KNOWN], NOVEMBER, TODAY)) == ("not_billable", [], False)
 
 
 TERMS: list[tuple[dict[str, Any], str | None, object]] = [

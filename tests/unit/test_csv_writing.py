@@ -1,5 +1,6 @@
 """Writing CSV files: what is written is read back exactly, and no spreadsheet program runs it."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from store.mappings import Mapping
 from worker import sample
-from worker.spreadsheet import escape, read_counts, read_mappings, unescape, write_mappings
+from worker.spreadsheet import SpreadsheetError, escape, read_counts, read_mappings, unescape, write_mappings
 
 NOW = datetime(2026, 11, 22, 10, tzinfo=UTC)
 
@@ -42,6 +43,21 @@ def test_an_exported_file_can_be_imported(tmp_path: Path) -> None:
         return tuple(getattr(one, name) for name in names)
 
     assert [content(one) for one in read] == [content(one) for one in stored]
+
+
+def test_what_need_not_be_billable_has_a_column_if_there_is_any(tmp_path: Path) -> None:
+    """The column is written and read back only where a mapping needs it: files without it are read as ever."""
+    plain = Mapping("msp-1", "c-1", NOW, "m", "Acme", 250, 7, 11)
+    allowed = replace(plain, company_id="c-2", allow_not_billable=True)
+    without, both = write_mappings([plain]), write_mappings([plain, allowed])
+    assert "allow_not_billable" not in without
+    for text, allows in ((without, [False]), (both, [False, True]), (both.replace(",yes", ",TRUE"), [False, True])):
+        file = tmp_path / "mappings.csv"
+        file.write_text(text, encoding="utf-8")
+        assert [event.allow_not_billable for event in read_mappings(file, "msp-1", NOW)] == allows
+    file.write_text(both.replace(",yes", ",maybe"), encoding="utf-8")
+    with pytest.raises(SpreadsheetError, match='line 3, column allow_not_billable: "maybe" is neither yes nor no'):
+        read_mappings(file, "msp-1", NOW)
 
 
 def test_the_sample_is_complete() -> None:

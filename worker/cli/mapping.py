@@ -43,6 +43,13 @@ def set_(
     minimum: Annotated[
         int | None, typer.Option(min=0, max=MAX_COUNT, metavar="N", help="Bill at least so many users.")
     ] = None,
+    allow_not_billable: Annotated[
+        bool,
+        typer.Option(
+            "--allow-not-billable",
+            help="Set the quantity also if the addition is not Billable: counted for its cost only.",
+        ),
+    ] = False,
     no_wait: NoWait = False,
     timeout: Timeout = 60.0,
     as_json: AsJson = False,
@@ -68,6 +75,7 @@ def set_(
                 addition_id=addition,
                 rule=rule,
                 minimum=minimum,
+                allow_not_billable=allow_not_billable,
             )
         _save_and_show(opened, partner, [event], wait=not no_wait, timeout=timeout, as_json=as_json)
 
@@ -118,9 +126,9 @@ def import_(
 ) -> None:
     """Map all companies of a file, and print which mappings are complete. Exit code 1 if one is invalid.
 
-    Columns: company_id,company_name,cw_company_id,agreement_id,addition_id,rule,minimum. Blank ids = unmapped: asks
-    first if a mapped company is to be. If the file has a mistake, nothing is sent. Companies that the file does not
-    name stay as they are.
+    Columns: company_id,company_name,cw_company_id,agreement_id,addition_id,rule,minimum; if a company needs it, also
+    allow_not_billable (yes or no). Blank ids = unmapped: asks first if a mapped company is to be. If the file has a
+    mistake, nothing is sent. Companies that the file does not name stay as they are.
     """
     with session(works=not no_wait) as opened:
         with usage():

@@ -1,6 +1,5 @@
 """Mappings as a table, with what their checks found below it, and as JSON for programs."""
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -9,6 +8,7 @@ from rich.text import Text
 
 from messages import MappingChecked, Problem
 from store.mappings import Mapping
+from worker.checks import read_check
 from worker.cli import causes
 from worker.cli.causes import Cause, of_problem
 from worker.cli.output import mark, safe, say, table
@@ -20,7 +20,7 @@ LOOKS = {"complete": "good", "incomplete": "none", "invalid": "bad", "not checke
 
 def show(found: Sequence[Mapping]) -> None:
     """Print mappings with the names of their records, and what to do about those that are not complete."""
-    checks = {mapping.company_id: _checked(mapping) for mapping in found}
+    checks = {mapping.company_id: read_check(mapping) for mapping in found}
     once = causes.told_once(_first(checked) for checked in checks.values())
     shown = [one for one in found if (why := _first(checks[one.company_id])) is None or causes.words(why) not in once]
     if shown:
@@ -33,7 +33,7 @@ def show(found: Sequence[Mapping]) -> None:
 
 def state(mapping: Mapping) -> str:
     """`complete`, `incomplete` or `invalid`, as the check found; `not checked` before."""
-    checked = _checked(mapping)
+    checked = read_check(mapping)
     return checked.status if checked else "not checked"
 
 
@@ -46,24 +46,20 @@ def summary(found: Sequence[Mapping]) -> str:
 
 def warnings(mapping: Mapping) -> tuple[Problem, ...]:
     """What the check warns of, though the mapping is complete."""
-    checked = _checked(mapping)
+    checked = read_check(mapping)
     return checked.warnings if checked else ()
 
 
-def _checked(mapping: Mapping) -> MappingChecked | None:
-    if mapping.check is None:
-        return None
-    return MappingChecked.model_validate_json(json.dumps(mapping.check), extra="ignore")
-
-
 def _cells(mapping: Mapping) -> list[Text]:
-    checked = _checked(mapping)
+    checked = read_check(mapping)
     names = (checked.cw_company_name, checked.agreement_name, checked.addition_name) if checked else (None,) * 3
     ids = (mapping.cw_company_id, mapping.agreement_id, mapping.addition_id)
     chosen = [name or f"#{number}" for name, number in zip(names, ids, strict=True) if number is not None]
     details = ["sum"] if mapping.rule == "sum" else []
     if mapping.minimum is not None:
         details.append(f"at least {mapping.minimum}")
+    if mapping.allow_not_billable:
+        details.append("cost only")
     where = " > ".join(chosen) + (f" ({', '.join(details)})" if details and chosen else "")
     return [safe(mapping.company_name), safe(where), mark(LOOKS[state(mapping)]), safe(_label(mapping, checked))]
 
@@ -120,6 +116,7 @@ def _as_json(mapping: Mapping) -> dict[str, Any]:
         "addition_id": mapping.addition_id,
         "rule": mapping.rule,
         "minimum": mapping.minimum,
+        "allow_not_billable": mapping.allow_not_billable,
         "state": state(mapping),
         "check": mapping.check,
     }

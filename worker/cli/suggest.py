@@ -205,7 +205,8 @@ def _accepted(
 
 def _event(partner: str, company: PhinCompany, ids: Ids, known: Known, at: datetime) -> MappingChanged:
     stored = known.stored.get(company.company_id)
-    rules: dict[str, Any] = {"rule": stored.rule, "minimum": stored.minimum} if stored else {}
+    kept = ("rule", "minimum", "allow_not_billable")
+    rules: dict[str, Any] = {name: getattr(stored, name) for name in kept} if stored else {}
     return MappingChanged(
         partner_id=partner,
         correlation_id=f"mapping suggest {at.isoformat()}",
@@ -246,6 +247,7 @@ def _write(
                 addition_id=event.addition_id,
                 rule=event.rule,
                 minimum=event.minimum,
+                allow_not_billable=event.allow_not_billable,
             )
         )
     # Excel takes UTF-8 for another code page unless it begins with a byte order mark.

@@ -14,7 +14,18 @@ from messages import MappingChanged, PhinCompany, PushLine
 from messages.envelope import MAX_COUNT, MAX_LINES
 from store.mappings import Mapping as StoredMapping
 from worker.spreadsheet import csv_text, tables, xlsx
-from worker.spreadsheet.cells import escape, escape_formula, filled, identifier, optional, rule, text, unescape, whole
+from worker.spreadsheet.cells import (
+    escape,
+    escape_formula,
+    filled,
+    identifier,
+    optional,
+    rule,
+    text,
+    unescape,
+    whole,
+    yes,
+)
 from worker.spreadsheet.sheets import Sheet, SpreadsheetError
 from worker.spreadsheet.tables import Columns, in_words
 
@@ -48,6 +59,7 @@ MAPPINGS: Columns = {
     "addition_id": optional(whole(1, MAX_CW_ID)),
     "rule": rule,
     "minimum": optional(whole(0, MAX_COUNT)),
+    "allow_not_billable": yes,
 }
 
 
@@ -59,7 +71,8 @@ def read_counts(file: Path) -> list[PushLine]:
 def read_mappings(file: Path, partner_id: str, changed_at: datetime) -> list[MappingChanged]:
     """Read mappings as messages of this partner and version; blank ids = unmapped. Raises SpreadsheetError or OSError.
 
-    Columns: company_id, company_name, cw_company_id, agreement_id, addition_id, rule, minimum.
+    Columns: company_id, company_name, cw_company_id, agreement_id, addition_id, rule, minimum and, if any company needs
+    it, allow_not_billable (yes or no).
     """
     return _mappings(tables.find(file.name, _sheets(file), MAPPINGS), partner_id, changed_at)
 
@@ -78,13 +91,15 @@ def read_companies(file: Path) -> list[PhinCompany]:
 
 def write_mappings(mappings: Iterable[StoredMapping]) -> str:
     """Write mappings as `read_mappings` reads them."""
-    out = io.StringIO(newline="")
+    out, every = io.StringIO(newline=""), list(mappings)
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(MAPPINGS)
-    for m in mappings:
+    allowed = any(m.allow_not_billable for m in every)
+    writer.writerow(column for column in MAPPINGS if allowed or column not in tables.OPTIONAL)
+    for m in every:
         ids = ("" if number is None else number for number in (m.cw_company_id, m.agreement_id, m.addition_id))
         minimum = "" if m.minimum is None else m.minimum
-        writer.writerow((escape(m.company_id), escape(m.company_name), *ids, m.rule, minimum))
+        allows = ["yes" if m.allow_not_billable else ""] if allowed else []
+        writer.writerow((escape(m.company_id), escape(m.company_name), *ids, m.rule, minimum, *allows))
     return out.getvalue()
 
 

@@ -112,6 +112,14 @@ def whole(low: int, high: int) -> Parse:
     return parse
 
 
+def yes(cell: str) -> bool:
+    """Whether something is allowed: yes or no, as a spreadsheet also writes true or false; empty = no."""
+    found = cell.strip().lower() or "no"
+    if found not in {"yes", "no", "true", "false"}:
+        raise ValueError(f"{shown(cell)} is neither yes nor no")
+    return found in {"yes", "true"}
+
+
 def rule(cell: str) -> str:
     """How additions are shared; empty = refuse."""
     found = cell.strip().lower() or "refuse"

@@ -37,6 +37,8 @@ WORDS = {
 }
 """What people call the columns, if it can mean nothing else: "Users" may be all of them, "Quantity" ConnectWise's."""
 
+OPTIONAL = frozenset({"allow_not_billable"})
+"""Columns that a file may do without, as if all their cells were empty."""
 
 TOTALS = frozenset({"total", "totals", "grand total", "sum", "summe", "gesamt", "gesamtsumme", "gesamtergebnis"})
 """What stands where a company would, in a row that adds up those above it."""
@@ -56,22 +58,26 @@ class Header:
         """The columns that it names."""
         return frozenset(column for column in self.columns if column)
 
+    def is_complete(self, columns: Columns) -> bool:
+        """Whether it names all columns that a file needs."""
+        return columns.keys() - OPTIONAL <= self.known
+
     def words(self, column: str | None) -> list[str]:
         """What the file calls a column, as often as it is there."""
         return [_text(cell) for cell, known in zip(self.row.cells, self.columns, strict=True) if known == column]
 
     def where(self, row: Row, column: str) -> str:
         """The place of a cell, for a person."""
-        return f"{self.sheet.where(row.number)}, column {self.words(column)[0]}"
+        return f"{self.sheet.where(row.number)}, column {next(iter(self.words(column)), column)}"
 
 
 def find(file: str, sheets: Sequence[Sheet], columns: Columns) -> Header:
     """The header with these columns. Raises SpreadsheetError for one that is not there, not complete or there twice."""
     found = [header for sheet in sheets if (header := best(sheet, columns))]
-    wanted = ",".join(columns)
+    wanted = ",".join(column for column in columns if column not in OPTIONAL)
     if not found:
         raise SpreadsheetError([f"{file}: the file is empty; its first line must be {wanted}"])
-    complete = [header for header in found if header.known == columns.keys()]
+    complete = [header for header in found if header.is_complete(columns)]
     if len(complete) > 1:
         names = ", ".join(header.sheet.name for header in complete)
         raise SpreadsheetError([f"{names}: each has the columns {wanted}; leave only one sheet that has them"])
@@ -97,7 +103,7 @@ def best(sheet: Sheet, columns: Columns) -> Header | None:
         header = Header(sheet, row, named, tuple(above))
         if found is None or len(header.known) > len(found.known):
             found = header
-        if header.known == columns.keys():
+        if header.is_complete(columns):
             break
         above.append(row)
     return found
@@ -159,7 +165,7 @@ def _text(cell: Cell) -> str:
 def _mistakes(header: Header, columns: Columns) -> Iterator[str]:
     if header.row.trouble and not header.known:
         yield header.row.trouble.said
-    yield from (f"column {column} is missing" for column in columns if column not in header.known)
+    yield from (f"column {column} is missing" for column in columns if column not in {*header.known, *OPTIONAL})
     yield from (f"column {shown(word)} is not known" for word in dict.fromkeys(header.words(None)))
     for column in columns:
         if len(words := header.words(column)) > 1:
@@ -220,7 +226,7 @@ def _values(header: Header, row: Row, cells: Mapping[str, Cell], columns: Column
     values: dict[str, Any] = {}
     wrong: list[str] = []
     for column, parse in columns.items():
-        cell = cells[column]
+        cell = cells.get(column, "")
         where = header.where(row, column)
         if isinstance(cell, Unreadable):
             wrong.append(f"{where}: {cell.said}")
