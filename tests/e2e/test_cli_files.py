@@ -49,6 +49,20 @@ def test_a_workbook_is_pushed_and_nearly_right_ids_are_named(settings: dict[str,
     assert "7 is not mapped, but 007 is." in done.stderr
 
 
+@pytest.mark.parametrize(
+    "command",
+    [("mapping", "export", *PARTNER), ("ledger", "export", *PARTNER), ("mapping", "suggest", *PARTNER, "--csv")],
+)
+def test_csv_is_not_written_under_another_name(
+    settings: dict[str, str], tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    """What writes CSV refuses a workbook's name, under which no spreadsheet program would open it."""
+    done = run(*command, "out.XLSX", folder=tmp_path, settings=settings)
+    assert done.returncode == 2
+    assert "out.csv" in done.stderr
+    assert not (tmp_path / "out.XLSX").exists()
+
+
 @pytest.mark.parametrize("kind", FORMATS)
 def test_an_export_that_libreoffice_saved_changes_nothing(settings: dict[str, str], tmp_path: Path, kind: str) -> None:
     """What `mapping export` wrote can be opened and saved, and `mapping import` finds nothing to change in it."""

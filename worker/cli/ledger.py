@@ -15,7 +15,7 @@ from messages import BillingPeriod
 from store import ledger_queries
 from store.ledger_queries import Filter, Write
 from worker.cli.known import known_partner
-from worker.cli.options import AsJson, Partner, identifier, time_of, usage
+from worker.cli.options import AsJson, CsvFile, Partner, identifier, time_of, usage
 from worker.cli.output import complain, dump, mark, safe, say, table
 from worker.cli.results import many
 from worker.cli.session import session
@@ -91,9 +91,7 @@ def list_(
 @commands.command()
 def export(
     partner: Partner,
-    file: Annotated[
-        Path, typer.Argument(dir_okay=False, allow_dash=True, help="The CSV file, - = standard output.")
-    ] = Path("-"),
+    file: CsvFile = Path("-"),
     *,
     push_id: OfPush = None,
     company: OfCompany = None,

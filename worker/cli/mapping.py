@@ -15,7 +15,7 @@ from worker.cli.causes import listed
 from worker.cli.exits import UNFINISHED, USAGE
 from worker.cli.known import known_partner
 from worker.cli.like_ids import hint_at_like_ids
-from worker.cli.options import AsJson, By, NoWait, Partner, Timeout, Yes, agree, identifier, usage
+from worker.cli.options import AsJson, By, CsvFile, NoWait, Partner, Timeout, Yes, agree, identifier, usage
 from worker.cli.output import complain, dump, say
 from worker.cli.results import many
 from worker.cli.session import Seen, Session, session, still_running
@@ -141,9 +141,7 @@ def import_(
 @commands.command()
 def export(
     partner: Partner,
-    file: Annotated[
-        Path, typer.Argument(dir_okay=False, allow_dash=True, help="The CSV file, - = standard output.")
-    ] = Path("-"),
+    file: CsvFile = Path("-"),
 ) -> None:
     """Write all mappings of a partner as `mapping import` reads them."""
     with session() as opened, opened.database.begin() as tx:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from getpass import getuser
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -30,6 +31,15 @@ def identifier(value: str | None) -> str | None:
     return value
 
 
+def csv_file(value: Path | None) -> Path | None:
+    """Refuse a name under which spreadsheet programs expect a workbook, and open no CSV."""
+    if value is not None and value.suffix.lower() in {".xlsx", ".xlsm", ".xls", ".ods"}:
+        raise typer.BadParameter(
+            f"CSV is written, which opens under {value.with_suffix('.csv')}, not under {value.name}"
+        )
+    return value
+
+
 def user() -> str:
     """The user of the system: who does it, unless --by says so."""
     try:
@@ -44,6 +54,10 @@ NoWait = Annotated[bool, typer.Option("--no-wait", help="Return as soon as it is
 Timeout = Annotated[float, typer.Option("--timeout", min=1, metavar="SECONDS", help="Wait at most so long.")]
 
 
+CsvFile = Annotated[
+    Path,
+    typer.Argument(dir_okay=False, allow_dash=True, help="The CSV file, - = standard output.", callback=csv_file),
+]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 By = Annotated[
     str,

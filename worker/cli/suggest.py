@@ -19,7 +19,7 @@ from worker.cli.exits import UNFINISHED
 from worker.cli.like_ids import hint_at_like_ids
 from worker.cli.mapping import save
 from worker.cli.mapping_table import show, state, summary
-from worker.cli.options import AsJson, Partner, Timeout, usage
+from worker.cli.options import AsJson, Partner, Timeout, csv_file, usage
 from worker.cli.output import complain, dump, mark, safe, say, table
 from worker.cli.session import session, still_running
 from worker.spreadsheet import read_companies, write_mappings
@@ -92,7 +92,10 @@ def suggest(
         ),
     ] = False,
     csv: Annotated[
-        Path | None, typer.Option("--csv", dir_okay=False, help="Write the suggestions here, to edit and import.")
+        Path | None,
+        typer.Option(
+            "--csv", dir_okay=False, help="Write the suggestions here, to edit and import.", callback=csv_file
+        ),
     ] = None,
     refresh: Refresh = False,
     timeout: Timeout = 600.0,
