@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from datetime import date, datetime
 
-from sqlalchemy import select, tuple_
+from sqlalchemy import select, tuple_, update
 
 from messages import SyncResult
 from store.answers import read_result
-from store.database import Tx, upsert
+from store.database import Tx, db_now, upsert
 from store.schema import company_status
 
 
@@ -25,7 +25,8 @@ def keep_newest(tx: Tx, results: Sequence[SyncResult]) -> None:
     tx.execute(
         statement.on_conflict_do_update(
             index_elements=["partner_id", "company_id"],
-            set_={name: statement.excluded[name] for name in rows[0] if name not in {"partner_id", "company_id"}},
+            set_={name: statement.excluded[name] for name in rows[0] if name not in {"partner_id", "company_id"}}
+            | {"dismissed_at": None},
             where=tuple_(*(company_status.c[name] for name in order))
             < tuple_(*(statement.excluded[name] for name in order)),
         ),
@@ -52,6 +53,14 @@ def _row(result: SyncResult) -> dict[str, object]:
 
 
 def of_partner(tx: Tx, partner_id: str) -> list[SyncResult]:
-    """The newest result of each company of a partner, by company id."""
-    query = select(company_status.c.result_json).where(company_status.c.partner_id == partner_id)
+    """The newest result of each company of a partner, by company id, without those that were dismissed."""
+    shown = (company_status.c.partner_id == partner_id, company_status.c.dismissed_at.is_(None))
+    query = select(company_status.c.result_json).where(*shown)
     return [read_result(text) for text in tx.execute(query.order_by(company_status.c.company_id)).scalars()]
+
+
+def dismiss(tx: Tx, partner_id: str, company_id: str) -> bool:
+    """Show this company no more until its next result; False = there is no row of it to be seen."""
+    row = (company_status.c.partner_id == partner_id, company_status.c.company_id == company_id)
+    statement = update(company_status).where(*row, company_status.c.dismissed_at.is_(None))
+    return tx.execute(statement.values(dismissed_at=db_now())).rowcount == 1

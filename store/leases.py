@@ -118,8 +118,10 @@ def end_now(tx: Tx, partner_id: str, token: str) -> None:
 
 
 def health(tx: Tx, partner_id: str) -> Health:
-    """How the partner's ConnectWise did when it was last called."""
-    row = tx.execute(select(leases).where(leases.c.partner_id == partner_id)).one()
+    """How the partner's ConnectWise did when it was last called, if it ever was."""
+    row = tx.execute(select(leases).where(leases.c.partner_id == partner_id)).one_or_none()
+    if row is None:
+        return Health()
     return Health(
         paused_until=row.paused_until,
         paused_why=row.paused_why,

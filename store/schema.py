@@ -494,6 +494,7 @@ catalog_questions = Table(
 )
 
 # The read model behind Sync Status: the newest result of each company, by (period, requested_at, sequence).
+# `dismissed_at`: somebody has put this row away; the next result brings it back.
 company_status = Table(
     "company_status",
     metadata,
@@ -506,5 +507,6 @@ company_status = Table(
     _key("push_id"),
     Column("status", String(16), nullable=False),
     Column("result_json", Text, nullable=False),
+    _time("dismissed_at", nullable=True),
     PrimaryKeyConstraint("partner_id", "company_id"),
 )

@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from cwclient.simulator import SimulatorServer, State
+from messages import generate_keypair
 from tests.support.case import Case
+from tests.support.installation import KEY, Installation
 from tests.support.waiting import wait_for
 from tests.support.world import World
 from worker import app, policy, progress, tools
@@ -48,3 +51,39 @@ def busy(amqp_url: str, postgresql_url: str, tmp_path: Path) -> Iterator[Case]:
             world.publish(world.connected("p1"), world.mapped("p1", 1), world.mapped("p1", 2))
             wait_for(case.is_checked, "the checks")
             yield case
+
+
+@pytest.fixture(scope="module")
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """One simulator for all tests, and tables with no partner yet."""
+    settings = {
+        "CLIENT_ID": "00000000-0000-0000-0000-000000000001",
+        "SEAL_KEYS": generate_keypair().private,
+        "ALLOW_PRIVATE_HOSTS": "127.0.0.1",
+        "DATABASE_URL": "sqlite:///store.db",
+    }
+    with SimulatorServer(State.from_file(sample.SIMULATOR_STATE)) as simulator:
+        made = Installation(tmp_path_factory.mktemp("started"), settings, simulator)
+        assert made.run("db", "upgrade").returncode == 0
+        yield made
+
+
+@pytest.fixture(scope="module")
+def prepared(started: Installation, tmp_path_factory: pytest.TempPathFactory) -> Installation:
+    """Partner msp-1 is connected, and its companies are mapped as in the sample."""
+    made = started.copied(tmp_path_factory.mktemp("prepared"))
+    assert made.connect(f"{KEY}\n").returncode == 0
+    assert made.run("mapping", "import", "--partner", "msp-1", sample.MAPPINGS).returncode == 1
+    return made
+
+
+@pytest.fixture
+def installation(started: Installation, tmp_path: Path) -> Installation:
+    """An installation of the test's own, with no partner yet."""
+    return started.copied(tmp_path)
+
+
+@pytest.fixture
+def mapped(prepared: Installation, tmp_path: Path) -> Installation:
+    """An installation of the test's own, with partner msp-1 as prepared and ConnectWise as in the sample."""
+    return prepared.copied(tmp_path)

@@ -2,97 +2,15 @@
 
 import json
 import re
-import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import pytest
-
-from cwclient.simulator import SimulatorServer, State, StateDocument, faults
-from messages import generate_keypair
-from tests.support.commands import environment, run
+from cwclient.simulator import StateDocument, faults
+from tests.support.commands import environment
+from tests.support.installation import KEY, PUSH, Installation
 from tests.support.waiting import wait_for
-from worker import sample
-
-KEY = "Demo4PrivateKey"
-PUSH = ("push", "--partner", "msp-1", "--period", "2026-11", "--counts", sample.COUNTS)
-
-
-@dataclass(frozen=True)
-class Installation:
-    """A folder with settings and a SQLite file, and a simulated ConnectWise beside it."""
-
-    folder: Path
-    settings: dict[str, str]
-    simulator: SimulatorServer
-    seen_before: int = 0
-
-    def copied(self, folder: Path) -> "Installation":
-        """The same in another folder, with the records of ConnectWise set back."""
-        shutil.copyfile(self.folder / "store.db", folder / "store.db")
-        self.simulator.state.merge(StateDocument.model_validate_json(sample.SIMULATOR_STATE.read_bytes()))
-        return Installation(folder, self.settings, self.simulator, len(self.simulator.log))
-
-    def run(self, *arguments: str | Path, typed: str = "") -> "subprocess.CompletedProcess[str]":
-        """Run a command to its end."""
-        return run(*arguments, folder=self.folder, settings=self.settings, typed=typed)
-
-    def json(self, *arguments: str | Path) -> Any:
-        """The one JSON document that a command prints to standard output."""
-        return json.loads(self.run(*arguments, "--json").stdout)
-
-    def connect(self, typed: str) -> "subprocess.CompletedProcess[str]":
-        """Connect partner msp-1 with the private key that is typed."""
-        options = ("--site", self.simulator.url, "--company-identifier", "harbourit", "--public-key", "Demo4PublicKey")
-        return self.run(
-            "connection", "set", "--partner", "msp-1", *options, "--ca-file", str(self.simulator.ca_file), typed=typed
-        )
-
-    @property
-    def writes(self) -> int:
-        """How many PATCH requests ConnectWise has seen since the test began."""
-        return sum(record["method"] == "PATCH" for record in self.simulator.log[self.seen_before :])
-
-
-@pytest.fixture(scope="module")
-def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    """One simulator for all tests, and tables with no partner yet."""
-    settings = {
-        "CLIENT_ID": "00000000-0000-0000-0000-000000000001",
-        "SEAL_KEYS": generate_keypair().private,
-        "ALLOW_PRIVATE_HOSTS": "127.0.0.1",
-        "DATABASE_URL": "sqlite:///store.db",
-    }
-    with SimulatorServer(State.from_file(sample.SIMULATOR_STATE)) as simulator:
-        made = Installation(tmp_path_factory.mktemp("started"), settings, simulator)
-        assert made.run("db", "upgrade").returncode == 0
-        yield made
-
-
-@pytest.fixture(scope="module")
-def prepared(started: Installation, tmp_path_factory: pytest.TempPathFactory) -> Installation:
-    """Partner msp-1 is connected, and its companies are mapped as in the sample."""
-    made = started.copied(tmp_path_factory.mktemp("prepared"))
-    assert made.connect(f"{KEY}\n").returncode == 0
-    assert made.run("mapping", "import", "--partner", "msp-1", sample.MAPPINGS).returncode == 1
-    return made
-
-
-@pytest.fixture
-def installation(started: Installation, tmp_path: Path) -> Installation:
-    """An installation of the test's own, with no partner yet."""
-    return started.copied(tmp_path)
-
-
-@pytest.fixture
-def mapped(prepared: Installation, tmp_path: Path) -> Installation:
-    """An installation of the test's own, with partner msp-1 as prepared and ConnectWise as in the sample."""
-    return prepared.copied(tmp_path)
 
 
 def test_connecting_shows_the_rights_and_never_the_key(installation: Installation) -> None:

@@ -46,3 +46,18 @@ def test_each_company_of_a_partner_has_its_own_status(database: Database) -> Non
         company_status.keep_newest(tx, [*results, sync_result(foreign, "c-1")])
         company_status.keep_newest(tx, [])
         assert company_status.of_partner(tx, PARTNER) == [results[1], results[0]]
+
+
+def test_a_dismissed_row_comes_back_with_the_next_result(database: Database) -> None:
+    """Who puts away a company that is gone sees it no more, also if old results come again, until there is news."""
+    older, newer = push("p-1", at=0), push("p-2", at=1)
+    said = sync_result(older, "c-1", sequence=2)
+    with database.begin() as tx:
+        company_status.keep_newest(tx, [said])
+        assert company_status.dismiss(tx, PARTNER, "c-1")
+        assert not company_status.dismiss(tx, PARTNER, "c-1")
+        company_status.keep_newest(tx, [said, sync_result(older, "c-1", sequence=1)])
+        assert company_status.of_partner(tx, PARTNER) == []
+        news = sync_result(newer, "c-1", sequence=1)
+        company_status.keep_newest(tx, [news])
+        assert company_status.of_partner(tx, PARTNER) == [news]

@@ -10,7 +10,7 @@ from string import Formatter
 import pytest
 
 import worker
-from worker.cli.session import PAUSES
+from worker.cli.waiting import PAUSES
 from worker.cli.wording import DETAILS, FIXES, TITLES
 from worker.problems import CATALOGUE, MISSING, Entry, problem, told
 from worker.problems_docs import page

@@ -21,6 +21,7 @@ from worker.cli import (
     push,
     revert,
     service,
+    status,
     suggest,
 )
 from worker.cli.exits import explained
@@ -87,12 +88,12 @@ mapping.commands.command("suggest")(suggest.suggest)
 COORDINATE, OPERATE, TRY = "Connect, map, push, look", "Operate", "Try"
 """What the commands are for; `--help` shows them so, in this order."""
 
-app.command(rich_help_panel=COORDINATE)(push.status)
 app.command(rich_help_panel=COORDINATE)(revert.revert)
 app.add_typer(connection.commands, name="connection", rich_help_panel=COORDINATE)
 app.add_typer(catalog.commands, name="catalog", rich_help_panel=COORDINATE)
 app.add_typer(mapping.commands, name="mapping", rich_help_panel=COORDINATE)
 app.add_typer(push.commands, name="push", rich_help_panel=COORDINATE)
+app.add_typer(status.commands, name="status", rich_help_panel=COORDINATE)
 app.add_typer(ledger.commands, name="ledger", rich_help_panel=COORDINATE)
 app.command(rich_help_panel=OPERATE)(service.worker)
 app.command(rich_help_panel=OPERATE)(health.health)

@@ -1,6 +1,6 @@
 """`push --confirm`: what was held, and has been looked at, goes through at the quantity that was shown."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import typer
 
@@ -17,7 +17,9 @@ ALL = "all"
 def confirmations(
     database: Database, partner_id: str, period_key: str, lines: Sequence[PushLine], wanted: Sequence[str], *, yes: bool
 ) -> tuple[Confirmation, ...]:
-    """Confirm the held lines of these companies, or of `all`, as they were shown last; `all` is asked for once more.
+    """Confirm the held lines of these companies, by id or name, or of `all`, as they were shown last.
+
+    `all` is asked for once more.
 
     Raises typer.BadParameter for a company that is not held, or not for what a confirmation lets through.
     """
@@ -28,6 +30,7 @@ def confirmations(
     with database.begin() as tx:
         last = answers.newest_of_period(tx, partner_id, period_key, users)
     held = {result.company_id: result for result in last if result.status == "held" and _is_confirmable(result)}
+    wanted = [_id_of(one, names) for one in wanted]
     unknown = [company for company in wanted if company not in held and company != ALL]
     if unknown:
         raise typer.BadParameter(
@@ -46,6 +49,18 @@ def confirmations(
         )
         for result in chosen
     )
+
+
+def _id_of(wanted: str, names: Mapping[str, str]) -> str:
+    """The id of the company that an id, or a name that no other company has, means. Raises typer.BadParameter."""
+    if wanted == ALL or wanted in names:
+        return wanted
+    called = [company_id for company_id, name in names.items() if name.casefold() == wanted.casefold()]
+    if len(called) > 1:
+        raise typer.BadParameter(
+            f"several companies are called {wanted!r}; give the id: {', '.join(called)}", param_hint="--confirm"
+        )
+    return called[0] if called else wanted
 
 
 def explain(rows: Sequence[Row]) -> None:

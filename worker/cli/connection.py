@@ -18,7 +18,8 @@ from worker.cli.exits import UNFINISHED
 from worker.cli.known import known_partner
 from worker.cli.options import AsJson, By, NoWait, Partner, Timeout, Yes, agree, identifier, usage
 from worker.cli.output import complain, dump, mark, safe, say, table
-from worker.cli.session import CLIENT_ID_REFUSED, Seen, Session, session, still_running
+from worker.cli.session import Seen, Session, session, still_running
+from worker.cli.waiting import CLIENT_ID_REFUSED
 from worker.cli.wording import title
 from worker.doctor import read_check
 

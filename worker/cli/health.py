@@ -9,7 +9,7 @@ from store import Database, SchemaOutdated, StoreError, Tx, backlog, migrate, no
 from worker.cli.exits import BROKER, DATABASE, UNFINISHED
 from worker.cli.options import AsJson
 from worker.cli.output import dump, mark, safe, table
-from worker.cli.session import PAUSES
+from worker.cli.waiting import PAUSES
 from worker.delivery import BrokerUnavailable, TopologyMismatch
 from worker.opening import open_broker, open_database
 from worker.settings import Settings, load

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from messages import SyncResult
+from messages import FINAL, SyncResult
 from store import Tx, answers, company_status, pushes
 
 LOOKS = {
@@ -48,6 +48,11 @@ class Row:
     def status(self) -> str:
         """The line's status, `pending` before the first answer."""
         return self.result.status if self.result else "pending"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the final answer is still owed."""
+        return self.status not in FINAL
 
     @property
     def shown(self) -> str:

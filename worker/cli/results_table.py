@@ -7,22 +7,33 @@ from rich.text import Text
 from messages import Problem
 from worker.cli import causes
 from worker.cli.causes import Cause, of_problem
-from worker.cli.output import mark, paragraph, safe, say, table
+from worker.cli.output import mark, note, paragraph, safe, say, table
 from worker.cli.results import LOOKS, Row, many, quantities, summary, unmapped
 from worker.cli.wording import title
 
 COLUMNS = ("Company", "Users", "ConnectWise", "", "Result")
 
 
-def show(rows: Sequence[Row]) -> None:
-    """Print the table and, below it, the causes, how many lines of each status there are, and who is not billed."""
+def show(rows: Sequence[Row], waits: str | None = None, *, by_period: bool = False) -> None:
+    """Print the table and, below it, the causes, how many lines of each status there are, and who is not billed.
+
+    `waits`: what holds up the lines that are open; `by_period`: a table for each period and day of the push.
+    """
     once = causes.told_once(_problem(row) for row in rows)
     shown = [row for row in rows if (why := _problem(row)) is None or causes.words(why) not in once]
-    if shown:
-        table(COLUMNS, [_cells(row) for row in shown], right=("Users", "ConnectWise"))
-        say()
+    if len(waiting := [row for row in shown if row.result is None]) > causes.FEW:
+        shown = [row for row in shown if row not in waiting]
+    for pushed, some in (_by_period(shown) if by_period else {"": shown}).items():
+        if pushed:
+            say(pushed)
+        if some:
+            table(COLUMNS, [_cells(row, with_id=by_period) for row in some], right=("Users", "ConnectWise"))
+            say()
     if found := [cause for row in rows for cause in _causes(row)]:
         causes.show(found)
+        say()
+    if still_open := sum(row.is_open for row in rows):
+        note("waiting", [f"{many(still_open, 'company waits', 'companies wait')}.", *([waits] if waits else [])])
         say()
     paragraph(summary(rows))
     unbilled = unmapped(rows)
@@ -39,9 +50,18 @@ def _problem(row: Row) -> Problem | None:
     return next(iter(row.result.reasons), row.result.problem)
 
 
-def _cells(row: Row) -> list[Text]:
+def _by_period(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """Rows by period and day of the push, the newest first."""
+    asked = [(row, row.result) for row in rows if row.result is not None]
+    found: dict[str, list[Row]] = {}
+    for row, result in sorted(asked, key=lambda one: (one[1].period.start, one[1].requested_at.date()), reverse=True):
+        found.setdefault(f"Period {result.period.key}, pushed {result.requested_at:%Y-%m-%d}", []).append(row)
+    return {pushed: sorted(some, key=lambda row: row.company_id) for pushed, some in found.items()}
+
+
+def _cells(row: Row, *, with_id: bool) -> list[Text]:
     return [
-        safe(row.company_name),
+        safe(f"{row.company_name} ({row.company_id})" if with_id else row.company_name),
         Text(str(row.billable_users)),
         safe(quantities(row.result)),
         mark(LOOKS[row.shown]),

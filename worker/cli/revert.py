@@ -11,9 +11,10 @@ from worker.cli.exits import UNFINISHED, USAGE
 from worker.cli.known import known_partner
 from worker.cli.options import AsJson, By, NoWait, Partner, Timeout, Yes, agree, identifier, usage
 from worker.cli.output import complain
-from worker.cli.push import seen, show
+from worker.cli.push import seen
 from worker.cli.results import many
 from worker.cli.session import session, still_running
+from worker.cli.status import show
 
 
 def revert(

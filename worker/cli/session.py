@@ -6,9 +6,9 @@ reads in the store what becomes of it.
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from time import monotonic, sleep
 from typing import Any, Never
 
@@ -16,8 +16,9 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from messages import EXCHANGE_IN, Message, Publisher
-from store import Database, StoreError, Tx, leases, migrate, now, pauses
+from store import Database, StoreError, Tx, migrate, now
 from worker import logs
+from worker.cli import waiting
 from worker.cli.exits import INTERRUPTED
 from worker.cli.output import complain, err, safe
 from worker.opening import open_broker, open_database, publish
@@ -26,14 +27,8 @@ from worker.settings import NEEDED_TO_WORK, Settings, load
 POLL_SECONDS = 0.2
 STALLED_SECONDS = 15.0
 
-CLIENT_ID_REFUSED = "ConnectWise refused our clientId; check PHIN_CONNECTWISE_CLIENT_ID"
-PAUSES = {
-    "client_id": CLIENT_ID_REFUSED,
-    "rate_limited": "ConnectWise limits the number of requests",
-    "unreachable": "ConnectWise does not answer",
-    "unexpected": "an internal error; the worker's log names it",
-}
-"""Why a partner is paused, by the code of the problem, in an operator's words."""
+WHY_EVERY = 2.0
+"""Seconds without news after which the cause is looked for, and again each time."""
 
 
 @dataclass(frozen=True)
@@ -86,9 +81,17 @@ class Session:
                 self._publish(messages)
                 is_sent = True
                 self._say(sent)
-                return self._wait(look, shown, timeout, messages[0].partner_id)
+                finished = self._wait(look, shown, timeout, messages[0].partner_id)
         except KeyboardInterrupt:
             self._interrupted(look, see, unit, is_sent=is_sent)
+        if not finished:
+            self._say(self.why_waiting(messages[0].partner_id))
+        return finished
+
+    def why_waiting(self, partner_id: str) -> str | None:
+        """What holds up the partner's work, as far as that is known."""
+        with self.database.begin() as tx:
+            return waiting.why(tx, self.settings, partner_id)
 
     def goes_on(self, waiting: int, unit: str, see: str | None) -> str:
         """How work that waits goes on when this command is over, and where that is seen."""
@@ -143,6 +146,8 @@ class Session:
         task = bar.task_ids[0]
         until = monotonic() + timeout
         last, moved_at = Seen(0, 0, accepted=False, finished=False), monotonic()
+        told: str | None = None
+        look_why_at = moved_at + WHY_EVERY
         while monotonic() < until:
             seen, trouble = last, None
             try:
@@ -155,27 +160,23 @@ class Session:
                 return True
             bar.update(task, completed=seen.done, total=seen.total)
             if seen != last:
-                last, moved_at = seen, monotonic()
-            elif monotonic() > moved_at + STALLED_SECONDS:
-                bar.console.print(safe(trouble or self._stalled(seen, partner_id)), soft_wrap=True)
-                moved_at = until
+                last, moved_at, look_why_at = seen, monotonic(), monotonic() + WHY_EVERY
+            elif monotonic() > look_why_at:
+                cause = trouble or self._why(seen, partner_id, stalled=monotonic() > moved_at + STALLED_SECONDS)
+                if cause not in {None, told}:
+                    bar.console.print(safe(cause), soft_wrap=True)
+                    told = cause
+                look_why_at = monotonic() + WHY_EVERY
             sleep(POLL_SECONDS)
         return False
 
-    def _stalled(self, seen: Seen, partner_id: str) -> str:
-        if not seen.accepted and not self.settings.is_embedded:
-            return "No worker seems to run; start one with `phin-connectwise worker`. Still waiting."
-        if seen.accepted:
-            # What is accepted has made the partner's lease.
-            with self.database.begin() as tx:
-                health = leases.health(tx, partner_id)
-                pause = pauses.find(tx, partner_id)
-            if pause is not None:
-                return f"Paused by {pause.paused_by}: {pause.why}. It goes on after `phin-connectwise resume`."
-            if health.paused_until is not None and health.paused_until > self.now():
-                why = health.paused_why or ""
-                until = health.paused_until.astimezone(UTC)
-                return f"Paused until {until:%H:%M:%S} UTC: {PAUSES.get(why, why.replace('_', ' '))}. Still waiting."
+    def _why(self, seen: Seen, partner_id: str, *, stalled: bool) -> str | None:
+        """Why nothing moves; None = not known, and not for long."""
+        with suppress(StoreError):
+            if (known := self.why_waiting(partner_id)) is not None:
+                return f"{known} Still waiting."
+        if not stalled:
+            return None
         cause = ": ConnectWise may be slow or away" if seen.accepted and seen.done < seen.total else ""
         return f"Nothing has moved for {STALLED_SECONDS:g} s{cause}. Still waiting."
 

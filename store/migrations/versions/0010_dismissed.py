@@ -1,0 +1,12 @@
+"""When a row of Sync Status was put away."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0010"
+down_revision = "0009"
+
+
+def upgrade() -> None:
+    """Apply."""
+    op.add_column("company_status", sa.Column("dismissed_at", sa.DateTime(timezone=True), nullable=True))

@@ -1,0 +1,31 @@
+"""A group of commands of which one is meant where none is named: `push …` pushes, `push cancel …` stops that."""
+
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+IMPLIED = "implied"
+"""The name of the command that nobody types."""
+
+
+class Group(TyperGroup):
+    """Has a hidden command IMPLIED of the class Implied, and others."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - click's Context, which typer hides
+        """Take what names no command for the options of the implied one."""
+        known = bool(args) and args[0] in self.commands
+        return super().parse_args(ctx, args if known else [IMPLIED, *args])
+
+
+class _Unnamed(typer.Context):
+    @property
+    def command_path(self) -> str:
+        """What is typed to come here: that of the group alone."""
+        return self.parent.command_path if self.parent else ""
+
+
+class Implied(TyperCommand):
+    """The command that is meant where none is named."""
+
+    context_class = _Unnamed
