@@ -19,7 +19,7 @@ from cwclient import AddressPolicy, Transport
 from messages import BillingPeriod, generate_keypair
 from store import mappings, migrate
 from worker import sample
-from worker.cli import connection, mapping, mapping_table, push, results, results_table
+from worker.cli import connection, connection_table, mapping, mapping_table, push, results, results_table
 from worker.cli.exits import UNFINISHED
 from worker.cli.output import complain, say
 from worker.cli.results import Row
@@ -161,7 +161,7 @@ def _connect(opened: Session, simulator: Simulator) -> bool:
     if checked is None:
         complain("The connection was not checked in time.")
         return False
-    connection.show(checked)
+    connection_table.show(checked)
     return checked.status == "ok"
 
 

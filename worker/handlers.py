@@ -81,7 +81,7 @@ def connection_changed(context: Context, event: ConnectionChanged) -> None:
             partner_id=event.partner_id,
             changed_at=event.changed_at,
             message_id=str(event.id),
-            tenant=None if event.disconnected else _tenant(event.site_url or "", event.company_identifier or ""),
+            tenant=None if event.disconnected else tenant_of(event),
             site_url=event.site_url,
             company_identifier=event.company_identifier,
             public_key=event.public_key,
@@ -262,8 +262,9 @@ def _arrived(tx: Tx, partner_id: str, company_ids: Collection[str] | None = None
     leases.wake(tx, partner_id)
 
 
-def _tenant(site_url: str, company_identifier: str) -> str:
+def tenant_of(event: ConnectionChanged) -> str:
     """Name the ConnectWise tenant: the same however its URL was written."""
+    site_url, company_identifier = event.site_url or "", event.company_identifier or ""
     try:
         site = parse_site(site_url).key
     except InvalidSite:

@@ -13,7 +13,7 @@ from tests.support.case import Case
 from tests.support.installation import KEY, Installation
 from tests.support.waiting import wait_for
 from tests.support.world import World
-from worker import app, policy, progress, tools
+from worker import app, policy, progress, sample, tools
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import typer
 
 from messages import generate_keypair
 from tests.support.commands import run
+from tests.support.installation import KEY, Installation
 from worker.cli import app
 
 SETTINGS = {
@@ -145,3 +146,27 @@ def test_one_name_for_one_thing() -> None:
     assert ("connection", "set") not in with_company
     assert ("catalog", "agreements") not in with_company
     assert {("mapping", "set"), ("mapping", "remove"), ("revert",), ("ledger", "list")} <= with_company
+
+
+def test_another_connectwise_is_connected_after_a_yes(mapped: Installation) -> None:
+    """All companies would have to be mapped again, so `connection set` asks; the same one anew needs no yes."""
+    site = ("--site", "https://localhost", "--company-identifier", "other", "--public-key", "k")
+    command = ("connection", "set", *OF_PARTNER, *site, "--no-wait")
+    asked = mapped.run(*command, typed="key\n")
+    assert asked.returncode == 1
+    assert "22 companies are mapped to" in asked.stderr
+    (kept,) = mapped.json("connection", "list")["connections"]
+    assert kept["company_identifier"] == "harbourit"
+    assert mapped.connect(f"{KEY}\n").returncode == 0
+    assert mapped.run(*command, "--yes", typed="key\n").returncode == 0
+
+
+def test_an_import_that_unmaps_asks_first(mapped: Installation) -> None:
+    """A file with blank ids for a company that is billed names it, and does nothing without a yes."""
+    columns = "company_id,company_name,cw_company_id,agreement_id,addition_id,rule,minimum"
+    (mapped.folder / "less.csv").write_text(f"{columns}\nc-101,Alder,,,,refuse,\n", "utf-8")
+    command = ("mapping", "import", *OF_PARTNER, "less.csv")
+    asked = mapped.run(*command)
+    assert asked.returncode == 1
+    assert "No push bills Alder & Finch Architects (c-101) any more" in asked.stderr
+    assert mapped.json(*command, "--yes")["mappings"][0]["addition_id"] is None

@@ -1,31 +1,27 @@
 """`connection`: connect a partner's ConnectWise, have its rights checked, disconnect it."""
 
 import sys
-from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.text import Text
 
-from messages import ConnectionChanged, ConnectionChecked, ConnectionCheckRequested, KeyRing, seal
-from store import Tx, connections
+from messages import ConnectionChanged, ConnectionCheckRequested, KeyRing, seal
+from store import Tx, connections, mappings
 from store.connections import ConnectionVersion
-from worker.cli import causes
-from worker.cli.causes import Cause, of_problem
+from worker.cli import connection_table
 from worker.cli.exits import UNFINISHED
 from worker.cli.known import known_partner
 from worker.cli.options import AsJson, By, NoWait, Partner, Timeout, Yes, agree, identifier, usage
-from worker.cli.output import complain, dump, mark, safe, say, table
+from worker.cli.output import complain, dump, say
+from worker.cli.results import many
 from worker.cli.session import Seen, Session, session, still_running
 from worker.cli.waiting import CLIENT_ID_REFUSED
-from worker.cli.wording import title
 from worker.doctor import read_check
+from worker.handlers import tenant_of
 
 commands = typer.Typer(no_args_is_help=True, help="Connect a partner's ConnectWise, and see whether it works.")
-
-STATES = {"granted": "good", "denied": "bad", "unproven": "unknown"}
 
 
 @commands.command("set")
@@ -45,11 +41,14 @@ def set_(
         Path | None,
         typer.Option(exists=True, dir_okay=False, help="Own certificate authority of the server, PEM."),
     ] = None,
+    yes: Yes = False,
     no_wait: NoWait = False,
     timeout: Timeout = 60.0,
     as_json: AsJson = False,
 ) -> None:
     """Save the connection, sealed, and print what its check found. Exit code 1 if it failed.
+
+    Asks first if another ConnectWise was connected and companies are mapped: all of them are to be mapped again.
 
     The private key comes from a file, from standard input, or is asked for; never from an argument. It is sealed with
     the first of PHIN_CONNECTWISE_SEAL_KEYS before it leaves this process.
@@ -72,6 +71,7 @@ def set_(
                 private_key=private_key,
                 ca_bundle=ca_bundle,
             )
+        _agree(opened, event, yes=yes)
         version = save(opened, event, timeout=timeout, wait=not no_wait)
     if no_wait:
         complain("Sent. See it with `phin-connectwise connection list`.")
@@ -161,13 +161,9 @@ def list_(
             known_partner(tx, partner)
         found = connections.all_current(tx, partner)
     if as_json:
-        dump({"connections": [_as_json(version) for version in found]})
+        dump({"connections": [connection_table.as_json(version) for version in found]})
     elif found:
-        table(("Partner", "ConnectWise", "", "State"), [_cells(version) for version in found])
-        checks = [(version.partner_id, read_check(version)) for version in found if version.tenant is not None]
-        if why := [cause for who, checked in checks if checked is not None for cause in _causes(checked, who)]:
-            say()
-            causes.show(why, "partners")
+        connection_table.show_all(found)
     else:
         say("No connection has been saved.")
 
@@ -216,25 +212,15 @@ def save(opened: Session, event: ConnectionChanged, *, timeout: float, wait: boo
         return newest(tx)
 
 
-def show(checked: ConnectionChecked) -> None:
-    """Print the base URL that was found, the rights, and the problem and warnings with what to do."""
-    if checked.base_url:
-        say(f"{checked.company_name or 'ConnectWise'}: {checked.base_url}")
-    if checked.rights:
-        rows = [[mark(STATES[one.state], one.state), safe(one.right), safe(one.fix or "")] for one in checked.rights]
-        table(("", "Right", "What to do"), rows, widest=46)
-    if checked.problem is None:
-        unproven = any(right.state == "unproven" for right in checked.rights)
-        say(f"✓ Connected.{' That quantities may be edited is proven by the first push.' if unproven else ''}")
-    causes.show([*_causes(checked, "Not connected")])
-
-
-def _causes(checked: ConnectionChecked, who: str) -> Iterator[Cause]:
-    """The problem of the connection of `who`, and what its check warns of."""
-    if checked.problem is not None:
-        yield of_problem("bad", who, checked.problem)
-    for problem in checked.warnings:
-        yield of_problem("warning", who, problem, labelled=False)
+def _agree(opened: Session, event: ConnectionChanged, *, yes: bool) -> None:
+    """Ask before mappings lose the ConnectWise that they were made under."""
+    with opened.database.begin() as tx:
+        before = connections.current(tx, event.partner_id)
+        mapped = [one for one in mappings.of_partner(tx, event.partner_id) if one.addition is not None]
+    if before is None or before.tenant in {None, tenant_of(event)} or not mapped:
+        return
+    told = f"{many(len(mapped), 'company', 'companies')} are mapped to {before.site_url} {before.company_identifier}"
+    agree(f"{told}; each has to be mapped again before it is billed. Connect another ConnectWise?", yes=yes)
 
 
 def _show_found(version: ConnectionVersion, *, as_json: bool) -> int:
@@ -243,9 +229,9 @@ def _show_found(version: ConnectionVersion, *, as_json: bool) -> int:
     if checked is not None and checked.problem is not None and checked.problem.code == "client_id":
         complain(f"{CLIENT_ID_REFUSED}.")
     if as_json:
-        dump(_as_json(version))
+        dump(connection_table.as_json(version))
     elif checked is not None:
-        show(checked)
+        connection_table.show(checked)
     return 0 if checked is not None and checked.status == "ok" else UNFINISHED
 
 
@@ -263,30 +249,3 @@ def _correlation(at: datetime) -> str:
 
 def _version(event: ConnectionChanged) -> connections.Version:
     return (event.changed_at, str(event.id))
-
-
-def _as_json(version: ConnectionVersion) -> dict[str, Any]:
-    return {
-        "partner_id": version.partner_id,
-        "changed_at": version.changed_at.isoformat(),
-        "connected": version.tenant is not None,
-        "site_url": version.site_url,
-        "company_identifier": version.company_identifier,
-        "public_key": version.public_key,
-        "base_url": version.base_url,
-        "check": version.check,
-    }
-
-
-def _cells(version: ConnectionVersion) -> list[Text]:
-    checked = read_check(version)
-    if version.tenant is None:
-        state, label = "none", "disconnected"
-    elif checked is None:
-        state, label = "waiting", "not checked"
-    elif checked.problem is None:
-        state, label = "good", "ok"
-    else:
-        state, label = "bad", title(checked.problem)
-    where = f"{version.site_url} {version.company_identifier}" if version.tenant else ""
-    return [safe(version.partner_id), safe(where), mark(state), safe(label)]

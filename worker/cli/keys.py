@@ -27,8 +27,9 @@ def generate(*, as_json: AsJson = False) -> None:
         return
     say("# For the worker. Keep it secret: it opens every private key that was sealed for it.")
     say(f"PHIN_CONNECTWISE_SEAL_KEYS={pair.private}")
-    say("# For the platform, which seals with it. Not a secret.")
-    say(pair.public)
+    # All but the setting is a comment, so that the output can be appended to .env.
+    say("# For the platform, which seals with it. Not a secret:")
+    say(f"# {pair.public}")
 
 
 @commands.command("rotate")

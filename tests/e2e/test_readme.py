@@ -1,0 +1,78 @@
+"""README.md's commands run as they stand, in the order in which they are read."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.support.commands import environment
+from worker.settings import PREFIX
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text("utf-8")
+BLOCKS = re.findall(r"^```sh\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+LINES = [line for block in BLOCKS for line in block.splitlines() if line.strip()]
+
+# What a reader takes from the output of the commands before: the id of a push, and that of a dead letter.
+TAKEN = {
+    "$PUSH": "PUSH=$(phin-connectwise push --partner msp-1 --period 2026-11 --counts counts.csv --json 2>/dev/null |"
+    ' python -c \'import json, sys; print(json.load(sys.stdin)["push"]["push_id"])\')',
+    "$LETTER": "LETTER=$(python dead_letter.py)",
+}
+DEAD_LETTER = """
+from store import Database, dead_letters
+from messages import KeyRing
+from worker.dead_letters import DeadLetters
+from worker.delivery import Delivery
+
+letter = DeadLetters(KeyRing({})).of(
+    Delivery("push.requested.v1", "connectwise.push-requested.v1", b"{", {"message_id": "m"}, redelivered=False),
+    "contract", "no JSON",
+)
+database = Database("sqlite:///phin-connectwise.db")
+with database.begin() as tx:
+    dead_letters.add(tx, letter)
+print(letter.id[:8])
+"""
+
+
+def script() -> str:
+    """All lines as one shell reads them; behind each its exit code is noted."""
+    taken = dict(TAKEN)
+    done = []
+    for line in LINES:
+        done += [taken.pop(name) for name in list(taken) if name in line]
+        done += [line, 'printf "%s\\n" "$?" >> codes']
+    return "\n".join([*done, "kill $(jobs -p)", "wait"])
+
+
+def test_the_readme_teaches_every_command_that_a_coordinator_needs() -> None:
+    """The blocks are there, so that the next test runs something."""
+    told = "\n".join(LINES)
+    for command in ("keys generate", "connection set", "mapping import", "push", "status", "revert", "dead-letters"):
+        assert f"phin-connectwise {command}" in told
+
+
+def test_the_commands_run_as_they_stand(tmp_path: Path) -> None:
+    """In a folder with a clone's files each ends with 0, or with 1 where lines of the sample fail by intent."""
+    (tmp_path / ".venv").symlink_to(sys.prefix)
+    (tmp_path / "worker").symlink_to(ROOT / "worker")
+    (tmp_path / "dead_letter.py").write_text(DEAD_LETTER, "utf-8")
+    kept = {name: value for name, value in environment({}).items() if not name.startswith(PREFIX)}
+    done = subprocess.run(
+        ["bash", "-c", script()],
+        cwd=tmp_path,
+        env=kept,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=300,
+        check=False,
+    )
+    codes = (tmp_path / "codes").read_text().split()
+    ended = dict(zip(LINES, codes, strict=True))
+    assert {line: code for line, code in ended.items() if code not in {"0", "1"}} == {}, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Usage:" not in done.stderr
+    assert "12 updated" in done.stdout
+    assert "Discarded 1." in done.stdout
