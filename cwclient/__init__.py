@@ -2,7 +2,7 @@
 
 from cwclient.address import AddressPolicy, Site, parse_site
 from cwclient.classify import from_response
-from cwclient.client import ConnectWise, Credentials, id_in
+from cwclient.client import API_VERSION, ConnectWise, Credentials, id_in
 from cwclient.discovery import BaseUrl, discover
 from cwclient.errors import (
     BadCredentials,
@@ -15,18 +15,22 @@ from cwclient.errors import (
     ConnectWiseError,
     FieldError,
     ForbiddenHost,
+    GatewayRefused,
     HostUnknown,
     InvalidSite,
     MissingRight,
     NotConnectWise,
     NotHttps,
     QuantityNotKept,
+    QuestionRefused,
     RateLimited,
     RecordNotFound,
     RecordRefused,
+    RequestRefused,
     ServerTrouble,
     UnknownCompany,
     Unreachable,
+    VersionRefused,
     WrongRoute,
 )
 from cwclient.links import agreement_link, company_link
@@ -35,6 +39,7 @@ from cwclient.sockets import CallBudget
 from cwclient.transport import Response, Transport
 
 __all__ = [
+    "API_VERSION",
     "Addition",
     "AddressPolicy",
     "Agreement",
@@ -54,22 +59,26 @@ __all__ = [
     "Credentials",
     "FieldError",
     "ForbiddenHost",
+    "GatewayRefused",
     "HostUnknown",
     "InvalidSite",
     "MissingRight",
     "NotConnectWise",
     "NotHttps",
     "QuantityNotKept",
+    "QuestionRefused",
     "RateLimited",
     "RecordNotFound",
     "RecordRefused",
     "Reference",
+    "RequestRefused",
     "Response",
     "ServerTrouble",
     "Site",
     "Transport",
     "UnknownCompany",
     "Unreachable",
+    "VersionRefused",
     "WrongRoute",
     "agreement_link",
     "company_link",

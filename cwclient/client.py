@@ -2,22 +2,20 @@
 
 import base64
 import math
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
-from urllib.parse import quote, urlencode, urljoin, urlsplit
 
-from cwclient.errors import ForbiddenHost, QuantityNotKept, ServerTrouble
+from cwclient import paging
+from cwclient.errors import QuantityNotKept, QuestionRefused, RecordRefused, ServerTrouble
 from cwclient.models import Addition, Agreement, Company, Count, Record, read
-from cwclient.transport import Response, Transport
+from cwclient.paging import MAX_PAGE_SIZE
+from cwclient.transport import Transport
 
 #: Omitted, the newest version would answer, whatever it has changed (connectwise-api.md 2.1).
-ACCEPT = "application/vnd.connectwise.com+json; version=2025.8"
-#: connectwise-api.md 4.4.
-MAX_PAGE_SIZE = 1000
-#: A million records: more is a server that never says "last page".
-MAX_PAGES = 1000
+ACCEPT = "application/vnd.connectwise.com+json; version={version}"
+API_VERSION = "2025.8"
+"""The newest version whose documents were compared with the code (connectwise-api.md 5)."""
 #: connectwise-api.md 4.3: about 150 values advised for `in`.
 MAX_IDS = 150
 #: All that is read of a company, of which a list may have tens of thousands (connectwise-api.md 4.2).
@@ -57,14 +55,27 @@ class ConnectWise:
     """The API of one tenant. Safe from several threads at once, as far as its transport is.
 
     Every method raises the errors of `cwclient.errors`; an answer of another shape than asked for is ServerTrouble.
+    `version` is the API version that is asked for, year and release.
     """
 
-    def __init__(self, base_url: str, credentials: Credentials, client_id: str, transport: Transport) -> None:
-        self._base = base_url.rstrip("/")
+    def __init__(
+        self,
+        base_url: str,
+        credentials: Credentials,
+        client_id: str,
+        transport: Transport,
+        version: str = API_VERSION,
+    ) -> None:
+        self.version = version
+        self.base_url = base_url.rstrip("/")
         self._transport = transport
         token = credentials.token()
         self._secrets = (token, credentials.private_key)
-        self._headers = {"Authorization": f"Basic {token}", "clientId": client_id, "Accept": ACCEPT}
+        self._headers = {
+            "Authorization": f"Basic {token}",
+            "clientId": client_id,
+            "Accept": ACCEPT.format(version=version),
+        }
 
     def count_companies(self) -> int:
         """Count the companies; proves Companies > Company Maintenance: Inquire (connectwise-api.md 4.1)."""
@@ -104,15 +115,15 @@ class ConnectWise:
 
     def company(self, company_id: int) -> Company:
         """One company."""
-        return self._record(Company, company_id, self._get(f"company/companies/{company_id:d}"))
+        return _record(Company, company_id, self._get(f"company/companies/{company_id:d}"))
 
     def agreement(self, agreement_id: int) -> Agreement:
         """One agreement."""
-        return self._record(Agreement, agreement_id, self._get(f"finance/agreements/{agreement_id:d}"))
+        return _record(Agreement, agreement_id, self._get(f"finance/agreements/{agreement_id:d}"))
 
     def addition(self, agreement_id: int, addition_id: int) -> Addition:
         """One addition, by one GET."""
-        return self._record(Addition, addition_id, self._get(_addition_path(agreement_id, addition_id)))
+        return _record(Addition, addition_id, self._get(_addition_path(agreement_id, addition_id)))
 
     def set_quantity(self, agreement_id: int, addition_id: int, quantity: float) -> Addition:
         """Set the quantity of an addition, and nothing else, by one PATCH; return the addition as it then is.
@@ -126,25 +137,25 @@ class ConnectWise:
         value = int(quantity) if quantity == int(quantity) else quantity
         # An array of operations, its path without a slash and case-sensitive (connectwise-api.md 6.1).
         patch = [{"op": "replace", "path": "quantity", "value": value}]
-        url = f"{self._base}/{_addition_path(agreement_id, addition_id)}"
+        url = f"{self.base_url}/{_addition_path(agreement_id, addition_id)}"
         response = self._transport.request("PATCH", url, headers=self._headers, json=patch)
-        addition = self._record(Addition, addition_id, response)
+        addition = _record(Addition, addition_id, response.json(self._secrets))
         if addition.quantity != quantity:
             raise QuantityNotKept(quantity, addition.quantity)
         return addition
 
-    def _get(self, path: str) -> Response:
-        return self._transport.request("GET", f"{self._base}/{path}", headers=self._headers)
+    def _get(self, path: str) -> object:
+        return self._ask(f"{self.base_url}/{path}")[0]
+
+    def _ask(self, url: str) -> tuple[object, Mapping[str, str]]:
+        response = self._transport.request("GET", url, headers=self._headers)
+        try:
+            return response.json(self._secrets), response.headers
+        except RecordRefused as error:
+            raise QuestionRefused(error) from error
 
     def _count(self, path: str) -> int:
-        return read(Count, self._get(path).json(self._secrets)).count
-
-    def _record(self, model: type[R], record_id: int, response: Response) -> R:
-        record = read(model, response.json(self._secrets))
-        if record.id != record_id:
-            message = f"ConnectWise answered with {model.__name__} {record.id} instead of {record_id}."
-            raise ServerTrouble(message, sent=True, status=response.status)
-        return record
+        return read(Count, self._get(path)).count
 
     def _list(
         self,
@@ -159,56 +170,17 @@ class ConnectWise:
             raise ValueError(f"page_size must be 1 to {MAX_PAGE_SIZE}, not {page_size}")
         query = {"orderBy": "id", "pageSize": str(page_size)}
         query |= {name: value for name, value in (("conditions", conditions), ("fields", fields)) if value}
-        url = f"{self._base}/{path}?{urlencode(query, quote_via=quote, safe='')}"
-        return self._pages(model, url, before_next or (lambda: None))
-
-    def _pages(self, model: type[R], first: str, before_next: Callable[[], object]) -> Iterator[R]:
-        """Yield the records of all pages. A list that changes meanwhile may repeat some, which are dropped (4.4)."""
-        url = first
-        seen: set[int] = set()
-        for number in range(MAX_PAGES):
-            if number:
-                before_next()
-            response = self._transport.request("GET", url, headers=self._headers)
-            page = response.json(self._secrets)
-            if not isinstance(page, list):
-                raise ServerTrouble("ConnectWise answered with something that is no list.", sent=True, status=200)
-            known = len(seen)
-            for record in (read(model, value) for value in page):
-                if record.id not in seen:
-                    seen.add(record.id)
-                    yield record
-            following = _next_page(url, response.headers)
-            if following is None or not page:
-                return
-            if len(seen) == known:
-                raise ServerTrouble("The list repeats the same records without end.", sent=True, status=200)
-            url = following
-        raise ServerTrouble(f"The list did not end after {MAX_PAGES} pages.", sent=True, status=200)
+        before_next = before_next or (lambda: None)
+        return paging.records(model, f"{self.base_url}/{path}", query, ask=self._ask, before_next=before_next)
 
 
 def _addition_path(agreement_id: int, addition_id: int) -> str:
     return f"finance/agreements/{agreement_id:d}/additions/{addition_id:d}"
 
 
-def _next_page(url: str, headers: Mapping[str, str]) -> str | None:
-    """URL of the next page from the `Link` header (RFC 5988); None on the last page (connectwise-api.md 4.4).
-
-    Raises ForbiddenHost if it leads to another origin: credentials go there with the next request.
-    """
-    for target, parameters in re.findall(r"<([^<>]*)>([^<]*)", headers.get("link", "")):
-        if re.search(r';\s*rel\s*=\s*"?next\b', parameters, re.IGNORECASE):
-            try:
-                following = str(urljoin(url, target))
-                if _origin(following) == _origin(url):
-                    return following
-            except ValueError:
-                pass  # not a URL at all
-            raise ForbiddenHost(f"The next page of a list is said to be at another place: {target}")
-    return None
-
-
-def _origin(url: str) -> tuple[str, str | None, str | None, int | None]:
-    """Scheme, user, host and port. Raises ValueError."""
-    parts = urlsplit(url)
-    return parts.scheme, parts.username, parts.hostname, parts.port or {"https": 443, "http": 80}.get(parts.scheme)
+def _record(model: type[R], record_id: int, value: object) -> R:
+    record = read(model, value)
+    if record.id != record_id:
+        message = f"ConnectWise answered with {model.__name__} {record.id} instead of {record_id}."
+        raise ServerTrouble(message, sent=True, status=200)
+    return record

@@ -57,6 +57,10 @@ class NotConnectWise(Unreachable):
     """Something else answers at the URL, or in ConnectWise's place for a while: the partner checks the URL."""
 
 
+class GatewayRefused(Unreachable):
+    """Something on the way lets no such request pass (405, 407, 413, 451 …), whatever it is about: its admin does."""
+
+
 class ServerTrouble(Uncertain):
     """The server was reached but failed, hung up, or answered what cannot be used: try again later."""
 
@@ -75,6 +79,19 @@ class MissingRight(ConnectWiseError):
 
 class ClientIdRefused(ConnectWiseError):
     """The clientId header is missing or unknown: ours to mend, no partner can."""
+
+
+class RequestRefused(ConnectWiseError):
+    """The form of our request is refused (406, 411, 415, a bad condition …), not what it is about: ours to mend."""
+
+
+class VersionRefused(RequestRefused):
+    """The API version that was asked for is not served: ask for one of `named`, else ours to mend.
+
+    `named` are the versions that the server names instead or besides, such as "2024.3", in no order.
+    """
+
+    named: tuple[str, ...] = ()
 
 
 class WrongRoute(ConnectWiseError):
@@ -98,7 +115,7 @@ class FieldError:
 
 
 class RecordRefused(ConnectWiseError):
-    """ConnectWise refuses the change or the question (400 InvalidObject, 405, 409, 415 …): someone mends the record."""
+    """ConnectWise refuses the change (400 InvalidObject, 409, 422 …): someone mends the record."""
 
     def __init__(
         self,
@@ -111,6 +128,16 @@ class RecordRefused(ConnectWiseError):
     ) -> None:
         super().__init__(message, status=status, code=code, retry_after=retry_after)
         self.errors = errors
+
+
+class QuestionRefused(ServerTrouble):
+    """ConnectWise refuses a read (400, 409 …): no record is to blame for that, so try again later."""
+
+    def __init__(self, refused: RecordRefused) -> None:
+        super().__init__(
+            refused.message, sent=True, status=refused.status, code=refused.code, retry_after=refused.retry_after
+        )
+        self.said = refused.said
 
 
 class QuantityNotKept(ConnectWiseError):

@@ -16,7 +16,10 @@ Version = tuple[datetime, str]
 
 @dataclass(frozen=True)
 class ConnectionVersion:
-    """One version of a partner's connection; `tenant` is None for a disconnect (a tombstone)."""
+    """One version of a partner's connection; `tenant` is None for a disconnect (a tombstone).
+
+    `api_version`: an older one than was wanted, if only that was taken. `answered`: the API has answered under it.
+    """
 
     partner_id: str
     changed_at: datetime
@@ -30,6 +33,8 @@ class ConnectionVersion:
     ca_bundle: str | None = None
     base_url: str | None = None
     base_url_at: datetime | None = None
+    api_version: str | None = None
+    answered: bool = False
     check: dict[str, Any] | None = None
     check_due_at: datetime | None = None
 
@@ -125,9 +130,12 @@ def check_again(tx: Tx, version: ConnectionVersion, at: datetime) -> None:
     tx.execute(update(connections).where(*_is(version)).values(check_due_at=at))
 
 
-def save_base_url(tx: Tx, version: ConnectionVersion, base_url: str, found_at: datetime) -> None:
-    """Keep the base URL that discovery found for this version."""
-    tx.execute(update(connections).where(*_is(version)).values(base_url=base_url, base_url_at=found_at))
+def save_discovery(
+    tx: Tx, version: ConnectionVersion, base_url: str, found_at: datetime, api_version: str | None, *, answered: bool
+) -> None:
+    """Keep where the API was found for this version, and how it takes requests."""
+    found = {"base_url": base_url, "base_url_at": found_at, "api_version": api_version, "answered": answered}
+    tx.execute(update(connections).where(*_is(version)).values(found))
 
 
 def _is(version: ConnectionVersion) -> tuple[Any, ...]:

@@ -103,6 +103,8 @@ connections = Table(
     Column("ca_bundle", Text),
     Column("base_url", Text),
     _time("base_url_at", nullable=True),
+    Column("api_version", Text),
+    Column("answered", Boolean, nullable=False, server_default=text("false")),
     Column("check_json", Text),
     _time("check_due_at", nullable=True),
     PrimaryKeyConstraint("partner_id", "changed_at", "message_id"),

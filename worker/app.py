@@ -23,6 +23,7 @@ from messages import Message
 from store import Database, SchemaOutdated, StoreError, StoreUnavailable, leases, migrate, workers
 from store.connections import ConnectionVersion
 from worker import deferred, logs, memory
+from worker.api_version import ApiVersions
 from worker.budget import Budget
 from worker.clock import Clock
 from worker.dead_letters import DeadLetters
@@ -263,7 +264,7 @@ class _Transports:
         self._clock = clock
         self.budget = CallBudget(total=settings.call_timeout)
         self._policy = AddressPolicy(settings.allow_private_hosts)
-        self._client_id = settings.client_id or ""
+        self._client_id, self._api_version = settings.client_id or "", settings.api_version
         self._keys = key_ring(settings)
         self._by_authority: dict[str | None, Transport] = {}
         self._lock = Lock()
@@ -276,8 +277,11 @@ class _Transports:
             open_transport=lambda: self._transport(connection.ca_bundle),
             key_ring=self._keys,
             clock=self._clock.now,
-            discovery=Discovery(connection.base_url, connection.base_url_at),
+            discovery=Discovery(
+                connection.base_url, connection.base_url_at, connection.api_version, connection.answered
+            ),
             budget=budget,
+            versions=ApiVersions(self._api_version, connection.api_version),
         )
 
     def _transport(self, ca_bundle: str | None) -> Transport:

@@ -31,6 +31,9 @@ _WHY_PAUSED = {
     "unreachable": problem("unreachable", reason="It could not be reached several times in a row."),
     "rate_limited": problem("rate_limited"),
     "client_id": problem("client_id"),
+    "api_version": problem("api_version"),
+    "request_refused": problem("request_refused", reason="every request so far."),
+    "moved": problem("moved", reason="it is looked up again."),
 }
 
 Found = dict[str, Any]

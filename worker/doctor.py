@@ -11,7 +11,7 @@ from typing import Literal
 
 import structlog
 
-from cwclient import ConnectWiseError, RecordNotFound, RecordRefused
+from cwclient import ConnectWiseError, QuestionRefused, RecordNotFound
 from cwclient.client import MAX_IDS
 from messages import ConnectionChecked, ConnectionCheckRequested, Problem, Right, RightState, plain_text
 from store import Tx, connections, mappings, now, outbox
@@ -102,7 +102,7 @@ def check_connection(remote: Remote, agreements: Mapping[int, str]) -> CheckedCo
         why = _of_counts(counts)
         if why is None:
             warnings = _hidden(remote, agreements)
-    except (RecordNotFound, RecordRefused) as error:
+    except (RecordNotFound, QuestionRefused) as error:
         # No record was asked for. Wrong keys may be a 404 where the base URL is a router (connectwise-api.md 1.3).
         why, ended_by = problem("api_refused", reason=f"HTTP {error.status}", said=error.said), error
     except Exception as error:  # noqa: BLE001 - whatever it is, the coordinator gets an answer

@@ -24,7 +24,7 @@ from worker.problems import exhausted
 
 log = structlog.get_logger()
 
-PROBED = ("unreachable", "client_id")
+PROBED = ("unreachable", "client_id", "api_version", "request_refused", "moved")
 """Pauses that a check of the connection, asked for by a person, does not wait for: what it finds may be mended."""
 
 
@@ -118,5 +118,9 @@ def _alert(error: BaseException, verdict: Verdict) -> None:
     match verdict.problem.code:
         case "client_id":
             log.error("client_id.refused", said=verdict.problem.said)
+        case "api_version":
+            log.error("api_version.refused", said=verdict.problem.said)
+        case "request_refused":
+            log.error("request.refused", error=str(error), said=verdict.problem.said)
         case "unexpected" if not isinstance(error, NotStarted):
             log.error("call.unexpected", exc_info=error)

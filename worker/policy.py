@@ -17,6 +17,7 @@ from cwclient import (
     ClientIdRefused,
     ConnectWiseError,
     ForbiddenHost,
+    GatewayRefused,
     HostUnknown,
     InvalidSite,
     MissingRight,
@@ -26,9 +27,11 @@ from cwclient import (
     RateLimited,
     RecordNotFound,
     RecordRefused,
+    RequestRefused,
     ServerTrouble,
     UnknownCompany,
     Unreachable,
+    VersionRefused,
     WrongRoute,
 )
 from messages import Problem
@@ -39,7 +42,8 @@ RETRY_FIRST = 2.0
 RETRY_MOST = 300.0
 UNREACHABLE_IN_A_ROW = 3
 UNEXPECTED_TRIES = 3
-CLIENT_ID_PAUSE = timedelta(minutes=5)
+OURS_PAUSE = timedelta(minutes=5)
+"""How often a ConnectWise is asked again that refuses what only we can mend."""
 RATE_LIMIT_PAUSE = timedelta(seconds=30)
 RATE_LIMITED_FOR = timedelta(hours=4)
 """How long a server may answer nothing but 429 before its lines are given up."""
@@ -63,7 +67,15 @@ class NotStarted(Exception):
 
 
 class Moved(NotStarted):
-    """The PATCH reached nothing, as the codebase has moved since the read: the line is decided anew."""
+    """The PATCH reached nothing, as the codebase or the API version has changed since the read: decide anew."""
+
+
+class RouteUnknown(WrongRoute):
+    """The codebase has moved, perhaps; it was looked up just now, and is again in so many seconds."""
+
+    def __init__(self, met: WrongRoute, seconds: float) -> None:
+        super().__init__(met.message, status=met.status, code=met.code)
+        self.said, self.seconds = met.said, seconds
 
 
 class KeyUnreadable(Exception):
@@ -139,7 +151,11 @@ def judge(error: BaseException, *, attempts: int, chance: float, longest: float 
         case BadCredentials():
             return AllFailed(problem("bad_credentials", said=said), "credentials")
         case ClientIdRefused():
-            return Paused(problem("client_id", said=said), CLIENT_ID_PAUSE.total_seconds())
+            return Paused(problem("client_id", said=said), OURS_PAUSE.total_seconds())
+        case VersionRefused():
+            return Paused(problem("api_version", said=said), OURS_PAUSE.total_seconds())
+        case RequestRefused():
+            return Paused(problem("request_refused", reason=_reason(error), said=said), OURS_PAUSE.total_seconds())
         case CaBundleUnreadable():
             return AllFailed(problem("ca_bundle_unreadable"), "connection")
         case CertificateUntrusted():
@@ -156,6 +172,8 @@ def judge(error: BaseException, *, attempts: int, chance: float, longest: float 
             return AllFailed(problem("address_forbidden", reason=error.message), "connection")
         case InvalidSite():
             return AllFailed(problem("address_unreadable", reason=error.message), "connection")
+        case RouteUnknown():
+            return Paused(problem("moved", reason=_reason(error), said=said), error.seconds)
         case WrongRoute() if error.status == 404 or (error.status or 0) < 400:
             return AllFailed(problem("not_connectwise", reason=_reason(error), said=said), "connection")
         case WrongRoute():
@@ -168,6 +186,9 @@ def judge(error: BaseException, *, attempts: int, chance: float, longest: float 
             return Later(problem("host_unknown", reason=error.message), wait)
         case NotConnectWise():
             return Later(problem("not_connectwise", reason=error.message), wait)
+        case GatewayRefused():
+            seconds = _at_least(error.retry_after, wait)
+            return Later(problem("gateway_refused", reason=_reason(error), said=said), seconds)
         case Unreachable():
             seconds = _at_least(error.retry_after, wait)
             return Later(problem("unreachable", reason=_reason(error), said=said), seconds)

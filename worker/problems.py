@@ -452,6 +452,20 @@ _OF_CONNECTION = (
         SUPPORT,
     ),
     Entry(
+        "api_version",
+        "We are adapting to your version of ConnectWise",
+        "ConnectWise does not serve the version of its interface that we ask for. Your settings are not the cause.",
+        "Nothing to do: pushes go on by themselves.",
+        SUPPORT,
+    ),
+    Entry(
+        "request_refused",
+        "We are mending a request of ours",
+        "ConnectWise refuses the form of our requests, whatever record they are about: {reason}",
+        "Nothing to do: pushes go on by themselves.",
+        SUPPORT,
+    ),
+    Entry(
         "certificate_untrusted",
         "The server's certificate is not trusted",
         "{reason} No known authority has issued it.",
@@ -615,6 +629,20 @@ _OF_CONNECTION = (
         "The server of ConnectWise cannot be reached: {reason}",
         "Pushes are tried again by themselves. If it lasts, check the ConnectWise URL, and that its server is up.",
         COORDINATOR,
+    ),
+    Entry(
+        "gateway_refused",
+        "Something in front of ConnectWise stops our requests",
+        "A proxy, firewall or web server on the way refuses the requests, whatever they are about: {reason}",
+        "Let it pass GET and PATCH requests to the API of ConnectWise. Pushes are tried again by themselves.",
+        ADMINISTRATOR,
+    ),
+    Entry(
+        "moved",
+        "ConnectWise has moved to another address",
+        "ConnectWise does not answer at the address of its API that was found a moment ago: {reason}",
+        "Nothing to do: the address is looked up again within minutes, and pushes go on by themselves.",
+        NOBODY,
     ),
     Entry(
         "rate_limited",

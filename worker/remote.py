@@ -4,7 +4,7 @@ Its methods are called from several threads at once; each makes at most the HTTP
 """
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from threading import Lock
 from typing import TypeVar
@@ -18,40 +18,41 @@ from cwclient import (
     Company,
     ConnectWise,
     ConnectWiseError,
-    Credentials,
     MissingRight,
     RecordNotFound,
     Transport,
+    Unreachable,
+    VersionRefused,
     WrongRoute,
     discover,
 )
-from messages import KeyRing, SealedPrivateKey, SealError, SealMismatch, UnknownSealKey, unseal
+from messages import KeyRing
 from store.connections import ConnectionVersion
+from worker.api_version import ApiVersions
 from worker.budget import Budget
-from worker.policy import KeyMismatch, KeyUnreadable, Moved, RestrictedAgreement, RightRefused, SealKeyUnknown
+from worker.credentials import credentials_of
+from worker.policy import Moved, RestrictedAgreement, RightRefused, RouteUnknown
 from worker.problems import AGREEMENT_EDIT, AGREEMENT_INQUIRE, COMPANY_INQUIRE
 
 T = TypeVar("T")
 
 log = structlog.get_logger()
 
-FIELDS = {
-    "company_identifier": "Company ID",
-    "partner_id": "account",
-    "public_key": "Public Key",
-    "site_host": "ConnectWise URL",
-}
-"""What a sealed private key belongs to, in the words of the connection's form."""
 REDISCOVER_EVERY = timedelta(minutes=5)
 
 
 @dataclass
 class Discovery:
-    """The base URL in use. `moved` = found during this run, so that the run stores it."""
+    """Where a partner's API is, and how it is spoken to. `is_new` = found during this run, so that the run stores it.
+
+    `api_version`: see ApiVersions.taken. `answered`: under this version of the connection the API has answered.
+    """
 
     base_url: str | None
     looked_up_at: datetime | None
-    moved: bool = False
+    api_version: str | None = None
+    answered: bool = False
+    is_new: bool = False
 
 
 @dataclass
@@ -68,6 +69,7 @@ class Remote:
     clock: Callable[[], datetime]
     discovery: Discovery
     budget: Budget
+    versions: ApiVersions
     _lock: Lock = field(default_factory=Lock)
     _client: ConnectWise | None = None
     _proving: Lock = field(default_factory=Lock)
@@ -83,10 +85,8 @@ class Remote:
 
     def agreement_if_allowed(self, agreement_id: int) -> Agreement | None:
         """Read the agreement for what it tells besides: by one GET, None if ConnectWise does not give it."""
-        client = self.client()
-        self.budget.spend()
         try:
-            return client.agreement(agreement_id)
+            return self._call(lambda client: client.agreement(agreement_id))
         except ConnectWiseError as error:
             log.info("agreement.not_read", error_type=type(error).__name__)
             return None
@@ -101,10 +101,8 @@ class Remote:
 
     def company_if_allowed(self, company_id: int) -> Company | None:
         """Read the company: one GET; None if the role may not. Ask for something else first: the base URL may move."""
-        client = self.client()
-        self.budget.spend()
         try:
-            return client.company(company_id)
+            return self._call(lambda client: client.company(company_id))
         except MissingRight:
             return None
 
@@ -129,48 +127,54 @@ class Remote:
         return self._read(lambda client: list(client.additions(agreement_id, before_next=self._next(turn))))
 
     def set_quantity(self, agreement_id: int, addition_id: int, quantity: float) -> Addition:
-        """Set the quantity: one PATCH. Raises RightRefused on 403, Moved if the base URL has changed."""
+        """Set the quantity: one PATCH. Raises RightRefused on 403, Moved if it has to be asked for otherwise."""
         client = self.client()
         self.budget.spend()
         try:
             return client.set_quantity(agreement_id, addition_id, quantity)
         except MissingRight as error:
             raise RightRefused(AGREEMENT_EDIT, error.said) from error
+        except VersionRefused as error:
+            self._ask_otherwise(client, error)
+            raise Moved from error
         except (RecordNotFound, WrongRoute) as error:
-            if not self._moved_from(client):
-                raise
+            self._look_elsewhere(client, error)
             raise Moved from error
 
     def counts(self) -> dict[str, int | None]:
         """Ask for the counts that prove the Inquire rights, two GETs; None = denied (connectwise-api.md 4.1)."""
-        client = self.client()
         counts: dict[str, int | None] = {}
         for right, count in (
-            (COMPANY_INQUIRE, client.count_companies),
-            (AGREEMENT_INQUIRE, client.count_agreements),
+            (COMPANY_INQUIRE, ConnectWise.count_companies),
+            (AGREEMENT_INQUIRE, ConnectWise.count_agreements),
         ):
-            self.budget.spend()
             try:
-                counts[right] = count()
+                counts[right] = self._call(count)
             except MissingRight:
                 counts[right] = None
+            except WrongRoute as error:
+                raise self._as_it_may_pass(error) from error
         return counts
 
     def visible_agreements(self, ids: Collection[int]) -> set[int]:
         """Which of these agreements (1 to 150) the role sees: one GET."""
-        client = self.client()
-        self.budget.spend()
-        return client.visible_agreements(ids)
+        return self._call(lambda client: client.visible_agreements(ids))
 
     def look_up(self) -> BaseUrl:
-        """Ask login/companyinfo for the base URL, one GET, and use it from now on."""
+        """Ask login/companyinfo for the base URL, one GET, and use it from now on, with the setting's API version."""
         self.budget.spend()
-        found = discover(
-            self.connection.site_url or "", self.connection.company_identifier or "", self.open_transport()
-        )
-        if found.url != self.discovery.base_url:
+        site_url, company = self.connection.site_url or "", self.connection.company_identifier or ""
+        try:
+            found = discover(site_url, company, self.open_transport())
+        except WrongRoute as error:
+            raise self._as_it_may_pass(error) from error
+        self.versions.begin_anew()
+        if self._client is not None and (found.url, self.versions.asked) != (
+            self._client.base_url,
+            self._client.version,
+        ):
             self._client = None
-        self.discovery = Discovery(base_url=found.url, looked_up_at=self.clock(), moved=True)
+        self.discovery = replace(self.discovery, base_url=found.url, looked_up_at=self.clock(), is_new=True)
         return found
 
     def client(self) -> ConnectWise:
@@ -181,9 +185,10 @@ class Remote:
                     self.look_up()
                 self._client = ConnectWise(
                     base_url=self.discovery.base_url or "",
-                    credentials=self._credentials(),
+                    credentials=credentials_of(self.connection, self.key_ring),
                     client_id=self.client_id,
                     transport=self.open_transport(),
+                    version=self.versions.asked,
                 )
             return self._client
 
@@ -194,21 +199,33 @@ class Remote:
 
         return spend
 
+    def _call(self, call: Callable[[ConnectWise], T]) -> T:
+        """Make a request, and again for each API version that the server names in place of the one it refuses."""
+        while True:
+            client = self.client()
+            self.budget.spend()
+            try:
+                answer = call(client)
+            except VersionRefused as error:
+                self._ask_otherwise(client, error)
+            else:
+                self._note_answer(client)
+                return answer
+
     def _read(self, call: Callable[[ConnectWise], T]) -> T:
         client = self.client()
-        self.budget.spend()
         try:
-            return call(client)
+            return self._call(call)
         except MissingRight as error:
             self._prove_rights()
             raise RestrictedAgreement from error
-        except (RecordNotFound, WrongRoute):
+        except (RecordNotFound, WrongRoute) as error:
             # A 404 or "Cannot route" may be a codebase that changed with an upgrade (connectwise-api.md 1.3).
-            if not self._moved_from(client):
-                raise
-            moved = self.client()
-            self.budget.spend()
-            return call(moved)
+            self._look_elsewhere(client, error)
+        try:
+            return self._call(call)
+        except WrongRoute as error:
+            raise self._as_it_may_pass(error) from error
 
     def _prove_rights(self) -> None:
         """Raise RightRefused unless both Inquire rights are granted; asked once a run."""
@@ -219,35 +236,46 @@ class Remote:
             if count is None:
                 raise RightRefused(right)
 
-    def _moved_from(self, client: ConnectWise) -> bool:
-        """Look the base URL up again, at most once in 5 minutes; whether another one is in use now."""
+    def _note_answer(self, client: ConnectWise) -> None:
+        """Remember that the API answers, and which version it was asked for."""
+        version = None if client.version == self.versions.wanted else client.version
+        with self._lock:
+            known = self.discovery
+            if self._client is client and (known.answered, known.api_version) != (True, version):
+                self.discovery = replace(known, answered=True, api_version=version, is_new=True)
+
+    def _ask_otherwise(self, client: ConnectWise, error: VersionRefused) -> None:
+        """Ask for another API version from now on. Raises the error if there is none to ask for."""
+        with self._lock:
+            # Another call may have found one meanwhile.
+            if self._client is client:
+                if not self.versions.refused(error.named):
+                    raise error
+                self._client = None
+
+    def _look_elsewhere(self, client: ConnectWise, error: RecordNotFound | WrongRoute) -> None:
+        """Look the base URL up again, at most once in 5 minutes. Raises the error if no other one is in use now."""
         with self._lock:
             if self._client is not client:
-                return True  # another call has found it meanwhile
+                return  # another call has found it meanwhile
             before, last = self.discovery.base_url, self.discovery.looked_up_at
-            if last is not None and self.clock() - last < REDISCOVER_EVERY:
-                return False
-            self.look_up()
-            return self.discovery.base_url != before
+            left = REDISCOVER_EVERY - (self.clock() - last) if last is not None else timedelta(0)
+            if left <= timedelta(0):
+                self.look_up()
+                if self.discovery.base_url != before:
+                    return
+        if isinstance(error, RecordNotFound):
+            raise error
+        passing = self._as_it_may_pass(error)
+        if passing is error and left > timedelta(0) and self.discovery.answered:
+            raise RouteUnknown(error, left.total_seconds())
+        raise passing
 
-    def _credentials(self) -> Credentials:
-        connection = self.connection
-        try:
-            private_key = unseal(
-                SealedPrivateKey(key_id=connection.key_id or "-", box=connection.box or "-"),
-                self.key_ring,
-                public_key=connection.public_key or "",
-                partner_id=connection.partner_id,
-                company_identifier=connection.company_identifier or "",
-                site_url=connection.site_url or "",
-            )
-        except (SealError, ValueError) as error:
-            log.warning("key.unreadable", partner=connection.partner_id, key_id=connection.key_id, error=str(error))
-            if isinstance(error, SealMismatch):
-                raise KeyMismatch(str(error), [FIELDS[name] for name in error.names]) from error
-            raise (SealKeyUnknown if isinstance(error, UnknownSealKey) else KeyUnreadable)(str(error)) from error
-        return Credentials(
-            company_identifier=connection.company_identifier or "",
-            public_key=connection.public_key or "",
-            private_key=private_key,
-        )
+    def _as_it_may_pass(self, error: WrongRoute) -> ConnectWiseError:
+        """Where the API has answered before, a redirect or a web server's 404 is maintenance, like a page by 200."""
+        status = error.status or 0
+        if not self.discovery.answered or not (300 <= status < 400 or status == 404):
+            return error
+        passing = Unreachable(error.message, sent=True, status=error.status)
+        passing.said = error.said
+        return passing

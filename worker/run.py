@@ -232,9 +232,10 @@ class Run:
             return
         self._calls.outlook.store(tx, self._partner_id)
         found = self._calls.remote.discovery if self._calls.remote else None
-        if self._calls.connection and found and found.moved and found.base_url and found.looked_up_at:
-            connections.save_base_url(tx, self._calls.connection, found.base_url, found.looked_up_at)
-            found.moved = False
+        if self._calls.connection and found and found.is_new and found.base_url and found.looked_up_at:
+            at, version, answered = found.looked_up_at, found.api_version, found.answered
+            connections.save_discovery(tx, self._calls.connection, found.base_url, at, version, answered=answered)
+            found.is_new = False
 
     def _let_go(self) -> bool:
         """Release the lease, unless more has come meanwhile, until the next of what waits is due."""

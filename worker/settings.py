@@ -20,7 +20,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from cwclient import AddressPolicy
+from cwclient import API_VERSION, AddressPolicy
 from messages import KeyRing
 from messages.envelope import MAX_COUNT
 from store.database_url import check_url
@@ -89,6 +89,12 @@ def _client_id(guid: str | None) -> str | None:
     return guid
 
 
+def _api_version(version: str) -> str:
+    if not re.fullmatch(r"20\d\d\.\d{1,2}", version, re.ASCII):
+        raise ValueError("is not a year and a release, such as 2025.8")
+    return version
+
+
 def _queue_prefix(prefix: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9._-]{0,64}", prefix):
         raise ValueError("may hold letters, digits, . _ - only, at most 64")
@@ -136,6 +142,9 @@ class Settings(BaseSettings):
     )
     client_id: Annotated[str | None, AfterValidator(_client_id)] = Field(
         None, description="the vendor's ConnectWise clientId, a GUID"
+    )
+    api_version: Annotated[str, AfterValidator(_api_version)] = Field(
+        API_VERSION, description="API version that ConnectWise is asked for; an older one is, where only that is served"
     )
     seal_keys: Annotated[SecretStr | None, AfterValidator(_seal_keys)] = Field(
         None, description="private seal keys, comma separated, the current one first"

@@ -41,7 +41,7 @@ class Simulator:
     async def _connectwise(self, request: Request) -> Response:
         method, path, body = request.method, request.scope["path"], await request.body()
         tenant = _tenant(request)
-        fault = self.faults.take(method, path, tenant)
+        fault = self.faults.take(method, path, tenant, request.headers.get("accept", ""))
         if isinstance(fault, faults.Latency) and await self._closed_within(fault.seconds):
             return responses.NoResponse(reset=False)
         reply = _instead(fault, self.state.client_id_status)

@@ -21,20 +21,25 @@ def _pattern(text: str) -> str:
 
 
 class Match(BaseModel):
-    """Which requests a fault hits; `path` is a regular expression found anywhere in the path, absent means any."""
+    """Which requests a fault hits; absent means any.
+
+    `path` and `accept` are regular expressions found anywhere in the path and in the Accept header.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     method: str | None = None
     path: Annotated[str, AfterValidator(_pattern)] | None = None
     tenant: str | None = None
+    accept: Annotated[str, AfterValidator(_pattern)] | None = None
 
-    def hits(self, method: str, path: str, tenant: str | None) -> bool:
+    def hits(self, method: str, path: str, tenant: str | None, accept: str = "") -> bool:
         """Say whether a request is one of them."""
         return (
             self.method in {None, method}
             and self.tenant in {None, tenant}
             and (self.path is None or re.search(self.path, path) is not None)
+            and (self.accept is None or re.search(self.accept, accept) is not None)
         )
 
 
@@ -218,11 +223,11 @@ class Faults:
         with self._lock:
             return [one.fault.model_dump(mode="json") | {"times": one.left} for one in self._switched if one.left != 0]
 
-    def take(self, method: str, path: str, tenant: str | None) -> Fault | None:
+    def take(self, method: str, path: str, tenant: str | None, accept: str = "") -> Fault | None:
         """Return the fault that hits a request, and count it."""
         with self._lock:
             for one in self._switched:
-                if one.left == 0 or not one.fault.match.hits(method, path, tenant):
+                if one.left == 0 or not one.fault.match.hits(method, path, tenant, accept):
                     continue
                 if one.random.random() >= one.fault.probability:
                     continue

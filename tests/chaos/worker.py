@@ -15,7 +15,7 @@ from worker.cli import main
 if __name__ == "__main__":
     shorten()
     policy.RETRY_FIRST, policy.RETRY_MOST = 0.3, 5.0
-    policy.CLIENT_ID_PAUSE = timedelta(seconds=3)
+    policy.OURS_PAUSE = timedelta(seconds=3)
     policy.RATE_LIMIT_PAUSE = timedelta(seconds=2)
     publishing.CONFIRM_TIMEOUT, relay.CLAIM_SECONDS = 5.0, 20.0
     plan.VERSION_WAIT = timedelta(minutes=4)

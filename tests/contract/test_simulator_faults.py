@@ -96,6 +96,7 @@ def eventually(condition: Callable[[], bool]) -> bool:
         ),
         (faults.Status(status=429, retry_after=7), 429, "in 7 seconds"),
         (faults.Html(status=502), 502, "<html>"),
+        (faults.Answer(status=451, body="not here"), 451, "not here"),
         (faults.MissingRight(), 403, "security permission"),
         (faults.MissingClientId(), 403, "clientId"),
         (faults.Redirect(location="http://elsewhere.example/"), 302, ""),

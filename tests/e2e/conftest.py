@@ -20,7 +20,7 @@ from worker import app, policy, progress, sample, tools
 def world(sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     """An embedded installation; waiting times are short, their order is kept."""
     monkeypatch.setattr(policy, "RETRY_FIRST", 0.2)
-    monkeypatch.setattr(policy, "CLIENT_ID_PAUSE", timedelta(seconds=1))
+    monkeypatch.setattr(policy, "OURS_PAUSE", timedelta(seconds=1))
     monkeypatch.setattr(progress, "READ_AGAIN_AFTER", timedelta(seconds=0.3))
     monkeypatch.setattr(tools, "START_WITHIN", 1.0)
     monkeypatch.setattr(tools, "LEASE_LEFT_FOR_PATCH", 0.2)

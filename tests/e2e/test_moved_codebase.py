@@ -6,9 +6,12 @@ import pytest
 
 from cwclient.simulator import faults
 from cwclient.simulator.faults import Match
+from messages import ConnectionCheckRequested
 from store.ledger import Entry
 from tests.support.case import Case, code
-from tests.support.passing import time_passes
+from tests.support.passing import is_left_alone, time_passes
+from tests.support.waiting import wait_for
+from tests.support.world import now
 from worker import progress
 from worker.jobs import Job
 
@@ -46,6 +49,87 @@ def test_a_codebase_that_moves_between_read_and_write_is_found_again(
     answers = case.push(companies=(1, 2))
     assert {answer.status for answer in answers.values()} == {"updated"}
     assert sorted(write["quantity_after"] for write in case.world.writes()) == [5, 5]
+    assert case.dead() == {}
+
+
+def test_a_codebase_that_moves_just_after_it_was_found_is_waited_for(case: Case) -> None:
+    """The look-up of a moment ago stands in the way of the next: one request, no line fails, and then it goes on."""
+    case.world.simulator.state.upgrade("cw-p1", "v2026_1/")
+    asked = len(case.world.simulator.log)
+    push = case.world.push("p1", {1: 5, 2: 6})
+    case.world.publish(push)
+    wait_for(lambda: is_left_alone(case.world.database, "p1"), "the pause")
+    assert _calls(case, asked) == [("GET", 400)]
+    (waiting,) = [answer for answer in case.world.answers(push).values() if answer is not None]
+    assert (waiting.status, code(waiting), waiting.attempts) == ("retrying", "moved", 0)
+    time_passes(case.world.database, REDISCOVERED)
+    wait_for(lambda: case.world.state_of(push) == "completed", "the push's completion")
+    assert {answer and answer.status for answer in case.world.answers(push).values()} == {"updated"}
+    assert case.dead() == {}
+
+
+def test_a_codebase_that_moves_just_after_it_was_found_between_read_and_write_is_waited_for(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The refused write has changed nothing and leaves no row open."""
+    entry_of = progress.entry_of
+
+    def upgraded(job: Job) -> Entry:
+        case.world.simulator.state.upgrade("cw-p1", "v2026_1/")
+        return entry_of(job)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(progress, "entry_of", upgraded)
+        push = case.world.push("p1", {1: 5})
+        case.world.publish(push)
+        wait_for(lambda: is_left_alone(case.world.database, "p1"), "the pause")
+    assert [row.outcome for row in case.world.ledger()] == ["refused"]
+    time_passes(case.world.database, REDISCOVERED)
+    wait_for(lambda: case.world.state_of(push) == "completed", "the push's completion")
+    assert case.world.quantity("p1", 100_001) == 5
+
+
+def test_a_check_finds_a_codebase_that_has_just_moved(case: Case) -> None:
+    """A check of the connection looks the address up at once, and the pause is over for all that has not met it."""
+    case.world.simulator.state.upgrade("cw-p1", "v2026_1/")
+    case.world.publish(case.world.push("p1", {1: 5, 2: 5}))
+    wait_for(lambda: is_left_alone(case.world.database, "p1"), "the pause")
+    check = ConnectionCheckRequested(partner_id="p1", correlation_id="x", requested_at=now(), requested_by="ana")
+    case.world.publish(check)
+    wait_for(lambda: [write["quantity_after"] for write in case.world.writes()] == [5], "the other line")
+
+
+MAINTENANCE = [
+    pytest.param(faults.Html(status=200, times=3), id="200"),
+    pytest.param(faults.Redirect(location="https://status.example/", times=3), id="302"),
+    pytest.param(faults.Redirect(location="/maintenance.htm", status=307, times=3), id="307"),
+    pytest.param(faults.Html(status=404, times=3), id="404"),
+    pytest.param(faults.Answer(status=304, times=3), id="304"),
+]
+
+
+@pytest.mark.parametrize("page", MAINTENANCE)
+@pytest.mark.parametrize("since", [timedelta(0), REDISCOVERED], ids=["just found", "found long ago"])
+def test_a_page_of_maintenance_is_waited_out(case: Case, page: faults.Fault, since: timedelta) -> None:
+    """However the page comes, at an address where ConnectWise has answered before: no line fails."""
+    time_passes(case.world.database, since)
+    case.world.simulator.faults.set([page])
+    answers = case.push(companies=(1, 2))
+    assert {answer.status for answer in answers.values()} == {"updated"}
+    assert case.dead() == {}
+
+
+@pytest.mark.parametrize("page", MAINTENANCE)
+def test_a_check_during_maintenance_fails_no_line(case: Case, page: faults.Fault) -> None:
+    """A coordinator who checks the connection reads that ConnectWise does not answer, not that the URL is wrong."""
+    case.world.simulator.faults.set([page.model_copy(update={"times": 1})])
+    before = case.check()
+    check = ConnectionCheckRequested(partner_id="p1", correlation_id="x", requested_at=now(), requested_by="ana")
+    case.world.publish(check, case.world.push("p1", {1: 5}))
+    wait_for(lambda: case.check() != before, "the check")
+    found = case.check()
+    assert found is not None
+    assert case.push(6)["c1"].status == "updated"
     assert case.dead() == {}
 
 

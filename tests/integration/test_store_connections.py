@@ -54,7 +54,8 @@ def test_the_same_version_again_changes_nothing(database: Database) -> None:
     _save(database, version)
     with database.begin() as tx:
         connections.save_check(tx, version, {"status": "ok"})
-        connections.save_base_url(tx, version, "https://na.myconnectwise.net/v2025_1/apis/3.0", minute(2))
+        url = "https://na.myconnectwise.net/v2025_1/apis/3.0"
+        connections.save_discovery(tx, version, url, minute(2), "2024.3", answered=True)
     before = _current(database)
     assert _save(database, version) == [True]
     assert _current(database) == before

@@ -13,13 +13,16 @@ from cwclient import (
     ClientIdRefused,
     ConnectWiseError,
     FieldError,
+    GatewayRefused,
     MissingRight,
     QuantityNotKept,
     RateLimited,
     RecordNotFound,
     RecordRefused,
+    RequestRefused,
     ServerTrouble,
     Unreachable,
+    VersionRefused,
     WrongRoute,
     from_response,
 )
@@ -51,10 +54,8 @@ NO_RIGHT = '{"code":"Security","message":"You do not have security permission to
         (404, '{"code":"NotFound","message":"Addition 5 not found"}', RecordNotFound),
         (404, "", RecordNotFound),
         (404, HTML, WrongRoute),
-        (405, "{}", RecordRefused),
         (408, "", Unreachable),
         (409, '{"code":"ConflictError"}', RecordRefused),
-        (415, "", RecordRefused),
         (429, '{"code":"ConnectWiseAPI","message":"Too many requests for this clientId."}', RateLimited),
         (429, HTML, RateLimited),
         (500, '{"code":"ConnectWiseApi","message":"A timeout has occured. Please try again."}', ServerTrouble),
@@ -68,6 +69,7 @@ NO_RIGHT = '{"code":"Security","message":"You do not have security permission to
         (200, '{"id":', ServerTrouble),
         (200, "", ServerTrouble),
         (302, "", WrongRoute),
+        (304, "", Unreachable),
     ],
 )
 def test_an_answer_becomes_the_error_of_its_remedy(status: int, body: str, kind: type[ConnectWiseError]) -> None:
@@ -76,6 +78,69 @@ def test_an_answer_becomes_the_error_of_its_remedy(status: int, body: str, kind:
     assert type(error) is kind
     assert error.status == status
     assert error.message
+
+
+#: RFC 9110 15.5, RFC 6585, and what proxies have made up: by the API's form of an error, by no body, by a page.
+REFUSALS: list[tuple[int, type[ConnectWiseError], type[ConnectWiseError]]] = [
+    (400, RecordRefused, Unreachable), (401, BadCredentials, BadCredentials), (402, GatewayRefused, GatewayRefused),
+    (403, MissingRight, Unreachable), (404, RecordNotFound, WrongRoute), (405, GatewayRefused, GatewayRefused),
+    (406, RequestRefused, GatewayRefused), (407, GatewayRefused, GatewayRefused), (408, Unreachable, Unreachable),
+    (409, RecordRefused, Unreachable), (410, RecordNotFound, Unreachable), (411, RequestRefused, Unreachable),
+    (412, RequestRefused, Unreachable), (413, GatewayRefused, GatewayRefused), (414, RequestRefused, Unreachable),
+    (415, RequestRefused, Unreachable), (416, RequestRefused, Unreachable), (417, RequestRefused, Unreachable),
+    (418, GatewayRefused, Unreachable), (421, GatewayRefused, GatewayRefused), (422, RecordRefused, Unreachable),
+    (423, RecordRefused, Unreachable), (424, GatewayRefused, Unreachable), (425, Unreachable, Unreachable),
+    (426, GatewayRefused, GatewayRefused), (428, RequestRefused, Unreachable), (429, RateLimited, RateLimited),
+    (431, RequestRefused, Unreachable), (444, GatewayRefused, Unreachable), (451, GatewayRefused, GatewayRefused),
+    (494, GatewayRefused, Unreachable), (499, GatewayRefused, Unreachable),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("status", "kind", "of_a_page"), REFUSALS, ids=lambda value: str(value)[:3])
+def test_each_refusal_is_blamed_on_what_it_is_about(
+    status: int, kind: type[ConnectWiseError], of_a_page: type[ConnectWiseError]
+) -> None:
+    """A coordinator is sent to a record only for what the record can be the cause of, not for our form or a proxy."""
+    for body in ("", '{"code":"X","message":"no"}', "no"):
+        assert type(from_response(status, {}, body.encode())) is kind
+    assert type(from_response(status, {}, HTML.encode())) is of_a_page
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "body", "named"),
+    [
+        (400, {}, '{"code":"X","message":"The server does not support the API version \'2025.8\'."}', ("2025.8",)),
+        (400, {}, '{"code":"X","message":"Version 2025.8 is not served, but 2024.3, 2024.12."}',
+         ("2025.8", "2024.3", "2024.12")),
+        (400, {}, '{"code":"InvalidObject","message":"Unsupported API version"}', ()),
+        (400, {}, '{"error":{"code":"UnsupportedApiVersion","message":"not 2025.8","innerError":null}}', ("2025.8",)),
+        (400, {"Api-Supported-Versions": "2024.1, 2024.3"}, '{"title":"Unsupported API version"}',
+         ("2024.1", "2024.3")),
+        (406, {"api-current-version": "2023.2"}, '{"code":"X","message":"API-version"}', ("2023.2",)),
+        (415, {}, "API version 2025.8?", ("2025.8",)),
+        (404, {}, '{"detail":"no such api version; 10.2025.8, 2025.80.1, 2025.123, 1.2025.1 are none"}', ()),
+    ],
+)  # fmt: skip
+def test_a_version_that_is_not_served_is_told_from_a_record(
+    status: int, headers: dict[str, str], body: str, named: tuple[str, ...]
+) -> None:
+    """However a server says it, the remedy is another version, which it may name in words or in a header."""
+    error = from_response(status, headers, body.encode())
+    assert isinstance(error, VersionRefused)
+    assert error.named == named
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        ('{"code":"InvalidObject","errors":[{"message":"Product version 2025.8 not found"}]}', RecordRefused),
+        ('{"code":"X","message":"The conversion to 2025.1 failed."}', RecordRefused),
+        ('{"code":"ApiFindCondition","message":"Cannot read the condition"}', RequestRefused),
+    ],
+)
+def test_words_alike_are_not_taken_for_a_version(body: str, kind: type[ConnectWiseError]) -> None:
+    """A record that is refused for a version of its own stays the record's; a condition that is refused is ours."""
+    assert type(from_response(400, {}, body.encode())) is kind
 
 
 def test_only_the_html_of_a_page_is_withheld_from_the_message() -> None:
@@ -128,6 +193,11 @@ def test_secrets_that_a_server_repeats_are_blotted_out() -> None:
         ("soon", None),
         ("nan", None),
         ("²", None),
+        ("Thu, 01 Jan 2026 00:00:00 +99999999999999", None),
+        ("Thu, 01 Jan 99999 00:00:00 GMT", None),
+        ("Thu, 01 Jan 0001 00:00:00 +2359", 0.0),
+        ("Fri, 31 Dec 9999 23:59:59 -2359", 900.0),
+        ("Thu, 01 Jan " + "9" * 5000 + " 00:00:00 GMT", None),
         ("", None),
     ],
 )
@@ -174,5 +244,5 @@ def test_deeply_nested_json_is_survived() -> None:
 def test_every_error_says_what_it_means_and_who_can_mend_it() -> None:
     """Developers find the remedy in the docstring of each class."""
     errors = [v for n in cwclient.__all__ if isinstance(v := getattr(cwclient, n), type) and issubclass(v, Exception)]
-    assert len(errors) == 22
+    assert len(errors) == 26
     assert all(":" in (e.__doc__ or "") or e is ConnectWiseError for e in errors)

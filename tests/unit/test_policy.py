@@ -18,18 +18,22 @@ from cwclient import (
     ClientIdRefused,
     ConnectWiseError,
     ForbiddenHost,
+    GatewayRefused,
     HostUnknown,
     InvalidSite,
     MissingRight,
     NotConnectWise,
     NotHttps,
     QuantityNotKept,
+    QuestionRefused,
     RateLimited,
     RecordNotFound,
     RecordRefused,
+    RequestRefused,
     ServerTrouble,
     UnknownCompany,
     Unreachable,
+    VersionRefused,
     WrongRoute,
 )
 from store.leases import Health
@@ -66,6 +70,11 @@ JUDGED: list[tuple[BaseException, type[Verdict], str, str | float | None]] = [
     (policy.KeyMismatch("no", ["Company ID"]), AllFailed, "key_mismatch", "credentials"),
     (UnknownCompany("acme"), AllFailed, "unknown_company", "connection"),
     (ClientIdRefused("no"), Paused, "client_id", 300.0),
+    (RequestRefused("no"), Paused, "request_refused", 300.0),
+    (VersionRefused("no"), Paused, "api_version", 300.0),
+    (policy.RouteUnknown(WrongRoute("no", status=400), 200.0), Paused, "moved", 200.0),
+    (GatewayRefused("no", sent=True), Later, "gateway_refused", 2.0),
+    (QuestionRefused(RecordRefused("no")), Later, "server_trouble", 2.0),
     (RateLimited("no", retry_after=7.0), Paused, "rate_limited", 7.0),
     (RateLimited("no"), Paused, "rate_limited", 30.0),
     (Unreachable("no", sent=False), Later, "unreachable", 2.0),
@@ -98,7 +107,7 @@ def test_each_error_has_its_remedy(
 def test_every_error_of_the_client_is_judged_here() -> None:
     """A class that the client gets is given its remedy, and not by accident that of another."""
     known = {one for one in vars(cwclient).values() if isinstance(one, type) and issubclass(one, ConnectWiseError)}
-    assert known == {type(error) for error, *_ in JUDGED if isinstance(error, ConnectWiseError)}
+    assert known == {type(error) for error, *_ in JUDGED if type(error) in vars(cwclient).values()}
 
 
 @pytest.mark.parametrize("right", MISSING)

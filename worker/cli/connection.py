@@ -17,7 +17,7 @@ from worker.cli.options import AsJson, By, NoWait, Partner, Timeout, Yes, agree,
 from worker.cli.output import complain, dump, say
 from worker.cli.results import many
 from worker.cli.session import Seen, Session, session, still_running
-from worker.cli.waiting import CLIENT_ID_REFUSED
+from worker.cli.waiting import OURS, PAUSES
 from worker.doctor import read_check
 from worker.handlers import tenant_of
 
@@ -226,8 +226,8 @@ def _agree(opened: Session, event: ConnectionChanged, *, yes: bool) -> None:
 def _show_found(version: ConnectionVersion, *, as_json: bool) -> int:
     """Print what the check of a version found; the exit code."""
     checked = read_check(version)
-    if checked is not None and checked.problem is not None and checked.problem.code == "client_id":
-        complain(f"{CLIENT_ID_REFUSED}.")
+    if checked is not None and checked.problem is not None and checked.problem.code in OURS:
+        complain(f"{PAUSES[checked.problem.code]}.")
     if as_json:
         dump(connection_table.as_json(version))
     elif checked is not None:

@@ -34,6 +34,10 @@ FIXES = {
     "bad_credentials": (
         "Create new API keys for the API member in ConnectWise, then run `connection set` with both of them."
     ),
+    "api_version": (
+        f"Set {PREFIX}API_VERSION to one that this ConnectWise serves, and start the worker again; pushes then go on."
+    ),
+    "request_refused": "See the worker's log, and report what ConnectWise said; once it is mended pushes go on.",
     "client_id": f"Correct {PREFIX}CLIENT_ID and start the worker again; pushes then go on by themselves.",
     "certificate_untrusted": (
         "Install the full certificate chain on the server, or name its authority by `connection set --ca-file`."
@@ -72,8 +76,14 @@ FIXES = {
 """What to do, by the code of the problem, where that is not the catalogue's."""
 
 
-TITLES = {"client_id": "ConnectWise refused the clientId", "unexpected": "An internal error of the worker"}
+TITLES = {
+    "api_version": "ConnectWise refused the API version",
+    "client_id": "ConnectWise refused the clientId",
+    "request_refused": "ConnectWise refused the form of a request",
+    "unexpected": "An internal error of the worker",
+}
 DETAILS = {
+    "api_version": f"ConnectWise does not serve the version of {PREFIX}API_VERSION, and names no older one.",
     "client_id": f"ConnectWise does not know the clientId of {PREFIX}CLIENT_ID, or takes it from others only.",
     "unexpected": "The worker met an error of its own.",
 }
