@@ -9,16 +9,18 @@ import json as jsonlib
 import socket
 import ssl
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import requests
 from requests.adapters import HTTPAdapter
+from requests.structures import CaseInsensitiveDict
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError
 from urllib3.exceptions import TimeoutError as HTTPTimeoutError
+from urllib3.response import BaseHTTPResponse
 
 from cwclient import jsons
 from cwclient.address import AddressPolicy
@@ -33,12 +35,15 @@ from cwclient.errors import (
     ServerTrouble,
     Unreachable,
 )
+from cwclient.framing import FramedResponse
 from cwclient.sockets import CALL, BudgetTLSSocket, Call, CallBudget, open_connection
 
 # As many as there are partners at once, each with a server of its own.
 POOLED_HOSTS = 256
 POOLED_CONNECTIONS_PER_HOST = 16
 CHUNK = 64 * 1024
+CODINGS = {"gzip", "x-gzip", "deflate"}
+"""What every HTTP client is expected to decode (RFC 9110 8.4.1), and the standard library can."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +55,11 @@ class Response:
     body: bytes
 
     def json(self, secrets: Sequence[str] = ()) -> object:
-        """Return the value that a 2xx carries. Everything else raises `from_response()`, as do NaN and Infinity."""
-        if 200 <= self.status < 300:
+        """Return the value that a 2xx carries. Everything else raises `from_response()`, as do NaN and Infinity.
+
+        A 206 has a part of it at most, as if that had been asked for (RFC 9110 15.3.7).
+        """
+        if 200 <= self.status < 300 and self.status != 206:
             try:
                 return jsons.loads(self.body)
             except ValueError:
@@ -98,18 +106,27 @@ class Transport:
     def _exchange(self, request: requests.PreparedRequest) -> Response:
         answer = self._adapter.send(request, stream=True, timeout=self._budget.read)
         headers = {name.lower(): value for name, value in answer.headers.items()}
-        encoding = headers.get("content-encoding", "identity").strip().lower()
-        if encoding != "identity":
-            answer.raw.close()
-            raise ServerTrouble(f"The answer came with the encoding {encoding}, not asked for.", sent=True)
         body = io.BytesIO()  # joining a list of pieces would hold all of it twice
-        for piece in answer.raw.stream(CHUNK, decode_content=False):
+        for piece in _decoded(answer.raw, headers.get("content-encoding", "")):
             body.write(piece)
+            if body.tell() > self._budget.max_body:
+                answer.raw.close()
+                raise ServerTrouble(f"The answer is larger than {self._budget.max_body} bytes.", sent=True)
         return Response(answer.status_code, headers, body.getvalue())
 
 
+def _decoded(raw: BaseHTTPResponse, encoding: str) -> Iterator[bytes]:
+    """The body in pieces. Some servers compress although identity was asked for."""
+    codings = [coding for coding in map(str.strip, encoding.lower().split(",")) if coding not in {"", "identity"}]
+    if not set(codings) <= CODINGS:
+        raw.close()
+        raise ServerTrouble(f"The answer came with the encoding {encoding}, not asked for.", sent=True)
+    raw.headers["Content-Encoding"] = ", ".join(codings)
+    return raw.stream(CHUNK, decode_content=True)
+
+
 def _prepare(method: str, url: str, headers: Mapping[str, str], json: object) -> requests.PreparedRequest:
-    # Identity: what is counted on the wire is then what is held in memory.
+    # Identity: bytes on the wire, which the budget counts, are then those in memory.
     own = {"User-Agent": "phin-connectwise", "Accept-Encoding": "identity"}
     if json is None:
         return requests.Request(method, url, headers={**own, **headers}).prepare()
@@ -146,6 +163,8 @@ def _tls_context(ca_bundle: str | None) -> ssl.SSLContext:
     context.sslsocket_class = BudgetTLSSocket
     context.load_verify_locations(cafile=DEFAULT_CA_BUNDLE_PATH)
     if ca_bundle is not None:
+        # Whoever gives an authority that another has issued trusts it as it stands, without its root.
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
         try:
             context.load_verify_locations(cadata=ca_bundle)
         except (ssl.SSLError, ValueError) as error:
@@ -163,6 +182,7 @@ _REFUSALS: dict[int, type[CertificateRefused]] = {
 
 class _Connection(HTTPConnection):
     scheme = "http"
+    response_class = FramedResponse
 
     def _new_conn(self) -> socket.socket:
         return open_connection(self.scheme, self.host, self.port)
@@ -200,6 +220,13 @@ class _Adapter(HTTPAdapter):
         super().__init__(pool_connections=POOLED_HOSTS, pool_maxsize=POOLED_CONNECTIONS_PER_HOST)
         self.poolmanager.connection_pool_kw["ssl_context"] = context
         self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _TLSPool}
+
+    def build_response(self, req: requests.PreparedRequest, resp: BaseHTTPResponse) -> requests.Response:
+        """Make an answer without cookies and guesses at an encoding, which fail at absurd dates and numbers."""
+        response = requests.Response()
+        response.status_code, response.raw, response.request = resp.status, resp, req
+        response.headers = CaseInsensitiveDict(resp.headers)
+        return response
 
     def cert_verify(self, conn: object, url: str, verify: object, cert: object) -> None:
         """Leave it to the TLS context, which always verifies; requests would load a bundle for every connection."""

@@ -21,7 +21,7 @@ from cwclient import (
     Transport,
     Unreachable,
 )
-from tests.support.tls import certificate
+from tests.support.tls import certificate, issue, served
 
 LOOPBACK = AddressPolicy(["127.0.0.0/8"])
 
@@ -114,6 +114,25 @@ def test_an_unknown_certificate_is_refused_unless_its_bundle_is_given(
     assert len(server.names) == 2
     with pytest.raises(CaBundleUnreadable, match="PEM"):
         connect("nonsense")
+
+
+@pytest.mark.parametrize("is_sent", [True, False], ids=["the server sends the chain", "the server sends itself alone"])
+def test_the_authority_that_issued_the_certificate_is_enough(
+    start: Callable[[ssl.SSLContext], Server], connect: Callable[..., Transport], tmp_path: Path, *, is_sent: bool
+) -> None:
+    """Whoever has only the intermediate authority's file need not look for its root; names count as ever."""
+    root = issue("root")
+    between = issue("between", by=root)
+    leaf = issue("leaf", "127.0.0.1", by=between, is_authority=False)
+    server = start(served(tmp_path, leaf, *([between] if is_sent else [])))
+    url = f"https://127.0.0.1:{server.server_port}/"
+    assert connect(between.pem).request("GET", url, headers={}).status == 200
+    with pytest.raises(CertificateUntrusted):
+        connect(issue("another", by=root).pem).request("GET", url, headers={})
+    policy = AddressPolicy(["127.0.0.0/8"], resolver=lambda _: ["127.0.0.1"])
+    elsewhere = f"https://cw.msp.example:{server.server_port}/"
+    with pytest.raises(CertificateNameMismatch):
+        connect(between.pem, policy=policy).request("GET", elsewhere, headers={})
 
 
 def test_the_checked_address_is_used_and_the_name_is_verified(
