@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from urllib.parse import urlsplit
 
+import idna
+
 from cwclient.errors import ForbiddenHost, HostUnknown, InvalidSite, NotHttps, Unreachable
 
 Address = IPv4Address | IPv6Address
@@ -88,7 +90,8 @@ def _canonical_host(host: str) -> str:
     try:
         if ":" in host and "%" not in host:  # a zone names an interface of one machine
             return IPv6Address(host).compressed
-        host = host.encode("idna").decode("ascii").lower().removesuffix(".")
+        # IDNA 2008, as browsers and name servers have it; idna itself takes no "_", which names within a network have.
+        host = (host if host.isascii() else idna.encode(host, uts46=True).decode("ascii")).lower().removesuffix(".")
     except ValueError as error:
         raise InvalidSite(f"The ConnectWise URL has no valid host name. {_EXAMPLE}.") from error
     if not _HOST_NAME.fullmatch(host):

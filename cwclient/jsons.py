@@ -1,21 +1,37 @@
 """JSON from a server that may be hostile."""
 
 import json
+import math
 
 #: Brackets and commas; a page of 1,000 records has a fraction. `[[],[],…` takes 20 times its own size in memory.
 MAX_VALUES = 500_000
 
 
 def loads(text: str | bytes) -> object:
-    """Return the value. Raises ValueError for what is no JSON (NaN too), nested too deeply, or of too many values."""
+    """Return the value. Raises ValueError for what is no JSON (NaN too), nested too deeply, or of too many values.
+
+    It also does for a number that no double holds, such as 1e999: it would be read as infinity, or fail later.
+    """
     marks = [text.count(mark) for mark in "[{,"] if isinstance(text, str) else [text.count(mark) for mark in b"[{,"]
     if sum(marks) > MAX_VALUES:
         raise ValueError(f"more than {MAX_VALUES} values")
     try:
-        return json.loads(text, parse_constant=_refuse_constant)
+        return json.loads(text, parse_constant=_refuse_constant, parse_float=_finite, parse_int=_bounded)
     except RecursionError:
         raise ValueError("nested too deeply") from None
 
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError(f"{text[:20]}… is no number that can be held")
+    return value
+
+
+def _bounded(text: str) -> int:
+    _finite(text)
+    return int(text)

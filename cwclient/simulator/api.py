@@ -14,6 +14,7 @@ from cwclient.simulator.state import ById, State, Tenant
 API_VERSION = "2026.4"
 LOGIN_PATH = "/login/companyinfo/"
 
+_LISTS = {"companies", "catalog", "agreements", "additions"}
 _VENDOR_TYPE = "application/vnd.connectwise.com+json"
 
 
@@ -84,7 +85,7 @@ class Api:
 
     def _resource(self, call: Call, caller: Caller) -> Reply:
         tenant = caller.tenant
-        match (resource_of(call.path) or "").split("/"):
+        match _steps(resource_of(call.path) or ""):
             case ["system", "info"]:
                 _read_only(call)
                 return _json(call, _system_info(tenant))
@@ -157,6 +158,12 @@ def _read(call: Call, schema: str, records: ById, rest: list[str]) -> Reply:
         page = numbered_page(found, fields, call.query, url)
     body = [projected(record, fields, call.query) for record in page.records]
     return _json(call, body, {"Link": page.link} if page.link else {})
+
+
+def _steps(resource: str) -> list[str]:
+    """Split the path of a resource. A list may end in a slash, as the client connectpyse always has it."""
+    *steps, last = resource.split("/")
+    return steps if not last and steps and steps[-1] in _LISTS else [*steps, last]
 
 
 def _read_only(call: Call) -> None:

@@ -173,6 +173,17 @@ def test_pages_are_linked(simulator: SimulatorServer) -> None:
         assert http.get(f"{BASE}/company/companies", params={"page": 9}).json() == []
 
 
+@pytest.mark.parametrize(
+    "path", ["company/companies", "finance/agreements", "finance/agreements/7/additions", "procurement/catalog"]
+)
+def test_a_list_may_end_in_a_slash(simulator: SimulatorServer, path: str) -> None:
+    """A client that ends lists in a slash, as connectpyse does, gets the same list, and its pages are linked so too."""
+    with client(simulator) as http:
+        assert http.get(f"{BASE}/{path}/").json() == http.get(f"{BASE}/{path}").json()
+        assert http.get(f"{BASE}/company/companies/").links["next"]["url"].partition("?")[0].endswith("/companies/")
+        assert http.get(f"{BASE}/company/companies/count/").status_code == 404
+
+
 def test_page_size_has_a_default_and_a_cap(simulator: SimulatorServer) -> None:
     """A page holds 25 records unless told otherwise, and a size above 1000 is capped in silence."""
     with client(simulator) as http:

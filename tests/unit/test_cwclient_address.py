@@ -31,6 +31,12 @@ NA = Site("https", "na.myconnectwise.net", 443)
         ("http://localhost", Site("http", "localhost", 80)),
         ("https://[2001:DB8:0:0::1]:8443/x", Site("https", "2001:db8::1", 8443)),
         ("bücher.example", Site("https", "xn--bcher-kva.example", 443)),
+        ("BÜCHER.example", Site("https", "xn--bcher-kva.example", 443)),
+        ("faß.de", Site("https", "xn--fa-hia.de", 443)),
+        ("xn--fa-hia.de", Site("https", "xn--fa-hia.de", 443)),
+        ("βόλος.example", Site("https", "xn--nxasmm1c.example", 443)),
+        ("\uff4e\uff41\u3002myconnectwise\uff0enet", NA),
+        ("cw_1.msp.example", Site("https", "cw_1.msp.example", 443)),
     ],
 )
 def test_every_form_that_partners_enter_is_understood(text: str, site: Site) -> None:
@@ -48,7 +54,8 @@ def test_every_form_that_partners_enter_is_understood(text: str, site: Site) -> 
         "na.my\tconnectwise.net", "na.my\u202econnectwise.net", "na.myconnectwise.net:99999", "na.myconnectwise.net:0",
         "na.myconnectwise.net:", "na.myconnectwise.net:abc", "https://[::1", "https://[fe80::1%25eth0]/", "::1",
         "-na.myconnectwise.net", "na..myconnectwise.net", "%31%32%37.0.0.1", "a" * 64 + ".example", "na.my*.net",
-        ".", "//na.myconnectwise.net", "x" * 300,
+        ".", "//na.myconnectwise.net", "x" * 300, "💩.example", "a\u0338.ex\u2260ample", "ü_1.example",
+        "\u0627a.example", "\u00ad.example",
     ],
 )  # fmt: skip
 def test_what_is_no_site_is_refused_with_advice(text: str) -> None:

@@ -1,0 +1,27 @@
+"""JSON from a server that may be hostile."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cwclient import jsons
+
+LARGEST = 1.7976931348623157e308
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[1e999]", "-1e999", '{"quantity": 1e400}', "[1.8e308]", "[NaN]", "Infinity", "-Infinity", "9" * 310,
+     "-" + "9" * 5000, "1" + "0" * 400 + ".5", "[", "", "01", "[1,]", "'a'"],
+)  # fmt: skip
+def test_what_is_no_json_or_no_number_is_refused(text: str) -> None:
+    """No quantity is read as infinity, and no number fails later, where nobody expects it."""
+    for form in (text, text.encode()):
+        with pytest.raises(ValueError, match=r"."):
+            jsons.loads(form)
+
+
+@given(st.one_of(st.floats(allow_nan=False, allow_infinity=False), st.integers(-int(LARGEST), int(LARGEST))))
+def test_every_number_that_can_be_held_is_read(number: float) -> None:
+    """Ids and quantities of any size come as they are."""
+    assert jsons.loads(f"[{number!r}]") == [number]
