@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from datetime import UTC, datetime
+from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -81,7 +82,10 @@ def list_(
         dump({"writes": [_as_json(write, names) for write in found], "more": more})
     elif found:
         headers = ("Opened (UTC)", "Company", "Period", "ConnectWise", "", "Result")
-        table(headers, [_cells(write, names) for write in found], right=("ConnectWise",))
+        for pushed, some in groupby(found, _pushed):
+            say(pushed)
+            table(headers, [_cells(write, names) for write in some], right=("ConnectWise",))
+            say()
         if more:
             say("and more; see them with --limit, or `ledger export`")
     else:
@@ -158,17 +162,21 @@ def _cell(value: Any) -> str:  # noqa: ANN401 - text, texts, a number or nothing
     return escape_formula(value) if isinstance(value, str) else str(value)
 
 
+def _pushed(write: Write) -> str:
+    """What stands above the writes of one push."""
+    by = f", by {write.requested_by}" if write.requested_by else ""
+    return f"{'Revert' if write.kind == 'revert' else 'Push'} {write.push_id}{by}"
+
+
 def _cells(write: Write, names: Mapping[str, str]) -> list[Text]:
     before, wanted = (_shown(quantity) for quantity in (write.quantity_before, write.quantity_wanted))
-    kind = "revert" if write.kind == "revert" else "push"
-    by = f" by {write.requested_by}" if write.requested_by else ""
     return [
         safe(_minute(write.opened_at)),
         safe(", ".join(_named(write.company_ids, names))),
         safe(write.period_key),
         safe(f"{before} → {wanted}"),
         mark({"written": "good", None: "waiting"}.get(write.outcome, "bad")),
-        safe(f"{(write.outcome or 'under way').replace('_', ' ')}, {kind} {write.push_id}{by}"),
+        safe((write.outcome or "under way").replace("_", " ")),
     ]
 
 

@@ -9,6 +9,9 @@ from worker.settings import PREFIX
 _KEYS = "Run `connection set` again, with the Public Key and the Private Key"
 _SITE = "Run `connection set` again with the address that you use to log in, for example --site na.myconnectwise.net."
 
+_MAP_AGAIN = "Choose the records again by `catalog`, and map this company to them by `mapping set`."
+_CONFIRM = "If it is held and right all the same, push again with --confirm."
+
 FIXES = {
     "not_connected": "Connect ConnectWise by `connection set`, then push again.",
     "connection_not_received": "Run `connection set` again, then push again.",
@@ -17,6 +20,30 @@ FIXES = {
     "mapping_unfinished": "Run `mapping set` with --agreement and --addition (`catalog` lists them), then push again.",
     "map_again": "Choose company, agreement and addition again by `mapping set` or `mapping import`, then push again.",
     "shared_addition": "Give each company an addition of its own, or map all of them by `mapping set --rule sum`.",
+    "not_billable": (
+        "Set the addition to Billable in ConnectWise, or map this company to another one. If it is counted for its cost"
+        " only, map it by `mapping set --allow-not-billable`."
+    ),
+    "addition_elsewhere": _MAP_AGAIN,
+    "agreement_elsewhere": _MAP_AGAIN,
+    "record_not_found": _MAP_AGAIN,
+    "addition_cancelled": (
+        f"Map this company to an addition that is active, or remove the cancelled date in ConnectWise. {_CONFIRM}"
+    ),
+    "addition_not_begun": (
+        f"Push a period that begins then or later, or correct the effective date in ConnectWise. {_CONFIRM}"
+    ),
+    "agreement_cancelled": (
+        "Map this company to an addition of an active agreement, or take the cancellation back in ConnectWise."
+        f" {_CONFIRM}"
+    ),
+    "agreement_expired": (
+        f"Renew the agreement in ConnectWise, or map this company to an addition of an active one. {_CONFIRM}"
+    ),
+    "agreement_not_begun": (
+        "Push a period that begins then or later, map to an agreement that has begun, or correct its start date in"
+        f" ConnectWise. {_CONFIRM}"
+    ),
     "older_period": "Push the newest period. If this one is really meant, push it again with --confirm.",
     "zero": "If that is right, push again with --confirm; otherwise check the company's users in Phin.",
     "big_jump": "If that is right, push again with --confirm; otherwise check the company's users and its mapping.",
