@@ -18,6 +18,7 @@ from cwclient.errors import (
     GatewayRefused,
     MissingRight,
     RateLimited,
+    RecordBusy,
     RecordNotFound,
     RecordRefused,
     RequestRefused,
@@ -129,7 +130,7 @@ _OUR_FORM = (406, 411, 412, 414, 415, 416, 417, 428, 431)
 _BY_STATUS: dict[int, type[ConnectWiseError]] = {
     **dict.fromkeys(range(400, 500), GatewayRefused), **dict.fromkeys(_OUR_FORM, RequestRefused),
     400: RecordRefused, 401: BadCredentials, 403: MissingRight, 404: RecordNotFound, 408: Unreachable,
-    409: RecordRefused, 410: RecordNotFound, 422: RecordRefused, 423: RecordRefused, 425: Unreachable,
+    409: RecordBusy, 410: RecordNotFound, 422: RecordRefused, 423: RecordBusy, 425: Unreachable,
     429: RateLimited, 502: Unreachable, 503: Unreachable, 504: Unreachable,
 }  # fmt: skip
 #: An HTML page is not the API's voice: a 404 is the web server's, a 403 or 406 a firewall's, none speaks of a record.
@@ -146,6 +147,13 @@ _BY_TEXT: dict[str, type[ConnectWiseError]] = {
     "incorrect public/private key": BadCredentials,
     "apifindcondition": RequestRefused,
 }
+#: A refusal that passes: of a database that had to choose (SQL Server's words), or of a record that is in use.
+_BUSY = re.compile(
+    "deadlock|lock request time[ -]?out|timeout (expired|has occur)|concurren"
+    "|another (user|process|session|transaction)"
+    "|(record|object|row|agreement|addition) is (currently |being )?(in use|locked|used|edited|updated|changed)",
+    re.IGNORECASE,
+)
 _VERSION = re.compile(r"(?<![\d.])20\d\d\.\d{1,2}(?!\.?\d)", re.ASCII)
 #: `api-current-version` is known (connectwise-api.md 2.1); Microsoft's web framework has others of the kind.
 _VERSION_HEADER = re.compile("api-([a-z]+-)?versions?")
@@ -171,11 +179,16 @@ def _kind(status: int, said: _ErrorBody, body: bytes) -> type[ConnectWiseError]:
         return ClientIdRefused
     words = f"{said.code} {said.message}".lower()
     by_text = (kind for text, kind in _BY_TEXT.items() if text in words)
-    return next(by_text, _BY_STATUS[status])
+    kind = next(by_text, _BY_STATUS[status])
+    return RecordBusy if kind is RecordRefused and _BUSY.search(_all_words(said)) else kind
 
 
 def _is_of_version(said: _ErrorBody, *, of_record: bool) -> bool:
-    words = " ".join((said.code, said.message, *(one.message for one in said.errors)))
+    words = _all_words(said)
     if _OF_VERSION.search(words):
         return True
     return not of_record and bool(re.search(r"\bversion", words, re.IGNORECASE) and _VERSION.search(words))
+
+
+def _all_words(said: _ErrorBody) -> str:
+    return " ".join((said.code, said.message, *(one.message for one in said.errors)))

@@ -115,7 +115,7 @@ class FieldError:
 
 
 class RecordRefused(ConnectWiseError):
-    """ConnectWise refuses the change (400 InvalidObject, 409, 422 …): someone mends the record."""
+    """ConnectWise refuses the change (400 InvalidObject, 422 …): someone mends the record."""
 
     def __init__(
         self,
@@ -128,6 +128,10 @@ class RecordRefused(ConnectWiseError):
     ) -> None:
         super().__init__(message, status=status, code=code, retry_after=retry_after)
         self.errors = errors
+
+
+class RecordBusy(ConnectWiseError):
+    """Somebody, or something, holds the record for the moment (409, 423, a deadlock …); nothing changed: try again."""
 
 
 class QuestionRefused(ServerTrouble):

@@ -186,6 +186,23 @@ def traces(tx: Tx, partner_id: str, tenant: str, additions: Collection[Addition]
 
 
 @dataclass(frozen=True)
+class Met:
+    """How writes have ended: whether ConnectWise took one, and the additions of those that it refused as such."""
+
+    taken: bool
+    refused: frozenset[Addition]
+
+
+def met_since(tx: Tx, partner_id: str, tenant: str, since: datetime) -> Met:
+    """How a partner's writes have ended that were begun since then."""
+    which = (ledger.c.partner_id == partner_id, ledger.c.tenant == tenant, ledger.c.opened_at >= since)
+    taken = tx.execute(select(ledger.c.id).where(*which, ledger.c.outcome == "written").limit(1)).first()
+    refused = (ledger.c.outcome == "refused", ledger.c.http_status.in_((401, 403)))
+    additions = tx.execute(select(ledger.c.agreement_id, ledger.c.addition_id).where(*which, *refused).distinct())
+    return Met(taken is not None, frozenset((row[0], row[1]) for row in additions))
+
+
+@dataclass(frozen=True)
 class Written:
     """A write that ConnectWise took, or may have taken: what the addition held before, and what it was to hold."""
 

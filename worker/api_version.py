@@ -2,9 +2,24 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from datetime import datetime
 
 MAX_TRIED = 4
 """A server that refuses so many names versions that it does not have."""
+
+
+@dataclass
+class Discovery:
+    """Where a partner's API is, and how it is spoken to. `is_new` = found during this run, so that the run stores it.
+
+    `api_version`: see ApiVersions.taken. `answered`: under this version of the connection the API has answered.
+    """
+
+    base_url: str | None
+    looked_up_at: datetime | None
+    api_version: str | None = None
+    answered: bool = False
+    is_new: bool = False
 
 
 @dataclass

@@ -23,7 +23,7 @@ from messages import Message
 from store import Database, SchemaOutdated, StoreError, StoreUnavailable, leases, migrate, workers
 from store.connections import ConnectionVersion
 from worker import deferred, logs, memory
-from worker.api_version import ApiVersions
+from worker.api_version import ApiVersions, Discovery
 from worker.budget import Budget
 from worker.clock import Clock
 from worker.dead_letters import DeadLetters
@@ -39,7 +39,7 @@ from worker.patience import Patience
 from worker.plan import Unusual
 from worker.readiness import Readiness
 from worker.relay import Relay
-from worker.remote import Discovery, Remote
+from worker.remote import Remote
 from worker.settings import Settings
 from worker.shares import Shares
 from worker.tools import CALLS_AT_ONCE, Tools

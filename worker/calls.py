@@ -13,10 +13,13 @@ from typing import Any
 
 import structlog
 
-from cwclient import Addition, Agreement, QuantityNotKept
+from cwclient import Addition, Agreement, MissingRight, QuantityNotKept
 from messages import RightState
+from store import ledger
 from store.connections import ConnectionVersion
-from worker import catalog, checks, doctor, progress, tools
+from store.mappings import Addition as Place
+from worker import blame, catalog, checks, doctor, progress, tools
+from worker.blame import REFUSED_IN_A_ROW, Unconfirmed, WriteRefused
 from worker.budget import Budget
 from worker.checks import CheckedMapping, ToCheck
 from worker.desk import Task
@@ -25,6 +28,7 @@ from worker.jobs import Job
 from worker.links import linked
 from worker.outlook import Outlook
 from worker.policy import NotStarted, Paused, RightRefused, given_up, judge
+from worker.problems import AGREEMENT_EDIT
 from worker.remote import Remote
 from worker.tools import CALLS_AT_ONCE, Tools
 
@@ -59,6 +63,8 @@ class Calls:
         self.remote: Remote | None = None
         self.found = Found()
         self.edit: Edit | None = None
+        self._took_write, self._refused_writes, self._writing = False, set[Place](), 0
+        self._refused_reads = set[Place]()
         self._under_way: dict[Future[Any], Callable[[Future[Any]], None]] = {}
         self._asked: dict[Future[Any], float] = {}
 
@@ -67,6 +73,7 @@ class Calls:
         if self.remote is None or connection != self.connection:
             if self.connection and connection and self.connection.version != connection.version:
                 self.outlook.answered = False  # Nothing is known of these keys.
+                self._took_write, self._refused_writes = False, set()
             self.connection = connection
             connected = connection is not None and connection.tenant is not None
             self.remote = self._tools.connect(connection, self._budget) if connection and connected else None
@@ -89,6 +96,11 @@ class Calls:
     def has_room(self) -> bool:
         """Whether one more may be made beside them. Until ConnectWise is proven one call at a time must do."""
         return len(self._under_way) < (CALLS_AT_ONCE if self.outlook.is_proven else 1)
+
+    @property
+    def may_write(self) -> bool:
+        """Whether a write may be made now: one at a time, after one was refused as such and until one is taken."""
+        return self._took_write or not self._refused_writes or not self._writing
 
     def wait(self, until: float, *, held_back: bool) -> None:
         """Wait for calls, or for the budget to allow the next of those held back, and take what came."""
@@ -126,9 +138,13 @@ class Calls:
                     progress.after_read(job, actual, self._moment())
                 except Exception as bug:  # noqa: BLE001 - it fails this line, not the partner
                     error = bug
+            if isinstance(error, Unconfirmed):
+                self._refused_reads.add(job.address)
+                error = error.met if len(self._refused_reads) >= REFUSED_IN_A_ROW else error
             if error is not None:
                 self.failed(job, error)
                 return
+            self._refused_reads.clear()
             self.outlook.note_answer(self._now())
             (self.found.finished if job.is_decided else self.found.to_open).append(job)
 
@@ -156,8 +172,11 @@ class Calls:
 
         def then(future: Future[Any]) -> None:
             error = future.exception()
+            self._writing -= 1
+            if connection is not None and isinstance(error, WriteRefused):
+                error = self._to_blame(job, connection, error)
             if connection is not None and (error is None or isinstance(error, QuantityNotKept)):
-                self.edit = (connection, "granted")
+                self.edit, self._took_write = (connection, "granted"), True
             elif connection is not None and isinstance(error, RightRefused):
                 self.edit = (connection, "denied")
             if error is not None:
@@ -167,7 +186,21 @@ class Calls:
             progress.after_write(job, future.result())
             self.found.finished.append(job)
 
-        self._start(patch, then)
+        if self._start(patch, then) is not None:
+            self._writing += 1
+
+    def _to_blame(self, job: Job, connection: ConnectionVersion, refused: WriteRefused) -> Exception:
+        """Whom a refused write is about, from what others have met since its push was accepted."""
+        since = max(job.members[0].wanted.accepted_at, connection.changed_at)
+        with self._tools.database.begin() as tx:
+            met = ledger.met_since(tx, connection.partner_id, connection.tenant or "", since)
+        before = met.refused | self._refused_writes
+        self._refused_writes.add(job.address)
+        found = blame.of_write(refused, job.address, before, taken=met.taken or self._took_write)
+        if found is not None:
+            return found
+        is_right = isinstance(refused.met, MissingRight)
+        return RightRefused(AGREEMENT_EDIT, refused.met.said) if is_right else refused.met
 
     def failed(self, job: Job, error: BaseException) -> None:
         """Take the error of a job's call."""

@@ -25,6 +25,7 @@ from cwclient import (
     NotHttps,
     QuantityNotKept,
     RateLimited,
+    RecordBusy,
     RecordNotFound,
     RecordRefused,
     RequestRefused,
@@ -36,6 +37,7 @@ from cwclient import (
 )
 from messages import Problem
 from store.leases import Health
+from worker.blame import RecordDenied, Unconfirmed
 from worker.problems import AGREEMENT_EDIT, MISSING, problem
 
 RETRY_FIRST = 2.0
@@ -138,6 +140,13 @@ def judge(error: BaseException, *, attempts: int, chance: float, longest: float 
     match error:
         case RestrictedAgreement():
             return Failed(problem("restricted_agreement"))
+        case RecordDenied():
+            return Failed(problem("record_denied", reason=f"HTTP {error.met.status}", said=error.met.said))
+        case Unconfirmed():
+            reason = _reason(error.met)
+            if attempts + 1 >= UNEXPECTED_TRIES:
+                return Failed(problem("record_denied", reason=reason, said=error.met.said))
+            return Later(problem("server_trouble", reason=reason, said=error.met.said), wait)
         case RightRefused():
             return AllFailed(problem(MISSING[error.right], said=error.said), "credentials")
         case SealKeyUnknown():
@@ -196,6 +205,8 @@ def judge(error: BaseException, *, attempts: int, chance: float, longest: float 
             return AllFailed(problem(MISSING[AGREEMENT_EDIT], said=said), "credentials")
         case RecordNotFound():
             return Failed(problem("record_not_found", said=said))
+        case RecordBusy():
+            return Later(problem("record_busy", said=said), _at_least(error.retry_after, wait))
         case QuantityNotKept():
             return Failed(problem("not_kept", wanted=error.wanted, got=error.got))
         case ServerTrouble():

@@ -265,6 +265,24 @@ _OF_LINES = (
         of_record=True,
     ),
     Entry(
+        "record_busy",
+        "The record is in use",
+        "ConnectWise did not take the new quantity for now, as somebody or something else holds the record.",
+        "Pushes are tried again by themselves. If it lasts, close the agreement wherever it is open in ConnectWise.",
+        NOBODY,
+        of_record=True,
+    ),
+    Entry(
+        "record_denied",
+        "ConnectWise denies this record",
+        "ConnectWise answered {reason} for this agreement or addition, but takes other calls of the same API member.",
+        "In ConnectWise check whether the API member may see and change this agreement: its type in the security role "
+        "(Finance > Agreements > customize), and the agreement itself. Then push again.",
+        ADMINISTRATOR,
+        f"{ROLE} > Finance > Agreements > customize",
+        of_record=True,
+    ),
+    Entry(
         "not_kept",
         "The quantity did not stick",
         "ConnectWise accepted the quantity {wanted} but shows {got}.",

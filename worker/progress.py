@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from cwclient import Addition, Agreement, ConnectWiseError, QuantityNotKept, ServerTrouble, Unreachable
 from store.ledger import Closing, Entry, Outcome, Shown
 from worker import billable, plan
+from worker.blame import Unconfirmed
 from worker.checks import CheckedMapping, ToCheck, read_check
 from worker.jobs import Job, Postponed, Settled
 from worker.policy import Failed, KeyUnreadable, Later, NotStarted, Paused, RightRefused, Verdict, given_up
@@ -204,6 +205,8 @@ def _asked_for(job: Job) -> bool:
 
 
 def _may_be_applied(error: BaseException) -> bool:
+    if isinstance(error, Unconfirmed):
+        return _may_be_applied(error.met)
     if isinstance(error, Unreachable | ServerTrouble):
         return error.sent
     return not isinstance(error, ConnectWiseError | KeyUnreadable | RightRefused)
@@ -213,5 +216,6 @@ def _refused(entry_id: int, error: BaseException) -> Closing:
     """How the ledger row of a write ends that was certainly not applied as sent."""
     if isinstance(error, RightRefused):
         return Closing(entry_id, "refused", None, 403)
-    status = error.status if isinstance(error, ConnectWiseError) else None
+    met = error.met if isinstance(error, Unconfirmed) else error
+    status = met.status if isinstance(met, ConnectWiseError) else None
     return Closing(entry_id, "not_sent" if status is None else "refused", None, status)

@@ -6,7 +6,9 @@ Its methods are called from several threads at once; each makes at most the HTTP
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from threading import Lock
+from time import monotonic
 from typing import TypeVar
 
 import structlog
@@ -14,6 +16,7 @@ import structlog
 from cwclient import (
     Addition,
     Agreement,
+    BadCredentials,
     BaseUrl,
     Company,
     ConnectWise,
@@ -21,38 +24,24 @@ from cwclient import (
     MissingRight,
     RecordNotFound,
     Transport,
-    Unreachable,
     VersionRefused,
     WrongRoute,
     discover,
 )
 from messages import KeyRing
 from store.connections import ConnectionVersion
-from worker.api_version import ApiVersions
+from worker.api_version import ApiVersions, Discovery
+from worker.blame import OF_THE_CONNECTION, Confirmation, Unconfirmed, WriteRefused, as_it_may_pass, twice
 from worker.budget import Budget
 from worker.credentials import credentials_of
 from worker.policy import Moved, RestrictedAgreement, RightRefused, RouteUnknown
-from worker.problems import AGREEMENT_EDIT, AGREEMENT_INQUIRE, COMPANY_INQUIRE
+from worker.problems import AGREEMENT_INQUIRE, COMPANY_INQUIRE
 
 T = TypeVar("T")
 
 log = structlog.get_logger()
 
 REDISCOVER_EVERY = timedelta(minutes=5)
-
-
-@dataclass
-class Discovery:
-    """Where a partner's API is, and how it is spoken to. `is_new` = found during this run, so that the run stores it.
-
-    `api_version`: see ApiVersions.taken. `answered`: under this version of the connection the API has answered.
-    """
-
-    base_url: str | None
-    looked_up_at: datetime | None
-    api_version: str | None = None
-    answered: bool = False
-    is_new: bool = False
 
 
 @dataclass
@@ -74,6 +63,10 @@ class Remote:
     _client: ConnectWise | None = None
     _proving: Lock = field(default_factory=Lock)
     _counts: dict[str, int | None] | None = None
+    _is_found: bool = False
+
+    def __post_init__(self) -> None:
+        self._confirmation = Confirmation(self._ask_for_agreements)
 
     def addition(self, agreement_id: int, addition_id: int) -> Addition:
         """Read the addition: one GET, unless the base URL moved or the role is in doubt."""
@@ -102,7 +95,7 @@ class Remote:
     def company_if_allowed(self, company_id: int) -> Company | None:
         """Read the company: one GET; None if the role may not. Ask for something else first: the base URL may move."""
         try:
-            return self._call(lambda client: client.company(company_id))
+            return twice(lambda: self._call(lambda client: client.company(company_id)))
         except MissingRight:
             return None
 
@@ -127,18 +120,21 @@ class Remote:
         return self._read(lambda client: list(client.additions(agreement_id, before_next=self._next(turn))))
 
     def set_quantity(self, agreement_id: int, addition_id: int, quantity: float) -> Addition:
-        """Set the quantity: one PATCH. Raises RightRefused on 403, Moved if it has to be asked for otherwise."""
-        client = self.client()
+        """Set the quantity: one PATCH. Raises WriteRefused on 401 and 403, Moved if it has to be asked otherwise."""
+        client, begun = self.client(), monotonic()
         self.budget.spend()
         try:
             return client.set_quantity(agreement_id, addition_id, quantity)
         except MissingRight as error:
-            raise RightRefused(AGREEMENT_EDIT, error.said) from error
+            raise WriteRefused(error) from error
+        except OF_THE_CONNECTION as error:
+            self._confirmation.get(begun)
+            raise (WriteRefused if isinstance(error, BadCredentials) else Unconfirmed)(error) from error
         except VersionRefused as error:
             self._ask_otherwise(client, error)
             raise Moved from error
         except (RecordNotFound, WrongRoute) as error:
-            self._look_elsewhere(client, error)
+            self._look_elsewhere(client, error, begun)
             raise Moved from error
 
     def counts(self) -> dict[str, int | None]:
@@ -149,11 +145,11 @@ class Remote:
             (AGREEMENT_INQUIRE, ConnectWise.count_agreements),
         ):
             try:
-                counts[right] = self._call(count)
+                counts[right] = twice(partial(self._call, count))
             except MissingRight:
                 counts[right] = None
             except WrongRoute as error:
-                raise self._as_it_may_pass(error) from error
+                raise self._passing(error) from error
         return counts
 
     def visible_agreements(self, ids: Collection[int]) -> set[int]:
@@ -162,12 +158,10 @@ class Remote:
 
     def look_up(self) -> BaseUrl:
         """Ask login/companyinfo for the base URL, one GET, and use it from now on, with the setting's API version."""
-        self.budget.spend()
-        site_url, company = self.connection.site_url or "", self.connection.company_identifier or ""
         try:
-            found = discover(site_url, company, self.open_transport())
+            found = twice(self._discover)
         except WrongRoute as error:
-            raise self._as_it_may_pass(error) from error
+            raise self._passing(error) from error
         self.versions.begin_anew()
         if self._client is not None and (found.url, self.versions.asked) != (
             self._client.base_url,
@@ -176,6 +170,11 @@ class Remote:
             self._client = None
         self.discovery = replace(self.discovery, base_url=found.url, looked_up_at=self.clock(), is_new=True)
         return found
+
+    def _discover(self) -> BaseUrl:
+        self.budget.spend()
+        site_url, company = self.connection.site_url or "", self.connection.company_identifier or ""
+        return discover(site_url, company, self.open_transport())
 
     def client(self) -> ConnectWise:
         """The client for the base URL in use; looked up first if none is known."""
@@ -210,22 +209,38 @@ class Remote:
                 self._ask_otherwise(client, error)
             else:
                 self._note_answer(client)
+                self._is_found = True
                 return answer
 
     def _read(self, call: Callable[[ConnectWise], T]) -> T:
-        client = self.client()
+        client, begun = self.client(), monotonic()
         try:
             return self._call(call)
         except MissingRight as error:
             self._prove_rights()
             raise RestrictedAgreement from error
+        except OF_THE_CONNECTION as error:
+            self._confirmation.get(begun)
+            raise Unconfirmed(error) from error
         except (RecordNotFound, WrongRoute) as error:
             # A 404 or "Cannot route" may be a codebase that changed with an upgrade (connectwise-api.md 1.3).
-            self._look_elsewhere(client, error)
+            self._look_elsewhere(client, error, begun)
         try:
             return self._call(call)
         except WrongRoute as error:
-            raise self._as_it_may_pass(error) from error
+            raise self._passing(error) from error
+
+    def _ask_for_agreements(self) -> ConnectWiseError | None:
+        """Ask for their count, one GET; None = ConnectWise answers it and knows the keys."""
+        try:
+            self._call(ConnectWise.count_agreements)
+        except MissingRight:
+            return None
+        except RecordNotFound as error:
+            return self._passing(WrongRoute(error.message, status=error.status))
+        except ConnectWiseError as error:
+            return error
+        return None
 
     def _prove_rights(self) -> None:
         """Raise RightRefused unless both Inquire rights are granted; asked once a run."""
@@ -253,8 +268,11 @@ class Remote:
                     raise error
                 self._client = None
 
-    def _look_elsewhere(self, client: ConnectWise, error: RecordNotFound | WrongRoute) -> None:
-        """Look the base URL up again, at most once in 5 minutes. Raises the error if no other one is in use now."""
+    def _look_elsewhere(self, client: ConnectWise, error: RecordNotFound | WrongRoute, begun: float) -> None:
+        """Look the base URL up again, at most once in 5 minutes. Raises the error if no other one is in use now.
+
+        Before the connection is blamed, or a record while nothing was found yet, another call confirms it.
+        """
         with self._lock:
             if self._client is not client:
                 return  # another call has found it meanwhile
@@ -265,17 +283,16 @@ class Remote:
                 if self.discovery.base_url != before:
                     return
         if isinstance(error, RecordNotFound):
+            if not self._is_found:
+                self._confirmation.get(begun)
             raise error
-        passing = self._as_it_may_pass(error)
-        if passing is error and left > timedelta(0) and self.discovery.answered:
+        passing = self._passing(error)
+        if passing is not error:
+            raise passing
+        if left > timedelta(0) and self.discovery.answered:
             raise RouteUnknown(error, left.total_seconds())
-        raise passing
+        self._confirmation.get(begun)
+        raise Unconfirmed(error)
 
-    def _as_it_may_pass(self, error: WrongRoute) -> ConnectWiseError:
-        """Where the API has answered before, a redirect or a web server's 404 is maintenance, like a page by 200."""
-        status = error.status or 0
-        if not self.discovery.answered or not (300 <= status < 400 or status == 404):
-            return error
-        passing = Unreachable(error.message, sent=True, status=error.status)
-        passing.said = error.said
-        return passing
+    def _passing(self, error: WrongRoute) -> ConnectWiseError:
+        return as_it_may_pass(error) if self.discovery.answered else error

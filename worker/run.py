@@ -152,7 +152,7 @@ class Run:
 
     def _start_calls(self) -> None:
         while self._calls.has_room and not self._budget.seconds_to_wait():
-            if self._to_write:
+            if self._to_write and self._calls.may_write:
                 self._calls.write(self._to_write.popleft())
             elif not self._may_begin():
                 return

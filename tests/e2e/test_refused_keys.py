@@ -15,17 +15,17 @@ from tests.support.world import World
 from worker import app, look
 from worker.tools import CALLS_AT_ONCE
 
-ADDITION = Match(path=r"/additions/10000\d$")
+API = Match(path=r"/apis/3.0/")
 MANY = 12
 
 
 def test_refused_keys_fail_all_lines_without_hammering(case: Case) -> None:
-    """Wrong keys: one request, all lines failed with what to do, one dead letter that a replay can start from."""
-    case.world.simulator.faults.set([faults.Status(status=401, match=ADDITION)])
+    """Wrong keys: a request, one that confirms it, and all lines fail with what to do and one dead letter to replay."""
+    case.world.simulator.faults.set([faults.Status(status=401, match=API)])
     before = len(case.world.simulator.log)
     answers = case.push(companies=(1, 2))
     assert {(answer.status, code(answer)) for answer in answers.values()} == {("failed", "bad_credentials")}
-    assert len(case.world.simulator.log) - before == 1
+    assert len(case.world.simulator.log) - before == 2
     assert case.dead() == {"credentials": 1}
 
 
@@ -62,7 +62,7 @@ def test_a_missing_inquire_right_fails_all_lines_with_its_row(case: Case) -> Non
 
 
 def test_the_check_of_a_connection_is_the_first_call_that_counts(case: Case) -> None:
-    """Keys that the check finds refused are not tried again by a line."""
+    """Keys that the check finds refused, twice, are not tried again by a line."""
     case.set_key("another-private-key")
     asked = len(case.world.simulator.log)
     connection = case.world.connected("p1")
@@ -73,13 +73,13 @@ def test_the_check_of_a_connection_is_the_first_call_that_counts(case: Case) -> 
     wait_for(lambda: case.world.state_of(push) == "completed", "the push's completion")
     answers = case.world.answers(push)
     assert {answer and code(answer) for answer in answers.values()} == {"bad_credentials"}
-    assert [record["status"] for record in case.world.simulator.log[asked:]] == [200, 401]
+    assert [record["status"] for record in case.world.simulator.log[asked:]] == [200, 401, 401]
 
 
 def test_an_unmapped_company_is_skipped_also_when_all_fails(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     """Refused keys fail what would have been written; an unmapped company still reads that it is to be mapped."""
     monkeypatch.setattr(look, "BATCH", 1)
-    case.world.simulator.faults.set([faults.Status(status=401, match=ADDITION)])
+    case.world.simulator.faults.set([faults.Status(status=401, match=API)])
     answers = case.push(companies=(1, 3))
     assert {company: (answer.status, code(answer)) for company, answer in answers.items()} == {
         "c1": ("failed", "bad_credentials"),

@@ -17,6 +17,7 @@ from cwclient import (
     MissingRight,
     QuantityNotKept,
     RateLimited,
+    RecordBusy,
     RecordNotFound,
     RecordRefused,
     RequestRefused,
@@ -55,7 +56,7 @@ NO_RIGHT = '{"code":"Security","message":"You do not have security permission to
         (404, "", RecordNotFound),
         (404, HTML, WrongRoute),
         (408, "", Unreachable),
-        (409, '{"code":"ConflictError"}', RecordRefused),
+        (409, '{"code":"ConflictError"}', RecordBusy),
         (429, '{"code":"ConnectWiseAPI","message":"Too many requests for this clientId."}', RateLimited),
         (429, HTML, RateLimited),
         (500, '{"code":"ConnectWiseApi","message":"A timeout has occured. Please try again."}', ServerTrouble),
@@ -85,11 +86,11 @@ REFUSALS: list[tuple[int, type[ConnectWiseError], type[ConnectWiseError]]] = [
     (400, RecordRefused, Unreachable), (401, BadCredentials, BadCredentials), (402, GatewayRefused, GatewayRefused),
     (403, MissingRight, Unreachable), (404, RecordNotFound, WrongRoute), (405, GatewayRefused, GatewayRefused),
     (406, RequestRefused, GatewayRefused), (407, GatewayRefused, GatewayRefused), (408, Unreachable, Unreachable),
-    (409, RecordRefused, Unreachable), (410, RecordNotFound, Unreachable), (411, RequestRefused, Unreachable),
+    (409, RecordBusy, Unreachable), (410, RecordNotFound, Unreachable), (411, RequestRefused, Unreachable),
     (412, RequestRefused, Unreachable), (413, GatewayRefused, GatewayRefused), (414, RequestRefused, Unreachable),
     (415, RequestRefused, Unreachable), (416, RequestRefused, Unreachable), (417, RequestRefused, Unreachable),
     (418, GatewayRefused, Unreachable), (421, GatewayRefused, GatewayRefused), (422, RecordRefused, Unreachable),
-    (423, RecordRefused, Unreachable), (424, GatewayRefused, Unreachable), (425, Unreachable, Unreachable),
+    (423, RecordBusy, Unreachable), (424, GatewayRefused, Unreachable), (425, Unreachable, Unreachable),
     (426, GatewayRefused, GatewayRefused), (428, RequestRefused, Unreachable), (429, RateLimited, RateLimited),
     (431, RequestRefused, Unreachable), (444, GatewayRefused, Unreachable), (451, GatewayRefused, GatewayRefused),
     (494, GatewayRefused, Unreachable), (499, GatewayRefused, Unreachable),
@@ -244,5 +245,5 @@ def test_deeply_nested_json_is_survived() -> None:
 def test_every_error_says_what_it_means_and_who_can_mend_it() -> None:
     """Developers find the remedy in the docstring of each class."""
     errors = [v for n in cwclient.__all__ if isinstance(v := getattr(cwclient, n), type) and issubclass(v, Exception)]
-    assert len(errors) == 26
+    assert len(errors) == 27
     assert all(":" in (e.__doc__ or "") or e is ConnectWiseError for e in errors)

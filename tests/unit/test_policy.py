@@ -27,6 +27,7 @@ from cwclient import (
     QuantityNotKept,
     QuestionRefused,
     RateLimited,
+    RecordBusy,
     RecordNotFound,
     RecordRefused,
     RequestRefused,
@@ -39,6 +40,7 @@ from cwclient import (
 from store.leases import Health
 from tests.support.samples import TEN, minute
 from worker import policy
+from worker.blame import RecordDenied, Unconfirmed
 from worker.policy import AllFailed, Failed, Later, Paused, Verdict, judge
 from worker.problems import AGREEMENT_EDIT, MISSING
 
@@ -46,6 +48,10 @@ from worker.problems import AGREEMENT_EDIT, MISSING
 JUDGED: list[tuple[BaseException, type[Verdict], str, str | float | None]] = [
     (RecordRefused("no"), Failed, "record_refused", None),
     (RecordNotFound("no"), Failed, "record_not_found", None),
+    (RecordBusy("no"), Later, "record_busy", 2.0),
+    (RecordBusy("no", retry_after=7.0), Later, "record_busy", 7.0),
+    (Unconfirmed(BadCredentials("no", status=401)), Later, "server_trouble", 2.0),
+    (RecordDenied(MissingRight("no", status=403)), Failed, "record_denied", None),
     (QuantityNotKept(42.0, 40.0), Failed, "not_kept", None),
     (ConnectWiseError("no"), Failed, "record_refused", None),
     (policy.RestrictedAgreement(), Failed, "restricted_agreement", None),
@@ -126,6 +132,12 @@ def test_a_bug_of_ours_is_tried_three_times(attempts: int, kind: type[Verdict]) 
     verdict = judge(KeyError("ours"), attempts=attempts, chance=0.5)
     assert type(verdict) is kind
     assert verdict.problem.code == "unexpected"
+
+
+def test_an_answer_that_nothing_confirms_is_tried_three_times() -> None:
+    """A record that is refused again and again, as if it were the connection, fails alone in the end."""
+    error = Unconfirmed(BadCredentials("no", status=401))
+    assert [type(judge(error, attempts=count, chance=0.5)) for count in range(3)] == [Later, Later, Failed]
 
 
 @pytest.mark.parametrize("attempts", [3, 1000])

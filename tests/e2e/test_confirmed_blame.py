@@ -1,0 +1,110 @@
+"""One answer that blames the connection: another call confirms it before all lines fail, else its line is alone."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cwclient.simulator import faults
+from cwclient.simulator.faults import Match
+from messages import PushRequested, SyncResult
+from tests.support.case import Case, code
+from tests.support.waiting import wait_for
+from tests.support.world import World
+from worker import app
+
+EIGHT = range(1, 9)
+
+
+def _patch(*numbers: int) -> Match:
+    return Match(path=f"/additions/10000({'|'.join(map(str, numbers))})$", method="PATCH")
+
+
+def _pushed(folder: Path, sqlite_url: str, *switched: faults.Fault) -> tuple[dict[str, SyncResult], list[Any]]:
+    """Push eight companies, with these faults from the push on: answers and requests."""
+    with World("local:", sqlite_url, folder, companies=len(EIGHT)) as world, app.build(world.settings):
+        connection = world.connected("p1")
+        mappings = [world.mapped("p1", number) for number in EIGHT]
+        world.publish(connection, *mappings)
+        since = connection.changed_at
+        case = Case(world)
+        wait_for(lambda: case.check() and case.checked_mappings(since, len(EIGHT)), "the checks")
+        wait_for(lambda: not case.is_running(), "the end of the checks' run")
+        world.simulator.faults.set(list(switched))
+        asked = len(world.simulator.log)
+        push: PushRequested = world.push("p1", dict.fromkeys(EIGHT, 5))
+        world.publish(push)
+        wait_for(lambda: world.state_of(push) == "completed", "the push", 60)
+        answers = {company: answer for company, answer in world.answers(push).items() if answer is not None}
+        return answers, list(world.simulator.log[asked:])
+
+
+def _said(answers: dict[str, SyncResult]) -> Counter[tuple[str, str | None]]:
+    return Counter((answer.status, code(answer)) for answer in answers.values())
+
+
+@pytest.mark.parametrize("refused", [(1,), (5,), (8,), (1, 2, 3)])
+def test_a_record_that_may_not_be_changed_fails_alone(
+    sqlite_url: str, tmp_path: Path, refused: tuple[int, ...]
+) -> None:
+    """403 on some PATCHes, wherever they stand in the push: these lines fail, all others are written."""
+    answers, asked = _pushed(tmp_path, sqlite_url, faults.MissingRight(match=_patch(*refused)))
+    assert _said(answers) == {("updated", None): 8 - len(refused), ("failed", "record_denied"): len(refused)}
+    assert {company for company, answer in answers.items() if answer.status == "failed"} == {f"c{n}" for n in refused}
+    problem = answers[f"c{refused[0]}"].problem
+    assert problem is not None
+    assert problem.said == "You do not have security permission to perform this action."
+    assert "customize" in problem.fix
+    writes = [one for one in asked if one["method"] == "PATCH"]
+    assert len(writes) <= 8 + len(refused)
+
+
+def test_a_right_that_is_really_missing_fails_all_after_a_few_writes(sqlite_url: str, tmp_path: Path) -> None:
+    """403 on every PATCH: four are enough to say that the right is missing, and no line is blamed."""
+    answers, asked = _pushed(tmp_path, sqlite_url, faults.MissingRight(match=Match(method="PATCH")))
+    assert _said(answers) == {("failed", "missing_agreement_edit"): 8}
+    assert sum(one["method"] == "PATCH" for one in asked) <= 4
+
+
+@pytest.mark.parametrize("method", ["GET", "PATCH"])
+def test_keys_that_are_refused_once_end_nothing(sqlite_url: str, tmp_path: Path, method: str) -> None:
+    """One passing 401: a confirming request is answered, the line is tried again, and all are written."""
+    once = faults.Status(status=401, match=Match(path="/additions/100003$", method=method), times=1)
+    answers, asked = _pushed(tmp_path, sqlite_url, once)
+    assert _said(answers) == {("updated", None): 8}
+    assert sum(one["path"].endswith("/count") for one in asked) == 1
+    assert sum(one["method"] == "PATCH" for one in asked) == 8 + (method == "PATCH")
+
+
+def test_keys_that_are_refused_for_one_record_fail_its_line(sqlite_url: str, tmp_path: Path) -> None:
+    """401 for one addition again and again, while others are answered: its line fails, with what ConnectWise said."""
+    always = faults.Status(status=401, match=Match(path="/additions/100003$"))
+    answers, asked = _pushed(tmp_path, sqlite_url, always)
+    assert _said(answers) == {("updated", None): 7, ("failed", "record_denied"): 1}
+    assert sum(one["path"].endswith("/100003") for one in asked) == 3
+
+
+def test_reads_that_are_refused_one_and_all_are_not_asked_line_by_line(sqlite_url: str, tmp_path: Path) -> None:
+    """401 for every addition, though other calls are answered: after four of them all lines fail for the keys."""
+    answers, asked = _pushed(tmp_path, sqlite_url, faults.Status(status=401, match=Match(path="/additions/")))
+    assert _said(answers) == {("failed", "bad_credentials"): 8}
+    assert sum("/additions/" in one["path"] for one in asked) <= 7
+
+
+def test_the_whole_base_path_that_is_not_found_is_blamed_on_no_record(sqlite_url: str, tmp_path: Path) -> None:
+    """404 for whatever is asked, as a router may answer wrong keys: no line says that its record does not exist."""
+    away = faults.Status(status=404, match=Match(path="/apis/3.0/"), times=12)
+    answers, _ = _pushed(tmp_path, sqlite_url, away)
+    assert _said(answers) == {("updated", None): 8}
+
+
+def test_an_unknown_company_is_asked_for_twice(case: Case) -> None:
+    """The login page knows no such company for once: the connection is saved, found, and its push is carried out."""
+    gone = faults.Answer(status=200, body="null", match=Match(path="/companyinfo/"), times=1)
+    case.world.simulator.faults.set([gone])
+    connection = case.world.connected("p1")
+    push = case.world.push("p1", {1: 5, 2: 5}, connection=connection)
+    case.world.publish(connection, push)
+    wait_for(lambda: case.world.state_of(push) == "completed", "the push")
+    assert {answer.status for answer in case.world.answers(push).values() if answer} == {"updated"}
