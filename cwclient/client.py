@@ -121,9 +121,9 @@ class ConnectWise:
         """One agreement."""
         return _record(Agreement, agreement_id, self._get(f"finance/agreements/{agreement_id:d}"))
 
-    def addition(self, agreement_id: int, addition_id: int) -> Addition:
-        """One addition, by one GET."""
-        return _record(Addition, addition_id, self._get(_addition_path(agreement_id, addition_id)))
+    def addition(self, agreement_id: int, addition_id: int, seconds: float | None = None) -> Addition:
+        """One addition, by one GET that takes so many seconds at most, if that is less than the transport's budget."""
+        return _record(Addition, addition_id, self._get(_addition_path(agreement_id, addition_id), seconds))
 
     def set_quantity(self, agreement_id: int, addition_id: int, quantity: float) -> Addition:
         """Set the quantity of an addition, and nothing else, by one PATCH; return the addition as it then is.
@@ -144,11 +144,11 @@ class ConnectWise:
             raise QuantityNotKept(quantity, addition.quantity)
         return addition
 
-    def _get(self, path: str) -> object:
-        return self._ask(f"{self.base_url}/{path}")[0]
+    def _get(self, path: str, seconds: float | None = None) -> object:
+        return self._ask(f"{self.base_url}/{path}", seconds)[0]
 
-    def _ask(self, url: str) -> tuple[object, Mapping[str, str]]:
-        response = self._transport.request("GET", url, headers=self._headers)
+    def _ask(self, url: str, seconds: float | None = None) -> tuple[object, Mapping[str, str]]:
+        response = self._transport.request("GET", url, headers=self._headers, seconds=seconds)
         try:
             return response.json(self._secrets), response.headers
         except RecordRefused as error:

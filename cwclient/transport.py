@@ -78,12 +78,16 @@ class Transport:
         self._budget = budget or CallBudget()
         self._adapter = _Adapter(_tls_context(ca_bundle))
 
-    def request(self, method: str, url: str, *, headers: Mapping[str, str], json: object = None) -> Response:
+    def request(
+        self, method: str, url: str, *, headers: Mapping[str, str], json: object = None, seconds: float | None = None
+    ) -> Response:
         """Make one call, with `json` as its body if given. Any status is an answer; redirects are not followed.
 
+        `seconds`: less than the budget's total, if it is to take less.
         Raises Unreachable, ServerTrouble, ForbiddenHost, CertificateRefused.
         """
-        call = Call(self._policy, self._budget, deadline=time.monotonic() + self._budget.total)
+        total = self._budget.total if seconds is None else min(seconds, self._budget.total)
+        call = Call(self._policy, self._budget, deadline=time.monotonic() + total)
         token = CALL.set(call)
         try:
             request = _prepare(method, url, headers, json)

@@ -127,6 +127,7 @@ class Calls:
         """Read the job's addition, have its mappings checked if they are in doubt, and decide."""
         agreement_id, addition_id = job.address
         at, turn = self._now(), partial(self._turn, self.connection)
+        seconds = self.outlook.seconds_for_call(job.first_failed_at, at)
 
         def then(future: Future[Any]) -> None:
             error = future.exception()
@@ -149,7 +150,7 @@ class Calls:
             (self.found.finished if job.is_decided else self.found.to_open).append(job)
 
         def read(remote: Remote) -> tuple[Addition, Agreement | None, list[CheckedMapping]]:
-            actual = remote.addition(agreement_id, addition_id)
+            actual = remote.addition(agreement_id, addition_id, seconds)
             agreement = remote.agreement_if_allowed(agreement_id) if job.preview else None
             checked = [
                 CheckedMapping(one.mapping, checks.check_mapping(remote, one, at, turn, actual))
@@ -197,10 +198,8 @@ class Calls:
         before = met.refused | self._refused_writes
         self._refused_writes.add(job.address)
         found = blame.of_write(refused, job.address, before, taken=met.taken or self._took_write)
-        if found is not None:
-            return found
         is_right = isinstance(refused.met, MissingRight)
-        return RightRefused(AGREEMENT_EDIT, refused.met.said) if is_right else refused.met
+        return found or (RightRefused(AGREEMENT_EDIT, refused.met.said) if is_right else refused.met)
 
     def failed(self, job: Job, error: BaseException) -> None:
         """Take the error of a job's call."""

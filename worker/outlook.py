@@ -19,6 +19,7 @@ from worker.policy import (
     health_after,
     judge,
     longest_wait,
+    seconds_for_call,
 )
 from worker.problems import exhausted
 
@@ -53,6 +54,10 @@ class Outlook:
         if until is None or since is None or self.health.paused_why != "unreachable":
             return until
         return min(until, since + self.retry_for)
+
+    def seconds_for_call(self, first_failed_at: datetime | None, now: datetime) -> float | None:
+        """Seconds that a call for a line may take which has been failing since then. None = any."""
+        return seconds_for_call((first_failed_at, self.health.unreachable_since), now, self.retry_for)
 
     def pause_is_over(self, now: datetime) -> None:
         """Forget a pause that has passed; how often the server was out of reach stays known."""

@@ -46,6 +46,8 @@ UNREACHABLE_IN_A_ROW = 3
 UNEXPECTED_TRIES = 3
 OURS_PAUSE = timedelta(minutes=5)
 """How often a ConnectWise is asked again that refuses what only we can mend."""
+LAST_TRY = 10.0
+"""Seconds that a call gets beyond the time at which its line is given up."""
 RATE_LIMIT_PAUSE = timedelta(seconds=30)
 RATE_LIMITED_FOR = timedelta(hours=4)
 """How long a server may answer nothing but 429 before its lines are given up."""
@@ -236,6 +238,12 @@ def backoff(attempts: int, chance: float, longest: float = RETRY_MOST) -> float:
     """Seconds to the next attempt: full jitter under a ceiling that doubles from 2 s to `longest`; at least 0.5."""
     ceiling = min(longest, RETRY_FIRST * 2.0 ** min(attempts, 16))
     return max(0.5, chance * ceiling)
+
+
+def seconds_for_call(failing_since: Sequence[datetime | None], now: datetime, retry_for: timedelta) -> float | None:
+    """Seconds that a call may take: until what waits for it is given up, and LAST_TRY more. None = any."""
+    since = min((at for at in failing_since if at is not None), default=None)
+    return None if since is None else max(0.0, (since + retry_for - now).total_seconds()) + LAST_TRY
 
 
 def longest_wait(retry_for: timedelta) -> float:

@@ -68,9 +68,9 @@ class Remote:
     def __post_init__(self) -> None:
         self._confirmation = Confirmation(self._ask_for_agreements)
 
-    def addition(self, agreement_id: int, addition_id: int) -> Addition:
-        """Read the addition: one GET, unless the base URL moved or the role is in doubt."""
-        return self._read(lambda client: client.addition(agreement_id, addition_id))
+    def addition(self, agreement_id: int, addition_id: int, seconds: float | None = None) -> Addition:
+        """Read the addition, in so many seconds at most: one GET, unless the base URL moved or the role is in doubt."""
+        return self._read(lambda client: client.addition(agreement_id, addition_id, seconds))
 
     def agreement(self, agreement_id: int) -> Agreement:
         """Read the agreement: one GET, unless the base URL moved or the role is in doubt."""

@@ -17,7 +17,7 @@ from tests.support.case import Case, code
 from tests.support.passing import time_passes
 from tests.support.waiting import wait_for
 from tests.support.world import World
-from worker import app
+from worker import app, policy
 
 RETRY_FOR = timedelta(seconds=60)
 AT_MOST = timedelta(seconds=75)
@@ -60,6 +60,29 @@ def _pause(world: World) -> timedelta | None:
         row, at = tx.execute(select(leases)).one(), now(tx)
     sleeps = row.token is None and row.wake_at is not None and row.wake_at > at
     return row.wake_at - at if sleeps else None
+
+
+def test_the_last_try_of_a_line_does_not_take_the_time_of_a_whole_call(
+    sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that hangs when the time is up: the call gets some seconds more, not all of CALL_TIMEOUT."""
+    monkeypatch.setattr(policy, "LAST_TRY", 0.3)
+    with World("local:", sqlite_url, tmp_path, retry_for=RETRY_FOR.total_seconds(), call_timeout=300.0) as world:
+        case = Case(world)
+        with app.build(world.settings):
+            world.publish(world.connected("p1"), world.mapped("p1", 1), world.mapped("p1", 2))
+            wait_for(case.is_checked, "the checks")
+            failing = faults.Status(status=500, match=ADDITION, times=1)
+            world.simulator.faults.set([failing, faults.Hang(match=ADDITION)])
+            push = world.push("p1", {1: 5})
+            with monkeypatch.context() as patched:
+                patched.setattr(policy, "RETRY_FIRST", policy.RETRY_MOST)
+                patched.setattr(random, "random", lambda: 1.0)
+                world.publish(push)
+                wait_for(lambda: _pause(world), "the first failure")
+            time_passes(world.database, RETRY_FOR)
+            wait_for(lambda: world.state_of(push) == "completed", "the end")
+            assert [answer and code(answer) for answer in world.answers(push).values()] == ["exhausted"]
 
 
 @pytest.mark.parametrize(
