@@ -116,7 +116,9 @@ def _error(
     else:
         message = said.message or f"HTTP {status}" + (" with an HTML page" if said.is_html else "")
     if issubclass(kind, Uncertain):
-        return kind(message, sent=True, status=status, code=said.code, retry_after=retry_after)
+        # Who lets no request pass has passed none on.
+        sent = not issubclass(kind, GatewayRefused)
+        return kind(message, sent=sent, status=status, code=said.code, retry_after=retry_after)
     if issubclass(kind, RecordRefused):
         return kind(message, errors=said.errors, status=status, code=said.code, retry_after=retry_after)
     return kind(message, status=status, code=said.code, retry_after=retry_after)

@@ -1,9 +1,8 @@
 """PATCH of an addition: a JSON array of operations (connectwise-api.md 6.1)."""
 
-import json
 from collections.abc import Mapping
-from typing import NoReturn
 
+from cwclient import jsons
 from cwclient.simulator.errors import invalid_addition, unconvertible
 from cwclient.simulator.records import derive, overlaid, touch
 from cwclient.simulator.schema import SCHEMAS, Field, Record, convert, find_field
@@ -17,8 +16,8 @@ _FIXED = ("id", "agreementId", "agreementStatus", "additionStatus", "_info")
 def parse_operations(body: bytes) -> list[Record]:
     """Read the body of a PATCH. Raises ApiError (400 InvalidObject) unless it is a JSON array of objects."""
     try:
-        operations = json.loads(body, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError):
+        operations = jsons.loads(body)
+    except ValueError:
         raise invalid_addition("InvalidBody", "The body is not valid JSON.") from None
     if not isinstance(operations, list) or not all(isinstance(operation, dict) for operation in operations):
         raise invalid_addition("InvalidBody", "The body must be an array of operations.")
@@ -71,7 +70,3 @@ def _converted(spec: Field, value: object, path: str) -> object:
         return convert(spec, value, path)
     except ValueError:
         raise unconvertible(value, path) from None
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(name)

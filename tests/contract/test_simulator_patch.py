@@ -90,6 +90,17 @@ def test_a_bad_patch_changes_nothing(simulator: SimulatorServer, http: httpx.Cli
     assert simulator.state.quantity("acmemsp", 11) == 4
 
 
+@pytest.mark.parametrize("number", ["1e999", "-1e999", "NaN", "9" * 400])
+def test_a_number_that_nobody_can_hold_changes_nothing(
+    simulator: SimulatorServer, http: httpx.Client, number: str
+) -> None:
+    """No quantity becomes infinite in the simulated ConnectWise either."""
+    body = f'[{{"op": "replace", "path": "quantity", "value": {number}}}]'
+    reply = http.patch(ADDITION, content=body, headers={"Content-Type": "application/json"})
+    assert reply.status_code == 400
+    assert simulator.state.quantity("acmemsp", 11) == 4
+
+
 def test_a_part_of_a_reference_is_ignored(http: httpx.Client) -> None:
     """A PATCH of a part of a reference is a 200 that changes nothing, so comparing what came back is needed."""
     reply = http.patch(ADDITION, json=[{"op": "replace", "path": "product/identifier", "value": "X"}])

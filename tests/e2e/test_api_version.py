@@ -125,6 +125,23 @@ def test_a_proxy_that_refuses_is_no_fault_of_a_record(case: Case, status: int) -
     assert case.world.quantity("p1", 100_001) == 5
 
 
+def test_a_proxy_that_stops_every_write_is_named_to_the_end(case: Case) -> None:
+    """Who reads that the line was given up reads what stood in the way; the ledger says that nothing was applied."""
+    match = Match(path=READ, method="PATCH")
+    case.world.simulator.faults.set([Answer(status=405, body="no PATCH here", media_type="text/plain", match=match)])
+    push = case.world.push("p1", {1: 5})
+    case.world.publish(push)
+    wait_for(lambda: case.world.answers(push).get("c1"), "the first answer")
+    time_passes(case.world.database, case.world.settings.retry_for)
+    wait_for(lambda: case.world.state_of(push) == "completed", "the push's completion")
+    answer = case.world.answers(push)["c1"]
+    assert answer is not None
+    assert answer.problem is not None
+    assert (answer.status, answer.problem.code, answer.problem.said) == ("failed", "exhausted", "no PATCH here")
+    assert "Something in front of ConnectWise stops our requests" in answer.problem.detail
+    assert {(row.outcome, row.http_status) for row in case.world.ledger()} == {("refused", 405)}
+
+
 @pytest.mark.parametrize("status", [400, 409, 422])
 def test_a_read_that_is_refused_is_tried_again(case: Case, status: int) -> None:
     """Nothing was to be changed, so there is nothing in a record that a coordinator could correct."""

@@ -119,6 +119,23 @@ def test_a_page_of_maintenance_is_waited_out(case: Case, page: faults.Fault, sin
     assert case.dead() == {}
 
 
+@pytest.mark.parametrize(
+    "page", [faults.Html(status=404), faults.Redirect(location="/"), faults.Answer(status=404, media_type="text/html")]
+)
+def test_a_former_codebase_that_answers_with_a_page_is_left_in_the_end(case: Case, page: faults.Fault) -> None:
+    """It looks like maintenance; once it may be looked up again the new one is found, and no line has failed."""
+    case.world.simulator.state.upgrade("cw-p1", "v2026_1/")
+    case.world.simulator.faults.set([page.model_copy(update={"match": Match(path="/v2025_1/")})])
+    push = case.world.push("p1", {1: 5, 2: 6})
+    case.world.publish(push)
+    wait_for(lambda: case.world.answers(push), "the first answer")
+    assert {code(answer) for answer in case.world.answers(push).values() if answer} <= {"unreachable"}
+    time_passes(case.world.database, REDISCOVERED)
+    wait_for(lambda: case.world.state_of(push) == "completed", "the push's completion")
+    assert {answer and answer.status for answer in case.world.answers(push).values()} == {"updated"}
+    assert case.dead() == {}
+
+
 @pytest.mark.parametrize("page", MAINTENANCE)
 def test_a_check_during_maintenance_fails_no_line(case: Case, page: faults.Fault) -> None:
     """A coordinator who checks the connection reads that ConnectWise does not answer, not that the URL is wrong."""

@@ -123,6 +123,8 @@ def test_the_caller_comes_first_then_the_environment_then_the_env_file(
         ("seal_keys", "hunter2", "phin-connectwise keys generate"),
         ("queue_prefix", "hunter2 and blanks", "may hold letters, digits, . _ - only, at most 64"),
         ("client_id", "hunter2", "is not a GUID"),
+        ("api_version", "v2025_8", "is not a year and a release, such as 2025.8"),
+        ("api_version", "2025.8; x", "is not a year and a release, such as 2025.8"),
         ("results_queue", "hunter2" * 40, "is longer than the 255 bytes"),
         ("partners_at_once", "0", "greater than or equal to 1"),
         ("retry_for", "0", "greater than 0 seconds"),
