@@ -68,6 +68,19 @@ def test_a_codebase_that_moves_just_after_it_was_found_is_waited_for(case: Case)
     assert case.dead() == {}
 
 
+def test_a_404_of_everything_is_no_record_that_is_gone(case: Case) -> None:
+    """A count tells the former codebase, just looked up, from a record; the new one is found in the end."""
+    case.world.simulator.state.upgrade("cw-p1", "v2026_1/")
+    case.world.simulator.faults.set([faults.Status(status=404, match=Match(path="/v2025_1/"))])
+    push = case.world.push("p1", {1: 5, 2: 6})
+    case.world.publish(push)
+    wait_for(lambda: case.world.answers(push), "the first answer")
+    assert {code(answer) for answer in case.world.answers(push).values() if answer} <= {"unreachable"}
+    time_passes(case.world.database, REDISCOVERED)
+    wait_for(lambda: case.world.state_of(push) == "completed", "the push's completion")
+    assert {answer and answer.status for answer in case.world.answers(push).values()} == {"updated"}
+
+
 def test_a_codebase_that_moves_just_after_it_was_found_between_read_and_write_is_waited_for(
     case: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:
