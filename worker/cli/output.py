@@ -72,9 +72,9 @@ def table(
 ) -> None:
     """A table on standard output; columns in `right` hold numbers. What does not fit is folded, never cut.
 
-    The last column takes the room that the others leave, each at most `widest`, or a third of a wide terminal.
+    The last column takes the room that the others leave, each at most `widest`, and more in a wide terminal.
     """
-    widest = max(widest, out.width // 3)
+    widest += max(0, out.width - 80) // 3
     shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, collapse_padding=True, header_style="bold")
     for header in headers:
         numbers = header in right
