@@ -212,7 +212,7 @@ def test_preview_push_confirm_status(mapped: Coordinator) -> None:
     shown = mapped.run("status")
     assert [line.split("  ")[0] for line in shown.splitlines() if "✓" in line] == [
         "Alder & Finch Architects",
-        "Bluewater Dental",
+        "Bluewater Dental (c-102)",
         "Cartwright Logistics",
     ]
     assert "21 → 22  ✓  updated" in shown
