@@ -68,8 +68,8 @@ def test_new_keys_begin_a_long_list_anew(listing: Case) -> None:
     assert listing.push(5)["c1"].status == "updated"
 
 
-def test_wrong_keys_are_asked_with_once_though_a_list_goes_on(listing: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-    """That a page came by the former keys says nothing of new ones: these are refused once, and lines fail by that."""
+def test_wrong_keys_are_confirmed_once_though_a_list_goes_on(listing: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That a page came by the former keys says nothing of new ones: these are refused twice, and lines fail by that."""
     monkeypatch.setattr(run, "LOOK_SECONDS", 1.0)
     listing.world.simulator.faults.set([faults.Latency(seconds=0.6)])
     connected = listing.world.connected("p1", "wrong")
@@ -78,7 +78,7 @@ def test_wrong_keys_are_asked_with_once_though_a_list_goes_on(listing: Case, mon
     wait_for(lambda: listing.world.state_of(push) == "accepted", "the push, which waits for the connection")
     listing.world.publish(connected)
     wait_for(lambda: listing.world.state_of(push) == "completed", "the push's completion")
-    assert [record["status"] for record in listing.world.simulator.log].count(401) == 1
+    assert [record["status"] for record in listing.world.simulator.log].count(401) == 2
 
 
 def test_a_new_connection_answers_for_itself_though_a_list_goes_on(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
