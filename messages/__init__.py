@@ -3,6 +3,16 @@
 The platform publishes the events with a `Publisher`, seals private keys with `seal`, and reads results with `decode`.
 """
 
+from messages.catalog import CatalogKind, CatalogListed, CatalogRequested, Choice, PhinCompany, Suggestion
+from messages.checks import (
+    AgreementTerm,
+    ConnectionChecked,
+    MappingChecked,
+    MappingStatus,
+    Right,
+    RightState,
+    Successor,
+)
 from messages.completions import (
     Absent,
     AbsentCompany,
@@ -13,16 +23,13 @@ from messages.completions import (
     Totals,
     UnmappedCompany,
 )
-from messages.envelope import BillingPeriod, Message, derived_id, plain_text, type_of
+from messages.envelope import BillingPeriod, Message, derived_id, type_of
 from messages.events import (
-    CatalogKind,
-    CatalogRequested,
     Confirmation,
     ConnectionChanged,
     ConnectionCheckRequested,
     MappingChanged,
     MappingCheckRequested,
-    PhinCompany,
     PushCancelRequested,
     PushLine,
     PushMode,
@@ -32,24 +39,7 @@ from messages.events import (
 )
 from messages.publish_errors import PublishError, Refused, Unreachable, Unroutable
 from messages.publisher import Publisher
-from messages.results import (
-    FINAL,
-    AgreementTerm,
-    CatalogListed,
-    Choice,
-    ConnectionChecked,
-    Fixer,
-    LineStatus,
-    MappingChecked,
-    MappingStatus,
-    Problem,
-    Right,
-    RightState,
-    Successor,
-    Suggestion,
-    SyncMode,
-    SyncResult,
-)
+from messages.results import FINAL, Fixer, LineStatus, Problem, SyncMode, SyncResult
 from messages.sealing import (
     KeyRing,
     SealBroken,
@@ -63,6 +53,7 @@ from messages.sealing import (
     seal,
     unseal,
 )
+from messages.values import plain_text
 from messages.wire import (
     EXCHANGE_IN,
     EXCHANGE_OUT,

@@ -1,27 +1,29 @@
-"""What the Phin platform sends, through the exchange `phin.billing`."""
+"""What the Phin platform sends, through the exchange `phin.billing`. Questions for choices are in catalog.py."""
 
 from collections.abc import Iterable
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, StringConstraints, model_validator
 
-from messages.envelope import (
-    MAX_LINES,
-    BillingPeriod,
-    Code,
-    Count,
-    CwId,
-    Id,
-    Message,
-    Name,
-    Part,
-    Quantity,
-    Text,
-    Version,
-)
+from messages.envelope import BillingPeriod, Message, Part
 from messages.sealing import SealedPrivateKey
+from messages.values import MAX_LINES, Count, Id, Text, Words
+from messages.vocabulary import (
+    AdditionId,
+    AgreementId,
+    Changed,
+    CompanyId,
+    CompanyName,
+    CwCompanyId,
+    PersonName,
+    PushId,
+    Reason,
+    RevertId,
+    Source,
+    Units,
+    Users,
+)
 
-CatalogKind = Literal["companies", "agreements", "additions", "suggestions"]
 PushMode = Literal["apply", "preview"]
 SharingRule = Literal["refuse", "sum"]
 
@@ -34,15 +36,25 @@ def _certificates(pem: str) -> str:
     return pem
 
 
-ReplyTo = Annotated[str, StringConstraints(max_length=255, pattern=r"^(phin\.|amq\.gen-)[A-Za-z0-9._\-]+$")]
-"""A queue that an answer may go to: one of the platform's, or one that the broker named."""
-
-CaBundle = Annotated[str, StringConstraints(max_length=64 * 1024), AfterValidator(_certificates)]
+CaBundle = Annotated[
+    str,
+    StringConstraints(max_length=64 * 1024),
+    AfterValidator(_certificates),
+    Words.like("-----BEGIN CERTIFICATE-----\nMIIB…\n-----END CERTIFICATE-----\n".replace("…", "...")),
+    Words(
+        {
+            "pattern": r"^[\u0001-\u007f]*-----BEGIN CERTIFICATE-----[\u0001-\u007f]*$",
+            "not": {"pattern": "PRIVATE KEY-----"},
+        }
+    ),
+]
 """Certificates of a private certificate authority, PEM, at most 64 KiB."""
 
+CompanyIds = Annotated[tuple[CompanyId, ...], Field(strict=False, min_length=1, max_length=MAX_LINES)]
 
-def _once_each(items: Iterable[str], what: str) -> None:
-    # Positions are counted from 0, as in the paths of other errors.
+
+def once_each(items: Iterable[str], what: str) -> None:
+    """Raise ValueError if an item is there twice. Positions are counted from 0, as in the paths of other errors."""
     seen: dict[str, int] = {}
     for position, item in enumerate(items):
         if (first := seen.setdefault(item, position)) != position:
@@ -52,7 +64,10 @@ def _once_each(items: Iterable[str], what: str) -> None:
 class Event(Message):
     """A message that the platform sends."""
 
-    source: Name = "phin"
+    source: Source = "phin"
+
+
+_CONNECTED = ("site_url", "company_identifier", "public_key", "sealed_private_key")
 
 
 class ConnectionChanged(Event):
@@ -62,14 +77,42 @@ class ConnectionChanged(Event):
     Disconnected: none of them. The newest `changed_at` counts.
     """
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "oneOf": [
+                {
+                    "properties": {
+                        "disconnected": {"const": False},
+                        **{name: {"not": {"type": "null"}} for name in _CONNECTED},
+                    },
+                    "required": list(_CONNECTED),
+                },
+                {
+                    "properties": {
+                        "disconnected": {"const": True},
+                        **{name: {"type": "null"} for name in (*_CONNECTED, "ca_bundle")},
+                    },
+                    "required": ["disconnected"],
+                },
+            ]
+        }
+    )
+
     type: Literal["connection.changed.v1"] = "connection.changed.v1"
-    changed_at: Version
+    changed_at: Changed
+    """When it was saved; the newest counts, and a mapping or push names it. At most 5 minutes in the future."""
     disconnected: bool = False
-    site_url: Text | None = None
-    company_identifier: Id | None = None
-    public_key: Id | None = None
+    """Whether the connection was removed."""
+    site_url: Annotated[Text, Words.like("https://na.myconnectwise.net")] | None = None
+    """The URL by which people log in to ConnectWise, or its host."""
+    company_identifier: Annotated[Id, Words.like("acmemsp")] | None = None
+    """The Company ID by which people log in to ConnectWise."""
+    public_key: Annotated[Id, Words.like("Demo4PublicKey")] | None = None
+    """The Public Key of the API member."""
     sealed_private_key: SealedPrivateKey | None = None
+    """The Private Key of the API member, sealed to the worker's public seal key and to this partner and connection."""
     ca_bundle: CaBundle | None = None
+    """Certificates in PEM of the authority of a ConnectWise server with a certificate of its own."""
 
     @model_validator(mode="after")
     def _all_or_nothing(self) -> Self:
@@ -85,26 +128,46 @@ class ConnectionCheckRequested(Event):
     """Check the connection that is saved again now; `connection.checked.v1` answers it."""
 
     type: Literal["connection.check_requested.v1"] = "connection.check_requested.v1"
-    requested_at: Version
-    requested_by: Name
+    requested_at: Changed
+    """When the check was asked for. At most 5 minutes in the future."""
+    requested_by: PersonName
+    """The person who asked for it."""
 
 
 class MappingChanged(Event):
-    """A company's ConnectWise company, agreement and addition, filled in from left to right; none = unmapped.
+    """A company's ConnectWise company, agreement and addition, filled in from left to right; none = unmapped."""
 
-    `allow_not_billable`: an addition that is not Billable in ConnectWise, counted for its cost only, is written too.
-    """
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [
+                {"properties": {"agreement_id": {"type": "null"}, "addition_id": {"type": "null"}}},
+                {
+                    "properties": {"cw_company_id": {"type": "integer"}, "agreement_id": {"type": "integer"}},
+                    "required": ["cw_company_id", "agreement_id"],
+                },
+            ]
+        }
+    )
 
     type: Literal["mapping.changed.v1"] = "mapping.changed.v1"
-    changed_at: Version
-    company_id: Id
-    company_name: Name
-    cw_company_id: CwId | None = None
-    agreement_id: CwId | None = None
-    addition_id: CwId | None = None
+    changed_at: Changed
+    """When it was saved; of a company the newest counts, and a push names it. At most 5 minutes in the future."""
+    company_id: CompanyId
+    """The company's id in Phin."""
+    company_name: CompanyName
+    """The company's name in Phin."""
+    cw_company_id: CwCompanyId | None = None
+    """The id of the company in ConnectWise; null = unmapped."""
+    agreement_id: AgreementId | None = None
+    """The id of an agreement of that company."""
+    addition_id: AdditionId | None = None
+    """The id of the addition of that agreement whose quantity is set."""
     rule: SharingRule = "refuse"
-    minimum: Count | None = None
+    """If several companies are mapped to one addition: `refuse` all of them, or `sum` their users."""
+    minimum: Annotated[Count, Words.like(10, "users")] | None = None
+    """So many users are billed at least."""
     allow_not_billable: bool = False
+    """Whether an addition that is not Billable in ConnectWise, counted for its cost only, is written too."""
 
     @model_validator(mode="after")
     def _from_left_to_right(self) -> Self:
@@ -119,90 +182,65 @@ class MappingCheckRequested(Event):
     """Compare mappings with ConnectWise again, null = all: a `mapping.checked.v1` for each company that is mapped."""
 
     type: Literal["mapping.check_requested.v1"] = "mapping.check_requested.v1"
-    requested_at: Version
-    requested_by: Name
-    company_ids: Annotated[tuple[Id, ...], Field(strict=False, min_length=1, max_length=MAX_LINES)] | None = None
-
-
-class PhinCompany(Part):
-    """A company to find a ConnectWise company for."""
-
-    company_id: Id
-    company_name: Name
-
-
-class CatalogRequested(Event):
-    """A question for the choices of a drop-down; `catalog.listed.v1` answers it with one page.
-
-    `agreements` needs cw_company_id, `additions` needs agreement_id. `suggestions` are made for `companies`; with none,
-    for those whose mapping was begun or removed. `refresh`: ask ConnectWise, whatever was read some minutes ago. The
-    answer goes to the queue `reply_to`, with none to the exchange `connectwise.sync`.
-    """
-
-    type: Literal["catalog.requested.v1"] = "catalog.requested.v1"
-    kind: CatalogKind
-    cw_company_id: CwId | None = None
-    agreement_id: CwId | None = None
-    search: Name | None = None
-    page: Annotated[int, Field(ge=1, le=MAX_LINES)] = 1
-    refresh: bool = False
-    companies: Annotated[tuple[PhinCompany, ...], Field(strict=False, max_length=MAX_LINES)] = ()
-    reply_to: ReplyTo | None = None
-
-    @model_validator(mode="after")
-    def _has_its_parent(self) -> Self:
-        if self.kind == "agreements" and self.cw_company_id is None:
-            raise ValueError("agreements need cw_company_id")
-        if self.kind == "additions" and self.agreement_id is None:
-            raise ValueError("additions need agreement_id")
-        if self.companies and self.kind != "suggestions":
-            raise ValueError("companies are for suggestions only")
-        _once_each((company.company_id for company in self.companies), "in companies, company")
-        return self
+    requested_at: Changed
+    """When the check was asked for. At most 5 minutes in the future."""
+    requested_by: PersonName
+    """The person who asked for it."""
+    company_ids: CompanyIds | None = None
+    """The companies whose mappings are to be checked, by their ids in Phin; null = all that are mapped."""
 
 
 class Confirmation(Part):
-    """The coordinator has seen why a line was held, at this quantity in ConnectWise, and wants it all the same.
+    """The coordinator has seen why a line was held, at this quantity in ConnectWise, and wants it all the same."""
 
-    `quantity_wanted`: only for this quantity of the addition, as the held result told it; null = whatever is asked.
-    """
-
-    company_id: Id
-    reasons: Annotated[tuple[Code, ...], Field(strict=False, min_length=1, max_length=20)]
-    quantity_before: Quantity
-    quantity_wanted: Quantity | None = None
+    company_id: CompanyId
+    """The company whose line was held."""
+    reasons: Annotated[tuple[Reason, ...], Field(strict=False, min_length=1, max_length=20)]
+    """The codes of all `reasons` of the held result."""
+    quantity_before: Units
+    """The `quantity_before` of the held result."""
+    quantity_wanted: Units | None = None
+    """Only for this quantity of the addition, as the held result told it; null = whatever is asked."""
 
 
 class PushLine(Part):
-    """One company's billable users; `mapping_changed_at`: the mapping that the sender saw, null = whatever is there."""
+    """One company's billable users."""
 
-    company_id: Id
-    company_name: Name
-    billable_users: Count
-    mapping_changed_at: Version | None = None
+    company_id: CompanyId
+    """The company's id in Phin; once in a push."""
+    company_name: CompanyName
+    """The company's name in Phin."""
+    billable_users: Users
+    """The company's billable users in the period."""
+    mapping_changed_at: Changed | None = None
+    """The `changed_at` of the mapping that the sender saw: the line waits for it. Null = whatever is there."""
 
 
 class PushRequested(Event):
-    """Set the quantities of a billing period (`apply`), or say what that would do (`preview`).
-
-    `requested_at` orders the wishes: for one company and period the newest wins. `connection_changed_at` is the
-    connection that the sender saw, null = whatever is there. Lines: 1 to 10,000, a company once.
-    """
+    """Set the quantities of a billing period (`apply`), or say what that would do (`preview`)."""
 
     type: Literal["push.requested.v1"] = "push.requested.v1"
-    push_id: Id
+    push_id: PushId
+    """Names the push in all its answers; each push has its own."""
     period: BillingPeriod
-    requested_at: Version
-    requested_by: Name
+    """The billing period that the users are of."""
+    requested_at: Changed
+    """When it was asked for: for one company and period the newest wins. At most 5 minutes in the future."""
+    requested_by: PersonName
+    """The person who wants it; kept with the push."""
     mode: PushMode
-    connection_changed_at: Version | None = None
+    """`apply` sets quantities, `preview` says what that would do and leaves no trace."""
+    connection_changed_at: Changed | None = None
+    """The `changed_at` of the connection that the sender saw: lines wait for it. Null = whatever is there."""
     confirmations: Annotated[tuple[Confirmation, ...], Field(strict=False, max_length=MAX_LINES)] = ()
+    """Let through what was held before; each company once."""
     lines: Annotated[tuple[PushLine, ...], Field(strict=False, min_length=1, max_length=MAX_LINES)]
+    """The companies and their users; each company once."""
 
     @model_validator(mode="after")
     def _a_company_once(self) -> Self:
-        _once_each((line.company_id for line in self.lines), "in lines, company")
-        _once_each((confirmation.company_id for confirmation in self.confirmations), "in confirmations, company")
+        once_each((line.company_id for line in self.lines), "in lines, company")
+        once_each((confirmation.company_id for confirmation in self.confirmations), "in confirmations, company")
         return self
 
 
@@ -210,25 +248,33 @@ class PushCancelRequested(Event):
     """Stop a push: its lines that are not settled yet become `cancelled`."""
 
     type: Literal["push.cancel_requested.v1"] = "push.cancel_requested.v1"
-    push_id: Id
-    requested_at: Version
-    requested_by: Name
+    push_id: PushId
+    """The push, or the revert, that is to be stopped; it may arrive later than this."""
+    requested_at: Changed
+    """When it was asked for. At most 5 minutes in the future."""
+    requested_by: PersonName
+    """The person who wants it."""
 
 
 class RevertRequested(Event):
-    """Put back what additions held before a push, where they still hold what it wrote; company_ids null = all of it.
+    """Put back what additions held before a push, where they still hold what it wrote.
 
     A push of its own, for the same period: `revert_id` is the `push_id` of its results and of its completion.
     """
 
     type: Literal["revert.requested.v1"] = "revert.requested.v1"
-    revert_id: Id
-    push_id: Id
-    requested_at: Version
-    requested_by: Name
-    company_ids: Annotated[tuple[Id, ...], Field(strict=False, min_length=1, max_length=MAX_LINES)] | None = None
+    revert_id: RevertId
+    """Names the revert, as the `push_id` of all its answers; each has its own."""
+    push_id: PushId
+    """The push that is to be taken back."""
+    requested_at: Changed
+    """When it was asked for; it is ordered among pushes by this. At most 5 minutes in the future."""
+    requested_by: PersonName
+    """The person who wants it."""
+    company_ids: Annotated[CompanyIds, Words({"uniqueItems": True})] | None = None
+    """Only these companies, each once; null = all that the push wrote."""
 
     @model_validator(mode="after")
     def _a_company_once(self) -> Self:
-        _once_each(self.company_ids or (), "in company_ids, company")
+        once_each(self.company_ids or (), "in company_ids, company")
         return self

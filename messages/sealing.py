@@ -19,16 +19,19 @@ from nacl.public import PrivateKey, PublicKey, SealedBox
 from pydantic import StringConstraints
 
 from messages.envelope import Part
+from messages.values import Words
 
 _KEY = re.compile(r"([0-9a-f]{16}):([A-Za-z0-9+/]{43}=)", re.ASCII)
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
 class SealedPrivateKey(Part):
-    """A private key as it travels and is stored: `box` is base64, `key_id` names the seal key that opens it."""
+    """A private key as it travels and is stored."""
 
-    key_id: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
-    box: Annotated[str, StringConstraints(max_length=8192, pattern=r"^[A-Za-z0-9+/]+={0,2}$")]
+    key_id: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$"), Words.like("9f86d081884c7d65")]
+    """The seal key that opens the box: what stands before the colon in its text form."""
+    box: Annotated[str, StringConstraints(max_length=8192, pattern=r"^[A-Za-z0-9+/]+={0,2}$"), Words.like("c2VhbGVk")]
+    """A libsodium sealed box in base64, of the JSON object that the README describes."""
 
 
 class SealError(Exception):

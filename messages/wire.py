@@ -4,26 +4,31 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
+from messages.catalog import CatalogKind, CatalogListed, CatalogRequested, ReplyTo
+from messages.checks import ConnectionChecked, MappingChecked
 from messages.completions import PushCompleted
-from messages.envelope import MAX_LINES, CorrelationId, Id, Message, TraceParent, type_of
+from messages.envelope import Message, type_of
 from messages.events import (
-    CatalogRequested,
+    CompanyIds,
     ConnectionChanged,
     ConnectionCheckRequested,
     MappingChanged,
     MappingCheckRequested,
     PushCancelRequested,
+    PushMode,
     PushRequested,
     RevertRequested,
 )
-from messages.results import CatalogListed, ConnectionChecked, MappingChecked, SyncResult
+from messages.results import SyncResult
+from messages.values import MAX_LINES, CorrelationId, Id, TraceParent, UtcTime
 
 EXCHANGE_IN = "phin.billing"
 EXCHANGE_OUT = "connectwise.sync"
@@ -70,13 +75,23 @@ _SHOWN_ERRORS = 5
 _ID: TypeAdapter[str] = TypeAdapter(Id)
 _CORRELATION_ID: TypeAdapter[str] = TypeAdapter(CorrelationId)
 _TRACEPARENT: TypeAdapter[str] = TypeAdapter(TraceParent)
+_COPIED: dict[str, Any] = {
+    "company_id": Id,
+    "company_ids": CompanyIds,
+    "changed_at": UtcTime,
+    "requested_at": UtcTime,
+    "mode": PushMode,
+    "kind": CatalogKind,
+    "reply_to": ReplyTo,
+}
+_NAMED: Mapping[str, TypeAdapter[Any]] = {name: TypeAdapter(kind) for name, kind in _COPIED.items()}
 
 
 class ContractError(Exception):
     """A body that is no message of this contract; `detail` shows no value of a connection.
 
     `type`, `partner_id`, `push_id` and `correlation_id` are given where they can be read, and copied into an answer;
-    a revert is answered as the push that its `revert_id` names.
+    a revert is answered as the push that its `revert_id` names. `named` are other fields that an answer repeats.
     """
 
     def __init__(
@@ -88,6 +103,7 @@ class ContractError(Exception):
         partner_id: str | None = None,
         push_id: str | None = None,
         correlation_id: str | None = None,
+        named: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
@@ -96,6 +112,7 @@ class ContractError(Exception):
         self.partner_id = partner_id
         self.push_id = push_id
         self.correlation_id = correlation_id
+        self.named = named or {}
 
 
 @dataclass(frozen=True)
@@ -163,6 +180,7 @@ def decode(
         partner_id=_readable(content, "partner_id", _ID),
         push_id=_readable(content, "revert_id" if kind is RevertRequested else "push_id", _ID),
         correlation_id=_readable(content, "correlation_id", _CORRELATION_ID),
+        named=_named(content),
     )
     if properties_size > MAX_PROPERTIES:
         raise refusal(
@@ -255,6 +273,16 @@ def _readable(content: Mapping[str, object], name: str, adapter: TypeAdapter[str
     """The value, if a field of that type in an answer takes it."""
     value = content.get(name)
     return value if isinstance(value, str) and _is_valid(adapter, value) else None
+
+
+def _named(content: Mapping[str, object]) -> dict[str, Any]:
+    """The fields that answers repeat, as far as they can be read."""
+    found: dict[str, Any] = {}
+    for name, adapter in _NAMED.items():
+        if content.get(name) is not None:
+            with suppress(ValidationError, RecursionError):
+                found[name] = adapter.validate_json(json.dumps(content[name]))
+    return found
 
 
 def _is_valid(adapter: TypeAdapter[str], value: object) -> bool:

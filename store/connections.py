@@ -37,6 +37,12 @@ class ConnectionVersion:
     answered: bool = False
     check: dict[str, Any] | None = None
     check_due_at: datetime | None = None
+    correlation_id: str | None = None
+
+    @property
+    def correlation(self) -> str:
+        """The correlation id of its answers."""
+        return self.correlation_id or self.message_id
 
     @property
     def version(self) -> Version:
@@ -62,6 +68,7 @@ def save(tx: Tx, new: ConnectionVersion) -> bool:
         "box": new.box,
         "ca_bundle": new.ca_bundle,
         "check_due_at": new.check_due_at,
+        "correlation_id": new.correlation_id,
     }
     tx.execute(upsert(tx, connections).values(values).on_conflict_do_nothing())
     newest = current(tx, new.partner_id)
@@ -125,9 +132,9 @@ def revise_check(tx: Tx, version: ConnectionVersion, check: dict[str, Any]) -> N
     tx.execute(update(connections).where(*_is(version)).values(check_json=json.dumps(check)))
 
 
-def check_again(tx: Tx, version: ConnectionVersion, at: datetime) -> None:
-    """Have this version, no tombstone, checked again."""
-    tx.execute(update(connections).where(*_is(version)).values(check_due_at=at))
+def check_again(tx: Tx, version: ConnectionVersion, at: datetime, correlation_id: str) -> None:
+    """Have this version, no tombstone, checked again, and answered under this correlation id."""
+    tx.execute(update(connections).where(*_is(version)).values(check_due_at=at, correlation_id=correlation_id))
 
 
 def save_discovery(

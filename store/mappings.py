@@ -32,6 +32,12 @@ class Mapping:
     allow_not_billable: bool = False
     check: dict[str, Any] | None = None
     check_due_at: datetime | None = None
+    correlation_id: str | None = None
+
+    @property
+    def correlation(self) -> str:
+        """The correlation id of its answers."""
+        return self.correlation_id or self.message_id
 
     @property
     def version(self) -> tuple[datetime, str]:
@@ -62,6 +68,7 @@ def save(tx: Tx, new: Mapping) -> bool:
         "allow_not_billable": new.allow_not_billable,
         "check_json": None,
         "check_due_at": new.check_due_at,
+        "correlation_id": new.correlation_id,
     }
     statement = upsert(tx, mappings).values(values)
     fresh = {name: statement.excluded[name] for name in values if name not in {"partner_id", "company_id"}}
@@ -122,12 +129,22 @@ def due_checks(tx: Tx, partner_id: str, at: datetime, limit: int) -> list[Mappin
     return [_mapping(dict(row)) for row in tx.execute(query).mappings()]
 
 
-def check_now(tx: Tx, partner_id: str, at: datetime, company_ids: Collection[str] | None = None) -> None:
-    """Have these mappings compared with ConnectWise, None = all of the partner; those that are none are not."""
+def check_now(
+    tx: Tx,
+    partner_id: str,
+    at: datetime,
+    company_ids: Collection[str] | None = None,
+    correlation_id: str | None = None,
+) -> None:
+    """Have these mappings compared with ConnectWise, None = all of the partner; those that are none are not.
+
+    Their answers go under this correlation id, None = under that of who saved them, or asked last.
+    """
     which = [mappings.c.partner_id == partner_id, mappings.c.cw_company_id.is_not(None)]
     if company_ids is not None:
         which.append(mappings.c.company_id.in_(company_ids))
-    tx.execute(update(mappings).where(*which).values(check_due_at=at))
+    asked = {} if correlation_id is None else {"correlation_id": correlation_id}
+    tx.execute(update(mappings).where(*which).values(check_due_at=at, **asked))
 
 
 def save_check(tx: Tx, mapping: Mapping, check: dict[str, Any]) -> bool:

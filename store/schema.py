@@ -85,6 +85,7 @@ def _time(name: str, *, nullable: bool = False) -> Column[Any]:
     return Column(name, UtcTime, nullable=nullable)
 
 
+# `correlation_id`, of mappings too: of who saved it, or asked last for its check; NULL = kept by an older version.
 # Every version that was announced: the newest counts, and an older one tells under which ConnectWise tenant a mapping
 # was made. Only the newest keeps its keys.
 connections = Table(
@@ -107,6 +108,7 @@ connections = Table(
     Column("answered", Boolean, nullable=False, server_default=text("false")),
     Column("check_json", Text),
     _time("check_due_at", nullable=True),
+    Column("correlation_id", String(128)),
     PrimaryKeyConstraint("partner_id", "changed_at", "message_id"),
     CheckConstraint("disconnected = (tenant IS NULL)", name="tombstone_has_no_tenant"),
     CheckConstraint("NOT disconnected OR box IS NULL", name="tombstone_has_no_key"),
@@ -131,6 +133,7 @@ mappings = Table(
     Column("allow_not_billable", Boolean, nullable=False, server_default=text("false")),
     Column("check_json", Text),
     _time("check_due_at", nullable=True),
+    Column("correlation_id", String(128)),
     PrimaryKeyConstraint("partner_id", "company_id"),
     CheckConstraint("rule IN ('refuse', 'sum')", name="rule"),
     CheckConstraint("minimum IS NULL OR minimum BETWEEN 0 AND 1000000", name="minimum"),

@@ -5,6 +5,7 @@ They are made by a shared pool of threads; what came of one is taken on the run'
 
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -114,10 +115,15 @@ class Calls:
         elif held_back:
             self._tools.draining.wait(timeout)
 
-    def _start(self, call: Callable[[Remote], Any], then: Callable[[Future[Any]], None]) -> Future[Any] | None:
+    def _start(
+        self, call: Callable[[Remote], Any], then: Callable[[Future[Any]], None], **named: str
+    ) -> Future[Any] | None:
+        """Make the call in a thread of the pool, which logs what this one does, and these names."""
         if self.remote is None:
             return None
-        future = self._tools.calls.submit(call, self.remote)
+        with structlog.contextvars.bound_contextvars(**named):
+            context = copy_context()
+        future = self._tools.calls.submit(context.run, call, self.remote)
         self._under_way[future] = then
         return future
 
@@ -158,7 +164,7 @@ class Calls:
             ]
             return actual, agreement, checked
 
-        self._start(read, then)
+        self._start(read, then, **job.named)
 
     def write(self, job: Job) -> None:
         """Write the job's quantity, whose ledger row is open."""
@@ -187,7 +193,7 @@ class Calls:
             progress.after_write(job, future.result())
             self.found.finished.append(job)
 
-        if self._start(patch, then) is not None:
+        if self._start(patch, then, **job.named) is not None:
             self._writing += 1
 
     def _to_blame(self, job: Job, connection: ConnectionVersion, refused: WriteRefused) -> Exception:
@@ -205,7 +211,8 @@ class Calls:
         """Take the error of a job's call."""
         verdict = self.outlook.note_error(error, self._now(), attempts=job.attempts)
         if not isinstance(error, NotStarted):
-            log.info("call.failed", error=str(error), error_type=type(error).__name__, addition=job.addition)
+            named = {"error_type": type(error).__name__, "addition": job.addition, **job.named}
+            log.info("call.failed", error=str(error), **named)
         # Once all has failed the line fails with the others, not alone.
         progress.after_error(job, error, self.outlook.stop or verdict, self._moment())
         self.found.finished.append(job)

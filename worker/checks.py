@@ -275,7 +275,7 @@ def _message(mapping: Mapping, status: MappingStatus, **found: Any) -> MappingCh
     kept: dict[str, Any] = {name: (mapping.check or {}).get(name) for name in NAMES}
     return MappingChecked(
         partner_id=mapping.partner_id,
-        correlation_id=mapping.message_id,
+        correlation_id=mapping.correlation,
         causation_id=mapping.message_id,
         company_id=mapping.company_id,
         changed_at=mapping.changed_at,

@@ -136,7 +136,10 @@ class Dispatcher:
 
     def _handle(self, delivery: Delivery, message: Message | None = None) -> Verdict:
         """Handle it alone; `message` is what it says, if that is known."""
-        with structlog.contextvars.bound_contextvars(message_id=delivery.message_id, queue=delivery.queue):
+        # By the body's own once that is read; what cannot be read is told with this.
+        correlation_id = delivery.properties.get("correlation_id")
+        named = {"message_id": delivery.message_id, "correlation_id": correlation_id, "queue": delivery.queue}
+        with structlog.contextvars.bound_contextvars(**named):
             try:
                 if delivery.redelivered and delivery.kind != KIND_DEAD:
                     with self._turn:

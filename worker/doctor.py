@@ -109,7 +109,7 @@ def check_connection(remote: Remote, agreements: Mapping[int, str]) -> CheckedCo
         why, ended_by = judge(error, attempts=0, chance=0.0).problem, error
     message = ConnectionChecked(
         partner_id=version.partner_id,
-        correlation_id=version.message_id,
+        correlation_id=version.correlation,
         causation_id=version.message_id,
         changed_at=version.changed_at,
         status="ok" if why is None else "failed",

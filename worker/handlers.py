@@ -89,6 +89,7 @@ def connection_changed(context: Context, event: ConnectionChanged) -> None:
             box=sealed.box if sealed else None,
             ca_bundle=event.ca_bundle,
             check_due_at=None if event.disconnected else at,
+            correlation_id=event.correlation_id,
         )
         newest = connections.save(tx, version)
         if newest:
@@ -108,7 +109,7 @@ def connection_check_requested(context: Context, event: ConnectionCheckRequested
             if pauses.find(tx, event.partner_id) is not None:
                 # It is made once an operator has ended the pause; until then somebody waits.
                 outbox.put(tx, doctor.unchecked(event, version, "paused"))
-            connections.check_again(tx, version, now(tx))
+            connections.check_again(tx, version, now(tx), event.correlation_id)
             leases.save_health(tx, event.partner_id, look_again(leases.health(tx, event.partner_id)))
             leases.wake(tx, event.partner_id)
     log.info("connection.check_requested", requested_by=event.requested_by)
@@ -130,13 +131,14 @@ def mappings_changed(context: Context, events: Sequence[MappingChanged]) -> None
             mappings.check_now(tx, partner_id, at, others)
             _arrived(tx, partner_id, companies | others)
         for event in its_events:
-            log.info("mapping.changed", partner=partner_id, company=event.company_id, newest=event.id in newest)
+            named = {"partner": partner_id, "correlation_id": event.correlation_id, "company": event.company_id}
+            log.info("mapping.changed", **named, newest=event.id in newest)
 
 
 def mapping_check_requested(context: Context, event: MappingCheckRequested) -> None:
     """Have these mappings compared with ConnectWise again."""
     with context.database.partner(event.partner_id) as tx:
-        mappings.check_now(tx, event.partner_id, now(tx), event.company_ids)
+        mappings.check_now(tx, event.partner_id, now(tx), event.company_ids, event.correlation_id)
         leases.wake(tx, event.partner_id)
     log.info("mapping.check_requested", requested_by=event.requested_by)
 
@@ -153,9 +155,8 @@ def push_requested(context: Context, event: PushRequested, replay: Replay | None
         accepted = pushes.accept(tx, event, _fingerprint(event), now(tx))
         if accepted.acceptance is Acceptance.CONFLICT:
             raise Refused("conflict", f"a push {event.push_id} with other content was accepted before")
-        said = 0
-        if accepted.acceptance is Acceptance.REPEAT:
-            said = answers.say_again(tx, event.partner_id, event.push_id)
+        repeated = accepted.acceptance is Acceptance.REPEAT
+        said = answers.say_again(tx, event.partner_id, event.push_id) if repeated else 0
         lines = pushes.lines(tx, event.partner_id, accepted.superseded)
         answers.answer(tx, (superseded(line) for line in lines.values() if line.is_open))
         if cancellations.of_pushes(tx, event.partner_id, [event.push_id]):
@@ -234,7 +235,7 @@ def sync_results(context: Context, results: Sequence[SyncResult]) -> None:
             reported = answers.report(tx, partner_id, push_id, result_ids)
             if reported is not None and reported[1]:
                 answers.complete(tx, completed(tx, reported[0]))
-                log.info("push.completed", partner=partner_id, push=push_id)
+                log.info("push.completed", partner=partner_id, push=push_id, correlation_id=reported[0].correlation_id)
 
 
 def _mapping(event: MappingChanged, at: datetime) -> mappings.Mapping:
@@ -251,6 +252,7 @@ def _mapping(event: MappingChanged, at: datetime) -> mappings.Mapping:
         minimum=event.minimum,
         allow_not_billable=event.allow_not_billable,
         check_due_at=at,
+        correlation_id=event.correlation_id,
     )
 
 

@@ -87,6 +87,14 @@ class Job:
         return [*(member.line for member in self.members), *self.summed]
 
     @property
+    def named(self) -> dict[str, str]:
+        """What log lines about it carry."""
+        if not self.members:
+            return {}
+        push = self.members[0].line.push
+        return {"push": push.push_id, "correlation_id": push.correlation_id}
+
+    @property
     def attempts(self) -> int:
         """How often its lines were tried before."""
         return max((member.wish.attempts for member in self.members if member.wish is not None), default=0)

@@ -718,9 +718,9 @@ _OURS = (
     ),
     Entry(
         "contract",
-        "The push was not accepted",
+        "The message was not accepted",
         "{reason}",
-        "Correct the push and send it again.",
+        "Correct what was sent and send it again.",
         SUPPORT,
     ),
 )

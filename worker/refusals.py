@@ -1,11 +1,24 @@
-"""Messages that are none of the contract: kept as dead letters, and answered if they ask for lines."""
+"""Messages that are none of the contract: kept as dead letters, and answered as far as they can be addressed.
+
+A cancellation is not: its answer would be taken for the end of the push that it names.
+"""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
-from messages import ContractError, PushCompleted, derived_id
-from store import Tx, dead_letters, outbox, pushes
+from messages import (
+    CatalogListed,
+    ConnectionChecked,
+    ContractError,
+    MappingChecked,
+    Message,
+    Problem,
+    PushCompleted,
+    derived_id,
+)
+from store import Tx, dead_letters, now, outbox, pushes
 from store.dead_letters import DeadLetter
 from worker.dead_letters import DeadLetters
 from worker.delivery import Delivery
@@ -13,39 +26,63 @@ from worker.problems import problem
 
 Refusal = tuple[Delivery, ContractError]
 
-# Of these a `push.completed` is awaited, also if they cannot be accepted.
-ANSWERED = frozenset({"push.requested.v1", "revert.requested.v1"})
-
 EPOCH = datetime.fromtimestamp(0, UTC)
 
 
 def refuse(tx: Tx, letters: DeadLetters, refused: Sequence[Refusal]) -> list[DeadLetter]:
-    """Keep these, and of a push that can be addressed say that it was refused."""
+    """Keep these, and tell those who sent them, as far as they can be addressed."""
     made = [
         letters.of(delivery, "contract", str(error), partner_id=error.partner_id, error_type=error.reason)
         for delivery, error in refused
     ]
     dead_letters.add(tx, *made)
     for delivery, error in refused:
-        _answer(tx, delivery, error)
+        if error.partner_id is not None and error.type is not None:
+            for answer in _answers(tx, error.partner_id, delivery, error):
+                if isinstance(answer, CatalogListed) and "reply_to" in error.named:
+                    outbox.put_reply(tx, answer, error.named["reply_to"])
+                else:
+                    outbox.put(tx, answer)
     return made
 
 
-def _answer(tx: Tx, delivery: Delivery, error: ContractError) -> None:
-    """Tell the platform, unless the push is known or cannot be addressed."""
-    if error.type not in ANSWERED or error.partner_id is None or error.push_id is None:
-        return
-    if pushes.find(tx, error.partner_id, error.push_id) is not None:
-        return
+def _answers(tx: Tx, partner_id: str, delivery: Delivery, error: ContractError) -> Iterator[Message]:
+    """The answers that this kind of message is awaited by; each has the same id however often it is refused."""
+    named, why = error.named, problem("contract", reason=error.detail)
     digest = hashlib.sha256(delivery.body).hexdigest()
-    answer_id = derived_id(EPOCH, "push.refused", error.partner_id, error.push_id, digest)
-    refused = PushCompleted(
-        id=answer_id,
-        partner_id=error.partner_id,
+
+    def envelope(*parts: str) -> dict[str, Any]:
+        answer_id = derived_id(EPOCH, *parts, digest)
         # Not the push's id, which may be too long for AMQP's property.
-        correlation_id=error.correlation_id or str(answer_id),
-        push_id=error.push_id,
-        status="refused",
-        problem=problem("contract", reason=error.detail),
-    )
-    outbox.put(tx, refused)
+        return {"id": answer_id, "partner_id": partner_id, "correlation_id": error.correlation_id or str(answer_id)}
+
+    match error.type:
+        case "push.requested.v1" | "revert.requested.v1" as kind:
+            if error.push_id is not None and pushes.find(tx, partner_id, error.push_id) is None:
+                yield PushCompleted(
+                    **envelope("push.refused", partner_id, error.push_id),
+                    push_id=error.push_id,
+                    mode="revert" if kind == "revert.requested.v1" else named.get("mode"),
+                    status="refused",
+                    problem=why,
+                )
+        case "connection.changed.v1" | "connection.check_requested.v1":
+            at = _version(tx, error)
+            yield ConnectionChecked(**envelope("connection.refused"), changed_at=at, status="failed", problem=why)
+        case "mapping.changed.v1" if "company_id" in named:
+            yield _mapping(envelope("mapping.refused"), named["company_id"], _version(tx, error), why)
+        case "mapping.check_requested.v1":
+            for company_id in named.get("company_ids", ()):
+                yield _mapping(envelope("mapping.refused", company_id), company_id, _version(tx, error), why)
+        case "catalog.requested.v1" if "kind" in named:
+            yield CatalogListed(**envelope("catalog.refused"), kind=named["kind"], problem=why)
+
+
+def _mapping(envelope: dict[str, Any], company_id: str, at: datetime, why: Problem) -> MappingChecked:
+    return MappingChecked(**envelope, company_id=company_id, changed_at=at, status="invalid", problems=(why,))
+
+
+def _version(tx: Tx, error: ContractError) -> datetime:
+    """The time of the change, or of the question; now if that cannot be read, or is to come."""
+    at, ours = error.named.get("changed_at", error.named.get("requested_at")), now(tx)
+    return min(at, ours) if at is not None else ours

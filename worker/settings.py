@@ -22,7 +22,7 @@ from pydantic_settings import (
 
 from cwclient import API_VERSION, AddressPolicy
 from messages import KeyRing
-from messages.envelope import MAX_COUNT
+from messages.values import MAX_COUNT
 from store.database_url import check_url
 
 PREFIX = "PHIN_CONNECTWISE_"

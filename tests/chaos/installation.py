@@ -12,7 +12,7 @@ from typing import Any, Self
 import httpx
 
 from messages import KeyRing, generate_keypair
-from messages.envelope import MAX_COUNT
+from messages.values import MAX_COUNT
 from store import Database, migrate
 from tests.chaos.proxy import Proxy
 from tests.chaos.scenario import Site

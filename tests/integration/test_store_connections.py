@@ -69,7 +69,7 @@ def test_a_check_that_was_asked_for_meanwhile_stays_due(database: Database) -> N
     begun = connection(at=1, check_due_at=minute(1))
     _save(database, begun)
     with database.begin() as tx:
-        connections.check_again(tx, begun, minute(2))
+        connections.check_again(tx, begun, minute(2), "q-2")
         connections.save_check(tx, begun, {"status": "failed"})
         connections.revise_check(tx, begun, {"status": "ok"})
     asked = _current(database)

@@ -28,7 +28,7 @@ from messages import (
     generate_keypair,
     seal,
 )
-from messages.envelope import MAX_COUNT
+from messages.values import MAX_COUNT
 from store import Database, answers, migrate, pushes
 from store.schema import ledger
 from tests.support.commands import run

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from messages.envelope import MAX_LINES
+from messages.values import MAX_LINES
 from worker.spreadsheet import SpreadsheetError, read_counts, read_mappings
 
 NOW = datetime(2026, 11, 22, 10, tzinfo=UTC)

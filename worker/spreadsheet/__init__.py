@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from messages import MappingChanged, PhinCompany, PushLine
-from messages.envelope import MAX_COUNT, MAX_LINES
+from messages.values import MAX_COUNT, MAX_LINES
 from store.mappings import Mapping as StoredMapping
 from worker.spreadsheet import csv_text, tables, xlsx
 from worker.spreadsheet.cells import (

@@ -1,0 +1,142 @@
+"""What the worker answers of connections and mappings: what a check of them has found."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from messages.envelope import Part
+from messages.results import Problem, Result, explained
+from messages.values import Name, Words
+from messages.vocabulary import (
+    AdditionId,
+    AdditionName,
+    AgreementId,
+    AgreementName,
+    At,
+    CompanyId,
+    CwCompanyName,
+    FirstDay,
+    LastDay,
+    Product,
+    Sentence,
+    Units,
+    Url,
+)
+
+ConnectionStatus = Literal["ok", "failed"]
+MappingStatus = Literal["complete", "incomplete", "invalid"]
+RightState = Literal["granted", "denied", "unproven"]
+
+
+class Right(Part):
+    """A right of the API member's security role."""
+
+    right: Annotated[Name, Words.like("Companies > Company Maintenance: Inquire (All)")]
+    """The module, the row and the level in ConnectWise's security roles."""
+    state: RightState
+    """Whether ConnectWise grants it; `unproven` = nothing but a write would tell."""
+    fix: Sentence | None = None
+    """The row of the security role to change."""
+
+
+class ConnectionChecked(Result):
+    """What became of the connection saved at `changed_at`; it comes anew when that is checked again, or has changed.
+
+    `causation_id` is the message that saved it, also if a check was asked for; only if none could be made, the request.
+    """
+
+    model_config = explained("failed", "problem", {"type": "null"})
+
+    type: Literal["connection.checked.v1"] = "connection.checked.v1"
+    changed_at: At
+    """The `changed_at` of the connection that this is about."""
+    status: ConnectionStatus
+    """Whether pushes can be made with it."""
+    base_url: Url | None = None
+    """Where ConnectWise's API was found."""
+    company_name: CwCompanyName | None = None
+    """The name of the managed service provider in its ConnectWise."""
+    rights: Annotated[tuple[Right, ...], Field(strict=False)] = ()
+    """The rights that pushes need; empty = the check did not come so far."""
+    problem: Problem | None = None
+    """What keeps the connection from working."""
+    warnings: Annotated[tuple[Problem, ...], Field(strict=False)] = ()
+    """What keeps not the connection from working, but some of its records."""
+
+    @model_validator(mode="after")
+    def _failure_is_explained(self) -> Self:
+        if self.status == "failed" and self.problem is None:
+            raise ValueError("a failed connection needs a problem")
+        return self
+
+
+class Successor(Part):
+    """The addition that has most likely taken the place of a mapped one; only a proposal."""
+
+    agreement_id: AgreementId
+    """The id of its agreement."""
+    agreement_name: AgreementName
+    """The name of its agreement."""
+    addition_id: AdditionId
+    """The id of the addition."""
+    addition_name: AdditionName
+    """The name of the addition."""
+    quantity: Units | None = None
+    """What the addition holds."""
+
+
+class AgreementTerm(Part):
+    """The days for which an agreement is made, both inclusive, and its status when it was read.
+
+    Each null if ConnectWise does not say.
+    """
+
+    status: Annotated[Name, Words.like("Active")] | None = None
+    """Its status."""
+    start_date: FirstDay | None = None
+    """Its first day."""
+    end_date: LastDay | None = None
+    """Its last day; null also if it has no ending."""
+    cancelled_date: LastDay | None = None
+    """The day on which it was cancelled."""
+
+
+class MappingChecked(Result):
+    """What ConnectWise says of the mapping saved at `changed_at`: the names of its records, the current quantity.
+
+    `causation_id` is the message that saved it, also if a check was asked for.
+    """
+
+    model_config = explained("invalid", "problems", {"maxItems": 0})
+
+    type: Literal["mapping.checked.v1"] = "mapping.checked.v1"
+    company_id: CompanyId
+    """The company whose mapping this is about."""
+    changed_at: At
+    """The `changed_at` of the mapping that this is about."""
+    status: MappingStatus
+    """Whether the company can be billed by it; `incomplete` = something is not chosen yet."""
+    problems: Annotated[tuple[Problem, ...], Field(strict=False)] = ()
+    """What makes the mapping invalid."""
+    cw_company_name: CwCompanyName | None = None
+    """The name of the company in ConnectWise."""
+    agreement_name: AgreementName | None = None
+    """The name of the agreement."""
+    addition_name: AdditionName | None = None
+    """The name of the addition."""
+    product: Product | None = None
+    """The identifier of the addition's product when the mapping was first checked."""
+    quantity: Units | None = None
+    """What the addition holds."""
+    agreement: AgreementTerm | None = None
+    """The days of the agreement; null = it was not read."""
+    warnings: Annotated[tuple[Problem, ...], Field(strict=False)] = ()
+    """What does not make the mapping invalid, but is worth a look."""
+    successor: Successor | None = None
+    """The addition to map to instead, if the mapping has gone bad and one stands out."""
+
+    @model_validator(mode="after")
+    def _failure_is_explained(self) -> Self:
+        if self.status == "invalid" and not self.problems:
+            raise ValueError("an invalid mapping needs a problem")
+        return self
