@@ -155,8 +155,7 @@ def push_requested(context: Context, event: PushRequested, replay: Replay | None
         accepted = pushes.accept(tx, event, _fingerprint(event), now(tx))
         if accepted.acceptance is Acceptance.CONFLICT:
             raise Refused("conflict", f"a push {event.push_id} with other content was accepted before")
-        repeated = accepted.acceptance is Acceptance.REPEAT
-        said = answers.say_again(tx, event.partner_id, event.push_id) if repeated else 0
+        said = answers.say_again(tx, event.partner_id, event.push_id) if accepted.acceptance is Acceptance.REPEAT else 0
         lines = pushes.lines(tx, event.partner_id, accepted.superseded)
         answers.answer(tx, (superseded(line) for line in lines.values() if line.is_open))
         if cancellations.of_pushes(tx, event.partner_id, [event.push_id]):
@@ -171,15 +170,13 @@ def revert_requested(context: Context, event: RevertRequested, replay: Replay | 
 
     A repeat sends the recorded answers again; returns how many. Raises Refused if the revert's id is taken.
     """
-    said = 0
     with context.database.partner(event.partner_id) as tx:
         if replay is not None and _asked_again(tx, event, replay):
             return 0
         acceptance = revert(tx, event, _fingerprint(event), now(tx))
         if acceptance is Acceptance.CONFLICT:
             raise Refused("conflict", f"a push or revert {event.revert_id} with other content was accepted before")
-        if acceptance is Acceptance.REPEAT:
-            said = answers.say_again(tx, event.partner_id, event.revert_id)
+        said = answers.say_again(tx, event.partner_id, event.revert_id) if acceptance is Acceptance.REPEAT else 0
         if cancellations.of_pushes(tx, event.partner_id, [event.revert_id]):
             cancel(tx, event.partner_id, event.revert_id)
         leases.wake(tx, event.partner_id)

@@ -6,13 +6,8 @@ from typing import Annotated
 
 import typer
 
-<<<<<<< HEAD
 from messages import MappingChanged, MappingCheckRequested, SharingRule
 from messages.values import MAX_COUNT
-=======
-from messages import MappingChanged, MappingChecked, MappingCheckRequested, Problem, SharingRule
-from messages.values import MAX_COUNT
->>>>>>> a62fd6d (What the schemas allow is what the worker accepts, UUIDs of any version too; each field has a description, an example and its unit)
 from store import Tx, mappings
 from store.mappings import Mapping
 from worker.cli import mapping_table as table

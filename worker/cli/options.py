@@ -11,13 +11,9 @@ from typing import Annotated
 import typer
 from pydantic import TypeAdapter, ValidationError
 
-<<<<<<< HEAD
 from messages.values import Id
 from worker.cli.exits import UNFINISHED
 from worker.cli.output import complain
-=======
-from messages.values import Id
->>>>>>> a62fd6d (What the schemas allow is what the worker accepts, UUIDs of any version too; each field has a description, an example and its unit)
 from worker.spreadsheet import in_words
 
 _AGO = re.compile(r"(\d{1,6})([mhd])", re.ASCII)
