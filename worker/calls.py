@@ -5,7 +5,6 @@ They are made by a shared pool of threads; what came of one is taken on the run'
 
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from contextvars import copy_context
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -19,7 +18,7 @@ from messages import RightState
 from store import ledger
 from store.connections import ConnectionVersion
 from store.mappings import Addition as Place
-from worker import blame, catalog, checks, doctor, progress, tools
+from worker import blame, catalog, checks, doctor, logs, progress, tools
 from worker.blame import REFUSED_IN_A_ROW, Unconfirmed, WriteRefused
 from worker.budget import Budget
 from worker.checks import CheckedMapping, ToCheck
@@ -33,6 +32,7 @@ from worker.problems import AGREEMENT_EDIT
 from worker.remote import Remote
 from worker.tools import CALLS_AT_ONCE, Tools
 
+Taken = Callable[[Future[Any]], None]
 Edit = tuple[ConnectionVersion, RightState]
 """Whether ConnectWise takes writes under a version of the connection."""
 
@@ -66,7 +66,7 @@ class Calls:
         self.edit: Edit | None = None
         self._took_write, self._refused_writes, self._writing = False, set[Place](), 0
         self._refused_reads = set[Place]()
-        self._under_way: dict[Future[Any], Callable[[Future[Any]], None]] = {}
+        self._under_way: dict[Future[Any], Taken] = {}
         self._asked: dict[Future[Any], float] = {}
 
     def connect(self, connection: ConnectionVersion | None) -> None:
@@ -115,15 +115,10 @@ class Calls:
         elif held_back:
             self._tools.draining.wait(timeout)
 
-    def _start(
-        self, call: Callable[[Remote], Any], then: Callable[[Future[Any]], None], **named: str
-    ) -> Future[Any] | None:
-        """Make the call in a thread of the pool, which logs what this one does, and these names."""
+    def _start(self, call: Callable[[Remote], Any], then: Taken, **tags: object) -> Future[Any] | None:
         if self.remote is None:
             return None
-        with structlog.contextvars.bound_contextvars(**named):
-            context = copy_context()
-        future = self._tools.calls.submit(context.run, call, self.remote)
+        future = self._tools.calls.submit(logs.carried(call, **tags), self.remote)
         self._under_way[future] = then
         return future
 
@@ -164,7 +159,7 @@ class Calls:
             ]
             return actual, agreement, checked
 
-        self._start(read, then, **job.named)
+        self._start(read, then, **job.tags)
 
     def write(self, job: Job) -> None:
         """Write the job's quantity, whose ledger row is open."""
@@ -193,7 +188,7 @@ class Calls:
             progress.after_write(job, future.result())
             self.found.finished.append(job)
 
-        if self._start(patch, then, **job.named) is not None:
+        if self._start(patch, then, **job.tags) is not None:
             self._writing += 1
 
     def _to_blame(self, job: Job, connection: ConnectionVersion, refused: WriteRefused) -> Exception:
@@ -211,8 +206,7 @@ class Calls:
         """Take the error of a job's call."""
         verdict = self.outlook.note_error(error, self._now(), attempts=job.attempts)
         if not isinstance(error, NotStarted):
-            named = {"error_type": type(error).__name__, "addition": job.addition, **job.named}
-            log.info("call.failed", error=str(error), **named)
+            log.info("call.failed", error=str(error), error_type=type(error).__name__, **job.tags)
         # Once all has failed the line fails with the others, not alone.
         progress.after_error(job, error, self.outlook.stop or verdict, self._moment())
         self.found.finished.append(job)

@@ -87,12 +87,13 @@ class Job:
         return [*(member.line for member in self.members), *self.summed]
 
     @property
-    def named(self) -> dict[str, str]:
+    def tags(self) -> dict[str, object]:
         """What log lines about it carry."""
-        if not self.members:
-            return {}
-        push = self.members[0].line.push
-        return {"push": push.push_id, "correlation_id": push.correlation_id}
+        named: dict[str, object] = {"addition": self.addition}
+        if self.members:
+            push = self.members[0].line.push
+            named |= {"push": push.push_id, "correlation_id": push.correlation_id}
+        return named
 
     @property
     def attempts(self) -> int:

@@ -2,9 +2,14 @@
 
 import logging
 import sys
-from typing import Any
+from collections.abc import Callable
+from contextvars import copy_context
+from functools import partial
+from typing import Any, TypeVar
 
 import structlog
+
+T = TypeVar("T")
 
 SECRET_WORDS = ("password", "private_key", "secret", "authorization", "seal_keys", "box")
 
@@ -31,6 +36,13 @@ def configure(level: str, form: str) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(name)s %(levelname)s %(message)s")
+
+
+def carried(call: Callable[..., T], **tags: object) -> Callable[..., T]:
+    """Make a call log in another thread what this one logs with each line, and these besides."""
+    with structlog.contextvars.bound_contextvars(**tags):
+        context = copy_context()
+    return partial(context.run, call)
 
 
 def _hide_secrets(_logger: object, _name: str, event: Any) -> Any:  # noqa: ANN401 - structlog's types
