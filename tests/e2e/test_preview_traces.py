@@ -31,7 +31,7 @@ def _sync_status(case: Case) -> list[SyncResult]:
 
 def test_a_preview_of_a_mistyped_period_hides_no_push(case: Case) -> None:
     """Sync Status, the ledger and the next push are as if nobody had tried: lines held, failed and skipped in vain."""
-    additions = [{"id": 100_002, "agreementId": 1002, "quantity": 1, "cancelledDate": "2026-01-01T00:00:00Z"}]
+    additions = [{"id": 100_002, "agreementId": 1002, "quantity": 1, "billCustomer": "DoNotBill"}]
     tenant = {"company_identifier": "cw-p1", "additions": additions}
     _ended(case, case.world.push("p1", {1: 5, 2: 1}, period=DECEMBER))
     wait_for(lambda: len(_sync_status(case)) == 2, "Sync Status")
