@@ -1,6 +1,6 @@
-"""What one partner notices of the others: the time of its push beside them, as a ratio to its time alone.
+"""The slowdown of one partner by the others: the time of its push beside them, as a ratio to its time alone.
 
-Each in one run, with the real worker, its real times and limits, and 100 ms latency of every addition.
+Each test is one run, with the real worker, its real times and limits, and 100 ms latency of every addition.
 """
 
 from pathlib import Path

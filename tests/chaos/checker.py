@@ -117,7 +117,7 @@ def _unchecked(case: _Case) -> Iterator[str]:
 
 
 def _held(case: _Case) -> dict[Place, tuple[float | None, str]]:
-    """What each addition is to hold, and who says so: of the newest period the newest push, of a sum what came last.
+    """The quantity each addition is to hold, and who says so: the newest push of the newest period, the last of a sum.
 
     A green check says so, or a write: a newer push may have found its company unmapped since, and changed nothing.
     """

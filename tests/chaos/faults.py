@@ -1,4 +1,4 @@
-"""What the simulated ConnectWise does wrong in a run: every kind of fault that it knows, on 10 % of the requests.
+"""The faults of the simulated ConnectWise in a run: every kind that it knows, on 10 % of the requests.
 
 Most pass. The few that fail all lines of a partner, and those that cost the machine much, strike a few times only:
 otherwise no push would get through.

@@ -1,4 +1,4 @@
-"""What happened in a run, as plain data: what the checker judges, and what its tests make by hand."""
+"""The history of a run, as plain data that the checker judges, and that its tests make by hand."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field

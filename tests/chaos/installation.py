@@ -85,7 +85,7 @@ class Installation:
         return self._control.get("/_simulator/state").raise_for_status().json()
 
     def command(self, *arguments: str) -> bytes:
-        """What `phin-connectwise` prints, on both outputs. Raises CalledProcessError if it fails."""
+        """Run `phin-connectwise`; its output, stdout and stderr in one. Raises CalledProcessError if it fails."""
         command = [sys.executable, "-m", "worker.cli", *arguments]
         return subprocess.run(
             command, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=True

@@ -38,7 +38,7 @@ class Proxy:
                 _hang_up(client)
 
     def open_to(self, target: int) -> int:
-        """How many connections are open to this port."""
+        """The number of connections that are open to this port."""
         with self._lock:
             return sum(one == target for one in self._open.values())
 

@@ -1,4 +1,4 @@
-"""What a run prints: what was survived, and the checker's columns."""
+"""The report that a run prints: what was survived, and the checker's columns."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -41,7 +41,7 @@ def survived(
 
 
 def consumer_timeouts(files: Iterable[tuple[str, bytes]]) -> int:
-    """How often RabbitMQ closed the channel of a worker that held a message too long, as its logs tell."""
+    """The number of times that RabbitMQ's logs tell of a closed channel of a worker that held a message too long."""
     return sum(content.count(TIMED_OUT) for name, content in files if name.endswith(".log"))
 
 

@@ -97,7 +97,7 @@ def _completed(platform: Platform) -> float:
 
 
 def _unsettled(installation: Installation, platform: Platform) -> str:
-    """What is left to be completed, checked, sent or looked up; empty = nothing."""
+    """The work that is left to be completed, checked, sent or looked up; empty = nothing."""
     if (completed := _completed(platform)) < 1:
         return f"{completed:.1%} of the pushes are completed"
     questions = {
@@ -135,7 +135,7 @@ def _places(installation: Installation) -> Iterator[tuple[str, bytes]]:
 
 
 def _keep(installation: Installation, folder: Path, history: History) -> None:
-    """What explains a finding, beside the workers' and the simulator's logs that are in the folder already."""
+    """Write messages, tables and RabbitMQ's logs, to explain a finding; the other processes' logs are there already."""
     with (folder / "messages.jsonl").open("w", encoding="utf-8") as file:
         for direction, messages in (("published", history.published), ("received", history.received)):
             file.writelines(f"{direction} {message.model_dump_json()}\n" for message in messages)

@@ -1,4 +1,4 @@
-"""What the platform does in a run: which partners, mappings and pushes, in which order and how often. All by the seed.
+"""The platform's part in a run: partners, mappings and pushes, their order and number, all chosen by the seed.
 
 Company n of a partner is at home on addition 100000+n; remappings send it to 200000+n, to a neighbour's addition, into
 the sum of the last three companies, or nowhere. One partner more only sends the backlog.
@@ -23,7 +23,7 @@ BACKLOG_COMPANIES = 3
 
 @dataclass(frozen=True)
 class Size:
-    """How much happens: partners, companies of each, the seconds in which everything is published, the backlog."""
+    """The extent of a run: partners, companies of each, the seconds in which everything is published, the backlog."""
 
     partners: int = 40
     companies: int = 50
@@ -33,7 +33,7 @@ class Size:
 
 @dataclass(frozen=True)
 class Site:
-    """Where the partners' ConnectWise is, and what seals keys for the worker."""
+    """The address of the partners' ConnectWise, the authority that it needs, and the key that seals for the worker."""
 
     url: str
     ca_bundle: str
@@ -42,7 +42,7 @@ class Site:
 
 @dataclass(frozen=True)
 class Turn:
-    """What one partner's coordinator does at one moment: messages in the order in which they are sent."""
+    """The messages that one partner's coordinator sends at one moment, in this order."""
 
     at: float
     messages: tuple[Message, ...]

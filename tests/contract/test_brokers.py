@@ -1,4 +1,4 @@
-"""What both brokers promise (worker/delivery.py): RabbitMQ, and the outbox of the embedded worker."""
+"""The promises of both brokers (worker/delivery.py): RabbitMQ, and the outbox of the embedded worker."""
 
 import subprocess
 import sys

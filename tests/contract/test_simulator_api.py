@@ -130,7 +130,7 @@ def test_a_missing_client_id_is_named(status: int) -> None:
     ],
 )
 def test_a_missing_right_is_a_403(simulator: SimulatorServer, key: str, denied: str) -> None:
-    """What the security role does not allow is a 403 with ConnectWise's words."""
+    """A request that the security role does not allow is a 403 with ConnectWise's words."""
     with client(simulator, key) as http:
         reply = http.get(f"{BASE}/{denied}")
         assert (reply.status_code, reply.json()["code"]) == (403, "Security")

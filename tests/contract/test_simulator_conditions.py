@@ -84,7 +84,7 @@ def test_conditions_select(conditions: str, found: bool) -> None:  # noqa: FBT00
     ],
 )
 def test_bad_conditions_are_refused(conditions: str) -> None:
-    """What cannot be read, names an unknown field or compares with another type is a 400."""
+    """A condition that cannot be read, names an unknown field or compares with another type is a 400."""
     with pytest.raises(ApiError) as caught:
         compile_conditions(conditions, FIELDS)
     assert caught.value.status == 400

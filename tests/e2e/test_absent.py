@@ -31,7 +31,7 @@ def _absent(completed: PushCompleted) -> list[tuple[str, float | None]]:
 
 
 def test_a_company_that_has_left_the_counts_is_named(case: Case) -> None:
-    """What it is still billed is what was last checked, found or written; a preview and a revert of it differ."""
+    """A completed push or preview names it with what was last checked, found or written, a revert does not."""
     assert _absent(_completed(case, case.world.push("p1", {1: 5}))) == [("c2", 1)]
     pushed = case.world.push("p1", {1: 6, 2: 7, 3: 4})
     ended = _completed(case, pushed)

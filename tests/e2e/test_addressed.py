@@ -89,7 +89,7 @@ def test_answers_carry_the_correlation_id_of_their_question(busy: Case) -> None:
 
 
 def test_all_log_lines_of_a_push_carry_its_correlation_id(case: Case) -> None:
-    """Whoever looks for a click of the portal in the log finds all that became of it, calls that failed too."""
+    """An operator who looks for a click of the portal in the log finds all that became of it, calls that failed too."""
     case.world.simulator.faults.set(
         [faults.Status(status=500, match=faults.Match(path=r"/additions/100001$"), times=1)]
     )

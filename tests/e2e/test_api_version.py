@@ -1,4 +1,4 @@
-"""What every request of a connection meets, or only we can mend, is blamed on no record."""
+"""An error that every request of a connection meets, or that only we can mend, is blamed on no record."""
 
 import json
 from pathlib import Path
@@ -112,7 +112,7 @@ def test_what_only_we_can_mend_waits_and_is_logged_as_ours(
 
 @pytest.mark.parametrize("status", [402, 405, 407, 413, 418, 421, 426, 451, 494])
 def test_a_proxy_that_refuses_is_no_fault_of_a_record(case: Case, status: int) -> None:
-    """What stands in front of ConnectWise is waited for like a server that is away, and named."""
+    """A proxy in front of ConnectWise is waited for like a server that is away, and named."""
     match = Match(path=READ, method="PATCH")
     case.world.simulator.faults.set([Answer(status=status, media_type="text/plain", match=match, times=1)])
     push = case.world.push("p1", {1: 5})
@@ -126,7 +126,7 @@ def test_a_proxy_that_refuses_is_no_fault_of_a_record(case: Case, status: int) -
 
 
 def test_a_proxy_that_stops_every_write_is_named_to_the_end(case: Case) -> None:
-    """Who reads that the line was given up reads what stood in the way; the ledger says that nothing was applied."""
+    """A coordinator whose line was given up reads what stood in the way; the ledger says that nothing was applied."""
     match = Match(path=READ, method="PATCH")
     case.world.simulator.faults.set([Answer(status=405, body="no PATCH here", media_type="text/plain", match=match)])
     push = case.world.push("p1", {1: 5})

@@ -38,7 +38,7 @@ def test_companies_are_listed_by_name_without_the_deleted(case: Case) -> None:
     [("WIDG", [7]), ("acme\u200b w", [7]), ("muller", [9]), ("y-03", [9]), ("company", [1, 2, 3]), ("nothing", [])],
 )
 def test_companies_are_found_by_parts_of_name_and_identifier(case: Case, search: str, found: list[int]) -> None:
-    """What a coordinator types is found whatever the capitals, accents and invisible characters."""
+    """A coordinator's search finds companies whatever its capitals, accents and invisible characters."""
     add(case.world, companies=[{"id": 7, "name": "Acme Widgets"}, {"id": 9, "name": "Müller", "identifier": "KEY-03"}])
     assert [choice.id for choice in ask(case.world, question("companies", search=search)).choices] == found
 
@@ -158,7 +158,7 @@ def test_wrong_keys_answer_all_questions(case: Case) -> None:
 
 
 def test_a_right_that_lines_do_without_fails_no_push(case: Case) -> None:
-    """Who may not list companies is told which right is missing; the next push is written all the same."""
+    """The answer names the right that a role lacks to list companies; the next push is written all the same."""
     case.set_rights(Rights(company_maintenance_inquire="none"))
     listed = ask(case.world, question("companies"))
     assert listed.problem is not None

@@ -95,7 +95,7 @@ def test_the_answer_goes_to_the_queue_of_who_asked(world: World, amqp_url: str, 
 
 
 def test_an_answer_that_nobody_waits_for_is_dropped(world: World, amqp_url: str) -> None:
-    """Who has closed its queue gets no answer, which is no dead letter, and nothing piles up."""
+    """A portal that has closed its queue gets no answer, which is no dead letter, and nothing piles up."""
     with waiting_queue(amqp_url) as (_, queue):
         pass
     asked = question("companies", reply_to=queue)

@@ -58,7 +58,7 @@ def test_a_worker_names_what_is_missing_and_what_is_misspelt(folder: Path) -> No
 
 
 def test_a_missing_seal_key_is_named(folder: Path) -> None:
-    """What a command needs and is not set is named: connecting needs SEAL_KEYS."""
+    """A command names the setting that it needs and lacks: connecting needs SEAL_KEYS."""
     options = ("--partner", "p", "--site", "na.myconnectwise.net", "--company-identifier", "c", "--public-key", "k")
     settings = {"DATABASE_URL": SETTINGS["DATABASE_URL"]}
     done = run("connection", "set", *options, folder=folder, settings=settings, typed="key\n")

@@ -56,7 +56,7 @@ def test_a_workbook_is_pushed_and_nearly_right_ids_are_named(settings: dict[str,
 def test_csv_is_not_written_under_another_name(
     settings: dict[str, str], tmp_path: Path, command: tuple[str, ...]
 ) -> None:
-    """What writes CSV refuses a workbook's name, under which no spreadsheet program would open it."""
+    """A command that writes CSV refuses a workbook's name, under which no spreadsheet program would open it."""
     done = run(*command, "out.XLSX", folder=tmp_path, settings=settings)
     assert done.returncode == 2
     assert "out.csv" in done.stderr
@@ -65,7 +65,7 @@ def test_csv_is_not_written_under_another_name(
 
 @pytest.mark.parametrize("kind", FORMATS)
 def test_an_export_that_libreoffice_saved_changes_nothing(settings: dict[str, str], tmp_path: Path, kind: str) -> None:
-    """What `mapping export` wrote can be opened and saved, and `mapping import` finds nothing to change in it."""
+    """LibreOffice can open and save a file of `mapping export`, and `mapping import` finds nothing to change in it."""
 
     def listed() -> Any:
         told = json.loads(run("mapping", "list", *PARTNER, "--json", folder=tmp_path, settings=settings).stdout)

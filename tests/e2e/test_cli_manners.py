@@ -124,7 +124,7 @@ def test_every_help_is_for_people(tmp_path: Path) -> None:
 
 
 def typer_help(command: tuple[str, ...]) -> str:
-    """What `--help` of a command prints."""
+    """The text that Typer prints for `--help` of a command."""
     from typer.testing import CliRunner
 
     done = CliRunner().invoke(app, [*command, "-h"], prog_name="phin-connectwise")

@@ -59,7 +59,7 @@ def _json(world: World, *arguments: str) -> Any:
 
 
 def test_a_revert_asks_first(world: World, pushed: PushRequested) -> None:
-    """What takes billing away is done after a yes only; without one nothing is sent."""
+    """A revert, which takes billing away, is done after a yes only; without one nothing is sent."""
     asked = _run(world, "revert", *OF_PARTNER, "--push", pushed.push_id)
     assert asked.returncode == 1
     assert f"Put back what push {pushed.push_id} of 2026-11 wrote, all of it?" in asked.stderr

@@ -1,4 +1,4 @@
-"""What a coordinator sees of pushes: why they wait, Sync Status, and what is held, by commands."""
+"""A coordinator sees by commands why pushes wait, Sync Status, and what is held."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""What docker-compose.yml promises to those who deploy it, read from it without starting anything."""
+"""The promises of docker-compose.yml to those who deploy it, read from it without starting anything."""
 
 import json
 import re
@@ -64,7 +64,7 @@ def test_worker_may_drain(installations: dict[str, dict[str, Any]], profile: str
 
 
 def test_missing_settings_are_asked_for(installations: dict[str, dict[str, Any]]) -> None:
-    """What env.example leaves to fill in is what an installation refuses to start without."""
+    """An installation refuses to start without the settings that env.example leaves to fill in."""
     empty = set(re.findall(r"^(\w+)=$", EXAMPLE.read_text(encoding="utf-8"), re.MULTILINE))
     services = installations["production"]["services"]
     assert set(re.findall(r"\b[A-Z_]{5,}\b", services["settings"]["command"][0])) == empty

@@ -100,7 +100,7 @@ def test_a_denied_edit_right_is_named_until_a_write_is_taken(case: Case) -> None
 
 
 def test_a_new_connection_has_to_prove_it_anew(case: Case) -> None:
-    """What another key pair could do says nothing of this one."""
+    """A right that another key pair has proven says nothing of this one."""
     case.push()
     wait_for(lambda: _edit(case.check()) == "granted", "the news")
     event = case.world.connected("p1")

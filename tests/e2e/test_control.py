@@ -1,4 +1,4 @@
-"""What an operator stops and lets go on: one push, one partner, everybody."""
+"""An operator stops one push, one partner or everybody, and lets a paused partner or everybody go on."""
 
 from collections import Counter
 from pathlib import Path
@@ -39,7 +39,7 @@ def _cancel_first(world: World, push: PushRequested) -> None:
 
 
 def test_a_running_push_is_stopped(amqp_url: str, postgresql_url: str, tmp_path: Path) -> None:
-    """What was written by then stays and says so, the rest is cancelled and never written; one completion says both."""
+    """Lines written by then stay and say so, the rest is cancelled and never written; one completion says both."""
     with World(amqp_url, postgresql_url, tmp_path, companies=120) as world:
         connection = world.connected("p1")
         mappings = [world.mapped("p1", number) for number in range(1, 121)]

@@ -64,7 +64,7 @@ def mapped(ana: Coordinator) -> Coordinator:
 
 
 def test_connect_review_disconnect(world: World, tmp_path: Path) -> None:
-    """What the role lacks is named until it is mended, a write proves the last right; disconnected, pushes fail."""
+    """A lacking right is named until it is mended, a write proves the last right; disconnected, pushes fail."""
     ana = Coordinator(world, "rights", tmp_path)
     ana.set_rights(agreements_inquire="none")
     assert "✗ denied" in (shown := ana.connect(code=1))

@@ -85,7 +85,7 @@ def test_the_days_of_an_addition(
 def test_the_days_of_an_agreement(
     case: Case, changes: dict[str, Any], period: BillingPeriod, reason: str | None
 ) -> None:
-    """What the agreement's days say counts as much, whatever its status is today."""
+    """The agreement's days count as much as the addition's, whatever its status is today."""
     case.world.simulator.state.change("cw-p1", "agreements", 1001, **{"agreementStatus": "Active", **changes})
     _compared(case, period, reason)
 

@@ -1,4 +1,4 @@
-"""What nobody could handle is kept, whoever gave it up, as it came; and can be looked at, sent again, or put away."""
+"""A message that nobody could handle is kept as it came, whoever gave it up; it is looked at, resent or put away."""
 
 import base64
 import json
@@ -100,7 +100,7 @@ def _relaying(world: World) -> Iterator[None]:
 
 
 def test_bytes_and_headers_come_unharmed_through_the_table_and_a_replay(world: World, channel: Any) -> None:
-    """Whatever a sender put into a message arrives again: each byte, each property, each header with its type."""
+    """A message arrives again as its sender made it: each byte, each property, each header with its type."""
     queue = world.settings.queue_prefix + QUEUE
     body = b"\xff\x00 not ours"
     _publish(channel, world, body)
@@ -255,7 +255,7 @@ def test_a_private_key_that_was_not_sealed_is_readable_nowhere(
 
 @pytest.mark.parametrize("depth", [0, 400, 900, 5000])
 def test_a_masked_body_may_be_deep(depth: int) -> None:
-    """Whatever is in a body that may hold a private key, it can be looked at, and no value shows."""
+    """An operator can look at a body that may hold a private key, whatever is in it, and sees no value."""
     sealing = DeadLetters(KeyRing.parse(generate_keypair().private))
     body = b'{"private_key": ' + b"[" * depth + b'"s3cret"' + b"]" * depth + b"}"
     delivery = Delivery("connection.changed.v1", QUEUE_OF_KEYS, body, {"message_id": "m"}, redelivered=False)
@@ -301,7 +301,7 @@ def test_what_no_queue_takes_is_kept_and_goes_to_its_exchange_later(world: World
 
 
 def test_what_was_sealed_and_no_queue_takes_stays_sealed(world: World, channel: Any) -> None:
-    """What may hold a private key is sealed in its dead letter too if it cannot leave, and leaves later as it was."""
+    """A message that may hold a private key and cannot leave is a sealed dead letter, and leaves later as it was."""
     sealing = DeadLetters(KeyRing.parse(world.keys.private))
     body = json.dumps({"private_key": PRIVATE_KEY}).encode()
     row = sealing.closed(outbox.row("", QUEUE_OF_KEYS, {"message_id": "m-1"}, body))

@@ -153,7 +153,7 @@ BROKEN: list[tuple[Break, str, tuple[str, ...]]] = [
 def test_a_broken_connection_names_what_to_change(
     bench: Bench, spoil: Break, code: str, words: tuple[str, ...]
 ) -> None:
-    """Whoever connects reads which field, or which row of the security role, is wrong, and is never told "Admin"."""
+    """A coordinator who connects reads which field or which row of the role is wrong, and is never told "Admin"."""
     checked = bench.check(spoil(bench))
     problem = checked["problem"]
     told = " ".join(filter(None, (problem[name] for name in ("detail", "fix", "where"))))
@@ -181,7 +181,7 @@ def test_each_broken_connection_has_a_problem_of_its_own() -> None:
     ],
 )
 def test_other_ways_to_break_it_are_told_alike(bench: Bench, spoil: Break, code: str) -> None:
-    """What has the same remedy has the same code."""
+    """Faults that have the same remedy have the same code."""
     assert bench.check(spoil(bench))["problem"]["code"] == code
 
 

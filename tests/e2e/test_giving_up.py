@@ -41,7 +41,7 @@ def impatient(
 
 
 def _time_of_giving_up(world: World, push: PushRequested) -> timedelta:
-    """How long the push took to end, by the times that are stored, with its pauses passing at once."""
+    """The time that the push took to end, by the times that are stored, with its pauses passing at once."""
     while True:
         pause = wait_for(lambda: world.state_of(push) == "completed" or _pause(world), "a pause, or the end")
         if not isinstance(pause, timedelta):
@@ -55,7 +55,7 @@ def _time_of_giving_up(world: World, push: PushRequested) -> timedelta:
 
 
 def _pause(world: World) -> timedelta | None:
-    """How long the partner sleeps, if it does."""
+    """The time that the partner still sleeps; None = it does not."""
     with world.database.begin() as tx:
         row, at = tx.execute(select(leases)).one(), now(tx)
     sleeps = row.token is None and row.wake_at is not None and row.wake_at > at

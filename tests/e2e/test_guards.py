@@ -85,7 +85,7 @@ def test_held_then_confirmed_then_written(case: Case, reason: str) -> None:
 
 
 def test_a_confirmation_lets_no_other_jump_through(case: Case) -> None:
-    """What was confirmed is done; the next jump has another quantity before it, and is held again."""
+    """A confirmed jump is done; the next one has another quantity before it, and is held again."""
     held = _push(case, case.world.push("p1", {1: 40}))["c1"]
     assert _push(case, _confirmed(case.world.push("p1", {1: 40}), held))["c1"].status == "updated"
     again = _push(case, _confirmed(case.world.push("p1", {1: 90}), held))["c1"]

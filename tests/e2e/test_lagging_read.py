@@ -94,7 +94,7 @@ def test_what_connectwise_made_of_a_write_is_put_back_too(case: Case, pause: tim
 
 
 def test_a_worker_that_ends_before_the_second_read_leaves_it_to_the_next(world: World, pause: timedelta) -> None:
-    """What the answer showed is kept, so the next worker reads, does not write again, and ends the line."""
+    """The worker stores what the answer showed, so the next one reads, does not write again, and ends the line."""
     case = Case(world)
     with app.build(world.settings):
         world.publish(world.connected("p1"), world.mapped("p1", 1), world.mapped("p1", 2))

@@ -36,7 +36,7 @@ def _list(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_push_and_a_short_question_do_not_wait_for_a_long_list(listing: Case) -> None:
-    """Whoever opens the drop-down of companies holds up neither a push nor the next drop-down."""
+    """A coordinator who opens the drop-down of companies holds up neither a push nor the next drop-down."""
     assert ask(listing.world, question("agreements", cw_company_id=1)).choices
     assert listing.push(5)["c1"].status == "updated"
     assert answer_to(listing.world, LONG) is None
@@ -57,7 +57,7 @@ def test_a_disconnect_ends_a_long_list(listing: Case) -> None:
 
 
 def test_new_keys_begin_a_long_list_anew(listing: Case) -> None:
-    """What the former keys had listed so far is no part of the answer, and what they meet is no fault of the new."""
+    """The answer leaves out what the former keys had listed, and the trouble that these meet is no fault of the new."""
     listing.set_key("another")
     connected = listing.world.connected("p1", "another")
     listing.world.publish(connected)
@@ -69,7 +69,7 @@ def test_new_keys_begin_a_long_list_anew(listing: Case) -> None:
 
 
 def test_wrong_keys_are_confirmed_once_though_a_list_goes_on(listing: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-    """That a page came by the former keys says nothing of new ones: these are refused twice, and lines fail by that."""
+    """A page that came by the former keys says nothing of new ones: these are refused twice, and lines fail by that."""
     monkeypatch.setattr(run, "LOOK_SECONDS", 1.0)
     listing.world.simulator.faults.set([faults.Latency(seconds=0.6)])
     connected = listing.world.connected("p1", "wrong")
@@ -82,7 +82,7 @@ def test_wrong_keys_are_confirmed_once_though_a_list_goes_on(listing: Case, monk
 
 
 def test_a_new_connection_answers_for_itself_though_a_list_goes_on(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-    """That the former server was silent for hours is not held against the next one, which failed once."""
+    """The hours in which the former server was silent are not held against the next one, which failed once."""
     with case.world.database.partner("p1") as tx:
         since = now() - timedelta(hours=2)
         leases.save_health(tx, "p1", leases.Health(unreachable_count=2, unreachable_since=since))

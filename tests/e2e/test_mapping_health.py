@@ -25,7 +25,7 @@ def _addition(number: int, agreement: int = 1001, **changes: Any) -> dict[str, A
 
 
 def _checks(case: Case, since: datetime) -> dict[str, MappingChecked]:
-    """What the checks since then found, by company."""
+    """The results of the checks since then, by company."""
     with case.world.database.begin() as tx:
         found = [mapping.check for mapping in mappings.of_partner(tx, "p1") if mapping.check]
     checks = [MappingChecked.model_validate(check, strict=False) for check in found]

@@ -1,4 +1,4 @@
-"""What a mapping's check says when the records, the connection or the mapping itself are not what they were."""
+"""The check of a mapping tells if the records, the connection or the mapping itself are not what they were."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -20,7 +20,7 @@ COMPANY_ONLY: dict[str, Any] = {"agreement_id": None, "addition_id": None}
 
 
 def _check(case: Case, company_id: str, since: datetime) -> MappingChecked | None:
-    """What a check of this company's mapping has found since then."""
+    """The result of a check of this company's mapping since then; None = it was not checked."""
     with case.world.database.begin() as tx:
         stored = mappings.of_companies(tx, "p1", {company_id})[company_id].check
     found = MappingChecked.model_validate(stored, strict=False) if stored else None
@@ -76,7 +76,7 @@ def test_a_company_that_is_gone_altogether_is_named(case: Case) -> None:
     ],
 )
 def test_an_agreement_is_judged_as_in_the_drop_down(case: Case, changes: dict[str, Any], why: str) -> None:
-    """What the drop-down says of an agreement that cannot be billed now, the check of its mapping says too."""
+    """The check of a mapping says the same as the drop-down of an agreement that cannot be billed now."""
     case.world.simulator.state.change("cw-p1", "agreements", 1001, **changes)
     (choice,) = ask(case.world, question("agreements", cw_company_id=1)).choices
     assert choice.problem is not None
@@ -124,7 +124,7 @@ def test_mappings_of_another_connectwise_are_to_be_made_again(case: Case) -> Non
 
 
 def test_mappings_saved_under_wrong_keys_are_checked_once_those_are_mended(case: Case) -> None:
-    """Whoever corrects the keys need not save each mapping again."""
+    """A coordinator who corrects the keys need not save each mapping again."""
     case.set_key("another")
     assert _problems(_saved(case)) == ["bad_credentials"]
     case.set_key(PRIVATE_KEY)

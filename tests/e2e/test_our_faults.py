@@ -47,7 +47,7 @@ def test_a_fault_in_storing_a_line_fails_only_that_line(case: Case, monkeypatch:
 def test_a_neighbour_whose_last_write_is_just_cleared_up_is_not_drawn_in(
     case: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What was found of a lost write is stored also after a flush that failed: the neighbour's line is tried once."""
+    """The end found of a lost write is stored also after a flush that failed: the neighbour's line is tried once."""
     lost = faults.LostResponse(match=faults.Match(path=r"/additions/100002$", method="PATCH"), times=1)
     case.world.simulator.faults.set([lost])
     case.world.publish(case.world.push("p1", {2: 5}))
@@ -63,7 +63,7 @@ def test_a_neighbour_whose_last_write_is_just_cleared_up_is_not_drawn_in(
 
 
 def test_the_right_to_edit_is_told_also_after_a_flush_that_failed(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the first write has proven is noted with the next flush, not never."""
+    """The right that the first write has proven is noted with the next flush, not never."""
     noted: list[int] = []
     met: list[int] = []
 

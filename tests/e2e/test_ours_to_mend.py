@@ -1,4 +1,4 @@
-"""What is ours to mend, a bug or our clientId, costs no partner more than it must, and operators learn of it."""
+"""A trouble of ours, a bug or our clientId, costs no partner more than it must, and operators learn of it."""
 
 import json
 from pathlib import Path
@@ -26,7 +26,7 @@ def stack(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, str]:
 
 
 def _logged(world: World, number: int, event: str) -> list[dict[str, Any]]:
-    """What this worker has logged under this name."""
+    """The entries of this event in this worker's log."""
     lines = (world.folder / f"worker-{number}.log").read_text("utf-8").splitlines()
     return [entry for line in lines if line.startswith("{") and (entry := json.loads(line))["event"] == event]
 
@@ -155,5 +155,5 @@ def test_a_refused_client_id_stops_one_partner_until_it_is_accepted(
 
 
 def _statuses(world: World, since: int) -> list[int | None]:
-    """What ConnectWise answered p1."""
+    """The statuses of ConnectWise's answers to p1 since then."""
     return [record["status"] for record in world.simulator.log[since:] if record["tenant"] == "cw-p1"]

@@ -1,4 +1,4 @@
-"""What the portal asks by messages through RabbitMQ, and reads of the answers, where no other test does."""
+"""The portal asks by messages through RabbitMQ and reads the answers, where no other test does."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar

@@ -64,7 +64,7 @@ def _mapped(world: World, number: int) -> MappingChanged | None:
 
 
 def _document() -> StateDocument:
-    """What is special about companies, agreements and additions in ConnectWise."""
+    """The special companies, agreements and additions in ConnectWise."""
     numbers = range(1, COMPANIES + 1)
     tenant = {
         "company_identifier": "cw-p1",
@@ -92,13 +92,13 @@ def _invalid(world: World, count: int) -> set[str] | None:
 
 
 def _calls(world: World, since: int, pattern: str) -> Counter[tuple[str, int]]:
-    """How often each method was used since then on records at paths like this, by the record's number."""
+    """The number of requests since then on records at paths like this, by method and the record's number."""
     found = [(one["method"], re.search(pattern, one["path"])) for one in world.simulator.log[since:]]
     return Counter((method, int(match[1])) for method, match in found if match)
 
 
 def _said(answer: SyncResult) -> tuple[object, ...]:
-    """What a line of a push says, of a preview what it will say."""
+    """The outcome that a line of a push tells, or that a line of a preview foretells."""
     status: str = answer.status
     if status == "preview":
         status = "unchanged" if answer.quantity_before == answer.quantity_wanted else "updated"

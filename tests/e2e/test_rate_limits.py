@@ -30,7 +30,7 @@ def _health(world: World) -> Health:
 
 
 def _waits(world: World, push: PushRequested) -> bool:
-    """Whether the push is accepted, and a run that has seen it leaves ConnectWise alone."""
+    """True if the push is accepted, and a run that has seen it leaves ConnectWise alone."""
     return world.state_of(push) == "accepted" and is_left_alone(world.database, "p1")
 
 

@@ -315,7 +315,7 @@ def test_another_connectwise_is_not_touched(case: Case) -> None:
 
 
 def test_a_cancelled_addition_is_not_written(case: Case) -> None:
-    """What is not billed any more is not changed either; the line says what to do."""
+    """An addition that is not billed any more is not changed either; the line says what to do."""
     push = _completed(case, 5, 1)
     case.world.simulator.state.change("cw-p1", "additions", 100_001, cancelledDate="2026-01-01T00:00:00Z")
     assert _said(carried_out(case.world, revert_of(push))) == {"c1": ("failed", "addition_cancelled")}
@@ -330,7 +330,7 @@ def test_a_revert_can_be_reverted(case: Case) -> None:
 
 
 def test_a_push_that_runs_is_not_reverted(case: Case) -> None:
-    """What is still being carried out would go on after its revert: it fails with what to do first."""
+    """A push that is still being carried out would go on after its revert, which fails with what to do first."""
     case.world.simulator.faults.set([AWAY])
     push = case.world.push("p1", {1: 5})
     case.world.publish(push)

@@ -65,19 +65,19 @@ def pushed(world: World) -> list[PushRequested]:
 
 
 def state(world: World, channel: Any, queue: str = PUSHES) -> tuple[int, int]:
-    """How many consumers the queue has, and how many messages that nobody holds."""
+    """The number of consumers that the queue has, and of messages that nobody holds."""
     said = channel.queue_declare(f"{world.settings.queue_prefix}{queue}", passive=True).method
     return said.consumer_count, said.message_count
 
 
 def logged(world: World, event: str) -> int:
-    """How often the workers have said so."""
+    """The number of times that the workers have logged this event."""
     logs = [path.read_text("utf-8").splitlines() for path in world.folder.glob("worker-*.log")]
     return sum(json.loads(line)["event"] == event for log in logs for line in log if line.startswith("{"))
 
 
 def outages(world: World, count: int) -> bool:
-    """Whether the workers have found the store back so often."""
+    """True if the workers have found the store back so often."""
     return logged(world, "store.fine") >= count
 
 

@@ -1,4 +1,4 @@
-"""What the check of a mapping finds stops preview and push alike, once it has been asked again."""
+"""A fault that the check of a mapping finds stops preview and push alike, once ConnectWise has been asked again."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ def _put(case: Case, **records: list[dict[str, Any]]) -> None:
 
 
 def _found(case: Case) -> dict[str, Any]:
-    """What the last check of company 1's mapping found."""
+    """The result of the last check of company 1's mapping."""
     with case.world.database.begin() as tx:
         return mappings.of_companies(tx, "p1", {"c1"})["c1"].check or {}
 
