@@ -144,7 +144,7 @@ def test_a_quantity_that_did_not_stick_is_noticed(got: object, server: Script, c
 
 @pytest.mark.parametrize("quantity", [-1, float("nan"), float("inf")])
 def test_a_senseless_quantity_is_never_sent(quantity: float, server: Script, client: ConnectWise) -> None:
-    """What ConnectWise does with a negative quantity is unknown, so none is sent."""
+    """No negative quantity is sent, as nobody knows what ConnectWise does with it."""
     with pytest.raises(ValueError, match="no quantity"):
         client.set_quantity(7, 5, quantity)
     assert not server.seen
@@ -238,7 +238,7 @@ def test_agreements_and_additions_are_listed(server: Script, client: ConnectWise
 
 
 def test_a_list_is_left_between_pages(server: Script, client: ConnectWise) -> None:
-    """Who has to wait or to stop is asked before each further page, and no request is made after that."""
+    """A caller who has to wait or to stop is asked before each further page, and no request is made after that."""
     server.reply([{"id": 1}], Link=f'<{server.url}/v2025_1/apis/3.0/company/companies?page=2>; rel="next"')
 
     def stop() -> None:

@@ -134,7 +134,7 @@ def test_json_that_would_unfold_in_memory_is_refused(name: str, start: Start, co
 
 @pytest.mark.parametrize("name", BOMBS)
 def test_an_error_of_any_size_has_a_short_text(name: str, start: Start, connect: Connect) -> None:
-    """What ConnectWise says of a refusal is quoted, however much it is, in a line or two."""
+    """The error quotes ConnectWise's refusal in a line or two, however much it is."""
     client = _client(start(answers(reply(BOMBS[name], 400))), connect(BUDGET))
     with _flat(3 * len(BOMBS[name])), pytest.raises(RecordRefused) as caught:
         client.set_quantity(7, 5, 42)

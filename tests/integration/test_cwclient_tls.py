@@ -120,7 +120,7 @@ def test_an_unknown_certificate_is_refused_unless_its_bundle_is_given(
 def test_the_authority_that_issued_the_certificate_is_enough(
     start: Callable[[ssl.SSLContext], Server], connect: Callable[..., Transport], tmp_path: Path, *, is_sent: bool
 ) -> None:
-    """Whoever has only the intermediate authority's file need not look for its root; names count as ever."""
+    """An operator who has only the intermediate authority's file need not look for its root; names count as ever."""
     root = issue("root")
     between = issue("between", by=root)
     leaf = issue("leaf", "127.0.0.1", by=between, is_authority=False)

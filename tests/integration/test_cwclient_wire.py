@@ -150,7 +150,7 @@ def _second(transport: Transport, server: Server) -> object:
 
 @pytest.mark.parametrize("form", [*READ, *READ_UNTIL_CLOSE])
 def test_a_legal_form_is_read(form: str, start: Start, connect: Connect) -> None:
-    """Whatever a proxy makes of an answer within the law, it is read, and the next request gets its own answer."""
+    """An answer is read in any lawful form that a proxy makes of it, and the next request gets its own answer."""
     server = start(_once((READ | READ_UNTIL_CLOSE)[form], close=form in READ_UNTIL_CLOSE))
     transport = connect(CallBudget())
     assert transport.request("PATCH", server.url, headers={}, json=[]).json() == json.loads(BODY)

@@ -66,7 +66,7 @@ def test_a_long_question_is_not_in_the_way_of_a_short_one(database: Database) ->
 
 
 def test_a_bug_answers_one_question(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What goes wrong on our side with one question is its answer, and ends neither the run nor others."""
+    """An error on our side becomes the answer to its question, and ends neither the run nor others."""
     desk, bad, good = _desk(database), _ask(database, "agreements", 1), _ask(database, "agreements", 2)
     known = Shelf._known
 
@@ -85,7 +85,7 @@ def test_a_bug_answers_one_question(database: Database, monkeypatch: pytest.Monk
 
 
 def test_another_connection_begins_all_anew(database: Database) -> None:
-    """What was read of one ConnectWise answers nothing about another; without one the answer says so."""
+    """A list that was read of one ConnectWise answers nothing about another; without one the answer says so."""
     desk, question = _desk(database), _ask(database, "companies")
     desk.take([question], TENANT)
     task = _next(desk)

@@ -82,7 +82,7 @@ APART: dict[str, tuple[str, tuple[Outcome, Outcome, Outcome]]] = {
     ),
 }
 DOCUMENTS = {name: (content, (outcome,) * 3) for name, (content, outcome) in ALIKE.items()} | APART
-"""What is made, and the outcome of each of FORMATS."""
+"""The documents by name, each with its outcome in each of FORMATS."""
 
 
 @pytest.fixture(scope="module")

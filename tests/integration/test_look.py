@@ -1,4 +1,4 @@
-"""What a run has to do, and in which order."""
+"""The jobs that a run has to do, in their order."""
 
 from store import Database, connections, mappings, now
 from tests.support.samples import PARTNER, connection, mapping, push

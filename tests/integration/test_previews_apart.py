@@ -1,4 +1,4 @@
-"""What is kept of previews stays apart from what pushes have done."""
+"""The answers of previews are kept apart from what pushes have done."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ def _answered(database: Database, event: PushRequested, status: Any) -> None:
 
 
 def test_a_preview_of_other_counts_is_nothing_to_confirm(database: Database) -> None:
-    """What a push held stays what `--confirm` lets through, whatever other counts were tried since."""
+    """`--confirm` lets through what a push held, whatever other counts were tried since."""
     held = push("p-1", {"c-1": 95})
     _answered(database, held, "held")
     for number, (users, status) in enumerate(((950, "held"), (5, "preview"))):
@@ -66,7 +66,7 @@ def _stored(tx: Tx, event: PushRequested, status: Any, *, shown: bool) -> None:
 
 
 def test_an_upgrade_takes_previews_out_of_sync_status(empty_database: Database) -> None:
-    """What a preview had hidden is shown again after the upgrade, and what is said again names its mode."""
+    """A row that a preview had hidden is shown again after the upgrade, and results said again name their mode."""
     older, newer = push("p-1", month="2025-10"), push("p-2", at=1)
     with empty_database.begin() as tx:
         _migrate(tx, "0007")

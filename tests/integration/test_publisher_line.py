@@ -38,7 +38,7 @@ class Line:
 
     @property
     def port(self) -> int:
-        """Where to connect to."""
+        """The broker's address."""
         port: int = self._server.getsockname()[1]
         return port
 

@@ -49,7 +49,7 @@ def _put(database: Database, *messages: Message) -> None:
 
 
 def _waiting(database: Database) -> dict[str, int]:
-    """How many rows of each routing key wait, none of them tried."""
+    """The number of rows of each routing key that wait, none of them tried."""
     with database.begin() as tx:
         assert set(tx.execute(select(table.c.attempts)).scalars()) <= {0}
         rows = tx.execute(select(table.c.routing_key, func.count()).group_by(table.c.routing_key))

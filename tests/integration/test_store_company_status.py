@@ -49,7 +49,7 @@ def test_each_company_of_a_partner_has_its_own_status(database: Database) -> Non
 
 
 def test_a_dismissed_row_comes_back_with_the_next_result(database: Database) -> None:
-    """Who puts away a company that is gone sees it no more, also if old results come again, until there is news."""
+    """A company that a coordinator puts away stays away until there is news, also if old results come again."""
     older, newer = push("p-1", at=0), push("p-2", at=1)
     said = sync_result(older, "c-1", sequence=2)
     with database.begin() as tx:

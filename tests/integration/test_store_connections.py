@@ -65,7 +65,7 @@ def test_the_same_version_again_changes_nothing(database: Database) -> None:
 
 
 def test_a_check_that_was_asked_for_meanwhile_stays_due(database: Database) -> None:
-    """What is found by a check that began before the request is no answer to it."""
+    """A check that began before the request is no answer to it."""
     begun = connection(at=1, check_due_at=minute(1))
     _save(database, begun)
     with database.begin() as tx:

@@ -197,7 +197,7 @@ def _insert_parents(database: Database, table: str) -> None:
 
 @pytest.mark.parametrize("table", ROWS)
 def test_impossible_states_are_refused(database: Database, table: str) -> None:
-    """Whatever the code does, the database keeps no row that contradicts itself."""
+    """The database keeps no row that contradicts itself, whatever the code does."""
     _insert_parents(database, table)
     for one, constraint, changes in IMPOSSIBLE:
         if one == table:
@@ -220,7 +220,7 @@ def test_every_check_is_provoked() -> None:
 
 @pytest.mark.parametrize("table", sorted(ROWS.keys() - NUMBERED))
 def test_nothing_is_there_twice(database: Database, table: str) -> None:
-    """What has a natural key is there once: a push, a line of it, a wish, a lease."""
+    """A row that has a natural key is there once: a push, a line of it, a wish, a lease."""
     _insert_parents(database, table)
     with database.begin() as tx:
         _insert(tx, table)

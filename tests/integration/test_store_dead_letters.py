@@ -147,7 +147,7 @@ def test_lines_that_come_back_as_a_message_are_the_same_letter(database: Databas
 
 
 def test_filters_and_groups(database: Database) -> None:
-    """What `list` and `groups` show: letters by partner, kind, reason, cause and time; causes by their number."""
+    """`list` shows letters by partner, kind, reason, cause and time; `groups` shows causes by their number."""
     add(database, numbered(1, partner_id="p1", kind="a.v1"), numbered(2, partner_id="p2", kind="b.v1"))
     add(database, numbered(3, reason="crashed", error_type=None, error_at="", partner_id="p2", kind="b.v1"))
     with database.begin() as tx:
@@ -173,7 +173,7 @@ def test_filters_and_groups(database: Database) -> None:
 
 
 def test_lines_after_discarded_ones_are_another_letter(database: Database) -> None:
-    """What was put away can be taken out again as it was, and is not replayed with what failed later."""
+    """A letter that was put away can be taken out again as it was, and is not replayed with what failed later."""
     with database.begin() as tx:
         first, _ = dead_letters.letter_of_lines(tx, "msp-1", "p-1", "exhausted")
         dead_letters.add(tx, replace(LETTER, id=first, body=b"A"))

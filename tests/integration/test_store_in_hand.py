@@ -1,4 +1,4 @@
-"""What is in hand is counted before it is handled, so that poison is found out."""
+"""A message in hand is counted before it is handled, so that poison is found out."""
 
 from store import Database, in_hand
 from tests.support.waiting import together

@@ -85,7 +85,7 @@ def test_the_next_worker_goes_on_with_the_budget_that_was_left(database: Databas
 
 
 def test_a_holder_that_vanished_has_left_no_budget(database: Database) -> None:
-    """What a killed worker spent since it last said so is not spent again."""
+    """The budget that a killed worker spent since it last said so is not spent again."""
     token = _acquire(database)
     with database.begin() as tx:
         leases.renew(tx, PARTNER, str(token), 60.0)

@@ -79,7 +79,7 @@ def test_a_write_is_closed_once(database: Database) -> None:
 
 
 def test_a_write_that_was_not_sent_leaves_no_row(database: Database) -> None:
-    """Who reads the ledger sees what left for ConnectWise; what is closed already stays."""
+    """A reader of the ledger sees what left for ConnectWise; a row that is closed already stays."""
     other = replace(ENTRY, addition=(7, 12))
     opened = _open(database, ENTRY, other)
     _close(database, opened[7, 12].id)
@@ -91,7 +91,7 @@ def test_a_write_that_was_not_sent_leaves_no_row(database: Database) -> None:
 
 
 def test_what_a_push_may_have_left_is_known(database: Database) -> None:
-    """What it wrote last, and what came of writes after that which did not show as they were sent, or not at all."""
+    """A push may have left what it wrote last, or a later write that did not show as it was sent, or not at all."""
     writes: list[tuple[float, Outcome, float | None]] = [
         (9.0, "not_kept", 3.0),
         (42.0, "written", 42.0),

@@ -83,7 +83,7 @@ def test_a_check_is_due_until_it_is_made(database: Database) -> None:
 
 
 def test_a_check_that_was_asked_for_meanwhile_stays_due(database: Database) -> None:
-    """What is found by a check that began before the request, or before another company came, is not the last word."""
+    """A check that began before the request, or before another company came, is not the last word."""
     begun = mapping(check_due_at=minute(1))
     _save(database, begun)
     with database.begin() as tx:
@@ -95,7 +95,7 @@ def test_a_check_that_was_asked_for_meanwhile_stays_due(database: Database) -> N
 
 
 def test_a_check_of_an_older_version_is_dropped(database: Database) -> None:
-    """What was found of a mapping that has changed meanwhile is not said of the new one."""
+    """The result for a mapping that has changed meanwhile is not said of the new one."""
     old, new = mapping(at=0), mapping(at=1, check_due_at=minute(1))
     _save(database, old, new)
     with database.begin() as tx:

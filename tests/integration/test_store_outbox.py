@@ -31,7 +31,7 @@ def _names(rows: list[OutboxRow]) -> list[str]:
 
 
 def test_a_message_leaves_as_it_was_made(database: Database) -> None:
-    """What a consumer decodes is what the worker said, by the exchange of its kind."""
+    """A consumer decodes exactly what the worker said, and gets it by the exchange of its kind."""
     event, result = mapping_changed(), sync_result(push())
     with database.begin() as tx:
         outbox.put(tx, event, result)
@@ -82,7 +82,7 @@ def test_a_claims_limit_holds_whatever_the_plan(database: Database) -> None:
 
 
 def test_an_expired_claim_gives_its_rows_back(database: Database) -> None:
-    """What a killed relay had in hand leaves all the same, and the try is counted."""
+    """The rows that a killed relay had in hand leave all the same, and the try is counted."""
     _put(database, 1)
     assert [row.attempts for row in _claim(database)] == [1]
     assert _claim(database) == []

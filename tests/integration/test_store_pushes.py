@@ -157,7 +157,7 @@ def test_ten_thousand_lines_are_one_push(database: Database) -> None:
 
 
 def test_an_answer_is_kept_and_leaves_in_one_transaction(database: Database) -> None:
-    """What the platform is told and what is recorded are the same, also when the worker is killed between."""
+    """The recorded answers are those that the platform is told, also when the worker is killed between."""
     event = push()
     accept(database, event)
     retrying, updated = sync_result(event, status="retrying"), sync_result(event, sequence=2)
@@ -184,7 +184,7 @@ def test_what_a_relay_has_is_not_taken_back(database: Database) -> None:
 
 
 def test_a_repeat_says_the_recorded_answers_again(database: Database) -> None:
-    """Who asks again gets the same answers under the same ids, and none that is still owed."""
+    """A platform that asks again gets the same answers under the same ids, and none that is still owed."""
     event = push(users=THREE)
     accept(database, event)
     results = [sync_result(event, "c-1"), sync_result(event, "c-2", "held"), sync_result(event, "c-3", "retrying")]

@@ -84,7 +84,7 @@ def test_a_replay_is_noted_once(database: Database) -> None:
 
 @pytest.mark.parametrize("header", [None, 5, b"x", "", "x/1", LETTER.id, f"{LETTER.id}/0", f"{LETTER.id}/1\n"])
 def test_a_header_that_is_not_ours_means_nothing(header: object) -> None:
-    """Whoever sends such a header gets what he would get without it."""
+    """A sender of such a header gets what he would get without it."""
     assert replays.replay_of({"headers": {"phin-replay": header}}) is None
     assert replays.replay_of({"headers": None}) is None
 
@@ -115,7 +115,7 @@ def test_a_replay_that_cannot_leave_does_not_vanish_under_other_lines(database: 
 
 
 def test_discarded_letters_can_be_restored(database: Database) -> None:
-    """Who discarded a letter, and why, stays; a mistake can be undone; a letter that fails again is open by itself."""
+    """A letter tells who discarded it, and why; a mistake can be undone; a letter that fails again opens by itself."""
     add(database, LETTER)
     with database.begin() as tx:
         assert not replays.restore(tx, LETTER.id, by="ana", why=None)

@@ -1,4 +1,4 @@
-"""What is old goes, and nothing that the worker still needs, however old."""
+"""Old rows are removed, but nothing that the worker still needs, however old."""
 
 import json
 from dataclasses import asdict

@@ -37,7 +37,7 @@ def _statuses(database: Database, push_id: str = "p-1") -> dict[str, int]:
 
 
 def test_only_the_failed_lines_are_asked_again(database: Database) -> None:
-    """What is answered otherwise keeps its answer; the push is under way again and is completed once more."""
+    """A line that is answered otherwise keeps its answer; the push is under way again and is completed once more."""
     event = push(users=THREE)
     _failed(database, event, "c-1", "c-2")
     part = event.model_copy(update={"lines": event.lines[1:]})
@@ -102,7 +102,7 @@ def test_what_newer_pushes_have_overtaken_is_counted_before(database: Database) 
 
 
 def test_other_confirmations_are_another_question(database: Database) -> None:
-    """Who confirmed something under a push id that was used without is not told that it is done."""
+    """A coordinator who confirmed something under a push id that was used without is not told that it is done."""
     event = push(users=THREE)
     _failed(database, event, "c-1")
     confirmed = Confirmation(company_id="c-2", reasons=("big_jump",), quantity_before=4)

@@ -15,7 +15,7 @@ from store import database as door
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """Where the database is."""
+    """The file of the database."""
     return tmp_path / "store.db"
 
 

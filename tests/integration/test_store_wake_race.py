@@ -29,7 +29,7 @@ class Actor:
 
     @property
     def rests(self) -> bool:
-        """Whether it has made all steps that it was allowed."""
+        """True if it has made all steps that it was allowed, or has ended."""
         return self._ended or self._made >= self._allowed
 
     def pause(self) -> None:
@@ -90,7 +90,7 @@ class Race:
                 self.at_work = True
 
     def settled(self, actors: list[Actor]) -> bool:
-        """Whether each actor rests, or waits for a lock."""
+        """True if each actor rests, or waits for a lock."""
         busy = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
         with self._database.begin() as tx:
             waiting: int = tx.execute(text(busy)).scalar_one()

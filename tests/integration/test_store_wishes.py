@@ -21,7 +21,7 @@ def _all(database: Database) -> dict[str, Wish]:
 
 
 def test_the_newest_push_is_due_first_then_the_newest_period(database: Database) -> None:
-    """What somebody has just asked for does not wait behind yesterday's huge push."""
+    """A push that somebody has just asked for does not wait behind yesterday's huge one."""
     accept(database, push("p-1", {"c-2": 1, "c-1": 1}, at=0))
     accept(database, push("p-2", {"c-1": 1}, at=1, month="2025-10"))
     accept(database, push("p-3", {"c-3": 1}, at=1))

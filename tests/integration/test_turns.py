@@ -113,7 +113,7 @@ def test_what_is_large_is_handled_from_the_store(database: Database) -> None:
 
 
 def test_a_private_key_is_not_deferred_in_clear(database: Database) -> None:
-    """What may hold a private key that was sent by mistake is stored sealed, and comes back as it was sent."""
+    """A message that may hold a private key, sent by mistake, is stored sealed, and comes back as it was sent."""
     turns = _turns(database, Handled())
     flood = [
         replace(_message("p1", number), body=b'{"partner_id": "p1", "private_key": "s3cret"}') for number in range(9)
@@ -136,7 +136,7 @@ def test_a_flood_may_have_names_that_no_table_holds(database: Database, message_
 
 
 def test_what_cannot_be_deferred_is_handled_at_once(database: Database) -> None:
-    """Whatever goes wrong ends no thread: the messages are handled as if it were their turn."""
+    """An error ends no thread: the messages are handled as if it were their turn."""
     handled = Handled()
 
     def closed(_: OutboxRow) -> OutboxRow:

@@ -1,4 +1,4 @@
-"""Why the work of a partner waits, as commands tell it."""
+"""Commands tell why the work of a partner waits."""
 
 from datetime import timedelta
 
@@ -18,7 +18,7 @@ def settings() -> Settings:
 
 
 def why(database: Database, settings: Settings) -> str | None:
-    """What is told of partner p1."""
+    """The cause that is told of partner p1."""
     with database.begin() as tx:
         return waiting.why(tx, settings, "p1")
 

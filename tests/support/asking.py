@@ -48,5 +48,5 @@ def names(listed: CatalogListed) -> list[str]:
 
 
 def reads(world: World, path: str) -> int:
-    """How many lists ConnectWise was asked for at paths like this."""
+    """The number of requests that ConnectWise got at paths like this."""
     return sum(bool(re.search(path, record["path"])) for record in world.simulator.log)

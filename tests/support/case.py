@@ -55,7 +55,7 @@ class Case:
         self.world.simulator.state.merge(StateDocument.model_validate({"tenants": [tenant]}))
 
     def is_checked(self) -> bool:
-        """Whether the connection and both mappings were checked."""
+        """True if the connection and both mappings were checked."""
         with self.world.database.begin() as tx:
             connection = connections.current(tx, "p1")
             found = mappings.of_partner(tx, "p1")
@@ -63,12 +63,12 @@ class Case:
         return checked and len(found) == 2 and all(mapping.check for mapping in found)
 
     def is_running(self) -> bool:
-        """Whether a worker holds the partner's lease."""
+        """True if a worker holds the partner's lease."""
         with self.world.database.begin() as tx:
             return tx.execute(select(leases.c.token)).scalar_one() is not None
 
     def has_mapping_of(self, changed_at: object) -> bool:
-        """Whether this version of a mapping is stored."""
+        """True if this version of a mapping is stored."""
         with self.world.database.begin() as tx:
             return any(mapping.changed_at == changed_at for mapping in mappings.of_partner(tx, "p1"))
 
@@ -78,20 +78,20 @@ class Case:
             return {mapping.changed_at for mapping in mappings.of_partner(tx, "p1") if mapping.check}
 
     def checked_mappings(self, since: datetime, count: int) -> dict[str, dict[str, Any]] | None:
-        """What the checks of the mappings saved since then found, by company; None until so many are checked."""
+        """The results of the checks of the mappings saved since then, by company; None until so many are checked."""
         with self.world.database.begin() as tx:
             found = [mapping for mapping in mappings.of_partner(tx, "p1") if mapping.changed_at >= since]
         checks = {mapping.company_id: mapping.check for mapping in found if mapping.check is not None}
         return checks if len(checks) == count else None
 
     def check(self) -> dict[str, Any] | None:
-        """What the check of the stored connection found."""
+        """The result of the stored connection's check; None = there is none yet."""
         with self.world.database.begin() as tx:
             connection = connections.current(tx, "p1")
         return connection.check if connection else None
 
     def version(self) -> datetime | None:
-        """When the stored connection was saved."""
+        """The time at which the stored connection was saved."""
         with self.world.database.begin() as tx:
             connection = connections.current(tx, "p1")
         return connection.changed_at if connection else None

@@ -44,7 +44,7 @@ class Coordinator:
         self.change(keys=[{"public": "public", "private": PRIVATE_KEY, "rights": rights}])
 
     def quantity(self, addition_id: int) -> float | None:
-        """What the addition holds."""
+        """The quantity that the addition holds."""
         return self.world.simulator.state.quantity(self.tenant, addition_id)
 
     def writes(self) -> list[dict[str, Any]]:

@@ -52,7 +52,7 @@ POINTS = (
 
 
 def serve() -> None:
-    """What the command `worker` does."""
+    """Run a worker as the command `worker` does."""
     settings = load()
     logs.configure(settings.log_level, settings.log_format)
     memory.keep_little()
@@ -95,7 +95,7 @@ def once(flag: Path, action: Callable[[], None]) -> Callable[[], None]:
 
 
 def die() -> None:
-    """What no handler of a signal sees."""
+    """Kill this process in a way that no handler of a signal sees."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 

@@ -47,5 +47,5 @@ class Installation:
 
     @property
     def writes(self) -> int:
-        """How many PATCH requests ConnectWise has seen since the test began."""
+        """The number of PATCH requests that ConnectWise has seen since the test began."""
         return sum(record["method"] == "PATCH" for record in self.simulator.log[self.seen_before :])

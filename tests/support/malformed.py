@@ -55,7 +55,7 @@ class Malformed:
 
     @property
     def is_refused(self) -> bool:
-        """Whether the contract refuses it; what was mutated may by chance have stayed a message."""
+        """True if the contract refuses it; a mutated delivery may by chance have stayed a message."""
         try:
             return decode(self.body, type=self.type, content_type=self.content_type).type != self.kind
         except ContractError:

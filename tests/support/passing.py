@@ -15,7 +15,7 @@ def time_passes(database: Database, length: timedelta) -> None:
 
 
 def is_left_alone(database: Database, partner_id: str) -> bool:
-    """Whether the partner is paused, and a run that saw it has ended with a wake-up for the end of the pause."""
+    """True if the partner is paused, and a run that saw it has ended with a wake-up for the end of the pause."""
     with database.begin() as tx:
         row = tx.execute(select(leases).where(leases.c.partner_id == partner_id)).one()
     waits = row.paused_until is not None and row.wake_at is not None and row.wake_at >= row.paused_until

@@ -31,7 +31,7 @@ class Broker:
         return [properties.message_id for properties, _ in self.take()]
 
     def holds(self, count: int) -> bool:
-        """Whether so many messages are in the queue."""
+        """True if so many messages are in the queue."""
         held: int = self.channel.queue_declare(self.queue, passive=True).method.message_count
         return held == count
 

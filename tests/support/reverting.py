@@ -45,6 +45,6 @@ def carried_out(world: World, revert: RevertRequested) -> dict[str, SyncResult]:
 
 
 def completion_of(world: World, revert: RevertRequested) -> PushCompleted | None:
-    """How it ended."""
+    """The completion of the revert; None = it is not completed."""
     with world.database.begin() as tx:
         return answers.completion(tx, revert.partner_id, revert.revert_id)

@@ -67,7 +67,7 @@ def address(url: str) -> tuple[str, int]:
 
 
 def docker_answers() -> bool:
-    """Whether there is a container engine."""
+    """True if there is a container engine."""
     with warnings.catch_warnings():
         # Where no engine listens, the client leaves its sockets to the garbage collector.
         warnings.simplefilter("ignore", ResourceWarning)

@@ -268,7 +268,7 @@ class World:
             return {company: answer for company, _, _, answer in answers.answers(tx, push.partner_id, push.push_id)}
 
     def quantity(self, partner: str, addition_id: int) -> float | None:
-        """What the simulated ConnectWise holds."""
+        """The quantity that the simulated ConnectWise holds."""
         return self.simulator.state.quantity(f"cw-{partner}", addition_id)
 
     def writes(self, partner: str | None = None) -> list[dict[str, Any]]:

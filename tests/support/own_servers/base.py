@@ -1,4 +1,4 @@
-"""What both kinds of own servers share."""
+"""The base class of both kinds of own servers."""
 
 import shutil
 import signal

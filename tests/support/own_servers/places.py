@@ -34,7 +34,7 @@ class Place(Protocol):
         """End it by a signal, and return when it has ended."""
 
     def ended(self) -> bool:
-        """Whether it does not run."""
+        """True if it does not run."""
 
     def run(self, *command: str) -> None:
         """Run a command of the server's beside it. Raises CalledProcessError."""
