@@ -11,11 +11,11 @@ from cwclient import AddressPolicy, ForbiddenHost
 
 Address = IPv4Address | IPv6Address
 
-#: What ours refuses besides: a cloud's metadata, and all of what IANA keeps for protocols and for obsolete tunnels.
+#: The networks that only ours refuses: a cloud's metadata, and all that IANA keeps for protocols and obsolete tunnels.
 STRICTER = [ip_network(text) for text in ("168.63.129.16/32", "192.0.0.0/24", "2001::/23", "2002::/16")]
 #: No other IPv6 has been given out (RFC 3513); ::ffff:0:0/96 and 64:ff9b::/96 are judged by the IPv4 within.
 GIVEN_OUT = [IPv6Network(text) for text in ("2000::/3", "::ffff:0:0/96", "64:ff9b::/96")]
-#: How IPv6 carries an IPv4 address: mapped, NAT64, its local form, compatible, translated, ISATAP.
+#: The prefixes by which IPv6 carries an IPv4 address: mapped, NAT64, its local form, compatible, translated, ISATAP.
 CARRIERS = ["::ffff:0:0", "64:ff9b::", "64:ff9b:1::", "::", "::ffff:0:0:0", "2001:4860::5efe:0:0"]
 OTHERS = Policy()
 
@@ -28,7 +28,7 @@ def _ours(address: Address) -> bool:
 
 
 def _is_meant(address: Address) -> bool:
-    """Whether ours refuses on purpose what the other lets pass."""
+    """True if ours refuses on purpose what the other lets pass."""
     inner = IPv4Address(int(address) & 0xFFFFFFFF)
     is_carrier = any(address in network for network in GIVEN_OUT[1:])
     seen = [address, inner] if is_carrier else [address]

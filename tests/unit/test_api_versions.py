@@ -1,4 +1,4 @@
-"""Which version of the API is asked for."""
+"""The version of the API that is asked for."""
 
 import pytest
 

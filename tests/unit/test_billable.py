@@ -126,7 +126,7 @@ TERMS: list[tuple[dict[str, Any], str | None, object]] = [
 
 @pytest.mark.parametrize(("term", "status", "said"), TERMS)
 def test_an_agreement_is_judged_for_the_period(term: dict[str, Any], status: str | None, said: object) -> None:
-    """What belongs to the agreement counts like what belongs to the addition: cancelled, ended, not yet begun."""
+    """The agreement's days and status count like the addition's: cancelled, ended, not yet begun."""
     days: dict[str, Any] = {
         name: value if name == "status" else date.fromisoformat(value) for name, value in term.items()
     }
@@ -184,7 +184,7 @@ ENDED = AgreementTerm(status="Expired", end_date=date(2025, 10, 31))
 def test_what_an_old_check_holds_against_a_line_is_asked_again(
     checked: MappingChecked | None, since: datetime, actual: dict[str, Any], *, doubt: bool
 ) -> None:
-    """Whoever has mended the records and pushes again is not held up by what was found before; nothing else costs."""
+    """A coordinator who mends the records and pushes again is not held up by older findings; nothing else costs."""
     mapped = mapping()
     known = billable.known_of(mapped, checked)
     asked = billable.is_in_doubt(_addition(**actual), None, mapped, known, period=NOVEMBER, since=since, today=TODAY)

@@ -1,4 +1,4 @@
-"""Whom a refused write is about: the record, the connection, or nobody knows yet."""
+"""A refused write is about the record or the connection, or nobody knows yet."""
 
 import pytest
 

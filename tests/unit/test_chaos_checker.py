@@ -157,7 +157,7 @@ def written(*of: tuple[PushRequested, float], addition_id: int = 11) -> dict[str
 
 
 def told(*messages: Message) -> dict[str, Any]:
-    """What the platform received."""
+    """The messages that the platform received."""
     return {"received": [checked(0), *messages]}
 
 

@@ -1,4 +1,4 @@
-"""What was imported is the sum of what became of it, in the message and at the terminal."""
+"""The imported sum is the sum of what became of it, in the message and at the terminal."""
 
 from collections.abc import Sequence
 from typing import get_args
@@ -30,7 +30,7 @@ def _rows(lines: Sequence[tuple[str, int, bool]]) -> list[Row]:
 
 @given(LINES)
 def test_the_sum_at_the_terminal_closes(lines: list[tuple[str, int, bool]]) -> None:
-    """Whatever became of the lines, none is left out, be it cancelled, superseded or still waiting."""
+    """The sum leaves out no line, be it cancelled, superseded or still waiting."""
     found = sum_of(_rows(lines))
     for place in (0, 1):
         assert found["imported"][place] == sum(found[name][place] for name in WORDS if name in found)

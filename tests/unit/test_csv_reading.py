@@ -126,7 +126,7 @@ def test_a_company_twice_names_both_lines(tmp_path: Path) -> None:
     ],
 )
 def test_a_useless_file_is_explained(tmp_path: Path, content: str | bytes, said: str) -> None:
-    """Whatever is wrong with a file is said with its line, and the column if it is one cell."""
+    """A mistake in a file is told with its line, and the column if it is one cell."""
     assert re.match(said, mistakes(tmp_path, content)[0])
 
 

@@ -23,7 +23,7 @@ def test_a_formula_is_made_harmless(cell: str) -> None:
 
 @given(st.text(alphabet="'=+-@\t\ra1 "))
 def test_import_undoes_exactly_what_export_did(cell: str) -> None:
-    """Whatever a cell holds, quotes and formula signs included, it comes back as it was."""
+    """A cell comes back as it was, whatever it holds, quotes and formula signs included."""
     assert unescape(escape(cell)) == cell
     assert escape(cell)[:1] not in set("=+-@\t\r")
 

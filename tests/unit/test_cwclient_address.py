@@ -1,4 +1,4 @@
-"""Which hosts are understood, and which are never spoken to."""
+"""The hosts that are understood, and those that are never spoken to."""
 
 import pytest
 from hypothesis import given, settings
@@ -144,7 +144,7 @@ def test_listed_hosts_and_networks_are_allowed(listed: str) -> None:
 
 
 def test_listing_one_host_opens_no_other() -> None:
-    """What an operator lists for one server does not open its neighbours."""
+    """An operator who lists one server does not open its neighbours."""
     policy = AddressPolicy(["10.1.2.3", "cw.msp.example"], resolver=lambda _: ["10.1.2.4"])
     with pytest.raises(ForbiddenHost, match="allowed list"):
         policy.addresses("https", "other.msp.example")

@@ -74,7 +74,7 @@ NO_RIGHT = '{"code":"Security","message":"You do not have security permission to
     ],
 )
 def test_an_answer_becomes_the_error_of_its_remedy(status: int, body: str, kind: type[ConnectWiseError]) -> None:
-    """What to do next depends on the class alone, so each documented answer has its own."""
+    """The next step depends on the class alone, so each documented answer has its own."""
     error = from_response(status, {}, body.encode())
     assert type(error) is kind
     assert error.status == status

@@ -20,7 +20,7 @@ QUERY = "locale=en_US&companyName=acme&recordType=AgreementFV&recid=7"
     ],
 )
 def test_an_agreement_opens_where_people_log_in(site_url: str, origin: str) -> None:
-    """However the URL was entered; an on-premise server keeps its name and port."""
+    """The link does not depend on how the URL was entered; an on-premise server keeps its name and port."""
     assert agreement_link(site_url, "acme", 7) == f"{origin}{PATH}?{QUERY}"
 
 
@@ -31,7 +31,7 @@ def test_a_company_has_a_link_of_its_own() -> None:
 
 
 def test_a_company_id_cannot_change_the_link() -> None:
-    """Whatever was entered as the Company ID stays one parameter."""
+    """A Company ID stays one parameter, whatever was entered."""
     link = agreement_link("na.myconnectwise.net", "a&b=c #/ü+\u200b", 7)
     assert link is not None
     assert "companyName=a%26b%3Dc%20%23%2F%C3%BC%2B%E2%80%8B&recordType" in link

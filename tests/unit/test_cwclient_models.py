@@ -17,7 +17,7 @@ def test_an_addition_is_read_with_unknown_and_missing_fields() -> None:
 
 
 def test_camel_case_names_and_dates_are_understood() -> None:
-    """Whether a line is alive is judged by dates in UTC, of which "" means unset."""
+    """Dates in UTC decide whether a line is alive; "" means unset."""
     value = {
         "id": 5, "agreementId": 7, "lessIncluded": 1, "unitPrice": "2.50", "billCustomer": "Billable",
         "effectiveDate": "2026-11-01T00:00:00Z", "cancelledDate": "", "agreementStatus": "Active",

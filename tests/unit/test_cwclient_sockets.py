@@ -30,7 +30,7 @@ def pair() -> Iterator[Pair]:
 
 
 def test_a_request_counts_as_sent_only_when_all_of_it_was(call: Call, pair: Pair) -> None:
-    """Whether a write may have been applied is never understated, nor overstated when its body did not leave."""
+    """`sent` never denies that a write may have been applied, nor claims it when the body did not leave."""
     ours, theirs = pair
     assert not call.sent
     ours.sendall(b"head")

@@ -1,4 +1,4 @@
-"""Which ConnectWise company a Phin company may be: what is suggested, what is certain, and what is left alone.
+"""The company in ConnectWise that a Phin company may be: what is suggested, what is certain, what is left alone.
 
 company_names.csv holds pairs made by hand: a name in Phin, and a company in ConnectWise which it is, or (kind none)
 only looks like. The rules were made with the part `tuned` in view; `held_out` was written afterwards and changed none.
@@ -15,7 +15,7 @@ NAMES = Path(__file__).with_name("company_names.csv")
 
 
 def _best(name: str, *companies: str, identifier: str = "") -> list[tuple[str, str, bool]]:
-    """What is suggested for this name among these companies: name, reason, ambiguous."""
+    """The suggestions for this name among these companies: name, reason, ambiguous."""
     candidates = [Candidate(n, company, identifier) for n, company in enumerate(companies)]
     return [(match.candidate.name, match.reason, match.ambiguous) for match in Matcher(candidates).best(name)]
 

@@ -119,7 +119,7 @@ def test_a_field_that_is_not_declared_is_an_error_for_its_writer() -> None:
 
 
 def test_a_message_cannot_be_changed() -> None:
-    """What was checked is what is sent."""
+    """A message is sent as it was checked."""
     with pytest.raises(ValidationError, match="frozen"):
         _mapping().partner_id = "msp-2"  # type: ignore[misc]
 

@@ -125,7 +125,7 @@ def test_a_damaged_box_is_broken(box: str) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"\xff", b"[]", b"{}", b'{"private_key": 7}', b"[" * 5000, b"hunter2"])
 def test_a_box_of_something_else_is_broken(content: bytes) -> None:
-    """Whatever was put into a box by other means, it is an error that shows none of it."""
+    """A box that was filled by other means is an error that shows none of its content."""
     with pytest.raises(SealBroken) as caught:
         unseal(_boxed(content), RING, **OWNER)
     assert "hunter2" not in str(caught.value)

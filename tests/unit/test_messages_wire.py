@@ -1,4 +1,4 @@
-"""What goes over the wire, and what is refused when it comes from there."""
+"""The bytes that go over the wire, and those that are refused when they come from there."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -136,7 +136,7 @@ def test_json_is_json_however_it_is_labelled(content_type: str | None) -> None:
     ],
 )
 def test_a_body_that_is_no_message_has_a_reason(body: bytes, reason: str) -> None:
-    """Whatever bytes come, the dead letter says in one stable word what is wrong with them."""
+    """The dead letter says in one stable word what is wrong with the bytes, whatever they are."""
     assert _refusal(body).reason == reason
 
 

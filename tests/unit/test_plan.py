@@ -1,4 +1,4 @@
-"""What to do with a wish: tables of cases, from what is wanted, what is set up, and what is there.
+"""The decision on a wish: tables of cases, from what is wanted, what is set up, and what is there.
 
 Long, as the rules of plan.py are one subject: a case is read beside its neighbours, on the same few values.
 """
@@ -339,7 +339,7 @@ def test_what_is_unusual_is_held_until_it_is_confirmed(
     ],
 )
 def test_a_preview_warns_of_a_period_that_may_be_invoiced(next_invoice: str, codes: list[str]) -> None:
-    """What is invoiced does not change any more, so the coordinator is told before the push; odd dates say nothing."""
+    """An invoiced period changes no more, so the coordinator is told before the push; odd dates say nothing."""
     assert [problem.code for problem in plan.warnings(next_invoice, NOVEMBER)] == codes
 
 
@@ -412,6 +412,6 @@ def test_what_is_not_billed_for_the_period_is_held(
 def test_a_revert_writes_only_over_what_the_push_wrote(
     quantity: float | None, judgement: Judgement, outcome: object
 ) -> None:
-    """Whatever anybody has set since stays, and is named."""
+    """A quantity that anybody has set since stays, and is named."""
     decided = plan.decide_revert(_addition(quantity=quantity), judgement=judgement, holds={42.0}, restore=4.5)
     assert _said(decided) == outcome

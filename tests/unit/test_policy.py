@@ -1,4 +1,4 @@
-"""What follows from an error: tables of cases, with chance and time passed in."""
+"""The consequence of an error: tables of cases, with chance and time passed in."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -142,7 +142,7 @@ def test_an_answer_that_nothing_confirms_is_tried_three_times() -> None:
 
 @pytest.mark.parametrize("attempts", [3, 1000])
 def test_trouble_of_theirs_is_retried_whatever_the_count(attempts: int) -> None:
-    """How long a server is waited for is a matter of time, not of attempts."""
+    """The wait for a server ends by time, not by attempts."""
     assert type(judge(Unreachable("no", sent=False), attempts=attempts, chance=0.5)) is Later
 
 
@@ -163,7 +163,7 @@ def test_the_back_off_stays_within_its_bounds(attempts: int, chance: float) -> N
 
 @given(attempts=st.integers(0, 40), chance=st.floats(0, 1), retry_for=st.integers(1, 100_000))
 def test_no_wait_makes_giving_up_late(attempts: int, chance: float, retry_for: int) -> None:
-    """What is given up after RETRY_FOR is late by at most a tenth of it, or by less than 15 s."""
+    """Giving up after RETRY_FOR is late by at most a tenth of it, or by less than 15 s."""
     longest = policy.longest_wait(timedelta(seconds=retry_for))
     assert policy.backoff(attempts, chance, longest) <= max(2.0, retry_for / 10)
 

@@ -46,7 +46,7 @@ def test_the_docs_are_current() -> None:
 
 @pytest.mark.parametrize("entry", CATALOGUE.values(), ids=lambda entry: entry.code)
 def test_every_problem_has_its_texts(entry: Entry) -> None:
-    """Whoever reads a problem reads what happened and what to do, in sentences, and in the docs too."""
+    """A reader of a problem learns what happened and what to do, in sentences, and in the docs too."""
     made = problem(entry.code, **dict.fromkeys(_fields(entry), "FILLED"))
     assert made.code == entry.code
     assert re.search(rf"^\| `{entry.code}` \|", page(), re.MULTILINE)

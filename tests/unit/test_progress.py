@@ -1,4 +1,4 @@
-"""What an answer or an error of ConnectWise makes of a job: its outcome, and how its ledger rows end."""
+"""The effect of ConnectWise's answer or error on a job: its outcome, and how its ledger rows end."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -198,7 +198,7 @@ def test_what_follows_from_a_read(job: Job, actual: Addition, outcome: object) -
 def test_a_write_whose_end_was_unknown_is_closed_by_a_read(
     quantity: float | None, closing: Closing, *, members: bool
 ) -> None:
-    """What a killed worker wrote is known afterwards, also when nobody wants that addition any more."""
+    """The write of a killed worker is known afterwards, also when nobody wants that addition any more."""
     job = _job(previous=_entry()) if members else Job([], addition=(7, 11), previous=_entry())
     progress.after_read(job, _addition(quantity), MOMENT)
     assert job.closings == [closing]

@@ -1,4 +1,4 @@
-"""What a revert puts back: judged from the ledger of the push, and from its lines."""
+"""The quantities that a revert puts back, judged from the ledger of the push and from its lines."""
 
 from collections.abc import Collection
 
@@ -60,7 +60,7 @@ def test_what_was_written_gets_its_former_quantity_back() -> None:
 
 
 def test_of_several_writes_the_first_and_the_last_count() -> None:
-    """What a push wrote twice gets back what it held before the push, if it holds what the push wrote last."""
+    """An addition that a push wrote twice gets back what it held before, if it holds what the push wrote last."""
     fates = _fates(_written(before=4.0, wanted=7.0), _written(before=7.0, wanted=9.0))
     assert fates == {"a": _restore(4.0, 9.0)}
 
@@ -87,7 +87,7 @@ def test_a_sum_is_put_back_whole_or_not_at_all() -> None:
 
 
 def test_a_company_left_a_sum_between_two_writes() -> None:
-    """Who was in it at either time shares its fate: with a quantity in two additions it cannot be put back."""
+    """A company in the sum at either time shares its fate: with a quantity in two additions it cannot be put back."""
     fates = _fates(_written("ab", wanted=9.0), _written("a", before=9.0, wanted=5.0))
     assert fates == dict.fromkeys("ab", _restore(4.5, 5.0))
     fates = _fates(_written("ab"), _written("b", addition=12), _written("c", addition=12))

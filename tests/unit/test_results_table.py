@@ -39,7 +39,7 @@ def row(number: int, status: str, why: Problem | None = None, **more: Any) -> Ro
 
 
 def shown(rows: list[Row], capsys: pytest.CaptureFixture[str]) -> str:
-    """What is printed for these lines."""
+    """The output for these lines."""
     results_table.show(rows)
     return str(capsys.readouterr().out)
 

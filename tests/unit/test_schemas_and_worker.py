@@ -1,4 +1,4 @@
-"""What the schemas allow is what the worker accepts, field by field and value by value.
+"""The schemas allow exactly what the worker accepts, field by field and value by value.
 
 JSON Schema cannot say that a company is there once, that a period is in order, nor that a time is not in the future:
 the descriptions do.
@@ -191,7 +191,7 @@ def _places(node: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_value_is_refused_by_both_or_by_none(kind: str) -> None:
-    """Whatever stands in a field, schema and worker agree on it."""
+    """Schema and worker agree on whatever stands in a field."""
 
     @PROPERTIES
     @given(DOCUMENTS[kind], st.data())

@@ -94,7 +94,7 @@ def test_a_secret_can_be_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 def test_the_caller_comes_first_then_the_environment_then_the_env_file(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """What is nearer wins, and a file of a developer never overrides a deployment."""
+    """The nearer source wins, and a file of a developer never overrides a deployment."""
     (tmp_path / ".env").write_text(
         f"{PREFIX}LOG_LEVEL=debug\n{PREFIX}LOG_FORMAT=console\n{PREFIX}QUEUE_PREFIX=env-file\n"
     )

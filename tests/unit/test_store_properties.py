@@ -69,7 +69,7 @@ def test_what_amqp_does_not_know_is_refused() -> None:
 
 
 def test_a_replay_says_what_the_sender_said() -> None:
-    """What the broker and an earlier replay added is left out; the sender's own `x-` headers stay."""
+    """A replay leaves out what the broker and an earlier replay added; the sender's own `x-` headers stay."""
     added = {"x-death": [{"count": 1}], "x-first-death-queue": "q", "x-delivery-count": 3, "phin-replay": "a/1"}
     properties = {"message_id": "m", "expiration": "5", "delivery_mode": 1, "user_id": "u", "priority": None}
     assert as_sent(properties | {"headers": {"x-own": 1} | added}) == {"message_id": "m", "headers": {"x-own": 1}}
