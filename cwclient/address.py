@@ -1,4 +1,4 @@
-"""Which host was meant, and whether we may speak to it.
+"""The host that was meant, and the judgement whether we may speak to it.
 
 The host comes from a partner (or from a server that the partner named), so it must not lead into our own network.
 """

@@ -98,7 +98,7 @@ class ConnectWise:
         return self._list(Company, "company/companies", conditions, page_size, before_next, COMPANY_FIELDS)
 
     def visible_agreements(self, ids: Iterable[int]) -> set[int]:
-        """Which of these agreements (1 to 150) the role sees: those of other types are left out, with no error."""
+        """Return those of these ids (1 to 150) whose agreements the role sees; it omits other types, with no error."""
         return {agreement.id for agreement in self._list(Agreement, "finance/agreements", id_in(ids))}
 
     def agreements(self, *company_ids: int, before_next: Callable[[], object] | None = None) -> Iterator[Agreement]:

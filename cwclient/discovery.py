@@ -64,7 +64,7 @@ def discover(site_url: str, company_identifier: str, transport: Transport) -> Ba
 
 
 def _explained(error: ConnectWiseError, site: Site, unknown: str) -> ConnectWiseError:
-    """What an answer to companyinfo that is none says of the URL and the Company ID."""
+    """Return the error that says what a failed answer to companyinfo tells of the URL and the Company ID."""
     if isinstance(error, RateLimited | ClientIdRefused):
         return error
     is_connectwise = f".{site.host}".endswith(CLOUD_DOMAINS)

@@ -1,4 +1,4 @@
-"""What can go wrong with ConnectWise: one class per remedy. `classify.py` makes them from answers."""
+"""The errors that ConnectWise can cause: one class per remedy. `classify.py` makes them from answers."""
 
 import unicodedata
 from collections.abc import Sequence
@@ -155,7 +155,7 @@ class QuantityNotKept(ConnectWiseError):
 
 
 class InvalidSite(ConnectWiseError):
-    """What was entered as the ConnectWise URL is none: the coordinator enters it again, as the message says."""
+    """The ConnectWise URL that was entered is none: the coordinator enters it again, as the message says."""
 
 
 class ForbiddenHost(ConnectWiseError):

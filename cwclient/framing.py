@@ -1,4 +1,4 @@
-"""How an answer is framed, by the letter of RFC 9112, where http.client is lax: it decides whose bytes are whose.
+"""The framing of answers by the letter of RFC 9112, where http.client is lax: it decides whose bytes are whose.
 
 A mistake here gives one request the answer to another, so what is ambiguous ends the connection with an error.
 """

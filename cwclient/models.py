@@ -74,7 +74,7 @@ Referred = Annotated[Reference, BeforeValidator(lambda value: value or {})]
 
 
 class Record(_Model):
-    """What all records have."""
+    """The fields that all records have."""
 
     id: RecordId
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CallBudget:
-    """What one call may take: seconds per connect step, per read, and in total.
+    """The limits of one call: seconds per connect step, per read, and in total.
 
     `max_body` is in bytes, and counts all that comes off the wire: the answer's headers too.
     """

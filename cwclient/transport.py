@@ -43,7 +43,7 @@ POOLED_HOSTS = 256
 POOLED_CONNECTIONS_PER_HOST = 16
 CHUNK = 64 * 1024
 CODINGS = {"gzip", "x-gzip", "deflate"}
-"""What every HTTP client is expected to decode (RFC 9110 8.4.1), and the standard library can."""
+"""The content codings that every HTTP client is expected to decode (RFC 9110 8.4.1), and the standard library can."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ _TIMEOUT = (requests.Timeout, HTTPTimeoutError)
 
 
 def _was_stale(call: Call, method: str, error: Exception) -> bool:
-    """Whether a pooled connection was dead, so that the request may be made again on a fresh one.
+    """True if a pooled connection was dead, so that the request may be made again on a fresh one.
 
     A write is repeated only if it certainly never arrived whole.
     """

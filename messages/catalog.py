@@ -85,7 +85,7 @@ class CatalogRequested(Event):
     page: Page = 1
     """The page, counted from 1."""
     refresh: bool = False
-    """Whether to ask ConnectWise, whatever was read some minutes ago."""
+    """`true` = ask ConnectWise, even if the answer was read from it some minutes ago."""
     companies: Annotated[tuple[PhinCompany, ...], Field(strict=False, max_length=MAX_LINES)] = ()
     """For suggestions: these companies, each once; with none, those whose mapping was begun or removed."""
     reply_to: ReplyTo | None = None
@@ -148,13 +148,13 @@ class Suggestion(Part):
     cw_company_identifier: Annotated[Text, Words.like("AcmeDental")] | None = None
     """Its identifier there, which tells two of one name apart."""
     score: Score
-    """How much the names are alike."""
+    """The degree to which the names are alike."""
     reason: Annotated[Reason, Words.like("legal_form")]
-    """What the names have in common: `exact`, `case`, `legal_form`, `similar` and others."""
+    """The likeness of the names that led to it: `exact`, `case`, `legal_form`, `similar` and others."""
     ambiguous: bool
-    """Whether another ConnectWise company fits as well, or this one another Phin company."""
+    """`true` = another ConnectWise company fits as well, or another Phin company fits this one."""
     certain: bool
-    """Whether it may be accepted in bulk, without a look at it."""
+    """`true` = it may be accepted in bulk, without a look at it."""
     agreement: Choice | None = None
     """The agreement to map to, if one stands out."""
     addition: Choice | None = None
@@ -179,7 +179,7 @@ class CatalogListed(Result):
     page: Page = 1
     """The page, counted from 1."""
     more: bool = False
-    """Whether there is a page after this."""
+    """`true` = there is a page after this one."""
     fetched_at: At | None = None
     """When ConnectWise said so."""
     choices: Annotated[tuple[Choice, ...], Field(strict=False)] = ()

@@ -1,4 +1,4 @@
-"""What the worker answers of connections and mappings: what a check of them has found."""
+"""The worker's answers about connections and mappings: the findings of each check."""
 
 from typing import Annotated, Literal, Self
 
@@ -34,13 +34,13 @@ class Right(Part):
     right: Annotated[Name, Words.like("Companies > Company Maintenance: Inquire (All)")]
     """The module, the row and the level in ConnectWise's security roles."""
     state: RightState
-    """Whether ConnectWise grants it; `unproven` = nothing but a write would tell."""
+    """`granted` = ConnectWise grants it; `denied` = it does not; `unproven` = nothing but a write would tell."""
     fix: Sentence | None = None
     """The row of the security role to change."""
 
 
 class ConnectionChecked(Result):
-    """What became of the connection saved at `changed_at`; it comes anew when that is checked again, or has changed.
+    """The check of the connection saved at `changed_at`; it comes anew when that is checked again, or has changed.
 
     `causation_id` is the message that saved it, also if a check was asked for; only if none could be made, the request.
     """
@@ -51,7 +51,7 @@ class ConnectionChecked(Result):
     changed_at: At
     """The `changed_at` of the connection that this is about."""
     status: ConnectionStatus
-    """Whether pushes can be made with it."""
+    """`ok` = pushes can be made with this connection; `failed` = they cannot."""
     base_url: Url | None = None
     """Where ConnectWise's API was found."""
     company_name: CwCompanyName | None = None
@@ -59,9 +59,9 @@ class ConnectionChecked(Result):
     rights: Annotated[tuple[Right, ...], Field(strict=False)] = ()
     """The rights that pushes need; empty = the check did not come so far."""
     problem: Problem | None = None
-    """What keeps the connection from working."""
+    """The problem that keeps the connection from working."""
     warnings: Annotated[tuple[Problem, ...], Field(strict=False)] = ()
-    """What keeps not the connection from working, but some of its records."""
+    """The problems that keep some records of the connection from working, but not the connection itself."""
 
     @model_validator(mode="after")
     def _failure_is_explained(self) -> Self:
@@ -82,7 +82,7 @@ class Successor(Part):
     addition_name: AdditionName
     """The name of the addition."""
     quantity: Units | None = None
-    """What the addition holds."""
+    """The quantity that the addition holds."""
 
 
 class AgreementTerm(Part):
@@ -102,7 +102,7 @@ class AgreementTerm(Part):
 
 
 class MappingChecked(Result):
-    """What ConnectWise says of the mapping saved at `changed_at`: the names of its records, the current quantity.
+    """The check of the mapping saved at `changed_at`: ConnectWise's names of its records, the current quantity.
 
     `causation_id` is the message that saved it, also if a check was asked for.
     """
@@ -115,9 +115,9 @@ class MappingChecked(Result):
     changed_at: At
     """The `changed_at` of the mapping that this is about."""
     status: MappingStatus
-    """Whether the company can be billed by it; `incomplete` = something is not chosen yet."""
+    """`complete` = it can bill the company; `incomplete` = something is not chosen yet; `invalid` = it cannot."""
     problems: Annotated[tuple[Problem, ...], Field(strict=False)] = ()
-    """What makes the mapping invalid."""
+    """The problems that make the mapping invalid."""
     cw_company_name: CwCompanyName | None = None
     """The name of the company in ConnectWise."""
     agreement_name: AgreementName | None = None
@@ -127,11 +127,11 @@ class MappingChecked(Result):
     product: Product | None = None
     """The identifier of the addition's product when the mapping was first checked."""
     quantity: Units | None = None
-    """What the addition holds."""
+    """The quantity that the addition holds."""
     agreement: AgreementTerm | None = None
     """The days of the agreement; null = it was not read."""
     warnings: Annotated[tuple[Problem, ...], Field(strict=False)] = ()
-    """What does not make the mapping invalid, but is worth a look."""
+    """The problems that leave the mapping valid, but are worth a look."""
     successor: Successor | None = None
     """The addition to map to instead, if the mapping has gone bad and one stands out."""
 

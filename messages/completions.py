@@ -1,4 +1,4 @@
-"""How a push ended: its lines as a sum that closes, and the mapped companies that were not in it."""
+"""The end of a push: its lines as a sum that closes, and the mapped companies that were not in it."""
 
 from typing import Annotated, Any, Literal, Self
 
@@ -16,7 +16,7 @@ NAMED = 1_000
 
 
 class LineCounts(Part):
-    """How many lines of a push ended in each final status."""
+    """The number of lines of a push that ended in each final status."""
 
     updated: Lines = 0
     """Their quantity was written."""
@@ -102,7 +102,7 @@ class AbsentCompany(Part):
     company_name: CompanyName
     """The company's name in Phin."""
     quantity: Units | None = None
-    """What is still billed for it; null = not known."""
+    """The quantity that is still billed for it; null = not known."""
 
 
 class Absent(Part):
@@ -115,7 +115,7 @@ class Absent(Part):
     companies: Companies = 0
     """The number of these companies."""
     quantity: Units = 0
-    """What is still billed for them in all, as far as is known."""
+    """The quantity that is still billed for them in all, as far as is known."""
     unknown: Companies = 0
     """The number of those of which it is not known."""
     named: Annotated[tuple[AbsentCompany, ...], Field(strict=False, max_length=NAMED)] = ()
@@ -131,13 +131,13 @@ class PushCompleted(Result):
     push_id: PushId
     """The push, or the revert, that has ended."""
     mode: SyncMode | None = None
-    """Whether it was to set quantities, to try, or to put back; null = it was refused, and does not say."""
+    """The aim of the push: to set quantities, to try, or to put back; null = it was refused, and does not say."""
     status: PushStatus
-    """Whether it ran to its end."""
+    """`completed` = it ran to its end; `refused` = it was not accepted; `cancelled` = it was stopped."""
     problem: Problem | None = None
     """The reason that it was refused, or stopped."""
     counts: LineCounts = LineCounts()
-    """How many lines ended in each status."""
+    """The number of lines that ended in each status."""
     totals: Annotated[Totals, Words.like(EXAMPLE)] = Totals()
     """Its lines as a sum that closes."""
     unmapped: Annotated[tuple[UnmappedCompany, ...], Field(strict=False)] = ()

@@ -1,4 +1,4 @@
-"""What every message shares: the envelope, and the billing period."""
+"""The parts that every message shares: the envelope, and the billing period."""
 
 import calendar
 import hashlib

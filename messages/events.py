@@ -1,4 +1,4 @@
-"""What the Phin platform sends, through the exchange `phin.billing`. Questions for choices are in catalog.py."""
+"""Events that the Phin platform sends through the exchange `phin.billing`. Questions for choices are in catalog.py."""
 
 from collections.abc import Iterable
 from typing import Annotated, Literal, Self
@@ -102,7 +102,7 @@ class ConnectionChanged(Event):
     changed_at: Changed
     """When it was saved; the newest counts, and a mapping or push names it. At most 5 minutes in the future."""
     disconnected: bool = False
-    """Whether the connection was removed."""
+    """`true` = the connection was removed."""
     site_url: Annotated[Text, Words.like("https://na.myconnectwise.net")] | None = None
     """The URL by which people log in to ConnectWise, or its host."""
     company_identifier: Annotated[Id, Words.like("acmemsp")] | None = None
@@ -167,7 +167,7 @@ class MappingChanged(Event):
     minimum: Annotated[Count, Words.like(10, "users")] | None = None
     """So many users are billed at least."""
     allow_not_billable: bool = False
-    """Whether an addition that is not Billable in ConnectWise, counted for its cost only, is written too."""
+    """`true` = write also an addition that is not Billable in ConnectWise, but counted for its cost only."""
 
     @model_validator(mode="after")
     def _from_left_to_right(self) -> Self:

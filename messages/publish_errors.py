@@ -1,4 +1,4 @@
-"""Why messages were not published, and which."""
+"""The errors of publishing: which messages failed, and the reason of each."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ class Unreachable(PublishError):
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a message was not confirmed; `disconnected`: the connection went, another may do."""
+    """The reason that a message was not confirmed; `disconnected`: the connection went, another may do."""
 
     error: type[PublishError]
     reason: str

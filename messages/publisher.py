@@ -146,7 +146,7 @@ class _Connection(threading.Thread):
     # For publishing threads.
 
     def is_usable(self) -> bool:
-        """Whether it is up or coming up; after a fork its thread is not alive in the child."""
+        """True while it is up or coming up; after a fork its thread is not alive in the child."""
         return self._failure is None and self.is_alive()
 
     def opened(self, timeout: float) -> Failure | None:

@@ -1,4 +1,4 @@
-"""What the worker answers to pushes, through the exchange `connectwise.sync`. Its other answers are beside this."""
+"""The worker's answers to pushes, through the exchange `connectwise.sync`. Its other answers are beside this."""
 
 from typing import Annotated, Literal, Self, get_args
 
@@ -28,16 +28,16 @@ def explained(status: str, by: str, empty: JsonDict) -> ConfigDict:
 
 
 class Problem(Part):
-    """What went wrong and what to do about it, in words that a billing coordinator understands."""
+    """A problem and its remedy, in words that a billing coordinator understands."""
 
     code: Reason
     """A stable name for programs; docs/problems.md lists them all."""
     title: Annotated[Name, Words.like("Not mapped")]
     """The problem in a few words."""
     detail: Sentence
-    """What happened."""
+    """A sentence that says what happened."""
     fix: Sentence
-    """What to do."""
+    """A sentence that says what to do."""
     where: Sentence | None = None
     """The path of the screen in ConnectWise."""
     who: Fixer | None = None
@@ -55,7 +55,7 @@ class Result(Message):
 
 
 class SyncResult(Result):
-    """What became of one line of a push, or of a revert.
+    """The result of one line of a push, or of a revert.
 
     Green check = updated or unchanged, unless it `reverts`: the period's count was taken out again. Newest by (period,
     requested_at, sequence), of those whose `mode` is not `preview`: a preview says what a push would do, and changes no
@@ -87,7 +87,7 @@ class SyncResult(Result):
     push_id: PushId
     """The push, or the revert, whose line this is."""
     mode: SyncMode = "apply"
-    """Whether the push was to set quantities, to try, or to put back."""
+    """The aim of the push: to set quantities, to try, or to put back."""
     reverts: PushId | None = None
     """The push that was taken back; null = this is no revert."""
     company_id: CompanyId
@@ -99,15 +99,15 @@ class SyncResult(Result):
     sequence: Annotated[Count, Words.like(1)]
     """Numbers the results of one line: the highest is the newest."""
     status: LineStatus
-    """What became of the line. `retrying` is not final."""
+    """The state of the line. `retrying` is not final."""
     quantity_before: Units | None = None
-    """What the addition held; null = it was not read, or is empty."""
+    """The quantity that the addition held before; null = it was not read, or is empty."""
     quantity_wanted: Units | None = None
-    """What the addition is to hold: the users, or the sum of all that share it, or the minimum."""
+    """The quantity that the addition is to hold: the users, or the sum of all that share it, or the minimum."""
     quantity_after: Units | None = None
-    """What ConnectWise holds now; null = it was not written, or that is not known."""
+    """The quantity that ConnectWise holds now; null = it was not written, or that is not known."""
     attempts: Attempts = 0
-    """How often ConnectWise was asked for this line."""
+    """The number of times that ConnectWise was asked for this line."""
     next_attempt_at: At | None = None
     """When the next attempt is; only of a line that is `retrying`."""
     unit_price: Money | None = None
@@ -121,11 +121,11 @@ class SyncResult(Result):
     amount_difference: Money | None = None
     """In a preview: how much more the amount is than now."""
     problem: Problem | None = None
-    """What stands in the way."""
+    """The problem that stands in the way."""
     reasons: Annotated[tuple[Problem, ...], Field(strict=False, max_length=20)] = ()
     """All that a line is held for, `problem` first; a confirmation names their codes."""
     warnings: Annotated[tuple[Problem, ...], Field(strict=False, max_length=20)] = ()
-    """What does not hold the line up, but is worth a look."""
+    """The problems that do not hold the line up, but are worth a look."""
 
     @model_validator(mode="after")
     def _says_what_to_do(self) -> Self:

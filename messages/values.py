@@ -132,7 +132,7 @@ def _date_from_text(value: object, info: ValidationInfo) -> object:
 
 @dataclass(frozen=True, eq=False)
 class Words:
-    """What a type says in its schema beside what pydantic finds."""
+    """The keywords that a type has in its schema beside those that pydantic finds."""
 
     words: dict[str, Any]
 

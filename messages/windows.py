@@ -1,4 +1,4 @@
-"""How much is on its way to the broker at once; more is sent when that is confirmed."""
+"""The limit of what is on its way to the broker at once; more is sent when that is confirmed."""
 
 from collections.abc import Iterator, Sequence
 

@@ -87,7 +87,7 @@ def _last_pushed(tx: Tx, partner_id: str, found: Sequence[Any]) -> dict[str, flo
 
 
 def _last_told(tx: Tx, partner_id: str, tenant: str, found: Sequence[Any]) -> dict[str, float]:
-    """What the last result, check or write told of the additions of these companies, which no other shares."""
+    """Return the newest quantity that a result, check or write told of each company's addition; no other shares it."""
     told: dict[str, tuple[datetime, float]] = {}
 
     def tell(company_id: str, at: datetime, quantity: float | None) -> None:

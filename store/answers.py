@@ -141,7 +141,7 @@ def complete(tx: Tx, completed: PushCompleted) -> None:
 
 
 def counts(tx: Tx, partner_id: str, push_id: str) -> dict[str, int]:
-    """How many lines of the push have each status, open ones too."""
+    """Return the number of lines of the push in each status, open ones too."""
     return {status: companies for status, (companies, _) in tallies(tx, partner_id, push_id).items()}
 
 
@@ -217,7 +217,7 @@ def newest_of_period(tx: Tx, partner_id: str, period_key: str, users: Mapping[st
 
 
 def completion(tx: Tx, partner_id: str, push_id: str) -> PushCompleted | None:
-    """How a push ended; None as long as it has not."""
+    """Return the completion of a push; None as long as it has not ended."""
     query = select(pushes.c.completed_json).where(pushes.c.partner_id == partner_id, pushes.c.push_id == push_id)
     text = tx.execute(query).scalar()
     return None if text is None else PushCompleted.model_validate_json(text, extra="ignore")

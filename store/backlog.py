@@ -1,4 +1,4 @@
-"""What waits: for the broker, for ConnectWise, for an operator."""
+"""The work that waits: for the broker, for ConnectWise, for an operator."""
 
 from dataclasses import dataclass
 from datetime import datetime

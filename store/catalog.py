@@ -15,7 +15,7 @@ READ_AT_ONCE = 500
 
 @dataclass(frozen=True)
 class Cached:
-    """What was read from ConnectWise for one drop-down, in lines of text, and when."""
+    """The records read from ConnectWise for one drop-down, in lines of text, and the time of reading."""
 
     fetched_at: datetime
     text: str
@@ -33,7 +33,7 @@ class Question:
 
 
 def cached(tx: Tx, partner_id: str, tenant: str, keys: Collection[str]) -> dict[str, Cached]:
-    """What is kept under these keys, however old."""
+    """Return the lists that are kept under these keys, however old."""
     found: dict[str, Cached] = {}
     for some in _some(sorted(keys)):
         query = select(catalog_cache).where(
@@ -96,7 +96,7 @@ def find(tx: Tx, partner_id: str, message_id: str) -> Question | None:
 
 
 def answered(tx: Tx, partner_id: str, message_ids: Collection[str]) -> tuple[int, int]:
-    """How many of these questions have come, and how many of those are answered."""
+    """Return the number of these questions that have come, and the number of those that are answered."""
     query = select(func.count(), func.count(catalog_questions.c.answer_json)).where(
         catalog_questions.c.partner_id == partner_id, catalog_questions.c.message_id.in_(message_ids)
     )

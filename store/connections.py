@@ -46,7 +46,7 @@ class ConnectionVersion:
 
     @property
     def version(self) -> Version:
-        """What orders versions: the time of the change, ties by message id."""
+        """The order of versions: the time of the change, ties by message id."""
         return (self.changed_at, self.message_id)
 
 

@@ -96,7 +96,7 @@ class Database:
 
     @property
     def is_missing(self) -> bool:
-        """Whether it is a SQLite file that is not there: connecting would make an empty one."""
+        """True if it is a SQLite file that is not there: connecting would make an empty one."""
         return self.engine.dialect.name == "sqlite" and not Path(self.name).exists()
 
     @contextmanager

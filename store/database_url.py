@@ -1,4 +1,4 @@
-"""Which database a URL names: SQLAlchemy's URLs, and libpq's with several hosts."""
+"""The database that a URL names: SQLAlchemy's URLs, and libpq's with several hosts."""
 
 import re
 from pathlib import Path
@@ -31,7 +31,7 @@ def check_url(url: str) -> URL:
 
 
 def name_of(url: URL) -> str:
-    """What people call the database: where a SQLite file is, or server and database, without user and password."""
+    """Return the database's name for people: a SQLite file's path, or server and database, without user or password."""
     if url.get_backend_name() == "sqlite":
         return str(Path(url.database or "").absolute())
     hosts = url.query.get("host", url.host)

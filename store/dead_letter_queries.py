@@ -16,7 +16,7 @@ from store.schema import dead_letters
 
 @dataclass(frozen=True)
 class Filter:
-    """Which dead letters; what is None or empty restricts nothing.
+    """A choice of dead letters; a field that is None or empty restricts nothing.
 
     `since` and `until` are of the last failure: a time, or so long ago.
     """
@@ -103,7 +103,7 @@ def ids(tx: Tx, which: Filter, limit: int | None = None) -> list[str]:
 
 
 def count(tx: Tx, which: Filter) -> int:
-    """How many there are."""
+    """Return the number of dead letters that the filter lets through."""
     return tx.execute(select(func.count()).select_from(dead_letters).where(*_conditions(which))).scalar_one()
 
 

@@ -59,7 +59,7 @@ class DeadLetter:
 
     @property
     def fingerprint(self) -> str:
-        """What groups dead letters of one cause."""
+        """The key by which dead letters of one cause are grouped."""
         return fingerprint(self.reason, self.error_type, self.error_at)
 
 

@@ -15,7 +15,7 @@ LEASE_SECONDS = 15.0
 
 @dataclass(frozen=True)
 class Health:
-    """How a partner's ConnectWise does. `paused_why` is a problem's code; the count is of failures in a row.
+    """The health of a partner's ConnectWise. `paused_why` is a problem's code; the count is of failures in a row.
 
     `limited_since`: since when it has answered nothing but 429. `failed_runs`: how many in a row
     a fault of ours has ended.
@@ -118,7 +118,7 @@ def end_now(tx: Tx, partner_id: str, token: str) -> None:
 
 
 def health(tx: Tx, partner_id: str) -> Health:
-    """How the partner's ConnectWise did when it was last called, if it ever was."""
+    """Return the health of the partner's ConnectWise at its last call; a blank one if it was never called."""
     row = tx.execute(select(leases).where(leases.c.partner_id == partner_id)).one_or_none()
     if row is None:
         return Health()

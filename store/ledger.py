@@ -47,7 +47,7 @@ class OpenEntry(Entry):
 
 @dataclass(frozen=True)
 class Closing:
-    """How a write ended; `quantity_after` and `http_status` as ConnectWise answered, if it did.
+    """The end of a write; `quantity_after` and `http_status` as ConnectWise answered, if it did.
 
     `not_sent`: it was none.
     """
@@ -163,7 +163,7 @@ class Trace:
 
 
 def traces(tx: Tx, partner_id: str, tenant: str, additions: Collection[Addition]) -> list[Trace]:
-    """What was ever written to these additions, each (period, quantity) once, the last written at the end."""
+    """Return all that was ever written to these additions: a (period, quantity) once, the last written at the end."""
     if not additions:
         return []
     which = (ledger.c.agreement_id, ledger.c.addition_id)
@@ -187,14 +187,14 @@ def traces(tx: Tx, partner_id: str, tenant: str, additions: Collection[Addition]
 
 @dataclass(frozen=True)
 class Met:
-    """How writes have ended: whether ConnectWise took one, and the additions of those that it refused as such."""
+    """The outcome of writes: whether ConnectWise took one, and the additions of those that it refused as such."""
 
     taken: bool
     refused: frozenset[Addition]
 
 
 def met_since(tx: Tx, partner_id: str, tenant: str, since: datetime) -> Met:
-    """How a partner's writes have ended that were begun since then."""
+    """Return the outcome of a partner's writes that were begun since then."""
     which = (ledger.c.partner_id == partner_id, ledger.c.tenant == tenant, ledger.c.opened_at >= since)
     taken = tx.execute(select(ledger.c.id).where(*which, ledger.c.outcome == "written").limit(1)).first()
     refused = (ledger.c.outcome == "refused", ledger.c.http_status.in_((401, 403)))
@@ -214,7 +214,10 @@ class Written:
 
 
 def written_by(tx: Tx, partner_id: str, push_id: str) -> list[Written]:
-    """What a push wrote, oldest first; also what it may have written, since a read can lag (connectwise-api.md 6.1)."""
+    """Return a push's writes, oldest first.
+
+    Those that it may have made are among them, since a read can lag (connectwise-api.md 6.1).
+    """
     query = select(ledger).where(ledger.c.partner_id == partner_id, ledger.c.push_id == push_id, _may_be_written())
     return [
         Written(
@@ -253,7 +256,7 @@ def left_by(tx: Tx, partner_id: str, push_id: str, tenant: str, addition: Additi
 
 
 def _may_be_written() -> ColumnElement[bool]:
-    """Which rows are of writes that were applied, or of which nobody knows it for sure."""
+    """Select the rows of writes that were applied, or of which nobody knows it for sure."""
     return or_(ledger.c.outcome.is_(None), ledger.c.outcome.in_(("written", "not_kept", "unknown")))
 
 

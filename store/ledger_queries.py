@@ -17,7 +17,7 @@ ROWS_AT_ONCE = 1_000
 
 @dataclass(frozen=True)
 class Filter:
-    """Which writes of a partner: None = any. `since` counts from the opening: a time, or so long ago."""
+    """A choice of a partner's writes: None = any. `since` counts from the opening: a time, or so long ago."""
 
     partner_id: str
     push_id: str | None = None

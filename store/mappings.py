@@ -41,7 +41,7 @@ class Mapping:
 
     @property
     def version(self) -> tuple[datetime, str]:
-        """What orders versions: the time of the change, ties by message id."""
+        """The order of versions: the time of the change, ties by message id."""
         return (self.changed_at, self.message_id)
 
     @property

@@ -1,4 +1,4 @@
-"""Which partners there are."""
+"""The list of all partners."""
 
 from sqlalchemy import select, union
 

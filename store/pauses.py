@@ -14,7 +14,7 @@ EVERYBODY = ""
 
 @dataclass(frozen=True)
 class Pause:
-    """Who paused a partner (or EVERYBODY), since when and why."""
+    """A pause of a partner (or EVERYBODY): who asked for it, since when and why."""
 
     partner_id: str
     since: datetime
@@ -35,7 +35,7 @@ def resume(tx: Tx, partner_id: str) -> bool:
 
 
 def paused(partner_id: str | ColumnElement[str]) -> ColumnElement[bool]:
-    """Whether the partner or everybody is paused, as an expression."""
+    """Return an expression that is true if the partner or everybody is paused."""
     return exists().where(or_(pauses.c.partner_id == partner_id, pauses.c.partner_id == EVERYBODY))
 
 

@@ -21,7 +21,7 @@ _NOT_SENT_ON = frozenset({"expiration", "user_id", "delivery_mode"})
 
 
 def encoded_size(properties: Mapping[str, Any]) -> int:
-    """How many bytes AMQP takes for these, or a few more: each value is counted as the longest of its kind."""
+    """Return the bytes that AMQP takes for these, or a few more: each value counts as the longest of its kind."""
     size, waiting = 0, [*properties, *properties.values()]
     while waiting:
         # Without recursion: this is asked before anything is known of them.
@@ -54,7 +54,7 @@ def loads(text: str) -> dict[str, Any]:
 
 
 def as_sent(properties: Mapping[str, Any]) -> dict[str, Any]:
-    """What the sender said and a replay says again: without what the broker or a replay of ours added."""
+    """Return the sender's properties, which a replay repeats: without those that the broker or our replay added."""
     return _sendable(properties, without={REPLAY_HEADER, _HAD_ITS_TURN})
 
 
@@ -76,7 +76,7 @@ def _sendable(properties: Mapping[str, Any], *, without: Set[str]) -> dict[str, 
 
 
 def _is_plain(properties: Mapping[str, Any]) -> bool:
-    """Whether JSON holds these as they are, without a look into tables: properties of our own messages."""
+    """True if JSON holds these as they are, without a look into tables: properties of our own messages."""
     headers = properties.get("headers") or {}
     return (
         type(properties) is dict

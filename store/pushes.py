@@ -47,7 +47,10 @@ class Push:
 
 @dataclass(frozen=True)
 class Restore:
-    """What a revert's line puts back into an addition of this tenant, as long as that `holds` what was written."""
+    """The quantity that a revert's line puts back into an addition of this tenant.
+
+    The line does so only as long as the addition `holds` what was written.
+    """
 
     tenant: str
     addition: Addition
@@ -72,17 +75,17 @@ class Line:
 
     @property
     def key(self) -> LineKey:
-        """What names the line within its partner."""
+        """The line's key within its partner."""
         return (self.push.push_id, self.company_id)
 
     @property
     def is_open(self) -> bool:
-        """Whether the final answer is still owed."""
+        """True as long as the final answer is still owed."""
         return self.status in OPEN_STATUSES
 
 
 class Acceptance(Enum):
-    """What a push.requested turned out to be."""
+    """A push.requested is new, the same again, or another one under a known push id."""
 
     NEW = "new"
     REPEAT = "repeat"

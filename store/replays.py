@@ -1,4 +1,4 @@
-"""What an operator does with dead letters, and what becomes of a replay: who, when and why is kept with each."""
+"""The operator's actions on dead letters, and the fate of each replay: who, when and why is kept with each."""
 
 import json
 import re
@@ -41,7 +41,7 @@ class TooLarge(Exception):
 
 
 class Noted(Enum):
-    """What `note` found."""
+    """The result of `note`: it noted the replay now, or had done so before, or knows none such."""
 
     NOW = "now"
     BEFORE = "before"
@@ -49,7 +49,7 @@ class Noted(Enum):
 
 
 def replay_of(properties: Mapping[str, Any]) -> Replay | None:
-    """What a message's header says it is a replay of; None = of nothing, or the header is not ours."""
+    """Return the replay that a message's header names; None = it is no replay, or the header is not ours."""
     header = (properties.get("headers") or {}).get(REPLAY_HEADER)
     parts = _REPLAY.fullmatch(header) if isinstance(header, str) else None
     return Replay(parts[1], int(parts[2])) if parts else None
@@ -78,7 +78,7 @@ def replay(tx: Tx, letter_id: str, *, by: str, why: str | None) -> Replay | None
 
 
 def is_too_large(properties: Mapping[str, Any]) -> bool:
-    """Whether a replay with these properties, as they were sent, would be refused."""
+    """True if a replay with these properties, as they were sent, would be refused."""
     return encoded_size(as_sent(properties)) > MAX_PROPERTIES
 
 

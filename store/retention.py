@@ -1,4 +1,4 @@
-"""How long rows are kept, and the removal of what is older; what the worker still needs stays, however old it is."""
+"""The times for which rows are kept, and the removal of older ones; rows the worker still needs stay, however old."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -22,7 +22,7 @@ from store.schema import (
 )
 
 NO_NAME = "removed"
-"""What stands where a person's name was."""
+"""The text that stands where a person's name was."""
 
 ROWS_AT_ONCE = 500
 PUSHES_AT_ONCE = 10
@@ -32,7 +32,7 @@ Where = ColumnElement[bool]
 
 @dataclass(frozen=True)
 class Retention:
-    """How long each is kept; see the command's help for what exactly counts from when."""
+    """The time for which each is kept; the command's help says from when exactly each counts."""
 
     pushes: timedelta = timedelta(days=400)
     names: timedelta = timedelta(days=90)
@@ -45,7 +45,7 @@ class Retention:
 
 @dataclass(frozen=True)
 class Pruned:
-    """What was removed, or would be; a push goes with its lines. `names`: in pushes and cancellations."""
+    """The rows that were removed, or would be; a push goes with its lines. `names`: in pushes and cancellations."""
 
     pushes: int = 0
     push_lines: int = 0

@@ -71,7 +71,7 @@ def _open_again(tx: Tx, push: Push, failed: Sequence[Line], at: datetime) -> Rou
 
 
 def overtaken(tx: Tx, lines: Sequence[Line]) -> int:
-    """How many of these lines of one push have a wish that is a newer push's by now."""
+    """Return the number of these lines of one push whose wish is a newer push's by now."""
     if not lines or lines[0].push.mode == "preview":
         return 0
     push = lines[0].push
@@ -81,7 +81,7 @@ def overtaken(tx: Tx, lines: Sequence[Line]) -> int:
 
 
 def overtaken_before(tx: Tx, event: PushRequested) -> int:
-    """How many lines of a push that was never accepted have a wish that is a newer push's by now."""
+    """Return the number of lines of a push that was never accepted whose wish is a newer push's by now."""
     if event.mode == "preview":
         return 0
     stored = wishes.of_companies(tx, event.partner_id, {line.company_id for line in event.lines})

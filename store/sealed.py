@@ -1,4 +1,4 @@
-"""What is sealed to our seal keys, wherever it is stored: private keys of connections, bodies of dead letters."""
+"""The boxes sealed to our seal keys, wherever they are stored: private keys of connections, bodies of dead letters."""
 
 import base64
 import binascii
@@ -88,7 +88,7 @@ def replace(tx: Tx, old: Sealed, key_id: str, box: bytes) -> bool:
 
 
 def in_use(tx: Tx) -> dict[str, int]:
-    """How much is sealed to each key, by key id; also what waits in the outbox to be opened when it leaves."""
+    """Return the number of boxes sealed to each key, by key id; also of those that wait in the outbox to be opened."""
     found = Counter(in_outbox(tx))
     for at in _COLUMNS.values():
         query = select(at.key_id, func.count()).where(at.key_id.is_not(None)).group_by(at.key_id)
@@ -97,7 +97,7 @@ def in_use(tx: Tx) -> dict[str, int]:
 
 
 def in_outbox(tx: Tx) -> dict[str, int]:
-    """How much that waits in the outbox is sealed to each key, by key id. It is soon gone, so nobody seals it anew."""
+    """Return the number of outbox rows sealed to each key, by key id. They are soon gone, so nobody seals them anew."""
     query = select(outbox.c.properties_json).where(outbox.c.properties_json.contains(SEALED_WITH, autoescape=True))
     properties = map(json.loads, tx.execute(query).scalars())
     return dict(Counter(of_row[SEALED_WITH] for of_row in properties if SEALED_WITH in of_row))

@@ -43,17 +43,17 @@ class Wish:
 
     @property
     def key(self) -> WishKey:
-        """What names the wish within its partner."""
+        """The wish's key within its partner."""
         return (self.company_id, self.period_key)
 
     @property
     def version(self) -> tuple[datetime, str]:
-        """What orders wishes of one key: the newest request wins, ties by push id."""
+        """The order of wishes of one key: the newest request wins, ties by push id."""
         return (self.requested_at, self.push_id)
 
 
 class Request(Protocol):
-    """What wishes: a push, as it was sent or is stored."""
+    """A request that becomes wishes: a push, as it was sent or is stored."""
 
     @property
     def partner_id(self) -> str: ...  # noqa: D102
@@ -236,7 +236,7 @@ def postpone(tx: Tx, partner_id: str, wishes: Sequence[Wish]) -> None:
 
 
 def look_now(tx: Tx, partner_id: str, at: datetime, company_ids: Collection[str] | None = None) -> None:
-    """What open wishes waited for has arrived: mappings of these companies, or the connection (of all)."""
+    """Make open wishes due: what they waited for is here, mappings of these companies or the connection (of all)."""
     which = [syncs.c.partner_id == partner_id, syncs.c.due_at > at]
     if company_ids is not None:
         which.append(syncs.c.company_id.in_(company_ids))

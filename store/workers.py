@@ -1,4 +1,4 @@
-"""What each running worker says of itself, so that `health` can be asked anywhere."""
+"""The report of each running worker about itself, so that `health` can be asked anywhere."""
 
 from dataclasses import dataclass
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""Who may call: routing by codebase, clientId, keys, rights and rate (connectwise-api.md 1.3, 2 and 7.1)."""
+"""The checks of a caller: routing by codebase, clientId, keys, rights and rate (connectwise-api.md 1.3, 2 and 7.1)."""
 
 import base64
 import hmac
@@ -25,7 +25,7 @@ _BASE = re.compile(r"/(v[^/]+/)apis/3\.0/(.*)", re.DOTALL)
 
 
 class Credentials(NamedTuple):
-    """What Basic authentication carries: `company+public:private`, decoded."""
+    """The content of Basic authentication, `company+public:private`, decoded."""
 
     company: str
     public: str

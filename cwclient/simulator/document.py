@@ -34,7 +34,7 @@ class _Document(BaseModel):
 
 
 class Rights(_Document):
-    """What the security role of a key allows (connectwise-api.md 2.3); by default what Phin asks for.
+    """The rights of a key's security role (connectwise-api.md 2.3); by default those that Phin asks for.
 
     `agreement_types` limits a role to agreements of these type names, None = every type.
     """

@@ -21,7 +21,7 @@ def _pattern(text: str) -> str:
 
 
 class Match(BaseModel):
-    """Which requests a fault hits; absent means any.
+    """The conditions under which a fault hits a request; absent means any.
 
     `path` and `accept` are regular expressions found anywhere in the path and in the Accept header.
     """

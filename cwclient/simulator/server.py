@@ -29,7 +29,7 @@ _START_SECONDS = 30
 
 @dataclass(frozen=True)
 class Options:
-    """How to serve: a state file, where to listen (port 0 = a free one), where to log, and TLS.
+    """The settings of a server: a state file, the address (port 0 = a free one), the log file, and TLS.
 
     Without `tls_dir` the certificates live in a temporary folder; `host_names` are further names that the server
     certificate is good for; `plain` serves http.

@@ -1,4 +1,4 @@
-"""What the simulated ConnectWise holds, in memory, indexed by id, for concurrent readers and writers."""
+"""The state of the simulated ConnectWise, in memory, indexed by id, for concurrent readers and writers."""
 
 import threading
 from collections.abc import Iterable

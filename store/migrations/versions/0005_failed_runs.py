@@ -1,4 +1,4 @@
-"""How many runs of a partner in a row a fault of ours has ended."""
+"""Leases count the runs of a partner in a row that a fault of ours has ended."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Whether a mapping allows an addition that is not billable."""
+"""Mappings remember whether an addition that is not billable is allowed."""
 
 import sqlalchemy as sa
 from alembic import op
