@@ -15,7 +15,7 @@ _SUPERSEDED = problem("superseded")  # made once: ten thousand lines may say so 
 
 @dataclass(frozen=True)
 class Money:
-    """What a preview says besides: what the change means in money, as far as the addition tells."""
+    """The change that a preview shows, in money, as far as the addition tells."""
 
     unit_price: float | None
     less_included: float | None

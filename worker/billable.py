@@ -17,7 +17,7 @@ from worker.problems import problem
 DATED = frozenset(
     {"addition_cancelled", "addition_not_begun", "agreement_cancelled", "agreement_expired", "agreement_not_begun"}
 )
-"""Why days of a period are not billed. A line is held for them, and goes through once they are confirmed."""
+"""The reasons that days of a period are not billed. They hold a line, and it goes through once they are confirmed."""
 
 JUDGED_ANEW = DATED | {
     "addition_elsewhere",
@@ -36,7 +36,7 @@ UNKNOWN = AgreementTerm()
 
 @dataclass(frozen=True)
 class Known:
-    """What is known of a mapping without its addition: from its last check, and what the partner has set.
+    """The facts of a mapping that need no look at its addition: from its last check, and from the partner's settings.
 
     `checked_at` None = it has not been checked, or nothing was seen of the agreement. `standing` are the findings of
     that check that the addition does not tell.
@@ -65,7 +65,7 @@ class Judgement:
 
 
 def known_of(mapping: Mapping, checked: MappingChecked | None) -> Known:
-    """What a finished mapping and its last check tell."""
+    """Return the facts that a finished mapping and its last check tell."""
     known = Known(mapping.agreement_id or 0, allows_not_billable=mapping.allow_not_billable)
     if checked is None:
         return known
@@ -79,7 +79,7 @@ def known_of(mapping: Mapping, checked: MappingChecked | None) -> Known:
 
 
 def judge(actual: Addition, known: Sequence[Known], period: BillingPeriod, today: date) -> Judgement:
-    """Whether the addition may be written for the period: by what was just read of it, and by what is known.
+    """Judge whether the addition may be written for the period, by what was just read of it and by what is known.
 
     `known`: of all mappings that share it; what stands against one stands against the sum.
     """
@@ -102,7 +102,7 @@ def judge(actual: Addition, known: Sequence[Known], period: BillingPeriod, today
 
 
 def judge_agreement(term: AgreementTerm, period: BillingPeriod, today: date, status: str | None = None) -> Judgement:
-    """Whether anything can be billed by an agreement in the period. `status`: what its addition says of it today."""
+    """Judge whether an agreement can bill anything in the period. `status`: what its addition says of it today."""
     ends = [
         (day, code, f"{word} on {day}")
         for day, code, word in (
@@ -137,7 +137,7 @@ def is_in_doubt(
     since: datetime,
     today: date,
 ) -> bool:
-    """Whether the mapping is to be checked before its line, accepted at `since`, is answered.
+    """True if the mapping is to be checked before its line, accepted at `since`, is answered.
 
     What an earlier check holds against a line is asked again first, and what was never checked is. `agreement`: if it
     was just read, and tells something else than the check, that is asked again too.
@@ -167,7 +167,7 @@ def term_of(agreement: Agreement) -> AgreementTerm:
 
 
 def belongs_elsewhere(agreement: Agreement, mapping: Mapping) -> bool:
-    """Whether the agreement is one of another company than the mapped."""
+    """True if the agreement belongs to another company than the mapped one."""
     return agreement.company.id is not None and agreement.company.id != mapping.cw_company_id
 
 
@@ -177,7 +177,7 @@ def only(today: date) -> BillingPeriod:
 
 
 def _addition_refused(actual: Addition, known: Known, today: date) -> Iterator[Problem]:
-    """Why this addition must not be written, whatever the period, by what was just read of it."""
+    """Yield the reasons that this addition must not be written, whatever the period, by what was just read of it."""
     if actual.agreement_id is not None and actual.agreement_id != known.agreement_id:
         yield problem("addition_elsewhere")
     product = plain_text(actual.product.identifier, 256) or None
@@ -207,7 +207,7 @@ _AGREEMENT_PROBLEMS = {
 
 
 def _none_of(period: BillingPeriod, first: date | None, last: date | None) -> bool:
-    """Whether no day of the period is among these."""
+    """True if no day of the period is among these."""
     return (first is not None and first > period.end) or (last is not None and last < period.start)
 
 

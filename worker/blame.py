@@ -1,4 +1,7 @@
-"""Whom an answer is about that may blame the whole connection: it is believed when a second one says the same."""
+"""The choice between the whole connection and one record as the culprit of a refusal.
+
+An answer that may blame the connection is believed when a second one says the same.
+"""
 
 from collections.abc import Callable, Collection
 from threading import Lock
@@ -20,7 +23,7 @@ from store.mappings import Addition
 T = TypeVar("T")
 
 OF_THE_CONNECTION = (BadCredentials, CertificateRefused, ForbiddenHost, UnknownCompany)
-"""What blames the whole connection, and may yet be a server's slip, or about one record."""
+"""The errors that blame the whole connection, and may yet be a server's slip, or about one record."""
 
 REFUSED_IN_A_ROW = 4
 """So many additions whose reads, or writes, are refused while no other is answered are a matter of the connection."""
@@ -48,7 +51,7 @@ class RecordDenied(Unconfirmed):
 def of_write(
     refused: WriteRefused, addition: Addition, before: Collection[Addition], *, taken: bool
 ) -> Unconfirmed | None:
-    """Whom a refused write is about, None = the connection; nothing but other writes tells.
+    """Return the error of a refused write that is not about the connection, None = it is; only other writes can tell.
 
     `taken`: ConnectWise took one since the push was accepted; `before`: the additions whose writes it refused since.
     """

@@ -9,7 +9,7 @@ BURST = 60.0
 
 
 class Budget:
-    """How many requests may be made now. Safe from several threads.
+    """The number of requests that may be made now. Safe from several threads.
 
     `tokens` is what was left `age` seconds ago, None = a full bucket. The next worker goes on with what this one left.
     """
@@ -21,7 +21,7 @@ class Budget:
 
     @property
     def tokens(self) -> float:
-        """What is left; below 0 if requests were made that nobody waited for."""
+        """The number of requests that are left; below 0 if some were made that nobody waited for."""
         with self._lock:
             return self._refill()
 
@@ -31,7 +31,7 @@ class Budget:
             self._tokens = self._refill() - 1.0
 
     def seconds_to_wait(self) -> float:
-        """How long until a request may be made; 0 = now."""
+        """Return the seconds until a request may be made; 0 = now."""
         return max(0.0, (1.0 - self.tokens) * 60.0 / PER_MINUTE)
 
     def _refill(self) -> float:

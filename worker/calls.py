@@ -34,14 +34,14 @@ from worker.tools import CALLS_AT_ONCE, Tools
 
 Taken = Callable[[Future[Any]], None]
 Edit = tuple[ConnectionVersion, RightState]
-"""Whether ConnectWise takes writes under a version of the connection."""
+"""A version of the connection, and whether ConnectWise takes writes under it."""
 
 log = structlog.get_logger()
 
 
 @dataclass
 class Found:
-    """What came of calls and is to be stored: jobs that have an outcome, those to be written, checks."""
+    """The outcome of calls that is to be stored: jobs that have an outcome, those to be written, checks."""
 
     finished: list[Job] = field(default_factory=list)
     to_open: list[Job] = field(default_factory=list)
@@ -81,26 +81,26 @@ class Calls:
 
     @property
     def under_way(self) -> int:
-        """How many calls have not been taken yet."""
+        """The number of calls that have not been taken yet."""
         return len(self._under_way)
 
     @property
     def only_asks(self) -> bool:
-        """Whether nothing is under way but what questions wait for: a list of thousands may take a minute."""
+        """True if every call under way is one that questions wait for: a list of thousands may take a minute."""
         return bool(self._asked) and self._under_way.keys() == self._asked.keys()
 
     def asks_since_before(self, at: float) -> bool:
-        """Whether a call is under way, of a question, that was begun before then."""
+        """True if a call of a question is under way that was begun before then."""
         return any(begun < at for begun in self._asked.values())
 
     @property
     def has_room(self) -> bool:
-        """Whether one more may be made beside them. Until ConnectWise is proven one call at a time must do."""
+        """True if one more may be made beside them. Until ConnectWise is proven one call at a time must do."""
         return len(self._under_way) < (CALLS_AT_ONCE if self.outlook.is_proven else 1)
 
     @property
     def may_write(self) -> bool:
-        """Whether a write may be made now: one at a time, after one was refused as such and until one is taken."""
+        """True if a write may be made now: one at a time, after one was refused as such and until one is taken."""
         return self._took_write or not self._refused_writes or not self._writing
 
     def wait(self, until: float, *, held_back: bool) -> None:
@@ -192,7 +192,7 @@ class Calls:
             self._writing += 1
 
     def _to_blame(self, job: Job, connection: ConnectionVersion, refused: WriteRefused) -> Exception:
-        """Whom a refused write is about, from what others have met since its push was accepted."""
+        """Return the error, of the record or of the connection, by what others have met since the push was accepted."""
         since = max(job.members[0].wanted.accepted_at, connection.changed_at)
         with self._tools.database.begin() as tx:
             met = ledger.met_since(tx, connection.partner_id, connection.tenant or "", since)
@@ -282,7 +282,7 @@ class Calls:
             self._asked[future] = monotonic()
 
     def _is_current(self, connection: ConnectionVersion | None) -> bool:
-        """Whether this version of the connection is the one that is called."""
+        """True if this version of the connection is the one that is called."""
         ours = self.connection
         return connection is not None and ours is not None and ours.version == connection.version
 

@@ -37,7 +37,7 @@ _WHY_PAUSED = {
 }
 
 Found = dict[str, Any]
-"""What an answer says: fields of CatalogListed."""
+"""The content of an answer: fields of CatalogListed."""
 
 log = structlog.get_logger()
 
@@ -73,7 +73,7 @@ def refuse(tx: Tx, partner_id: str, why: Problem) -> None:
 
 
 def of_pause(code: str | None) -> Problem:
-    """Why ConnectWise is left alone for the moment, by the code of the problem that led to it."""
+    """Return the reason that ConnectWise is left alone for now, by the code of the problem that led to it."""
     return _ask_again(_WHY_PAUSED.get(code or "", problem("unexpected")))
 
 
@@ -136,7 +136,7 @@ def _send(tx: Tx, event: CatalogRequested, listed: CatalogListed) -> None:
 
 
 def event_of(question: Question) -> CatalogRequested:
-    """What was asked, of a question that waits."""
+    """Return the event that asked a question that still waits."""
     return CatalogRequested.model_validate_json(question.event or "", extra="ignore")
 
 
@@ -151,7 +151,7 @@ def page_of(event: CatalogRequested, listing: Listing) -> Found:
 
 
 def key_of(event: CatalogRequested) -> str:
-    """What is read for this question: `companies`, `agreements 250` of a company, `additions 7` of an agreement."""
+    """Return the key of the list to read: `companies`, `agreements 250` of a company, `additions 7` of an agreement."""
     match event.kind:
         case "agreements":
             return f"agreements {event.cw_company_id}"

@@ -32,12 +32,12 @@ PASSING = (Later, Paused)
 """Verdicts after which a mapping is checked again."""
 
 NAMES = ("cw_company_name", "agreement_name", "addition_name", "product")
-"""What stays known of a mapping although its records cannot be read any more."""
+"""The findings that stay known of a mapping although its records cannot be read any more."""
 
 
 @dataclass(frozen=True)
 class CheckedMapping:
-    """What the check of a mapping found; without a message it is to be checked again at `retry_at`."""
+    """The result of a mapping's check; without a message it is to be checked again at `retry_at`."""
 
     mapping: Mapping
     message: MappingChecked | None
@@ -123,7 +123,7 @@ def _to_check(
 
 
 def read_check(mapping: Mapping) -> MappingChecked | None:
-    """What the last check of this version found; None as long as it has not been checked."""
+    """Return the result of this version's last check; None as long as it has not been checked."""
     if mapping.check is None:
         return None
     return MappingChecked.model_validate_json(json.dumps(mapping.check), extra="ignore")
@@ -258,7 +258,7 @@ def refused(mapping: Mapping, why: Problem) -> CheckedMapping:
 
 
 def at_hand(to_check: ToCheck) -> CheckedMapping | None:
-    """What there is to say without asking ConnectWise: nothing is chosen (yet), or it was chosen in another one."""
+    """Return the check that needs no ConnectWise: nothing is chosen (yet), or it was chosen in another one."""
     mapping = to_check.mapping
     if mapping.cw_company_id is None:
         return CheckedMapping(mapping, _message(mapping, "incomplete", warnings=to_check.warnings))
@@ -271,7 +271,7 @@ def not_connected(to_check: ToCheck) -> CheckedMapping:
 
 
 def _message(mapping: Mapping, status: MappingStatus, **found: Any) -> MappingChecked:  # noqa: ANN401 - its fields
-    """What the check of this mapping found; names that it could not read are those that an earlier one has read."""
+    """Return the result of this mapping's check; names that it could not read are those that an earlier one read."""
     kept: dict[str, Any] = {name: (mapping.check or {}).get(name) for name in NAMES}
     return MappingChecked(
         partner_id=mapping.partner_id,

@@ -84,7 +84,7 @@ class Listing:
         return (Choice.model_validate_json(choice) for _, choice in self._found(None))
 
     def _found(self, search: str | None) -> Iterator[tuple[str, str]]:
-        """What is searched, and the choice's JSON, of each that contains `search`."""
+        """Yield the searched text of each choice that contains `search`, and the choice's JSON."""
         needle = _plain(search or "")
         for line in self.text.split("\n") if self.text else ():
             searched, _, choice = line.partition("\t")
@@ -99,7 +99,7 @@ def _line(key: str, choice: Choice) -> str:
 
 
 def _plain(text: str) -> str:
-    """What is compared: in small letters, without accents, zero-width characters and double blanks."""
+    """Return the form that is compared: in small letters, without accents, zero-width characters and double blanks."""
     letters = unicodedata.normalize("NFKD", text)
     kept = "".join(char for char in letters if unicodedata.category(char) not in {"Mn", "Cf"})
     return " ".join(kept.casefold().split())

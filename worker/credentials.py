@@ -13,7 +13,7 @@ FIELDS = {
     "public_key": "Public Key",
     "site_host": "ConnectWise URL",
 }
-"""What a sealed private key belongs to, in the words of the connection's form."""
+"""The connection's fields that a sealed private key belongs to, in the words of the form."""
 
 log = structlog.get_logger()
 

@@ -1,4 +1,4 @@
-"""How a delivery becomes a dead letter: by our own verdict, or because the broker gave it up."""
+"""The making of a dead letter from a delivery: by our own verdict, or because the broker gave it up."""
 
 import traceback
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ GIVEN_UP = {
     "maxlen": "RabbitMQ gave it up: its queue was full",
     "rejected": "somebody who consumed it rejected it",
 }
-"""What the broker's reasons mean."""
+"""The meanings of the broker's reasons."""
 
 log = structlog.get_logger()
 
@@ -137,7 +137,7 @@ def _last_death(properties: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _partner_of(body: bytes) -> str | None:
-    """Whose it is, as far as it can be read."""
+    """Return the partner that the message is of, as far as it can be read."""
     try:
         return decode(body, type=None, content_type=None).partner_id
     except ContractError as error:

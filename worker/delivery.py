@@ -58,7 +58,7 @@ class Fault(Enum):
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why the broker does not have a message, in words for an operator."""
+    """The reason that the broker does not have a message, in words for an operator."""
 
     why: str
     fault: Fault

@@ -79,14 +79,14 @@ class Simulator:
             transport.close()
 
     def patched(self, since: int) -> Counter[tuple[int, int]]:
-        """How often each (agreement, addition) was written to, after the first `since` requests."""
+        """Return the number of writes to each (agreement, addition), after the first `since` requests."""
         paths = [record["path"] for record in self.call("GET", f"log?since={since}") if record["method"] == "PATCH"]
         found = [_PATCHED.search(path) for path in paths]
         return Counter((int(one[1]), int(one[2])) for one in found if one)
 
     @property
     def requests(self) -> int:
-        """How many requests it has had."""
+        """The number of requests that it has had."""
         return len(self.call("GET", "log"))
 
 

@@ -46,7 +46,7 @@ class _Inquiry:
 
     @property
     def is_long(self) -> bool:
-        """Whether it may take many requests."""
+        """True if it may take many requests."""
         return self.event.kind in {"companies", "suggestions"}
 
 
@@ -65,12 +65,12 @@ class Desk:
 
     @property
     def has_next(self) -> bool:
-        """Whether there is a call to be made."""
+        """True if there is a call to be made."""
         return any(inquiry.calls for inquiry in self._begun)
 
     @property
     def unsaved(self) -> int:
-        """How much there is to be saved."""
+        """The number of lists and answers to be saved."""
         return len(self._shelf.read) + len(self._answers)
 
     def take(self, questions: Sequence[Question], tenant: str | None) -> None:

@@ -268,7 +268,7 @@ def _log(letters: Sequence[DeadLetter]) -> None:
 
 
 def _key(delivery: Delivery) -> str:
-    """What a redelivered message is known by."""
+    """Return the key by which a redelivered message is known."""
     return hashlib.sha256((delivery.message_id or "").encode(errors="replace") + delivery.body).hexdigest()
 
 

@@ -29,14 +29,14 @@ from worker.problems import (
 from worker.remote import Remote
 
 NAMED = 20
-"""How many hidden agreements a warning names."""
+"""So many hidden agreements are named in a warning."""
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
 class CheckedConnection:
-    """What the check of a connection found; `error` is what ended it, for the run to learn from."""
+    """The result of a connection's check; `error` is the one that ended it, for the run to learn from."""
 
     version: ConnectionVersion
     message: ConnectionChecked
@@ -59,14 +59,14 @@ class CheckedConnection:
 
 
 def read_check(version: ConnectionVersion) -> ConnectionChecked | None:
-    """What the check of a version found; None as long as it has not been checked."""
+    """Return the result of a version's check; None as long as it has not been checked."""
     if version.check is None:
         return None
     return ConnectionChecked.model_validate_json(json.dumps(version.check), extra="ignore")
 
 
 def is_asked(tx: Tx, partner_id: str) -> bool:
-    """Whether a check of the connection waits to be made."""
+    """True if a check of the connection waits to be made."""
     version = connections.current(tx, partner_id)
     return version is not None and version.check_due_at is not None
 
@@ -157,7 +157,7 @@ def note_edit(tx: Tx, version: ConnectionVersion, state: RightState) -> bool:
 
 
 def _of_counts(counts: Mapping[str, int | None]) -> Problem | None:
-    """What the numbers of companies and agreements that the role sees say of it."""
+    """Return the problem that shows in the numbers of companies and agreements that the role sees; None = none does."""
     missing = [right for right, count in counts.items() if count is None]
     if len(missing) > 1:
         return problem("missing_both_inquire")

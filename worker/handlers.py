@@ -1,4 +1,4 @@
-"""What each kind of message does to the store: one function a kind, one transaction each, in milliseconds.
+"""The effect of each kind of message on the store: one function a kind, one transaction each, in milliseconds.
 
 Handlers are idempotent by natural key: a message that comes again changes nothing and answers the same.
 """
@@ -67,7 +67,7 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Context:
-    """What handlers work with."""
+    """The objects that handlers work with."""
 
     database: Database
 

@@ -1,4 +1,4 @@
-"""How a question for choices is answered, step by step: what has to be read from ConnectWise, what follows from it."""
+"""The steps that answer a question for choices: lists are read from ConnectWise, and the answer follows from them."""
 
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ Steps = Generator[list[Call], list[Any], Found]
 
 
 class Shelf:
-    """What is known of a partner's ConnectWise: what was read in this run (`read`), else what is kept in the store."""
+    """The lists known of a partner's ConnectWise: those read in this run (`read`), else those kept in the store."""
 
     def __init__(self, database: Database, partner_id: str, tenant: str, clock: Clock) -> None:
         self.tenant, self.read = tenant, dict[str, Listing]()
@@ -50,7 +50,7 @@ class Shelf:
         return self._suggest(event, since) if event.kind == "suggestions" else self._list(event, since)
 
     def unsaved(self) -> dict[str, Cached]:
-        """What was read, to be kept."""
+        """Return the lists that were read, to be kept."""
         return {key: Cached(listing.fetched_at, listing.text) for key, listing in self.read.items()}
 
     def _list(self, event: CatalogRequested, since: datetime) -> Steps:
@@ -90,7 +90,7 @@ class Shelf:
         return {number: list(listings[f"{kind} {number}"]) for number in ids}
 
     def _listings(self, keys: Sequence[str], since: datetime) -> Generator[list[Call], list[Any], dict[str, Listing]]:
-        """What is known of these that is no older, and what is missing read from ConnectWise."""
+        """Return the known lists of these keys that are no older, and read those that are missing from ConnectWise."""
         known = {key: listing for key, listing in self._known(keys).items() if listing.fetched_at >= since}
         missing = [key for key in keys if key not in known]
         if missing:

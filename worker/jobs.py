@@ -88,7 +88,7 @@ class Job:
 
     @property
     def tags(self) -> dict[str, object]:
-        """What log lines about it carry."""
+        """The tags that log lines about it carry."""
         named: dict[str, object] = {"addition": self.addition}
         if self.members:
             push = self.members[0].line.push
@@ -97,7 +97,7 @@ class Job:
 
     @property
     def attempts(self) -> int:
-        """How often its lines were tried before."""
+        """The number of times that its lines were tried before: the most of any one."""
         return max((member.wish.attempts for member in self.members if member.wish is not None), default=0)
 
     @property
@@ -108,12 +108,12 @@ class Job:
 
     @property
     def is_decided(self) -> bool:
-        """Whether nothing is left to be written: there is an outcome, or nobody asked."""
+        """True if nothing is left to be written: there is an outcome, or nobody asked."""
         return self.outcome is not None or not self.members
 
 
 def wanted_of(line: Line, *, cancelled: bool = False) -> plan.Wanted:
-    """What this line asks for."""
+    """Return the request of this line in the form that plan.py decides about."""
     push = line.push
     return plan.Wanted(
         company_id=line.company_id,

@@ -82,7 +82,7 @@ class Lane(Generic[T]):
             del items
 
     def _take(self) -> list[tuple[T, Settle]]:
-        """What is there, up to a batch; waited for. Nothing = this thread ends."""
+        """Take the items that are there, up to a batch, after a wait for the first. Nothing = this thread ends."""
         with self._changed:
             self._waiting += 1
             self._changed.wait_for(lambda: self._items or self._stopping, IDLE_SECONDS)
@@ -99,7 +99,7 @@ class Lane(Generic[T]):
 
 
 def _is_void(settle: Settle) -> bool:
-    """Whether its connection is lost: then it is dropped, which lets its repetition be handled."""
+    """True if its connection is lost: then it is dropped, which lets its repetition be handled."""
     is_void = settle.lost.is_set()
     if is_void:
         settle(Verdict.RELEASED)

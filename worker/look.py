@@ -1,4 +1,4 @@
-"""What a run has to do: due wishes and previews, grouped by addition; mappings to check; questions. Read-only."""
+"""The work of a run: due wishes and previews, grouped by addition; mappings to check; questions. Read-only."""
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -25,7 +25,7 @@ SHARED_LOOK_AGAIN = timedelta(seconds=5)
 
 @dataclass(frozen=True)
 class Look:
-    """What a run sees: jobs that need ConnectWise, jobs that are answered without, mappings to check, questions."""
+    """The work that a run sees: jobs that need ConnectWise, jobs answered without, mappings to check, questions."""
 
     connection: ConnectionVersion | None
     jobs: list[Job]
@@ -164,7 +164,7 @@ def _turn(member: Member) -> tuple[bool, int, int, float, str]:
 
 
 def _newest(job: Job) -> tuple[datetime, date]:
-    """What orders additions: the newest push first, be it a preview, then the newest period."""
+    """Return the sort key of additions: the newest push first, be it a preview, then the newest period."""
     return max((member.wanted.requested_at, member.wanted.period.start) for member in job.members)
 
 
@@ -183,7 +183,7 @@ def _sharing(
 def _written(
     tx: Tx, partner_id: str, settings: plan.Settings, additions: Collection[Addition]
 ) -> dict[Addition, plan.Written]:
-    """What was written to these additions, and the periods that they hold without having been written."""
+    """Return the writes to these additions, and the periods that they hold without having been written."""
     tenant = (settings.connection.tenant if settings.connection else None) or ""
     found: dict[Addition, plan.Written] = {}
     for trace in ledger.traces(tx, partner_id, tenant, additions):

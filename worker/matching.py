@@ -1,4 +1,4 @@
-"""Which ConnectWise company a Phin company may be: suggestions. Pure: no network, database or clock.
+"""The ConnectWise companies that a Phin company may be: suggestions. Pure: no network, database or clock.
 
 A name is reduced step by step: letter case, punctuation, legal form, abbreviations. Two names that meet at a step
 differ in nothing but what the steps so far removed; the first step where they meet is the reason. Only if no name

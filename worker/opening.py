@@ -1,4 +1,4 @@
-"""What settings name, opened: store, broker, seal keys. Without the worker, which most commands do not need."""
+"""The store, broker and seal keys that settings name, opened; without the worker, which most commands do not need."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Whether the store is away: then nothing is consumed and nothing tried, until it answers again."""
+"""The outage of the store: while it lasts nothing is consumed and nothing tried, until the store answers again."""
 
 from collections.abc import Callable
 from threading import Event, Lock, Thread
@@ -18,7 +18,7 @@ class StoreOutage:
         self._is_on = False
 
     def is_on(self) -> bool:
-        """Whether it lasts."""
+        """True while it lasts."""
         return self._is_on
 
     def begin(self, error: StoreUnavailable) -> None:

@@ -1,4 +1,4 @@
-"""What a run has learned of its partner's ConnectWise: does it answer, is it to be left alone, has all failed?"""
+"""The run's experience of its partner's ConnectWise: does it answer, is it to be left alone, has all failed?"""
 
 import random
 from dataclasses import dataclass, field, replace
@@ -70,12 +70,12 @@ class Outlook:
 
     @property
     def is_bad(self) -> bool:
-        """Whether nothing new is to be asked of ConnectWise now."""
+        """True if nothing new is to be asked of ConnectWise now."""
         return self.stop is not None or self.health.paused_until is not None
 
     @property
     def is_proven(self) -> bool:
-        """Whether it answers and takes the keys; until then one call at a time, so wrong keys are no hammering."""
+        """True if it answers and takes the keys; until then one call at a time, so wrong keys are no hammering."""
         return self.answered and not self.health.unreachable_count
 
     def note_answer(self, now: datetime) -> None:

@@ -1,4 +1,4 @@
-"""What to do with a wish, decided from what is wanted and what is there. Pure: no network, database or clock."""
+"""The decision about a wish, from what is wanted and what is there. Pure: no network, database or clock."""
 
 from collections.abc import Collection, Iterator, Sequence
 from collections.abc import Mapping as Map
@@ -19,7 +19,7 @@ CONFIRMABLE = DATED | {"older_period", "changed_elsewhere", "zero", "big_jump", 
 """The reasons for holding a line that a confirmation lets through."""
 
 VERSION_WAIT = timedelta(seconds=60)
-"""How long a line waits for the mapping or connection version that its sender saw."""
+"""The time that a line waits for the mapping or connection version that its sender saw."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Settings:
-    """What a partner has set up, as stored when a decision is made."""
+    """The partner's connection and mappings, as they are stored when a decision is made."""
 
     connection: ConnectionVersion | None
     tenants: Sequence[tuple[datetime, str | None]]
@@ -122,7 +122,7 @@ def shared(sharing: Sequence[Mapping], counts: Map[str, int]) -> int | Answer:
 
 @dataclass(frozen=True)
 class Written:
-    """What this worker has written to an addition: the newest period, every quantity, and the last one."""
+    """This worker's writes to an addition: the newest period, every quantity, and the last one."""
 
     newest_period: Days | None = None
     quantities: frozenset[float] = frozenset()
@@ -195,7 +195,7 @@ def _unusual(
 
 
 def warnings(next_invoice: str, period: BillingPeriod) -> Iterator[Problem]:
-    """What a preview warns of. `next_invoice`: the agreement's nextInvoiceDate, of which no format is documented."""
+    """Yield a preview's warnings. `next_invoice`: the agreement's nextInvoiceDate, of which no format is documented."""
     try:
         day = date.fromisoformat(next_invoice[:10])
     except ValueError:

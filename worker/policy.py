@@ -1,4 +1,4 @@
-"""What to do about an error: when to try again, whom it concerns, what the coordinator reads. Pure.
+"""The policy for errors: when to try again, whom each concerns, what the coordinator reads. Pure.
 
 The classes of errors are cwclient's, one per remedy; chance and time are passed in.
 """
@@ -45,12 +45,12 @@ RETRY_MOST = 300.0
 UNREACHABLE_IN_A_ROW = 3
 UNEXPECTED_TRIES = 3
 OURS_PAUSE = timedelta(minutes=5)
-"""How often a ConnectWise is asked again that refuses what only we can mend."""
+"""The pause between two attempts at a ConnectWise that refuses what only we can mend."""
 LAST_TRY = 10.0
 """Seconds that a call gets beyond the time at which its line is given up."""
 RATE_LIMIT_PAUSE = timedelta(seconds=30)
 RATE_LIMITED_FOR = timedelta(hours=4)
-"""How long a server may answer nothing but 429 before its lines are given up."""
+"""The time for which a server may answer nothing but 429 before its lines are given up."""
 REPORT_EVERY = timedelta(minutes=5)
 
 
@@ -222,7 +222,7 @@ def judge(error: BaseException, *, attempts: int, chance: float, longest: float 
 
 
 def _reason(error: ConnectWiseError) -> str:
-    """What happened, in our words: the server's own stand beside them."""
+    """Return the reason in our words: the server's own stand beside them."""
     return f"HTTP {error.status}" if error.said else error.message
 
 
@@ -255,7 +255,7 @@ def longest_wait(retry_for: timedelta) -> float:
 
 
 def given_up(first_failed_at: datetime | None, now: datetime, retry_for: timedelta) -> bool:
-    """Whether what has failed since then is to be given up."""
+    """True if work that has failed since then is to be given up."""
     return first_failed_at is not None and now - first_failed_at >= retry_for
 
 
@@ -268,7 +268,10 @@ def health_after(
     chance: float,
     longest: float = RETRY_MOST,
 ) -> Health:
-    """How a partner's ConnectWise does after a call. Three failures to reach it in a row pause the partner."""
+    """Return the health of a partner's ConnectWise after a call.
+
+    Three failures to reach it in a row pause the partner.
+    """
     if isinstance(error, NotStarted):
         return health
     if isinstance(verdict, Paused):

@@ -116,7 +116,7 @@ def _decide(job: Job, actual: Addition, moment: Moment) -> plan.Write | plan.Unc
 
 
 def _known(job: Job) -> list[billable.Known]:
-    """What is known of the mappings that share the addition; of a revert only its agreement's days, if they are.
+    """Return the facts of the mappings that share the addition; of a revert only its agreement's days, if known.
 
     A revert writes what is not billable too, as the push that it takes back was allowed to.
     """
@@ -213,7 +213,7 @@ def _may_be_applied(error: BaseException) -> bool:
 
 
 def _refused(entry_id: int, error: BaseException) -> Closing:
-    """How the ledger row of a write ends that was certainly not applied as sent."""
+    """Return the end, in the ledger, of a write that was certainly not applied as sent."""
     if isinstance(error, RightRefused):
         return Closing(entry_id, "refused", None, 403)
     met = error.met if isinstance(error, Unconfirmed) else error

@@ -1,4 +1,4 @@
-"""Whether this worker can work: one object that its threads keep current, and that logs, `health` and probes read."""
+"""The readiness of this worker: one object that its threads keep current, and that logs, `health` and probes read."""
 
 from threading import Lock
 from time import monotonic
@@ -19,7 +19,7 @@ log = structlog.get_logger()
 
 
 class Readiness:
-    """What keeps each part from working. Safe from several threads; a trouble is logged when it is new."""
+    """The troubles that keep each part from working. Safe from several threads; a trouble is logged when it is new."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -50,7 +50,7 @@ class Readiness:
 
     @property
     def troubles(self) -> dict[Part, str]:
-        """Why each part that does not work does not; empty = ready."""
+        """The reason that each part does not work, of those that do not; empty = ready."""
         with self._lock:
             return dict(self._troubles)
 

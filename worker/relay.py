@@ -168,5 +168,5 @@ class Relay:
 
 
 def _is_waited_for(row: OutboxRow, refusal: Refusal) -> bool:
-    """Whether its queue is full, and is no queue of somebody who waits for an answer, and reads no more."""
+    """True if its queue is full, unless that is the queue of somebody who waits for an answer and reads no more."""
     return refusal.fault is Fault.QUEUE and row.exchange != EXCHANGE_REPLIES

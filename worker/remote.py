@@ -100,7 +100,7 @@ class Remote:
             return None
 
     def companies(self, make: Callable[[Company], T], turn: Callable[[], None]) -> list[T]:
-        """What `make` makes of each company but the deleted ones, in pages of 1000: one GET each (5.4).
+        """Return what `make` makes of each company but the deleted ones, in pages of 1000: one GET each (5.4).
 
         `turn` is called before the request of each page but the first, here and below; what it raises ends it.
         """
@@ -153,7 +153,7 @@ class Remote:
         return counts
 
     def visible_agreements(self, ids: Collection[int]) -> set[int]:
-        """Which of these agreements (1 to 150) the role sees: one GET."""
+        """Return those of these ids (1 to 150) whose agreements the role sees: one GET."""
         return self._call(lambda client: client.visible_agreements(ids))
 
     def look_up(self) -> BaseUrl:

@@ -1,4 +1,4 @@
-"""What a revert puts back, judged from what the push wrote. Pure: no network, database or clock."""
+"""The quantities that a revert puts back, judged from the push's writes. Pure: no network, database or clock."""
 
 from collections.abc import Collection, Sequence
 from collections.abc import Mapping as Map

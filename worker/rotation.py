@@ -23,7 +23,7 @@ class Unopened:
 
 @dataclass(frozen=True)
 class Rotation:
-    """What was sealed anew (or would be), by place; what could not be; how much is left sealed to each key id."""
+    """The boxes sealed anew (or to be), by place; those that could not be; the number left sealed to each key id."""
 
     key_id: str
     resealed: dict[Place, int]

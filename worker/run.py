@@ -99,13 +99,13 @@ class Run:
         return bool(begun) or self._may_begin()
 
     def _may_begin(self) -> bool:
-        """Whether there is anything to be read for a question, a line or a check, and nothing that comes before it."""
+        """True if there is anything to be read for a question, a line or a check, and nothing that comes before it."""
         waits = self._jobs or self._to_check or self._desk.has_next
         in_time = monotonic() < self._look_until and not self._calls.is_outdated
         return bool(waits) and in_time and not self._is_over()
 
     def _waiting(self) -> int:
-        """How much there is to be stored."""
+        """Return the number of things to be stored."""
         return len(self._calls.found) + self._desk.unsaved
 
     def _only_asks(self) -> bool:

@@ -28,7 +28,7 @@ from store.database_url import check_url
 PREFIX = "PHIN_CONNECTWISE_"
 EMBEDDED = "local:"
 NEEDED_TO_WORK = ("client_id", "seal_keys")
-"""What a worker does not start without."""
+"""The settings that a worker does not start without."""
 
 MAX_QUEUE_NAME = 255
 
@@ -186,7 +186,7 @@ class Settings(BaseSettings):
 
     @property
     def is_embedded(self) -> bool:
-        """Whether there is no broker but the outbox."""
+        """True if there is no broker but the outbox."""
         return self.broker_url.get_secret_value() == EMBEDDED
 
     def require(self, *names: str) -> Self:

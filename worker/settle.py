@@ -64,7 +64,7 @@ def settle(
 
 
 def is_outdated(tx: Tx, partner_id: str, connection: ConnectionVersion | None) -> bool:
-    """Whether another version of the connection is stored by now."""
+    """True if another version of the connection is stored by now."""
     return _version(connections.current(tx, partner_id)) != _version(connection)
 
 
@@ -86,7 +86,7 @@ class _Batch:
         self.answers: list[SyncResult] = []
 
     def still_holds(self, member: Member) -> bool:
-        """Whether the decision about this line was made with what is stored now."""
+        """True if the decision about this line was made with what is stored now."""
         wish = member.wish and self._wishes.get(member.wish.key)
         if member.wish is not None and (wish is None or wish.version != member.wish.version or wish.due_at is None):
             return False
@@ -124,7 +124,10 @@ class _Batch:
         return replace(end, problem=problem, reasons=tuple(reasons), warnings=tuple(warnings))
 
     def _holder(self, job: Job, member: Member, end: Settled) -> Holder | None:
-        """Which addition holds a count of ours now. After a revert it may be one that a push before wrote, or none."""
+        """Return the addition that holds a count of ours now.
+
+        After a revert it may be one that a push before wrote, or none.
+        """
         ours = member.line.restore is None or job.quantity in job.written.quantities
         holds = ours and end.status in GREEN and self._tenant is not None and job.addition is not None
         return Holder(self._tenant or "", job.address) if holds else None

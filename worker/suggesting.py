@@ -1,4 +1,4 @@
-"""Which ConnectWise company, agreement and addition a Phin company may be billed by: only proposals. Pure."""
+"""The ConnectWise company, agreement and addition that may bill a Phin company: only proposals. Pure."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -18,7 +18,7 @@ PRODUCT_WORDS = ("phin", "security awareness", "phishing")
 
 
 def looks_like_phin(choice: Choice) -> bool:
-    """Whether an addition may be for Phin, by the words in its name and product.
+    """True if an addition may be for Phin, by the words in its name and product.
 
     A heuristic of ours: no source says what partners call their product.
     """

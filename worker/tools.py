@@ -1,4 +1,4 @@
-"""What runs work with: made once by app.py, for all runs of a worker."""
+"""The tools that runs work with: made once by app.py, for all runs of a worker."""
 
 from collections.abc import Callable
 from concurrent.futures import Executor

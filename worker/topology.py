@@ -9,7 +9,7 @@ from messages import EXCHANGE_IN, EXCHANGE_OUT
 EXCHANGE_DEAD = "connectwise.dead"
 QUEUE_DEAD = "connectwise.dead.v1"
 KIND_DEAD = "dead.v1"
-"""What the lane of that queue is called; its messages are of any kind."""
+"""The name of the lane of QUEUE_DEAD; its messages are of any kind."""
 DELIVERY_LIMIT = 20
 # 4.x drops after 20 deliveries by default, 3.10 does not know -1: a large number is "no limit" on both.
 NO_DELIVERY_LIMIT = 1_000_000

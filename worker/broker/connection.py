@@ -17,7 +17,7 @@ HEARTBEAT = 30
 CONNECT_TIMEOUT = 5.0
 
 CONNECTION_ERRORS = (OSError, amqp_errors.ConnectionError, amqp_errors.RecoverableChannelError)
-"""What a lost or blocked connection looks like; py-amqp lets some errors of the socket pass as they are."""
+"""The errors that a lost or blocked connection raises; py-amqp lets some errors of the socket pass as they are."""
 
 
 class Server(NamedTuple):

@@ -176,7 +176,7 @@ class Consumer:
 
 
 def _is_counted(delivery: Delivery) -> bool:
-    """Whether to release it once more would bring it nearer to its end. What is dead already has no end."""
+    """True if one more release would bring it nearer to its end. A message that is dead already has no end."""
     return delivery.delivery_count > 0 and delivery.kind != KIND_DEAD
 
 

@@ -86,7 +86,7 @@ class RowPublisher:
 
 
 def _is_silent(error: Exception) -> bool:
-    """Whether the connection was lost without a word, so that it is not known of what."""
+    """True if the connection was lost without a word, so that nobody knows the cause."""
     lost = isinstance(error, OSError | amqp_errors.RecoverableConnectionError)
     return lost and not _is_away(error)
 
@@ -96,5 +96,5 @@ def _said(error: Exception) -> str:
 
 
 def _is_away(error: Exception) -> bool:
-    """Whether no row can be blamed: the broker is out of reach, takes nothing now, or goes down."""
+    """True if no row can be blamed: the broker is out of reach, takes nothing now, or goes down."""
     return isinstance(error, BrokerUnavailable | TimeoutError | amqp_errors.ConnectionForced)

@@ -86,7 +86,7 @@ def _before(
 mapping.commands.command("suggest")(suggest.suggest)
 
 COORDINATE, OPERATE, TRY = "Connect, map, push, look", "Operate", "Try"
-"""What the commands are for; `--help` shows them so, in this order."""
+"""The purposes of the commands; `--help` groups them so, in this order."""
 
 app.command(rich_help_panel=COORDINATE)(revert.revert)
 app.add_typer(connection.commands, name="connection", rich_help_panel=COORDINATE)

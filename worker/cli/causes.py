@@ -23,7 +23,7 @@ Words = tuple[str, str, str | None]
 
 @dataclass(frozen=True)
 class Cause:
-    """Why the row of `who` is as it is. `kind` is a key of MARKS; `labelled`: the title stands in the row."""
+    """The reason that `who` has such a row. `kind` is a key of MARKS; `labelled`: the title stands in the row."""
 
     kind: str
     who: str
@@ -60,7 +60,7 @@ def told_once(problems: Iterable[Problem | None]) -> set[Words]:
 
 
 def words(problem: Problem) -> Words:
-    """What a problem says, whichever record it links to."""
+    """Return a problem's words, whichever record it links to."""
     return (problem.code, problem.detail, problem.said)
 
 
@@ -79,7 +79,7 @@ def show(causes: Sequence[Cause], rows: str = "companies") -> None:
 
 
 def _details(group: Sequence[Cause]) -> list[str]:
-    """What happened, once for all to whom just that happened."""
+    """Return each detail once, with all to whom just that happened."""
     whose: dict[str, list[str]] = {}
     for cause in group:
         whose.setdefault(cause.detail, []).append(cause.who)

@@ -1,4 +1,4 @@
-"""Which dead letters a command is about: the options that several of them share."""
+"""The options that choose dead letters, which several commands share."""
 
 from typing import Annotated, Any, Literal
 

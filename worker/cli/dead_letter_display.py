@@ -17,7 +17,7 @@ from worker.cli.causes import Cause
 from worker.cli.output import safe, say, table
 
 SHORT = 8
-"""How much of an id is shown in tables: enough to name a letter by."""
+"""So many characters of an id are shown in tables: enough to name a letter by."""
 
 BODY_LINES = 80
 BODY_BYTES = 512

@@ -21,7 +21,7 @@ class Group(TyperGroup):
 class _Unnamed(typer.Context):
     @property
     def command_path(self) -> str:
-        """What is typed to come here: that of the group alone."""
+        """The words that are typed to come here: those of the group alone."""
         return self.parent.command_path if self.parent else ""
 
 

@@ -54,7 +54,7 @@ COLUMNS = (
     "http_status",
 )
 BETWEEN = "; "
-"""What stands between several companies in a cell."""
+"""The text between several companies in a cell."""
 
 
 @commands.command("list")
@@ -163,7 +163,7 @@ def _cell(value: Any) -> str:  # noqa: ANN401 - text, texts, a number or nothing
 
 
 def _pushed(write: Write) -> str:
-    """What stands above the writes of one push."""
+    """Return the heading of the writes of one push."""
     by = f", by {write.requested_by}" if write.requested_by else ""
     return f"{'Revert' if write.kind == 'revert' else 'Push'} {write.push_id}{by}"
 

@@ -15,7 +15,7 @@ from worker.cli.output import mark, safe, say, table
 from worker.cli.wording import title
 
 LOOKS = {"complete": "good", "incomplete": "none", "invalid": "bad", "not checked": "waiting"}
-"""Which mark the state of a mapping has."""
+"""The mark of each state of a mapping."""
 
 
 def show(found: Sequence[Mapping]) -> None:
@@ -38,14 +38,14 @@ def state(mapping: Mapping) -> str:
 
 
 def summary(found: Sequence[Mapping]) -> str:
-    """How many mappings have each state."""
+    """Return the number of mappings in each state, in words."""
     counts = Counter(state(mapping) for mapping in found)
     told = ", ".join(f"{counts[one]} {one}" for one in LOOKS if counts[one])
     return f"{len(found):,} {'company' if len(found) == 1 else 'companies'}: {told}"
 
 
 def warnings(mapping: Mapping) -> tuple[Problem, ...]:
-    """What the check warns of, though the mapping is complete."""
+    """Return the check's warnings, which a complete mapping may have too."""
     checked = read_check(mapping)
     return checked.warnings if checked else ()
 

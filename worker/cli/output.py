@@ -1,4 +1,4 @@
-"""What people and programs read: tables, lines, JSON. Text from outside is shown as text, whatever is in it."""
+"""The output for people and programs: tables, lines, JSON. Text from outside is shown as text, whatever is in it."""
 
 import json
 import unicodedata

@@ -23,7 +23,7 @@ from worker.spreadsheet import read_counts
 
 EARLIEST = date(2015, 1, 1)
 MAX_AHEAD = timedelta(days=366)
-"""How long before its start a billing period may be pushed."""
+"""The longest time before its start that a billing period may be pushed."""
 
 
 commands = typer.Typer(cls=Group, help="Set the quantities of a billing period, or stop doing so.")
@@ -142,7 +142,7 @@ def carry_out(
 
 
 def seen(tx: Tx, partner: str, push_id: str, total: int) -> Seen:
-    """How far a push, or a revert, is; `total` lines are expected of it."""
+    """Return the progress of a push, or of a revert, of which `total` lines are expected."""
     found = pushes.find(tx, partner, push_id)
     counts = answers.counts(tx, partner, push_id)
     return Seen(

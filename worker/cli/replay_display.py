@@ -7,7 +7,7 @@ from worker.cli.replaying import Fate, Tally, outlook
 from worker.cli.session import Session
 
 NAMED = 5
-"""How many of those that came back are named."""
+"""So many of those that came back are named."""
 
 
 def say_not_open(not_open: int, unable: int) -> None:

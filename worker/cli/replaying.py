@@ -21,11 +21,11 @@ ASKING: dict[str | None, type[PushRequested] | type[RevertRequested]] = {
     "push.requested.v1": PushRequested,
     "revert.requested.v1": RevertRequested,
 }
-"""What asks for lines, by kind."""
+"""The events that ask for lines, by kind."""
 
 
 class Fate(Enum):
-    """What became of a replay."""
+    """The fate of a replay."""
 
     UNDECIDED = "undecided"
     DONE = "done"
@@ -52,7 +52,7 @@ class Replayed:
 
 @dataclass
 class Tally:
-    """How far a replay got; `left` = not even begun, `too_large` = cannot be sent for their properties."""
+    """The progress of a replay; `left` = not even begun, `too_large` = cannot be sent for their properties."""
 
     replayed: list[Replayed] = field(default_factory=list)
     left: int = 0
@@ -65,12 +65,12 @@ class Tally:
 
     @property
     def overtaken(self) -> int:
-        """How many lines newer pushes had taken over."""
+        """The number of lines that newer pushes had taken over."""
         return sum(one.overtaken for one in self.replayed)
 
     @property
     def failed(self) -> int:
-        """How many lines failed for another reason than that of their letter."""
+        """The number of lines that failed for another reason than that of their letter."""
         return sum(one.failed for one in self.having(Fate.DONE))
 
 
@@ -84,7 +84,7 @@ class Outlook:
 
 
 def can_be_replayed(letter: Summary) -> bool:
-    """Whether it names a queue of ours, or the exchange that it goes to."""
+    """True if it names a queue of ours, or the exchange that it goes to."""
     return letter.exchange is not None or letter.queue in KINDS
 
 
@@ -201,7 +201,7 @@ def _is_back(tx: Tx, one: Replayed) -> bool:
 
 
 def _is_handled(tx: Tx, one: Replayed) -> bool:
-    """Whether it has been handled, the lines of its push are answered, and with the last of them the push is over."""
+    """True if it has been handled, the lines of its push are answered, and with the last of them the push is over."""
     if not one.applied:
         return False
     lines = pushes.lines(tx, one.partner_id, one.lines).values()
@@ -228,7 +228,7 @@ def _why_stop(batch: Sequence[Replayed], timeout: float) -> str | None:
 
 
 def _lines_of(letter: Kept) -> tuple[str, frozenset[LineKey]]:
-    """Whose lines it holds, and which; none if it is no push that can be read."""
+    """Return the partner and the lines that it holds; none if it is no push that can be read."""
     push = _push_of(letter)
     return ("", frozenset()) if push is None else (push.partner_id, _keys_of(push))
 
@@ -251,7 +251,7 @@ def _keys_of(push: PushRequested | RevertRequested) -> frozenset[LineKey]:
 
 
 def _overtaken(tx: Tx, push: PushRequested | RevertRequested) -> int:
-    """How many of its lines a replay would not write; unknown, so none, of a revert that was never accepted."""
+    """Return the number of its lines that a replay would not write; of a revert never accepted, unknown and so none."""
     if isinstance(push, PushRequested) and pushes.find(tx, push.partner_id, push.push_id) is None:
         return rounds.overtaken_before(tx, push)
     stored = pushes.lines(tx, push.partner_id, _keys_of(push)).values()

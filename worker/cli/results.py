@@ -21,7 +21,7 @@ LOOKS = {
     "retrying": "waiting",
     "pending": "waiting",
 }
-"""Which mark a status has. Green check = updated or unchanged; by a revert they are shown as `reverted`."""
+"""The mark of each status. Green check = updated or unchanged; by a revert they are shown as `reverted`."""
 
 QUANTITIES = (
     "quantity_before",
@@ -51,7 +51,7 @@ class Row:
 
     @property
     def is_open(self) -> bool:
-        """Whether the final answer is still owed."""
+        """True as long as the final answer is still owed."""
         return self.status not in FINAL
 
     @property
@@ -75,12 +75,12 @@ def of_partner(tx: Tx, partner_id: str) -> list[Row]:
 
 
 def has_trouble(rows: Sequence[Row]) -> bool:
-    """Whether a line failed or is held: exit code 1."""
+    """True if a line failed or is held: exit code 1."""
     return any(row.status in {"failed", "held"} for row in rows)
 
 
 def summary(rows: Sequence[Row]) -> str:
-    """How many lines of each status: `25 companies: 12 updated, 2 failed`."""
+    """Return the number of lines in each status: `25 companies: 12 updated, 2 failed`."""
     counts = Counter(row.shown for row in rows)
     told = ", ".join(f"{counts[status]} {status}" for status in LOOKS if counts[status])
     return f"{many(len(rows), 'company', 'companies')}: {told or 'nothing yet'}"

@@ -81,7 +81,7 @@ def _label(row: Row) -> str:
 
 
 def _causes(row: Row) -> Iterator[Cause]:
-    """Why the row is as it is: each reason, else the problem; then what it warns of."""
+    """Yield the reasons that the row is as it is: each reason, else the problem; then its warnings."""
     if row.result is None:
         return
     first = _problem(row)

@@ -1,4 +1,4 @@
-"""What runs or prepares an installation: `worker`, `simulator`, `db`, `topology`."""
+"""The commands that run or prepare an installation: `worker`, `simulator`, `db`, `topology`."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""What a command works with: settings, store, and a way to have work done and wait for it.
+"""The means that a command works with: settings, store, and a way to have work done and wait for it.
 
 With `local:` a command that needs work done runs the worker itself meanwhile; otherwise it publishes to RabbitMQ and
 reads in the store what becomes of it.
@@ -33,7 +33,7 @@ WHY_EVERY = 2.0
 
 @dataclass(frozen=True)
 class Seen:
-    """How far something is: `done` of `total`; `accepted` = a worker has taken it on; anything else that moves."""
+    """The progress of something: `done` of `total`; `accepted` = a worker has taken it on; anything else that moves."""
 
     done: int
     total: int
@@ -89,12 +89,12 @@ class Session:
         return finished
 
     def why_waiting(self, partner_id: str) -> str | None:
-        """What holds up the partner's work, as far as that is known."""
+        """Return the reason that the partner's work waits, as far as it is known."""
         with self.database.begin() as tx:
             return waiting.why(tx, self.settings, partner_id)
 
     def goes_on(self, waiting: int, unit: str, see: str | None) -> str:
-        """How work that waits goes on when this command is over, and where that is seen."""
+        """Say how work that waits goes on when this command is over, and where that is seen."""
         told = f"{waiting:,} {unit} waits; it goes on" if waiting == 1 else f"{waiting:,} {unit}s wait; they go on"
         how = 'with "phin-connectwise worker" or the next push' if self.settings.is_embedded else "with the worker"
         return f"{told} {how}.{f' See: {see}' if see else ''}"
@@ -171,7 +171,7 @@ class Session:
         return False
 
     def _why(self, seen: Seen, partner_id: str, *, stalled: bool) -> str | None:
-        """Why nothing moves; None = not known, and not for long."""
+        """Return the reason that nothing moves; None = not known, and not for long."""
         with suppress(StoreError):
             if (known := self.why_waiting(partner_id)) is not None:
                 return f"{known} Still waiting."

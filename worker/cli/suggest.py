@@ -41,7 +41,7 @@ Ids = tuple[int | None, int | None, int | None]
 
 @dataclass(frozen=True)
 class Known:
-    """What is stored of the partner's mappings; `current`: those of the ConnectWise that is connected."""
+    """The partner's mappings, as they are stored; `current`: those of the ConnectWise that is connected."""
 
     stored: Mapping[str, StoredMapping]
     current: Mapping[str, StoredMapping]
@@ -58,7 +58,7 @@ class Known:
         return [PhinCompany(company_id=one.company_id, company_name=one.company_name) for one in of]
 
     def is_mapped(self, company_id: str) -> bool:
-        """Whether an addition is chosen."""
+        """True if an addition is chosen."""
         return company_id in self.current and self.current[company_id].addition is not None
 
     def ids(self, company_id: str) -> Ids:

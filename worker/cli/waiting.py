@@ -1,4 +1,4 @@
-"""Why the work of a partner waits, in an operator's words."""
+"""The reasons that the work of a partner waits, in an operator's words."""
 
 from datetime import UTC, datetime
 
@@ -15,13 +15,13 @@ PAUSES = {
     "unreachable": "ConnectWise does not answer",
     "unexpected": "an internal error; the worker's log names it",
 }
-"""Why a partner is paused, by the code of the problem."""
+"""The reasons that a partner is paused, by the code of the problem."""
 OURS = ("api_version", "client_id", "request_refused")
 """Those that only an operator can mend."""
 
 
 def why(tx: Tx, settings: Settings, partner_id: str) -> str | None:
-    """What holds up this partner's work: an operator, no worker that works, ConnectWise; None = nothing is known."""
+    """Return the reason that this partner's work waits: an operator, no working worker, ConnectWise; None = unknown."""
     pause = pauses.find(tx, partner_id)
     if pause is not None:
         whose = "--all" if pause.partner_id == pauses.EVERYBODY else f"--partner {partner_id}"

@@ -100,7 +100,7 @@ FIXES = {
     "unexpected": "See the worker's log, and `dead-letters groups`; once it is mended, `dead-letters replay`.",
     "contract": "Correct what the message holds, and send it again.",
 }
-"""What to do, by the code of the problem, where that is not the catalogue's."""
+"""The remedies, by the code of the problem, that are not the catalogue's."""
 
 
 TITLES = {
@@ -114,19 +114,19 @@ DETAILS = {
     "client_id": f"ConnectWise does not know the clientId of {PREFIX}CLIENT_ID, or takes it from others only.",
     "unexpected": "The worker met an error of its own.",
 }
-"""What happened, by the code, where the one who types is the one who can mend it."""
+"""The details, by the code of the problem, where the person who types is the one who can mend it."""
 
 
 def title(problem: Problem) -> str:
-    """What happened, in a few words."""
+    """Return the problem in a few words."""
     return TITLES.get(problem.code, problem.title)
 
 
 def detail(problem: Problem) -> str:
-    """What happened."""
+    """Return the sentence that says what happened."""
     return DETAILS.get(problem.code, problem.detail)
 
 
 def fix(problem: Problem) -> str:
-    """What to do about it, at a terminal."""
+    """Return the remedy, in words for a terminal."""
     return FIXES.get(problem.code, problem.fix)

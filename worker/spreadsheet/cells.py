@@ -1,4 +1,4 @@
-"""What a cell means: spreadsheets write numbers and ids in many ways, of which only those with one meaning are read.
+"""The meaning of a cell: spreadsheets write numbers and ids in many ways; only those with one meaning are read.
 
 A text that a spreadsheet would run as a formula, or turn into a number or a date, is written with a leading ' and read
 without it.
@@ -113,7 +113,7 @@ def whole(low: int, high: int) -> Parse:
 
 
 def yes(cell: str) -> bool:
-    """Whether something is allowed: yes or no, as a spreadsheet also writes true or false; empty = no."""
+    """True if the cell allows something: yes or no, as a spreadsheet also writes true or false; empty = no."""
     found = cell.strip().lower() or "no"
     if found not in {"yes", "no", "true", "false"}:
         raise ValueError(f"{shown(cell)} is neither yes nor no")
@@ -121,7 +121,7 @@ def yes(cell: str) -> bool:
 
 
 def rule(cell: str) -> str:
-    """How additions are shared; empty = refuse."""
+    """Return the rule by which additions are shared; empty = refuse."""
     found = cell.strip().lower() or "refuse"
     if found not in {"refuse", "sum"}:
         raise ValueError(f"{shown(cell)} is neither refuse nor sum")

@@ -18,7 +18,7 @@ class SpreadsheetError(Exception):
 
 @dataclass(frozen=True)
 class Unreadable:
-    """What stands in place of a cell, or of a row, that has no certain content: why, and what to do."""
+    """The stand-in for a cell, or a row, that has no certain content: it says why, and what to do."""
 
     said: str
 
@@ -36,7 +36,7 @@ class Row:
 
     @property
     def is_blank(self) -> bool:
-        """Whether there is nothing in it."""
+        """True if there is nothing in it."""
         return self.trouble is None and not any(is_filled(cell) for cell in self.cells)
 
 
@@ -57,7 +57,7 @@ class Sheet:
 
 
 def is_filled(cell: Cell) -> bool:
-    """Whether a cell has a content, be it one that cannot be read."""
+    """True if a cell has a content, be it one that cannot be read."""
     return isinstance(cell, Unreadable) or bool(cell.strip())
 
 

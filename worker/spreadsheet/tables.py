@@ -12,7 +12,7 @@ from worker.spreadsheet.cells import Parse
 from worker.spreadsheet.sheets import Cell, Row, Sheet, SpreadsheetError, Unreadable, is_filled, shown
 
 HEADER_WITHIN = 20
-"""How many rows with a content are looked at for the header."""
+"""So many rows with a content are searched for the header."""
 
 T = TypeVar("T", bound=BaseModel)
 Columns = Mapping[str, Parse]
@@ -35,13 +35,16 @@ WORDS = {
     "minimum_users": "minimum",
     "minimum_seats": "minimum",
 }
-"""What people call the columns, if it can mean nothing else: "Users" may be all of them, "Quantity" ConnectWise's."""
+"""The columns by the names that people give them, if a name means nothing else.
+
+"Users" may be all of them, "Quantity" ConnectWise's.
+"""
 
 OPTIONAL = frozenset({"allow_not_billable"})
 """Columns that a file may do without, as if all their cells were empty."""
 
 TOTALS = frozenset({"total", "totals", "grand total", "sum", "summe", "gesamt", "gesamtsumme", "gesamtergebnis"})
-"""What stands where a company would, in a row that adds up those above it."""
+"""The words that stand where a company would, in a row that adds up those above it."""
 
 
 @dataclass(frozen=True)
@@ -59,11 +62,11 @@ class Header:
         return frozenset(column for column in self.columns if column)
 
     def is_complete(self, columns: Columns) -> bool:
-        """Whether it names all columns that a file needs."""
+        """True if it names all columns that a file needs."""
         return columns.keys() - OPTIONAL <= self.known
 
     def words(self, column: str | None) -> list[str]:
-        """What the file calls a column, as often as it is there."""
+        """Return the file's names for a column, as often as it is there."""
         return [_text(cell) for cell, known in zip(self.row.cells, self.columns, strict=True) if known == column]
 
     def where(self, row: Row, column: str) -> str:
@@ -139,7 +142,7 @@ def read(header: Header, columns: Columns, make: Callable[[dict[str, Any]], T], 
 
 
 def in_words(error: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
-    """What is wrong with a value, in our words where pydantic's are for programmers."""
+    """Say what is wrong with a value, in our words where pydantic's are for programmers."""
     limits = error.get("ctx", {})
     match error["type"]:
         case "string_too_short":
@@ -196,7 +199,7 @@ def _split(header: Header) -> tuple[list[tuple[Row, dict[str, Cell]]], list[str]
 
 
 def _may_be_shifted(row: Row, width: int) -> bool:
-    """Whether cells beyond the header, though empty, may be there because a name like "Acme, Inc." is not quoted."""
+    """True if cells beyond the header, though empty, may be there because a name like "Acme, Inc." is not quoted."""
     return len(row.cells) > width and any(isinstance(cell, str) and cell.startswith(" ") for cell in row.cells)
 
 

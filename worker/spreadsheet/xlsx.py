@@ -45,7 +45,10 @@ Place = tuple[int, int]
 
 @dataclass
 class _Layout:
-    """What python-calamine does not tell of a sheet: `instead` of its values, cells that it takes for empty ones."""
+    """The layout of a sheet, which python-calamine does not tell.
+
+    `instead` of its values: cells that it takes for empty ones.
+    """
 
     last: Place = (0, 0)
     hidden: set[int] = field(default_factory=set)
@@ -54,7 +57,7 @@ class _Layout:
 
 
 def is_workbook(data: bytes) -> bool:
-    """Whether this is no text but a workbook, of a kind that can be read or not."""
+    """True if this is no text but a workbook, of a kind that can be read or not."""
     return data.startswith((_ZIP, _OLE))
 
 
