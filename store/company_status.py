@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import date, datetime
 
-from sqlalchemy import select, tuple_, update
+from sqlalchemy import and_, or_, select, tuple_, update
 
 from messages import SyncResult
 from store.answers import read_result
@@ -12,7 +12,10 @@ from store.schema import company_status
 
 
 def keep_newest(tx: Tx, results: Sequence[SyncResult]) -> None:
-    """Keep each result unless a newer one of its company is known, by (period, requested_at, push id, sequence)."""
+    """Keep each result unless a newer one of its company is known, by (period, requested_at, push id, sequence).
+
+    A row that was dismissed gives way to whatever was requested after it, also for an earlier period.
+    """
     newest: dict[tuple[str, str], SyncResult] = {}
     for result in sorted(results, key=_order):
         newest[result.partner_id, result.company_id] = result
@@ -21,14 +24,15 @@ def keep_newest(tx: Tx, results: Sequence[SyncResult]) -> None:
     # In one order, so that two workers cannot deadlock.
     rows = [_row(newest[key]) for key in sorted(newest)]
     statement = upsert(tx, company_status)
-    order = ("period_start", "requested_at", "push_id", "sequence")
+    new, order = statement.excluded, ("period_start", "requested_at", "push_id", "sequence")
+    is_newer = tuple_(*(company_status.c[name] for name in order)) < tuple_(*(new[name] for name in order))
+    is_since = and_(company_status.c.dismissed_at.is_not(None), company_status.c.requested_at < new.requested_at)
     tx.execute(
         statement.on_conflict_do_update(
             index_elements=["partner_id", "company_id"],
-            set_={name: statement.excluded[name] for name in rows[0] if name not in {"partner_id", "company_id"}}
+            set_={name: new[name] for name in rows[0] if name not in {"partner_id", "company_id"}}
             | {"dismissed_at": None},
-            where=tuple_(*(company_status.c[name] for name in order))
-            < tuple_(*(statement.excluded[name] for name in order)),
+            where=or_(is_newer, is_since),
         ),
         rows,
     )

@@ -61,3 +61,14 @@ def test_a_dismissed_row_comes_back_with_the_next_result(database: Database) -> 
         news = sync_result(newer, "c-1", sequence=1)
         company_status.keep_newest(tx, [news])
         assert company_status.of_partner(tx, PARTNER) == [news]
+
+
+def test_a_dismissed_row_of_a_mistyped_period_hides_no_later_push(database: Database) -> None:
+    """A coordinator who put away a push of the wrong year sees what becomes of the company's next one."""
+    mistyped, right = push("p-1", month="2027-10", at=0), push("p-2", month="2025-12", at=1)
+    with database.begin() as tx:
+        company_status.keep_newest(tx, [sync_result(mistyped, "c-1")])
+        assert company_status.dismiss(tx, PARTNER, "c-1")
+        news = sync_result(right, "c-1", "failed")
+        company_status.keep_newest(tx, [news])
+        assert company_status.of_partner(tx, PARTNER) == [news]

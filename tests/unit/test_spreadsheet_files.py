@@ -87,6 +87,14 @@ REFUSED: dict[str, tuple[bytes, str]] = {
         text(HEADER, 'c-1,Acme,"1,234"'),
         'line 2, column billable_users: "1,234" may be 1234 or a fraction; write digits only',
     ),
+    "three zeros after a long number": (
+        text(HEADER, 'c-1,Acme,"1000,000"'),
+        'line 2, column billable_users: "1000,000" is not a whole number',
+    ),
+    "four zeros": (
+        text(HEADER, 'c-1,Acme,"10,0000"'),
+        'line 2, column billable_users: "10,0000" is not a whole number',
+    ),
     "a fraction": (text(HEADER, "c-1,Acme,41.6"), 'line 2, column billable_users: "41.6" is not a whole number'),
     "a date": (
         text("Company ID,Client,Seats", "c-1,Acme,05.11.2026"),

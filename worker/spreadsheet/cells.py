@@ -30,7 +30,7 @@ _RETYPED = re.compile(
 
 # More digits than a bound has are too many anyway, and `int` takes long over a million of them.
 _GROUPED = r"[1-9][0-9]{0,2}(?P<by>[ .,'\u2019\u00a0\u2009\u202f])[0-9]{3}(?:(?P=by)[0-9]{3}){0,3}"
-_WHOLE = re.compile(rf"(?P<whole>[0-9]{{1,12}}|{_GROUPED})(?:(?!(?P=by))[.,]0+)?")
+_WHOLE = re.compile(rf"(?P<whole>[0-9]{{1,12}}|{_GROUPED})(?:(?!(?P=by))[.,]0{{1,2}})?")
 _AMBIGUOUS = re.compile(r"[1-9][0-9]{0,2}[.,][0-9]{3}")
 # What becomes of an id that is taken for a number: 1E+05, 1.0, 1,234, and zeros after the 15 digits that are kept.
 _NUMBER_FOR_ID = re.compile(
