@@ -16,6 +16,7 @@ from store import Tx, connections, mappings, outbox, wishes
 from store.connections import ConnectionVersion
 from store.mappings import Addition, Mapping
 from worker import billable, plan
+from worker.blame import Unconfirmed
 from worker.choices import of_addition, of_agreement
 from worker.links import linked
 from worker.policy import Later, Paused, RestrictedAgreement, RightRefused
@@ -30,6 +31,9 @@ CHECKS = 20
 
 PASSING = (Later, Paused)
 """Verdicts after which a mapping is checked again."""
+
+NOT_READ = (ConnectWiseError, Unconfirmed, RestrictedAgreement, RightRefused)
+"""The errors of a read that a check can do without."""
 
 NAMES = ("cw_company_name", "agreement_name", "addition_name", "product")
 """The findings that stay known of a mapping although its records cannot be read any more."""
@@ -205,14 +209,17 @@ def _compare(
 
 
 def _company(remote: Remote, mapping: Mapping) -> tuple[str | None, tuple[Problem, ...]]:
-    """The company's name, and what is wrong with it. A mapping with an agreement does without the right to read it."""
-    read = remote.company if mapping.agreement_id is None else remote.company_if_allowed
+    """The company's name, and what is wrong with it. A mapping with an agreement does without, so nothing stops it."""
     try:
-        company = read(mapping.cw_company_id or 0)
+        company = remote.company(mapping.cw_company_id or 0)
     except RecordNotFound as error:
         return None, (problem("company_deleted", said=error.said),)
-    if company is None:
-        return None, ()
+    except NOT_READ as error:
+        if mapping.agreement_id is None:
+            raise
+        log.info("company.not_read", company=mapping.company_id, error_type=type(error).__name__)
+        earlier = read_check(mapping)
+        return None, tuple(why for why in (earlier.problems if earlier else ()) if why.code == "company_deleted")
     # A deleted one stays readable (connectwise-api.md 5.4).
     return company.name, (problem("company_deleted"),) if company.deleted_flag else ()
 

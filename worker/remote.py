@@ -92,13 +92,6 @@ class Remote:
             # Companies are not restricted by type: a role that counts them but may not read this one has not "All".
             raise RightRefused(COMPANY_INQUIRE) from error
 
-    def company_if_allowed(self, company_id: int) -> Company | None:
-        """Read the company: one GET; None if the role may not. Ask for something else first: the base URL may move."""
-        try:
-            return twice(lambda: self._call(lambda client: client.company(company_id)))
-        except MissingRight:
-            return None
-
     def companies(self, make: Callable[[Company], T], turn: Callable[[], None]) -> list[T]:
         """Return what `make` makes of each company but the deleted ones, in pages of 1000: one GET each (5.4).
 
