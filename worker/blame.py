@@ -22,7 +22,10 @@ from store.mappings import Addition
 
 T = TypeVar("T")
 
-OF_THE_CONNECTION = (BadCredentials, CertificateRefused, ForbiddenHost, UnknownCompany)
+OF_NO_RECORD = (CertificateRefused, ForbiddenHost, UnknownCompany)
+"""The errors that say nothing of a record, whatever was asked for: they are the host's, or of one node behind it."""
+
+OF_THE_CONNECTION = (BadCredentials, *OF_NO_RECORD)
 """The errors that blame the whole connection, and may yet be a server's slip, or about one record."""
 
 REFUSED_IN_A_ROW = 4

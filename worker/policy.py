@@ -37,7 +37,7 @@ from cwclient import (
 )
 from messages import Problem
 from store.leases import Health
-from worker.blame import RecordDenied, Unconfirmed
+from worker.blame import OF_NO_RECORD, RecordDenied, Unconfirmed
 from worker.problems import AGREEMENT_EDIT, MISSING, problem
 
 RETRY_FIRST = 2.0
@@ -146,7 +146,7 @@ def judge(error: BaseException, *, attempts: int, chance: float, longest: float 
             return Failed(problem("record_denied", reason=f"HTTP {error.met.status}", said=error.met.said))
         case Unconfirmed():
             reason = _reason(error.met)
-            if attempts + 1 >= UNEXPECTED_TRIES:
+            if attempts + 1 >= UNEXPECTED_TRIES and not isinstance(error.met, OF_NO_RECORD):
                 return Failed(problem("record_denied", reason=reason, said=error.met.said))
             return Later(problem("server_trouble", reason=reason, said=error.met.said), wait)
         case RightRefused():

@@ -140,6 +140,13 @@ def test_an_answer_that_nothing_confirms_is_tried_three_times() -> None:
     assert [type(judge(error, attempts=count, chance=0.5)) for count in range(3)] == [Later, Later, Failed]
 
 
+@pytest.mark.parametrize("met", [CertificateExpired("no"), ForbiddenHost("no"), UnknownCompany("acme")])
+def test_what_no_record_can_cause_is_held_against_none(met: ConnectWiseError) -> None:
+    """One bad node behind a balancer: its lines wait until RETRY_FOR, and nobody looks for a fault in their records."""
+    verdict = judge(Unconfirmed(met), attempts=99, chance=0.5)
+    assert (type(verdict), verdict.problem.code) == (Later, "server_trouble")
+
+
 @pytest.mark.parametrize("attempts", [3, 1000])
 def test_trouble_of_theirs_is_retried_whatever_the_count(attempts: int) -> None:
     """The wait for a server ends by time, not by attempts."""
