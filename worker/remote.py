@@ -63,7 +63,6 @@ class Remote:
     _client: ConnectWise | None = None
     _proving: Lock = field(default_factory=Lock)
     _counts: dict[str, int | None] | None = None
-    _is_found: bool = False
 
     def __post_init__(self) -> None:
         self._confirmation = Confirmation(self._ask_for_agreements)
@@ -202,7 +201,6 @@ class Remote:
                 self._ask_otherwise(client, error)
             else:
                 self._note_answer(client)
-                self._is_found = True
                 return answer
 
     def _read(self, call: Callable[[ConnectWise], T]) -> T:
@@ -264,7 +262,7 @@ class Remote:
     def _look_elsewhere(self, client: ConnectWise, error: RecordNotFound | WrongRoute, begun: float) -> None:
         """Look the base URL up again, at most once in 5 minutes. Raises the error if no other one is in use now.
 
-        Before the connection is blamed, or a record while nothing was found yet, another call confirms it.
+        Before the connection is blamed, or a record, another call confirms it.
         """
         with self._lock:
             if self._client is not client:
@@ -276,8 +274,7 @@ class Remote:
                 if self.discovery.base_url != before:
                     return
         if isinstance(error, RecordNotFound):
-            if not self._is_found:
-                self._confirmation.get(begun)
+            self._confirmation.get(begun)
             raise error
         passing = self._passing(error)
         if passing is not error:

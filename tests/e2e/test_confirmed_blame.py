@@ -1,6 +1,8 @@
 """One answer that blames the connection: another call confirms it before all lines fail, else its line is alone."""
 
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +23,22 @@ def _patch(*numbers: int) -> Match:
     return Match(path=f"/additions/10000({'|'.join(map(str, numbers))})$", method="PATCH")
 
 
+@contextmanager
+def _eight(folder: Path, sqlite_url: str, retry_for: float = 3600.0) -> Iterator[World]:
+    """A worker, and a partner with eight companies whose mappings are checked."""
+    installation = World("local:", sqlite_url, folder, companies=len(EIGHT), retry_for=retry_for)
+    with installation as world, app.build(world.settings):
+        connection = world.connected("p1")
+        world.publish(connection, *(world.mapped("p1", number) for number in EIGHT))
+        case = Case(world)
+        wait_for(lambda: case.check() and case.checked_mappings(connection.changed_at, len(EIGHT)), "the checks")
+        wait_for(lambda: not case.is_running(), "the end of the checks' run")
+        yield world
+
+
 def _pushed(folder: Path, sqlite_url: str, *switched: faults.Fault) -> tuple[dict[str, SyncResult], list[Any]]:
     """Push eight companies, with these faults from the push on: answers and requests."""
-    with World("local:", sqlite_url, folder, companies=len(EIGHT)) as world, app.build(world.settings):
-        connection = world.connected("p1")
-        mappings = [world.mapped("p1", number) for number in EIGHT]
-        world.publish(connection, *mappings)
-        since = connection.changed_at
-        case = Case(world)
-        wait_for(lambda: case.check() and case.checked_mappings(since, len(EIGHT)), "the checks")
-        wait_for(lambda: not case.is_running(), "the end of the checks' run")
+    with _eight(folder, sqlite_url) as world:
         world.simulator.faults.set(list(switched))
         asked = len(world.simulator.log)
         push: PushRequested = world.push("p1", dict.fromkeys(EIGHT, 5))
@@ -97,6 +105,19 @@ def test_the_whole_base_path_that_is_not_found_is_blamed_on_no_record(sqlite_url
     away = faults.Status(status=404, match=Match(path="/apis/3.0/"), times=12)
     answers, _ = _pushed(tmp_path, sqlite_url, away)
     assert _said(answers) == {("updated", None): 8}
+
+
+def test_a_base_path_that_goes_away_in_mid_run_is_blamed_on_no_record(sqlite_url: str, tmp_path: Path) -> None:
+    """404 for whatever is asked after the first write: lines wait until RETRY_FOR, and none is to be mapped anew."""
+    with _eight(tmp_path, sqlite_url, retry_for=4.0) as world:
+        world.simulator.faults.set([faults.Latency(seconds=0.2, match=Match(method="PATCH"))])
+        push = world.push("p1", dict.fromkeys(EIGHT, 5))
+        world.publish(push)
+        wait_for(world.writes, "the first write")
+        world.simulator.faults.set([faults.Status(status=404, match=Match(path="/apis/3.0/"))])
+        wait_for(lambda: world.state_of(push) == "completed", "the push", 60)
+        answers = {company: answer for company, answer in world.answers(push).items() if answer is not None}
+    assert _said(answers).keys() == {("updated", None), ("failed", "exhausted")}
 
 
 def test_an_unknown_company_is_asked_for_twice(case: Case) -> None:
