@@ -23,6 +23,7 @@ from messages.completions import (
     Totals,
     UnmappedCompany,
 )
+from messages.contract_error import ContractError, ContractReason
 from messages.envelope import BillingPeriod, Message, derived_id, type_of
 from messages.events import (
     Confirmation,
@@ -61,8 +62,6 @@ from messages.wire import (
     KINDS,
     MAX_PROPERTIES,
     OUTPUTS,
-    ContractError,
-    ContractReason,
     Properties,
     Wire,
     decode,

@@ -115,7 +115,7 @@ class Message(Part):
     causation_id: Causation | None = None
     """The id of the message that this one follows from."""
     traceparent: Trace | None = None
-    """W3C Trace Context of the question, and of its answers."""
+    """W3C Trace Context of the question, and of its answers; a check has none, since several may ask for one."""
 
     @model_validator(mode="after")
     def _complete(self, info: ValidationInfo) -> Self:

@@ -8,13 +8,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from messages.catalog import CatalogKind, CatalogListed, CatalogRequested, ReplyTo
 from messages.checks import ConnectionChecked, MappingChecked
 from messages.completions import PushCompleted
+from messages.contract_error import ContractError, ContractReason
 from messages.envelope import Message, type_of
 from messages.events import (
     CompanyIds,
@@ -28,7 +29,8 @@ from messages.events import (
     RevertRequested,
 )
 from messages.results import SyncResult
-from messages.values import MAX_LINES, CorrelationId, Id, TraceParent, UtcTime
+from messages.spelling import misspelt
+from messages.values import MAX_LINES, CorrelationId, Id, TraceParent, UtcTime, Uuid
 
 EXCHANGE_IN = "phin.billing"
 EXCHANGE_OUT = "connectwise.sync"
@@ -55,20 +57,6 @@ MAX_PROPERTIES = 64 * 1024
 
 CONTENT_TYPE = "application/json"
 
-ContractReason = Literal[
-    "content_type",
-    "too_large",
-    "not_utf8",
-    "not_json",
-    "too_deep",
-    "duplicate_key",
-    "not_an_object",
-    "unknown_type",
-    "unknown_version",
-    "type_mismatch",
-    "invalid",
-]
-
 _NAMES = {name.rpartition(".")[0] for name in KINDS}
 _FIELD = re.compile(r"[a-z_]{1,40}", re.ASCII)
 _SHOWN_ERRORS = 5
@@ -83,36 +71,10 @@ _COPIED: dict[str, Any] = {
     "mode": PushMode,
     "kind": CatalogKind,
     "reply_to": ReplyTo,
+    "id": Uuid,
+    "traceparent": TraceParent,
 }
 _NAMED: Mapping[str, TypeAdapter[Any]] = {name: TypeAdapter(kind) for name, kind in _COPIED.items()}
-
-
-class ContractError(Exception):
-    """A body that is no message of this contract; `detail` shows no value of a connection.
-
-    `type`, `partner_id`, `push_id` and `correlation_id` are given where they can be read, and copied into an answer;
-    a revert is answered as the push that its `revert_id` names. `named` are other fields that an answer repeats.
-    """
-
-    def __init__(
-        self,
-        reason: ContractReason,
-        detail: str,
-        *,
-        type: str | None = None,  # noqa: A002 - the envelope's name
-        partner_id: str | None = None,
-        push_id: str | None = None,
-        correlation_id: str | None = None,
-        named: Mapping[str, Any] | None = None,
-    ) -> None:
-        super().__init__(f"{reason}: {detail}")
-        self.reason = reason
-        self.detail = detail
-        self.type = type
-        self.partner_id = partner_id
-        self.push_id = push_id
-        self.correlation_id = correlation_id
-        self.named = named or {}
 
 
 @dataclass(frozen=True)
@@ -159,19 +121,23 @@ def decode(
     *,
     type: str | None,  # noqa: A002 - the AMQP property's name
     content_type: str | None,
+    correlation_id: str | None = None,
     headers: Mapping[str, object] | None = None,
     properties_size: int = 0,
     now: datetime | None = None,
 ) -> Message:
     """Read a message; ignores unknown fields. Raises ContractError, and nothing else, whatever the bytes.
 
+    One that is a field's name in other letters (`quantityWanted`) is refused: what it was to limit would have no limit.
+
     `type` and `content_type` are the AMQP properties; one that is absent (None) is not checked. A `traceparent` header
-    is used if the body has none. `properties_size`: the bytes of all properties. `now` is the time that versions are
-    held against when the message arrives; None = it has arrived before.
+    is used if the body has none, and for a refusal the property `correlation_id`. `properties_size`: the bytes of all
+    properties. `now` is the time that versions are held against when the message arrives; None = it has arrived before.
     """
     if content_type is not None and content_type.partition(";")[0].strip().lower() != CONTENT_TYPE:
         raise ContractError("content_type", f"the content type is not {CONTENT_TYPE}")
-    content = _parse(body)
+    names: set[str] = set()
+    content = _parse(body, names)
     named = content.get("type")
     kind = KINDS.get(named) if isinstance(named, str) else None
     refusal = partial(
@@ -179,7 +145,7 @@ def decode(
         type=type_of(kind) if kind else None,
         partner_id=_readable(content, "partner_id", _ID),
         push_id=_readable(content, "revert_id" if kind is RevertRequested else "push_id", _ID),
-        correlation_id=_readable(content, "correlation_id", _CORRELATION_ID),
+        correlation_id=_readable(content, "correlation_id", _CORRELATION_ID) or _taken(correlation_id, _CORRELATION_ID),
         named=_named(content),
     )
     if properties_size > MAX_PROPERTIES:
@@ -190,6 +156,8 @@ def decode(
         raise refusal("type_mismatch", "the AMQP type and the type in the body differ")
     if kind is None:
         raise refusal(*_unknown(named))
+    if said := misspelt(names):
+        raise refusal("invalid", "; ".join(said[:_SHOWN_ERRORS]))
     for name in kind.model_fields:
         # No list of ours is longer; pydantic would tell of every item what is wrong with it first.
         if isinstance(value := content.get(name), list) and len(value) > MAX_LINES:
@@ -208,12 +176,13 @@ def decode(
     return message
 
 
-def _parse(body: bytes) -> dict[str, object]:
+def _parse(body: bytes, names: set[str]) -> dict[str, object]:
+    """The object; adds the names of all fields in it, at any depth, to `names`."""
     if len(body) > MAX_BODY:
         raise ContractError("too_large", f"{len(body)} bytes, at most {MAX_BODY} are taken")
     refusal: tuple[ContractReason, str] = ("not_an_object", "the body is not a JSON object")
     try:
-        content = json.loads(body.decode(), object_pairs_hook=_unique, parse_constant=_no_constant)
+        content = json.loads(body.decode(), object_pairs_hook=partial(_unique, names), parse_constant=_no_constant)
         if isinstance(content, dict):
             return content
     except UnicodeDecodeError as error:
@@ -228,8 +197,9 @@ def _parse(body: bytes) -> dict[str, object]:
     raise ContractError(*refusal)
 
 
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+def _unique(names: set[str], pairs: list[tuple[str, object]]) -> dict[str, object]:
     content = dict(pairs)
+    names.update(content)
     if len(content) < len(pairs):
         twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
         shown = repr(twice) if _FIELD.fullmatch(twice) else "a field"
@@ -271,7 +241,10 @@ def _path(location: Sequence[int | str]) -> str:
 
 def _readable(content: Mapping[str, object], name: str, adapter: TypeAdapter[str]) -> str | None:
     """The value, if a field of that type in an answer takes it."""
-    value = content.get(name)
+    return _taken(content.get(name), adapter)
+
+
+def _taken(value: object, adapter: TypeAdapter[str]) -> str | None:
     return value if isinstance(value, str) and _is_valid(adapter, value) else None
 
 

@@ -224,6 +224,7 @@ class Dispatcher:
             delivery.body,
             type=properties.get("type"),
             content_type=properties.get("content_type"),
+            correlation_id=properties.get("correlation_id"),
             headers=properties.get("headers") or {},
             properties_size=encoded_size(properties),
             now=self._clock.now(),

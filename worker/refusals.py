@@ -18,10 +18,13 @@ from messages import (
     PushCompleted,
     derived_id,
 )
-from store import Tx, dead_letters, now, outbox, pushes
+from store import Tx, connections, dead_letters, mappings, now, outbox, pushes
 from store.dead_letters import DeadLetter
+from store.mappings import Mapping
+from worker import checks
 from worker.dead_letters import DeadLetters
 from worker.delivery import Delivery
+from worker.doctor import read_check
 from worker.problems import problem
 
 Refusal = tuple[Delivery, ContractError]
@@ -54,7 +57,13 @@ def _answers(tx: Tx, partner_id: str, delivery: Delivery, error: ContractError) 
     def envelope(*parts: str) -> dict[str, Any]:
         answer_id = derived_id(EPOCH, *parts, digest)
         # Not the push's id, which may be too long for AMQP's property.
-        return {"id": answer_id, "partner_id": partner_id, "correlation_id": error.correlation_id or str(answer_id)}
+        return {
+            "id": answer_id,
+            "partner_id": partner_id,
+            "correlation_id": error.correlation_id or str(answer_id),
+            "causation_id": str(named["id"]) if "id" in named else None,
+            "traceparent": named.get("traceparent"),
+        }
 
     match error.type:
         case "push.requested.v1" | "revert.requested.v1" as kind:
@@ -66,16 +75,41 @@ def _answers(tx: Tx, partner_id: str, delivery: Delivery, error: ContractError) 
                     status="refused",
                     problem=why,
                 )
-        case "connection.changed.v1" | "connection.check_requested.v1":
+        case "connection.changed.v1":
             at = _version(tx, error)
             yield ConnectionChecked(**envelope("connection.refused"), changed_at=at, status="failed", problem=why)
         case "mapping.changed.v1" if "company_id" in named:
             yield _mapping(envelope("mapping.refused"), named["company_id"], _version(tx, error), why)
+        case "connection.check_requested.v1":
+            yield _connection_as_it_is(tx, envelope("connection.refused"), _version(tx, error), why)
         case "mapping.check_requested.v1":
+            stored = mappings.of_companies(tx, partner_id, named.get("company_ids", ()))
             for company_id in named.get("company_ids", ()):
-                yield _mapping(envelope("mapping.refused", company_id), company_id, _version(tx, error), why)
+                asked = envelope("mapping.refused", company_id)
+                yield _mapping_as_it_is(asked, stored.get(company_id), company_id, _version(tx, error), why)
         case "catalog.requested.v1" if "kind" in named:
             yield CatalogListed(**envelope("catalog.refused"), kind=named["kind"], problem=why)
+
+
+def _connection_as_it_is(tx: Tx, envelope: dict[str, Any], at: datetime, why: Problem) -> ConnectionChecked:
+    """Tell what the last check found, as a bad question changes nothing of that, and warn of the question."""
+    version = connections.current(tx, envelope["partner_id"])
+    known = read_check(version) if version is not None else None
+    if known is not None:
+        return known.model_copy(update={**envelope, "time": now(tx), "warnings": (*known.warnings, why)})
+    return ConnectionChecked(**envelope, changed_at=version.changed_at if version else at, status="failed", problem=why)
+
+
+def _mapping_as_it_is(
+    envelope: dict[str, Any], mapping: Mapping | None, company_id: str, at: datetime, why: Problem
+) -> MappingChecked:
+    known = checks.read_check(mapping) if mapping is not None else None
+    if known is not None:
+        return known.model_copy(update={**envelope, "time": at, "warnings": (*known.warnings, why)})
+    changed_at = mapping.changed_at if mapping is not None else at
+    return MappingChecked(
+        **envelope, company_id=company_id, changed_at=changed_at, status="incomplete", warnings=(why,)
+    )
 
 
 def _mapping(envelope: dict[str, Any], company_id: str, at: datetime, why: Problem) -> MappingChecked:

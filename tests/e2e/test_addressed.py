@@ -32,10 +32,12 @@ ANSWERS = {
 }
 
 
-def _send(case: Case, document: dict[str, Any]) -> None:
+def _send(case: Case, document: dict[str, Any], correlation_id: str | None = None) -> None:
     world = case.world
     with pika.BlockingConnection(pika.URLParameters(world.broker_url)) as connection:
-        properties = pika.BasicProperties(type=document["type"], content_type="application/json")
+        properties = pika.BasicProperties(
+            type=document["type"], content_type="application/json", correlation_id=correlation_id
+        )
         exchange = f"{world.settings.queue_prefix}{EXCHANGE_IN}"
         connection.channel().basic_publish(exchange, document["type"], json.dumps(document).encode(), properties)
 
@@ -60,11 +62,48 @@ def test_what_is_refused_is_answered(busy: Case) -> None:
         (answer,) = _answers(busy, asked["correlation_id"])
         assert answer.type == ANSWERS[kind.partition(".")[0]]
         told = answer.model_dump(mode="json")
-        problems = told["problems"] if "problems" in told else [told["problem"]]
-        assert [problem["code"] for problem in problems] == ["contract"], kind
+        problems = [told.get("problem"), *told.get("problems", ()), *told.get("warnings", ())]
+        assert [problem["code"] for problem in problems if problem] == ["contract"], kind
+        assert told["causation_id"] == asked["id"]
         if "changed_at" in told:
             assert told["changed_at"] <= f"{now():%Y-%m-%dT%H:%M:%S.%fZ}"
     assert busy.dead() == {"contract": len(BAD)}
+
+
+def test_a_bad_question_changes_nothing_of_a_check(busy: Case) -> None:
+    """A portal that shows the newest check goes on showing what was found, whatever was wrong with a later question."""
+    saved = {
+        "connection": busy.world.connected("p1").model_copy(update={"correlation_id": "saved connection"}),
+        "mapping": busy.world.mapped("p1", 1).model_copy(update={"correlation_id": "saved mapping"}),
+    }
+    for kind, message in saved.items():
+        busy.world.publish(message)
+        (found,) = _answers(busy, message.correlation_id)
+        asked = {
+            "id": str(uuid4()),
+            "type": f"{kind}.check_requested.v1",
+            "time": "2026-11-22T10:00:00Z",
+            "source": "a",
+        }
+        _send(busy, {**asked, "partner_id": "p1", "correlation_id": f"bad {kind}", **BAD[asked["type"]]})
+        (answer,) = _answers(busy, f"bad {kind}")
+        before, after = found.model_dump(mode="json"), answer.model_dump(mode="json")
+        assert [warning["code"] for warning in after["warnings"]] == ["contract"]
+        assert (after["changed_at"], after["status"]) == (before["changed_at"], before["status"])
+
+
+def test_a_refusal_is_addressed_by_amqp_too(busy: Case) -> None:
+    """A client whose body has no usable correlation id is answered under the one among AMQP's properties."""
+    asked = {
+        "id": str(uuid4()),
+        "type": "push.requested.v1",
+        "partner_id": "p1",
+        "push_id": "bad",
+        "correlation_id": "",
+    }
+    _send(busy, asked, "from-amqp")
+    (answer,) = _answers(busy, "from-amqp")
+    assert answer.type == "push.completed.v1"
 
 
 def test_answers_carry_the_correlation_id_of_their_question(busy: Case) -> None:
