@@ -32,10 +32,10 @@ def settings(sqlite_url: str) -> dict[str, str]:
 
 
 def test_a_workbook_is_pushed_and_nearly_right_ids_are_named(settings: dict[str, str], tmp_path: Path) -> None:
-    """`push` takes an XLSX file, and says which of its ids differ from a mapped one only in capitals or zeros."""
+    """`push` takes an XLSX file, and says which of its ids differ from a mapped one only in zeros."""
     rows: list[tuple[Value, ...]] = [
         ("Company ID", "Company Name", "Billable Users"),
-        ("C-X", "Müller", 42),
+        ("c-x", "Müller", 42),
         (7, "May", 7),
     ]
     (tmp_path / "counts.xlsx").write_bytes(workbook(Page(rows)))
@@ -43,10 +43,40 @@ def test_a_workbook_is_pushed_and_nearly_right_ids_are_named(settings: dict[str,
     done = run(*push, folder=tmp_path, settings=settings)
     assert [(line["company_id"], line["billable_users"]) for line in json.loads(done.stdout)["lines"]] == [
         ("7", 7),
-        ("C-X", 42),
+        ("c-x", 42),
     ]
-    assert "C-X is not mapped, but c-x is. If they are the same company, correct the id." in done.stderr
-    assert "7 is not mapped, but 007 is." in done.stderr
+    assert "7 is not mapped, but 007 is. If they are the same company, correct the id." in done.stderr
+
+
+def test_an_id_in_other_capitals_bills_nothing(settings: dict[str, str], tmp_path: Path) -> None:
+    """Counts, mappings and suggestions for C-X, while c-x is mapped, end with 2: nothing is sent, nothing billed twice.
+
+    What an export holds of C-X, mapped once by mistake and unmapped since, is imported all the same.
+    """
+    (tmp_path / "counts.csv").write_text("company_id,company_name,billable_users\nC-X,Müller,42\n", "utf-8")
+    columns = "company_id,company_name,cw_company_id,agreement_id,addition_id,rule,minimum"
+    (tmp_path / "mappings.csv").write_text(f"{columns}\nC-X,Müller,100,20,2000,sum,\n", "utf-8")
+    (tmp_path / "unmap.csv").write_text(f"{columns}\nC-X,Müller,,,,,\n", "utf-8")
+    counts = ("--counts", "counts.csv")
+    for command in (
+        ("push", "--period", "2026-11", *counts),
+        ("mapping", "import", "mappings.csv"),
+        ("mapping", "import", "unmap.csv"),
+        ("mapping", "set", "--company", "C-X", "--cw-company", "100", "--agreement", "20", "--addition", "2000"),
+        ("mapping", "suggest", *counts),
+    ):
+        done = run(*command, *PARTNER, folder=tmp_path, settings=settings)
+        assert (done.returncode, done.stdout) == (2, ""), command
+        assert "C-X is not mapped, but c-x is, which differs only in capitals." in done.stderr
+        assert done.stderr.endswith("Nothing was sent.\n")
+    database = Database(settings["DATABASE_URL"])
+    with database.begin() as tx:
+        assert len(mappings.of_partner(tx, "msp-1")) == 3
+        mappings.save(tx, Mapping("msp-1", "C-X", AT, "m", "Müller & Söhne"))
+    database.close()
+    run("mapping", "export", *PARTNER, "all.csv", folder=tmp_path, settings=settings)
+    done = run("mapping", "import", *PARTNER, "all.csv", folder=tmp_path, settings=settings)
+    assert "4 companies: " in done.stdout, done.stderr
 
 
 @pytest.mark.parametrize(

@@ -1,19 +1,20 @@
-"""Hints at ids that are likely another spelling of a mapped company's id."""
+"""Ids that are likely another spelling of a mapped company's id."""
 
 from datetime import UTC, datetime
 
 import pytest
+import typer
 
 from store import Database, mappings
 from store.mappings import Mapping
-from worker.cli.like_ids import hint_at_like_ids
+from worker.cli.like_ids import check_like_ids
 
 AT = datetime(2026, 11, 22, 10, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("backend", ["sqlite"])
-def test_other_capitals_and_lost_zeros_are_hinted_at(database: Database, capsys: pytest.CaptureFixture[str]) -> None:
-    """An id that is not mapped, beside a mapped one in other capitals or without its zeros, is named with that one.
+def test_lost_zeros_are_hinted_at(database: Database, capsys: pytest.CaptureFixture[str]) -> None:
+    """An id that is not mapped, beside a mapped one without its zeros, is named with that one.
 
     Ids that are known themselves, that are like one which is not mapped, or like none, are not.
     """
@@ -22,21 +23,26 @@ def test_other_capitals_and_lost_zeros_are_hinted_at(database: Database, capsys:
         for company_id in ids:
             mappings.save(tx, Mapping("msp-1", company_id, AT, "m", "Acme", 100, 20, 2000))
         mappings.save(tx, Mapping("msp-1", "c-unmapped", AT, "m", "Acme"))
-    hint_at_like_ids(database, "msp-1", [*ids, "C-X", "c-7", "42", "C-UNMAPPED", "c-70", "other"])
+    check_like_ids(database, "msp-1", [*ids, "C-7", "42", "C-UNMAPPED", "c-70", "other"])
     assert capsys.readouterr().err.splitlines() == [
-        "C-X is not mapped, but c-x is. If they are the same company, correct the id.",
-        "c-7 is not mapped, but c-007 is. If they are the same company, correct the id.",
+        "C-7 is not mapped, but c-007 is. If they are the same company, correct the id.",
         "42 is not mapped, but 0042 is. If they are the same company, correct the id.",
     ]
 
 
 @pytest.mark.parametrize("backend", ["sqlite"])
-def test_many_hints_are_counted(database: Database, capsys: pytest.CaptureFixture[str]) -> None:
-    """A file whose ids are all in other capitals is told by ten of them and the number of the others."""
+def test_other_capitals_are_refused(database: Database, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file whose ids are all in other capitals ends with 2, told by ten of them and the number of the others.
+
+    One of them that was mapped by mistake once, and unmapped, is refused too.
+    """
     with database.begin() as tx:
         for number in range(15):
             mappings.save(tx, Mapping("msp-1", f"c-{number}x", AT, "m", "Acme", 100, 20, 2000))
-    hint_at_like_ids(database, "msp-1", [f"C-{number}X" for number in range(15)])
+        mappings.save(tx, Mapping("msp-1", "C-0X", AT, "m", "Acme"))
+    with pytest.raises(typer.Exit) as ended:
+        check_like_ids(database, "msp-1", [f"C-{number}X" for number in range(15)])
+    assert ended.value.exit_code == 2
     said = capsys.readouterr().err.splitlines()
-    assert len(said) == 11
-    assert said[-1].startswith("5 more ids differ from mapped ones only in capitals")
+    assert said[0] == "C-0X is not mapped, but c-0x is, which differs only in capitals. Correct the id."
+    assert said[10:] == ["5 more ids are like mapped ones.", "Nothing was sent."]

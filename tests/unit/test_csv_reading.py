@@ -99,6 +99,13 @@ def test_a_company_twice_names_both_lines(tmp_path: Path) -> None:
     assert said == ['counts.csv line 4, column company_id: "c-1" is there twice, first on line 2']
 
 
+def test_two_ids_that_differ_only_in_capitals_are_refused(tmp_path: Path) -> None:
+    """A company under two spellings of its id would be billed by one of them: both lines are named."""
+    said = mistakes(tmp_path, f"{COUNTS}\nc-101,Acme,21\nc-2,Initech,2\nC-101,Acme,22\n")
+    wanted = 'counts.csv line 4, column company_id: "C-101" differs only in capitals from "c-101" on line 2; leave the'
+    assert [one[: len(wanted)] for one in said] == [wanted]
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [

@@ -1,28 +1,42 @@
-"""A hint at ids that are likely the id of a mapped company, as a person or a spreadsheet changes it."""
+"""Ids that are likely the id of a mapped company, as a person or a spreadsheet changes it: refused, or hinted at."""
 
 import re
 import unicodedata
 from collections.abc import Iterable
 
+import typer
+
 from store import Database, mappings
+from worker.cli.exits import USAGE
 from worker.cli.output import complain
 
 SHOWN = 10
 
 
-def hint_at_like_ids(database: Database, partner_id: str, company_ids: Iterable[str]) -> None:
-    """Name the ids that are not mapped, while one is that differs only in capitals or in zeros before a number."""
+def check_like_ids(database: Database, partner_id: str, company_ids: Iterable[str]) -> None:
+    """End the program (exit code 2) if an id differs from a mapped one only in capitals, and is not mapped itself.
+
+    Of one that is not known, and differs in zeros before a number, a hint is given: there both may be companies.
+    """
     with database.begin() as tx:
         stored = mappings.of_partner(tx, partner_id)
-    known = {mapping.company_id for mapping in stored}
-    mapped = {_folded(mapping.company_id): mapping.company_id for mapping in stored if mapping.cw_company_id}
-    alike = [(one, mapped[_folded(one)]) for one in company_ids if one not in known and _folded(one) in mapped]
+    mapped = {mapping.company_id for mapping in stored if mapping.cw_company_id}
+    by_capitals = {one.casefold(): one for one in mapped}
+    asked = [one for one in company_ids if one not in mapped]
+    if wrong := [(one, by_capitals[one.casefold()]) for one in asked if one.casefold() in by_capitals]:
+        _name(wrong, "{} is not mapped, but {} is, which differs only in capitals. Correct the id.")
+        complain("Nothing was sent.")
+        raise typer.Exit(USAGE)
+    known, by_number = {mapping.company_id for mapping in stored}, {_folded(one): one for one in mapped}
+    alike = [(one, by_number[_folded(one)]) for one in asked if one not in known and _folded(one) in by_number]
+    _name(alike, "{} is not mapped, but {} is. If they are the same company, correct the id.")
+
+
+def _name(alike: list[tuple[str, str]], said: str) -> None:
     for one, other in alike[:SHOWN]:
-        complain(f"{one} is not mapped, but {other} is. If they are the same company, correct the id.")
+        complain(said.format(one, other))
     if len(alike) > SHOWN:
-        complain(
-            f"{len(alike) - SHOWN:,} more ids differ from mapped ones only in capitals, or in zeros before a number."
-        )
+        complain(f"{len(alike) - SHOWN:,} more ids are like mapped ones.")
 
 
 def _folded(company_id: str) -> str:

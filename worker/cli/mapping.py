@@ -14,7 +14,7 @@ from worker.cli import mapping_table as table
 from worker.cli.causes import listed
 from worker.cli.exits import UNFINISHED, USAGE
 from worker.cli.known import known_partner
-from worker.cli.like_ids import hint_at_like_ids
+from worker.cli.like_ids import check_like_ids
 from worker.cli.options import AsJson, By, CsvFile, NoWait, Partner, Timeout, Yes, agree, identifier, usage
 from worker.cli.output import complain, dump, say
 from worker.cli.results import many
@@ -62,7 +62,7 @@ def set_(
         at = opened.now()
         with opened.database.begin() as tx:
             stored = mappings.of_companies(tx, partner, {company}).get(company)
-        hint_at_like_ids(opened.database, partner, [company])
+        check_like_ids(opened.database, partner, [company])
         with usage():
             event = MappingChanged(
                 partner_id=partner,
@@ -133,7 +133,11 @@ def import_(
     with session(works=not no_wait) as opened:
         with usage():
             events = read_mappings(file, partner, opened.now())
-        hint_at_like_ids(opened.database, partner, [event.company_id for event in events])
+        with opened.database.begin() as tx:
+            stored = mappings.of_companies(tx, partner, {event.company_id for event in events})
+        # An unmapped company stays beside the one that was meant, as an export has it.
+        named = [event.company_id for event in events if event.cw_company_id or event.company_id not in stored]
+        check_like_ids(opened.database, partner, named)
         _agree(opened, partner, events, yes=yes)
         _save_and_show(opened, partner, events, wait=not no_wait, timeout=timeout, as_json=as_json)
 

@@ -14,7 +14,7 @@ from worker.cli import control
 from worker.cli.confirming import confirmations
 from worker.cli.exits import UNFINISHED
 from worker.cli.implied import IMPLIED, Group, Implied
-from worker.cli.like_ids import hint_at_like_ids
+from worker.cli.like_ids import check_like_ids
 from worker.cli.options import AsJson, By, NoWait, Partner, Timeout, usage
 from worker.cli.output import complain
 from worker.cli.session import Seen, Session, session, still_running
@@ -72,7 +72,7 @@ def push(
     with usage("--period"):
         asked = _plausible(BillingPeriod.parse(period))
     with session(works=not no_wait) as opened:
-        hint_at_like_ids(opened.database, partner, [line.company_id for line in lines])
+        check_like_ids(opened.database, partner, [line.company_id for line in lines])
         with usage():
             confirmed = confirmations(opened.database, partner, asked.key, lines, confirm or (), yes=yes)
             event = requested(opened, partner, asked, lines, mode=mode, requested_by=by, confirmations=confirmed)

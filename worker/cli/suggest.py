@@ -16,7 +16,7 @@ from store.mappings import Mapping as StoredMapping
 from worker import catalog
 from worker.cli.catalog import Refresh, ask, explain
 from worker.cli.exits import UNFINISHED
-from worker.cli.like_ids import hint_at_like_ids
+from worker.cli.like_ids import check_like_ids
 from worker.cli.mapping import save
 from worker.cli.mapping_table import show, state, summary
 from worker.cli.options import AsJson, Partner, Timeout, csv_file, usage
@@ -118,7 +118,7 @@ def suggest(
         with opened.database.begin() as tx:
             known = Known.read(tx, partner)
         companies = known.companies() if named is None else named
-        hint_at_like_ids(opened.database, partner, [company.company_id for company in companies])
+        check_like_ids(opened.database, partner, [company.company_id for company in named or ()])
         asked = [company for company in companies if not known.is_mapped(company.company_id)]
         if not asked:
             complain(f"All {len(companies)} companies are mapped." if companies else "Name companies with --counts.")

@@ -122,12 +122,19 @@ def read(header: Header, columns: Columns, make: Callable[[dict[str, Any]], T], 
         mistakes += _take_total(header, rows, total_of, columns[total_of])
     made: list[T] = []
     first: dict[str, int] = {}
+    capitals: dict[str, tuple[str, int]] = {}
     for row, cells in rows:
         values, wrong = _values(header, row, cells, columns)
         company_id = values.get("company_id")
         if company_id is not None and (at := first.setdefault(company_id, row.number)) != row.number:
             twice = f"{shown(company_id)} is there twice, first on {header.sheet.unit} {at}"
             wrong.append(f"{header.where(row, 'company_id')}: {twice}")
+        elif company_id is not None and values.get("cw_company_id", ...) is not None:
+            # A row that unmaps bills nothing: an export has it beside the id that was meant.
+            other, at = capitals.setdefault(company_id.casefold(), (company_id, row.number))
+            if other != company_id:
+                said = f"{shown(company_id)} differs only in capitals from {shown(other)} on {header.sheet.unit} {at}"
+                wrong.append(f"{header.where(row, 'company_id')}: {said}; leave the row with the company's id in Phin")
         if not wrong:
             try:
                 made.append(make(values))
