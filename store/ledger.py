@@ -185,21 +185,19 @@ def traces(tx: Tx, partner_id: str, tenant: str, additions: Collection[Addition]
     ]
 
 
-@dataclass(frozen=True)
-class Met:
-    """The outcome of writes: whether ConnectWise took one, and the additions of those that it refused as such."""
+def answers(tx: Tx, partner_id: str, tenant: str, since: datetime) -> list[tuple[Addition, bool]]:
+    """Return (addition, was it taken?) in the order of ConnectWise's answers to the writes begun since then.
 
-    taken: bool
-    refused: frozenset[Addition]
-
-
-def met_since(tx: Tx, partner_id: str, tenant: str, since: datetime) -> Met:
-    """Return the outcome of a partner's writes that were begun since then."""
-    which = (ledger.c.partner_id == partner_id, ledger.c.tenant == tenant, ledger.c.opened_at >= since)
-    taken = tx.execute(select(ledger.c.id).where(*which, ledger.c.outcome == "written").limit(1)).first()
-    refused = (ledger.c.outcome == "refused", ledger.c.http_status.in_((401, 403)))
-    additions = tx.execute(select(ledger.c.agreement_id, ledger.c.addition_id).where(*which, *refused).distinct())
-    return Met(taken is not None, frozenset((row[0], row[1]) for row in additions))
+    Of those that it took each addition's last one, and each one that it refused as such (401, 403).
+    """
+    which = (ledger.c.agreement_id, ledger.c.addition_id)
+    begun = (ledger.c.partner_id == partner_id, ledger.c.tenant == tenant, ledger.c.opened_at >= since)
+    is_refused = (ledger.c.outcome == "refused", ledger.c.http_status.in_((401, 403)))
+    taken = select(*which, func.max(ledger.c.closed_at)).where(*begun, ledger.c.outcome.in_(("written", "not_kept")))
+    refused = select(*which, ledger.c.closed_at).where(*begun, *is_refused)
+    found = [(row[2], True, (row[0], row[1])) for row in tx.execute(taken.group_by(*which))]
+    found += [(row[2], False, (row[0], row[1])) for row in tx.execute(refused)]
+    return [(addition, is_taken) for _, is_taken, addition in sorted(found)]
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ An answer that may blame the connection is believed when a second one says the s
 """
 
 from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
 from threading import Lock
 from time import monotonic
 from typing import TypeVar
@@ -18,6 +19,8 @@ from cwclient import (
     Unreachable,
     WrongRoute,
 )
+from store import Tx, ledger
+from store.connections import ConnectionVersion
 from store.mappings import Addition
 
 T = TypeVar("T")
@@ -44,25 +47,58 @@ class Unconfirmed(Exception):
 
 
 class WriteRefused(Unconfirmed):
-    """A write that was refused as such (401, 403); no read can tell whether others would be, see `of_write`."""
+    """A write that was refused as such (401, 403); no read can tell whether others would be, see `Writes`."""
 
 
 class RecordDenied(Unconfirmed):
     """A write that was refused although others are taken: it is about this record."""
 
 
-def of_write(
-    refused: WriteRefused, addition: Addition, before: Collection[Addition], *, taken: bool
-) -> Unconfirmed | None:
-    """Return the error of a refused write that is not about the connection, None = it is; only other writes can tell.
+@dataclass
+class Writes:
+    """The additions by ConnectWise's last answer to a write, under one version of the connection.
 
-    `taken`: ConnectWise took one since the push was accepted; `before`: the additions whose writes it refused since.
+    `refused`: 401 or 403, and not taken since; `in_a_row`: those of them that met it first since any write was taken.
     """
-    if taken:
-        return RecordDenied(refused.met) if isinstance(refused.met, MissingRight) else Unconfirmed(refused.met)
-    if addition in before or len(before) + 1 >= REFUSED_IN_A_ROW:
-        return None
-    return Unconfirmed(refused.met)
+
+    taken: set[Addition] = field(default_factory=set)
+    refused: set[Addition] = field(default_factory=set)
+    in_a_row: set[Addition] = field(default_factory=set)
+
+    @classmethod
+    def stored(cls, tx: Tx, connection: ConnectionVersion, taken: Collection[Addition]) -> "Writes":
+        """Return them as the ledger tells; `taken`: those that were taken just now, which it may not know yet."""
+        writes = cls()
+        answers = ledger.answers(tx, connection.partner_id, connection.tenant or "", connection.changed_at)
+        for addition, is_taken in [*answers, *((addition, True) for addition in taken)]:
+            (writes.note_taken if is_taken else writes._note_refused)(addition)
+        return writes
+
+    def note_taken(self, addition: Addition) -> None:
+        """ConnectWise took a write."""
+        self.taken.add(addition)
+        self.refused.discard(addition)
+        self.in_a_row.clear()
+
+    def _note_refused(self, addition: Addition) -> None:
+        """ConnectWise refused a write."""
+        self.taken.discard(addition)
+        # One that was refused before others were taken tells nothing new.
+        if addition not in self.refused:
+            self.refused.add(addition)
+            self.in_a_row.add(addition)
+
+    def blame(self, refused: WriteRefused, addition: Addition) -> Unconfirmed | None:
+        """Note a refused write; return the error of the record, Unconfirmed = nobody can tell yet.
+
+        None = it is the connection: several are refused in a row, or one again while none is known to be taken.
+        """
+        again = addition in self.refused
+        self._note_refused(addition)
+        if len(self.in_a_row) >= REFUSED_IN_A_ROW or (again and not self.taken):
+            return None
+        is_record = again and isinstance(refused.met, MissingRight)
+        return RecordDenied(refused.met) if is_record else Unconfirmed(refused.met)
 
 
 def as_it_may_pass(error: WrongRoute) -> ConnectWiseError:

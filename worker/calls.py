@@ -15,11 +15,10 @@ import structlog
 
 from cwclient import Addition, Agreement, MissingRight, QuantityNotKept
 from messages import RightState
-from store import ledger
 from store.connections import ConnectionVersion
 from store.mappings import Addition as Place
-from worker import blame, catalog, checks, doctor, logs, progress, tools
-from worker.blame import REFUSED_IN_A_ROW, Unconfirmed, WriteRefused
+from worker import catalog, checks, doctor, logs, progress, tools
+from worker.blame import REFUSED_IN_A_ROW, Unconfirmed, WriteRefused, Writes
 from worker.budget import Budget
 from worker.checks import CheckedMapping, ToCheck
 from worker.desk import Task
@@ -64,7 +63,7 @@ class Calls:
         self.remote: Remote | None = None
         self.found = Found()
         self.edit: Edit | None = None
-        self._took_write, self._refused_writes, self._writing = False, set[Place](), 0
+        self._writes, self._writing = Writes(), 0
         self._refused_reads = set[Place]()
         self._under_way: dict[Future[Any], Taken] = {}
         self._asked: dict[Future[Any], float] = {}
@@ -74,7 +73,7 @@ class Calls:
         if self.remote is None or connection != self.connection:
             if self.connection and connection and self.connection.version != connection.version:
                 self.outlook.answered = False  # Nothing is known of these keys.
-                self._took_write, self._refused_writes = False, set()
+                self._writes = Writes()
             self.connection = connection
             connected = connection is not None and connection.tenant is not None
             self.remote = self._tools.connect(connection, self._budget) if connection and connected else None
@@ -101,7 +100,7 @@ class Calls:
     @property
     def may_write(self) -> bool:
         """True if a write may be made now: one at a time, after one was refused as such and until one is taken."""
-        return self._took_write or not self._refused_writes or not self._writing
+        return not self._writes.in_a_row or not self._writing
 
     def wait(self, until: float, *, held_back: bool) -> None:
         """Wait for calls, or for the budget to allow the next of those held back, and take what came."""
@@ -175,12 +174,14 @@ class Calls:
         def then(future: Future[Any]) -> None:
             error = future.exception()
             self._writing -= 1
-            if connection is not None and isinstance(error, WriteRefused):
-                error = self._to_blame(job, connection, error)
-            if connection is not None and (error is None or isinstance(error, QuantityNotKept)):
-                self.edit, self._took_write = (connection, "granted"), True
-            elif connection is not None and isinstance(error, RightRefused):
-                self.edit = (connection, "denied")
+            if connection is not None and self._is_current(connection):
+                if isinstance(error, WriteRefused):
+                    error = self._to_blame(job, connection, error)
+                if isinstance(error, RightRefused):
+                    self.edit = (connection, "denied")
+                elif error is None or isinstance(error, QuantityNotKept):
+                    self.edit = (connection, "granted")
+                    self._writes.note_taken(job.address)
             if error is not None:
                 self.failed(job, error)
                 return
@@ -192,13 +193,11 @@ class Calls:
             self._writing += 1
 
     def _to_blame(self, job: Job, connection: ConnectionVersion, refused: WriteRefused) -> Exception:
-        """Return the error, of the record or of the connection, by what others have met since the push was accepted."""
-        since = max(job.members[0].wanted.accepted_at, connection.changed_at)
-        with self._tools.database.begin() as tx:
-            met = ledger.met_since(tx, connection.partner_id, connection.tenant or "", since)
-        before = met.refused | self._refused_writes
-        self._refused_writes.add(job.address)
-        found = blame.of_write(refused, job.address, before, taken=met.taken or self._took_write)
+        """Return the error, of the record or of the connection, by what others have met under this version of it."""
+        if not self._writes.refused:
+            with self._tools.database.begin() as tx:
+                self._writes = Writes.stored(tx, connection, self._writes.taken)
+        found = self._writes.blame(refused, job.address)
         is_right = isinstance(refused.met, MissingRight)
         return found or (RightRefused(AGREEMENT_EDIT, refused.met.said) if is_right else refused.met)
 

@@ -24,21 +24,27 @@ def _patch(*numbers: int) -> Match:
 
 
 @contextmanager
-def _eight(folder: Path, sqlite_url: str, retry_for: float = 3600.0) -> Iterator[World]:
-    """A worker, and a partner with eight companies whose mappings are checked."""
-    installation = World("local:", sqlite_url, folder, companies=len(EIGHT), retry_for=retry_for)
+def _partner(folder: Path, sqlite_url: str, numbers: range = EIGHT, retry_for: float = 3600.0) -> Iterator[World]:
+    """A worker, and a partner with so many companies whose mappings are checked."""
+    installation = World("local:", sqlite_url, folder, companies=len(numbers), retry_for=retry_for)
     with installation as world, app.build(world.settings):
         connection = world.connected("p1")
-        world.publish(connection, *(world.mapped("p1", number) for number in EIGHT))
+        world.publish(connection, *(world.mapped("p1", number) for number in numbers))
         case = Case(world)
-        wait_for(lambda: case.check() and case.checked_mappings(connection.changed_at, len(EIGHT)), "the checks")
+        wait_for(lambda: case.check() and case.checked_mappings(connection.changed_at, len(numbers)), "the checks")
         wait_for(lambda: not case.is_running(), "the end of the checks' run")
         yield world
 
 
+def _edit(case: Case) -> str:
+    """The state of the Edit right, as the connection's check tells it."""
+    rights = {right["right"]: right["state"] for right in (case.check() or {})["rights"]}
+    return str(rights["Finance > Agreements: Edit (All)"])
+
+
 def _pushed(folder: Path, sqlite_url: str, *switched: faults.Fault) -> tuple[dict[str, SyncResult], list[Any]]:
     """Push eight companies, with these faults from the push on: answers and requests."""
-    with _eight(folder, sqlite_url) as world:
+    with _partner(folder, sqlite_url) as world:
         world.simulator.faults.set(list(switched))
         asked = len(world.simulator.log)
         push: PushRequested = world.push("p1", dict.fromkeys(EIGHT, 5))
@@ -75,6 +81,45 @@ def test_a_right_that_is_really_missing_fails_all_after_a_few_writes(sqlite_url:
     assert sum(one["method"] == "PATCH" for one in asked) <= 4
 
 
+def test_a_right_that_is_taken_away_in_mid_run_is_told_as_such(sqlite_url: str, tmp_path: Path) -> None:
+    """403 on every PATCH after five: four are enough, the check says `denied`, and no line blames its record."""
+    many = range(1, 21)
+    with _partner(tmp_path, sqlite_url, many) as world:
+        world.simulator.faults.set([faults.Latency(seconds=0.2, match=Match(method="PATCH"))])
+        push = world.push("p1", dict.fromkeys(many, 5))
+        world.publish(push)
+        wait_for(lambda: len(world.writes("p1")) >= 5, "five writes")
+        world.simulator.faults.set([faults.MissingRight(match=Match(method="PATCH"))])
+        asked = len(world.simulator.log)
+        wait_for(lambda: world.state_of(push) == "completed", "the push", 60)
+        said = _said({company: one for company, one in world.answers(push).items() if one is not None})
+        assert set(said) == {("updated", None), ("failed", "missing_agreement_edit")}
+        assert sum(one["method"] == "PATCH" for one in world.simulator.log[asked:]) <= 8
+        assert _edit(Case(world)) == "denied"
+
+
+@pytest.mark.parametrize("again", [(1,), (1, 2)])
+def test_a_denied_record_that_is_pushed_again_fails_alone_again(case: Case, again: tuple[int, ...]) -> None:
+    """The coordinator tries a denied company again, alone or with what is unchanged: its line says the same."""
+    case.world.simulator.faults.set([faults.MissingRight(match=_patch(1))])
+    case.push(5, companies=(1, 2))
+    asked = len(case.world.simulator.log)
+    answers = case.push(5, companies=again)
+    assert (answers["c1"].status, code(answers["c1"])) == ("failed", "record_denied")
+    assert [answer.status for company, answer in answers.items() if company != "c1"] == ["unchanged"] * (len(again) - 1)
+    assert sum(one["method"] == "PATCH" for one in case.world.simulator.log[asked:]) == 1
+    assert (case.dead(), _edit(case)) == ({}, "granted")
+
+
+def test_a_denied_record_fails_alone_while_others_are_tried_again(case: Case) -> None:
+    """403 for one company, 500s for the other that was written last time: neither blames the connection."""
+    case.push(5, companies=(1, 2))
+    trouble = faults.Status(status=500, match=Match(path="/100002$", method="GET"), times=6)
+    case.world.simulator.faults.set([faults.MissingRight(match=_patch(1)), trouble])
+    answers = case.push(6, companies=(1, 2))
+    assert (code(answers["c1"]), answers["c2"].status) == ("record_denied", "updated")
+
+
 @pytest.mark.parametrize("method", ["GET", "PATCH"])
 def test_keys_that_are_refused_once_end_nothing(sqlite_url: str, tmp_path: Path, method: str) -> None:
     """One passing 401: a confirming request is answered, the line is tried again, and all are written."""
@@ -109,7 +154,7 @@ def test_the_whole_base_path_that_is_not_found_is_blamed_on_no_record(sqlite_url
 
 def test_a_base_path_that_goes_away_in_mid_run_is_blamed_on_no_record(sqlite_url: str, tmp_path: Path) -> None:
     """404 for whatever is asked after the first write: lines wait until RETRY_FOR, and none is to be mapped anew."""
-    with _eight(tmp_path, sqlite_url, retry_for=4.0) as world:
+    with _partner(tmp_path, sqlite_url, retry_for=4.0) as world:
         world.simulator.faults.set([faults.Latency(seconds=0.2, match=Match(method="PATCH"))])
         push = world.push("p1", dict.fromkeys(EIGHT, 5))
         world.publish(push)

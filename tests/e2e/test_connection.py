@@ -58,7 +58,7 @@ def test_the_first_write_proves_the_edit_right_and_says_so_once(busy: Case) -> N
     assert _told(busy) == [("ok", "unproven"), ("ok", "granted")]
 
     busy.set_rights(Rights(agreements_edit="none"))
-    assert busy.push(7)["c1"].status == "failed"
+    assert {code(answer) for answer in busy.push(7, companies=(1, 2)).values()} == {"missing_agreement_edit"}
     wait_for(lambda: len(_told(busy)) >= 3, "the news")
     assert _told(busy)[2:] == [("failed", "denied")]
 

@@ -1,37 +1,60 @@
 """A refused write is about the record or the connection, or nobody knows yet."""
 
+from collections.abc import Collection
+
 import pytest
 
 from cwclient import BadCredentials, MissingRight
 from store.mappings import Addition
-from worker import blame
-from worker.blame import Confirmation, RecordDenied, Unconfirmed, WriteRefused
+from worker.blame import Confirmation, RecordDenied, Unconfirmed, WriteRefused, Writes
 
 FORBIDDEN = WriteRefused(MissingRight("no", status=403))
 REFUSED = WriteRefused(BadCredentials("no", status=401))
 THIS: Addition = (7, 11)
+ONE: Addition = (8, 15)
 OTHERS: list[Addition] = [(7, 12), (8, 13), (9, 14)]
 
 
+def _refused(*additions: Addition, taken: Collection[Addition] = ()) -> Writes:
+    """Take these, then refuse the others."""
+    writes = Writes()
+    for addition in taken:
+        writes.note_taken(addition)
+    for addition in additions:
+        writes.blame(FORBIDDEN, addition)
+    return writes
+
+
 @pytest.mark.parametrize(
-    ("refused", "before", "taken", "blamed"),
+    ("refused", "writes", "blamed"),
     [
-        pytest.param(FORBIDDEN, [], False, Unconfirmed, id="the first: nobody knows"),
-        pytest.param(FORBIDDEN, OTHERS[:2], False, Unconfirmed, id="the third: nobody knows"),
-        pytest.param(FORBIDDEN, OTHERS, False, None, id="the fourth, and none was taken: the connection"),
-        pytest.param(FORBIDDEN, [THIS], False, None, id="the same again, and none was taken: the connection"),
-        pytest.param(FORBIDDEN, [], True, RecordDenied, id="others are taken: the record"),
-        pytest.param(FORBIDDEN, [THIS, *OTHERS], True, RecordDenied, id="several, and others are taken: the record"),
-        pytest.param(REFUSED, [], True, Unconfirmed, id="keys that others are taken with: it may pass"),
-        pytest.param(REFUSED, OTHERS, False, None, id="keys that nothing is taken with: the connection"),
+        pytest.param(FORBIDDEN, Writes(), Unconfirmed, id="the first: nobody knows"),
+        pytest.param(FORBIDDEN, _refused(*OTHERS[:2]), Unconfirmed, id="the third: nobody knows"),
+        pytest.param(FORBIDDEN, _refused(*OTHERS), None, id="the fourth, and none was taken: the connection"),
+        pytest.param(FORBIDDEN, _refused(THIS), None, id="the same again, and none was taken: the connection"),
+        pytest.param(FORBIDDEN, _refused(*OTHERS, taken=[ONE]), None, id="the fourth, though one was taken before"),
+        pytest.param(FORBIDDEN, _refused(taken=[ONE]), Unconfirmed, id="one was taken, perhaps long ago: nobody knows"),
+        pytest.param(FORBIDDEN, _refused(THIS, taken=[ONE]), RecordDenied, id="again, and one is taken: the record"),
+        pytest.param(FORBIDDEN, _refused(THIS, taken=[THIS]), None, id="again, but only itself was taken before"),
+        pytest.param(REFUSED, _refused(THIS, taken=[ONE]), Unconfirmed, id="keys that one is taken with: it may pass"),
+        pytest.param(REFUSED, _refused(*OTHERS), None, id="keys that nothing is taken with: the connection"),
     ],
 )
 def test_a_refused_write_is_judged_by_what_others_met(
-    refused: WriteRefused, before: list[Addition], blamed: type[Unconfirmed] | None, *, taken: bool
+    refused: WriteRefused, writes: Writes, blamed: type[Unconfirmed] | None
 ) -> None:
     """One record that may not be changed fails alone, a missing right fails all, found out by a few writes."""
-    found = blame.of_write(refused, THIS, before, taken=taken)
+    found = writes.blame(refused, THIS)
     assert (type(found) if found else None) is blamed
+
+
+def test_records_that_are_known_to_be_denied_tell_nothing_of_others() -> None:
+    """Refused before others were taken: however many they are, each is refused again by itself."""
+    writes = _refused(THIS, *OTHERS[:2])
+    writes.note_taken(ONE)
+    for known in (THIS, *OTHERS[:2]):
+        assert type(writes.blame(FORBIDDEN, known)) is RecordDenied
+    assert type(writes.blame(FORBIDDEN, OTHERS[2])) is Unconfirmed
 
 
 def test_one_call_confirms_for_all_that_were_under_way() -> None:
