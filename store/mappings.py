@@ -32,6 +32,7 @@ class Mapping:
     allow_not_billable: bool = False
     check: dict[str, Any] | None = None
     check_due_at: datetime | None = None
+    check_attempts: int = 0
     correlation_id: str | None = None
 
     @property
@@ -68,6 +69,7 @@ def save(tx: Tx, new: Mapping) -> bool:
         "allow_not_billable": new.allow_not_billable,
         "check_json": None,
         "check_due_at": new.check_due_at,
+        "check_attempts": new.check_attempts,
         "correlation_id": new.correlation_id,
     }
     statement = upsert(tx, mappings).values(values)
@@ -144,7 +146,7 @@ def check_now(
     if company_ids is not None:
         which.append(mappings.c.company_id.in_(company_ids))
     asked = {} if correlation_id is None else {"correlation_id": correlation_id}
-    tx.execute(update(mappings).where(*which).values(check_due_at=at, **asked))
+    tx.execute(update(mappings).where(*which).values(check_due_at=at, check_attempts=0, **asked))
 
 
 def save_check(tx: Tx, mapping: Mapping, check: dict[str, Any]) -> bool:
@@ -153,13 +155,13 @@ def save_check(tx: Tx, mapping: Mapping, check: dict[str, Any]) -> bool:
     It stays due if another check was asked for since this one began.
     """
     due_at = case((mappings.c.check_due_at == mapping.check_due_at, null()), else_=mappings.c.check_due_at)
-    statement = update(mappings).where(*_is(mapping)).values(check_json=json.dumps(check), check_due_at=due_at)
-    return tx.execute(statement).rowcount == 1
+    found = {"check_json": json.dumps(check), "check_due_at": due_at, "check_attempts": 0}
+    return tx.execute(update(mappings).where(*_is(mapping)).values(found)).rowcount == 1
 
 
 def check_again(tx: Tx, mapping: Mapping, at: datetime | None) -> None:
-    """Check this version again then."""
-    tx.execute(update(mappings).where(*_is(mapping)).values(check_due_at=at))
+    """Check this version again then; `check_attempts` of the mapping are the attempts that failed so far."""
+    tx.execute(update(mappings).where(*_is(mapping)).values(check_due_at=at, check_attempts=mapping.check_attempts))
 
 
 def _is(mapping: Mapping) -> tuple[Any, ...]:

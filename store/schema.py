@@ -133,6 +133,7 @@ mappings = Table(
     Column("allow_not_billable", Boolean, nullable=False, server_default=text("false")),
     Column("check_json", Text),
     _time("check_due_at", nullable=True),
+    Column("check_attempts", Integer, nullable=False, server_default=text("0")),
     Column("correlation_id", String(128)),
     PrimaryKeyConstraint("partner_id", "company_id"),
     CheckConstraint("rule IN ('refuse', 'sum')", name="rule"),

@@ -236,13 +236,13 @@ class Calls:
                 self.outlook.note_answer(self._now())
                 self.found.checked.append(CheckedMapping(mapping, future.result()))
                 return
-            verdict = self.outlook.note_error(error, self._now())
+            verdict = self.outlook.note_error(error, self._now(), attempts=mapping.check_attempts)
             # One that was checked before keeps what was found then until it can be checked again.
             late = mapping.check is None and given_up(mapping.changed_at, self._now(), self._tools.retry_for)
             passes = isinstance(verdict, Paused) or isinstance(error, NotStarted)
             if isinstance(verdict, checks.PASSING) and (passes or not late):
                 retry_at = self._now() + timedelta(seconds=verdict.seconds)
-                self.found.checked.append(CheckedMapping(mapping, None, retry_at))
+                self.found.checked.append(checks.again(mapping, retry_at, counts=not passes))
             else:
                 self.found.checked.append(checks.refused(mapping, linked(verdict.problem, self.connection, mapping)))
 

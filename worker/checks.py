@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Sequence
 from collections.abc import Mapping as Map
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -241,7 +241,7 @@ def _successor(
             one.id: [of_addition(addition, one.id, now) for addition in remote.additions(one.id, turn)]
             for one in agreements
         }
-    except (ConnectWiseError, RestrictedAgreement, RightRefused) as error:
+    except NOT_READ as error:
         # What was found counts all the same; this is only a help.
         log.info("successor.not_found", company=mapping.company_id, error_type=type(error).__name__)
         return None
@@ -257,6 +257,11 @@ def _successor(
                 quantity=addition.quantity,
             )
     return None
+
+
+def again(mapping: Mapping, at: datetime, *, counts: bool) -> CheckedMapping:
+    """The mapping is to be checked again then; `counts`: this attempt failed, so that the next one waits longer."""
+    return CheckedMapping(replace(mapping, check_attempts=mapping.check_attempts + counts), None, at)
 
 
 def refused(mapping: Mapping, why: Problem) -> CheckedMapping:

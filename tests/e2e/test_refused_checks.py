@@ -4,11 +4,14 @@ import pytest
 
 from cwclient.simulator import faults
 from cwclient.simulator.faults import Match
-from messages import SyncResult
+from messages import MappingCheckRequested, SyncResult
+from store import mappings
 from tests.support.case import Case, code
 from tests.support.waiting import wait_for
+from tests.support.world import now
 
 COMPANY = Match(path="/company/companies/1$", method="GET")
+AGREEMENT = Match(path="/finance/agreements/1001$", method="GET")
 AGREEMENTS = Match(path="/finance/agreements$", method="GET")
 
 
@@ -58,3 +61,54 @@ def test_a_company_that_was_deleted_stays_so_until_it_is_read(case: Case) -> Non
     case.world.simulator.faults.clear()
     case.world.simulator.state.change("cw-p1", "companies", 1, deletedFlag=False)
     assert case.push(6)["c1"].status == "updated"
+
+
+def test_a_successor_that_cannot_be_looked_for_hides_no_finding(case: Case) -> None:
+    """The list in which a bad mapping's successor is looked for is refused: the line still says what is wrong."""
+    case.world.simulator.state.change("cw-p1", "agreements", 1001, agreementStatus="Inactive")
+    case.world.simulator.faults.set([faults.Status(status=401, match=AGREEMENTS)])
+    assert _pushed_with_its_mapping(case) == {"c1": ("failed", "agreement_inactive"), "c2": ("updated", None)}
+    assert _problems(case) == ["agreement_inactive"]
+
+
+def _asked_again(case: Case, fault: faults.Fault) -> None:
+    """Somebody asks what has become of company 1's mapping, which was well, while ConnectWise has this fault."""
+    case.world.simulator.faults.set([fault])
+    event = MappingCheckRequested(
+        partner_id="p1", correlation_id="h", requested_at=now(), requested_by="ana@msp.example", company_ids=("c1",)
+    )
+    case.world.publish(event)
+
+
+def test_a_record_that_is_refused_to_a_check_is_told_after_three_tries(case: Case) -> None:
+    """401 for one agreement, each time: the mapping says so in the end, and nobody asks ConnectWise any more."""
+    asked = len(case.world.simulator.log)
+    _asked_again(case, faults.Status(status=401, match=AGREEMENT))
+    found = wait_for(lambda: _problems(case), "the finding")
+    assert found == ["record_denied"]
+    assert sum(one["path"].endswith("/1001") for one in case.world.simulator.log[asked:]) == 3
+    assert _mapping(case).check_due_at is None
+
+
+def test_a_check_in_trouble_is_made_ever_more_rarely(case: Case) -> None:
+    """500 for one agreement: each attempt is counted, and what was found before stays until one succeeds."""
+    _asked_again(case, faults.Status(status=500, match=AGREEMENT))
+    wait_for(lambda: _attempts(case) >= 3, "three attempts")
+    assert _problems(case) == []
+    case.world.simulator.faults.clear()
+    wait_for(lambda: _attempts(case) == 0, "the check")
+
+
+def _problems(case: Case) -> list[str]:
+    """What the last check of company 1's mapping found."""
+    return [why["code"] for why in (_mapping(case).check or {})["problems"]]
+
+
+def _attempts(case: Case) -> int:
+    """The attempts at a check of company 1's mapping that failed since the last that did not."""
+    return _mapping(case).check_attempts
+
+
+def _mapping(case: Case) -> mappings.Mapping:
+    with case.world.database.begin() as tx:
+        return mappings.of_companies(tx, "p1", {"c1"})["c1"]
