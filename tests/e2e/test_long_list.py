@@ -1,6 +1,6 @@
 """While thousands of companies are read, page by page, the partner's other work goes on."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -56,11 +56,19 @@ def test_a_disconnect_ends_a_long_list(listing: Case) -> None:
     assert reads(listing.world, COMPANIES) < PAGES
 
 
+def _saved(case: Case) -> datetime | None:
+    """The time of the connection's newest version."""
+    with case.world.database.begin() as tx:
+        current = connections.current(tx, "p1")
+    return current.changed_at if current else None
+
+
 def test_new_keys_begin_a_long_list_anew(listing: Case) -> None:
     """The answer leaves out what the former keys had listed, and the trouble that these meet is no fault of the new."""
     listing.set_key("another")
     connected = listing.world.connected("p1", "another")
     listing.world.publish(connected)
+    wait_for(lambda: _saved(listing) == connected.changed_at, "the new keys")
     assert ask(listing.world, question("agreements", cw_company_id=1)).choices
     listing.world.simulator.faults.clear()
     assert answered(listing.world, LONG).choices
