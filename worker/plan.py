@@ -210,13 +210,13 @@ def decide_revert(
 ) -> Write | Unchanged | Answer:
     """Compare what a revert puts back with what is there: only what still `holds` a value of the push is written.
 
-    Of its period some day must be billed: a push may have been confirmed for a part of it. Newer periods do not matter:
-    an addition that a newer push wants as it is was sorted out before.
+    The days of its period do not matter, as the push was confirmed for those that are not billed; newer periods do not
+    either: an addition that a newer push wants as it is was sorted out before.
     """
     if actual.quantity == restore:
         return Unchanged()
     if actual.quantity not in holds:
         return Answer("failed", problem("changed_since", former=restore, ours=sorted(holds), actual=actual.quantity))
-    if judgement.refused is not None or judgement.no_day:
-        return Answer("failed", judgement.problems[0])
+    if judgement.refused is not None:
+        return Answer("failed", judgement.refused)
     return Write(restore)

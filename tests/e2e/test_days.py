@@ -90,10 +90,11 @@ def test_the_days_of_an_agreement(
     _compared(case, period, reason)
 
 
-def test_what_was_confirmed_for_a_part_of_the_period_can_be_reverted(case: Case) -> None:
-    """The quantity was set for the days until the cancellation: a revert takes it back without a confirmation."""
+@pytest.mark.parametrize("changes", [{"cancelledDate": _day("2026-11-20")}, {"effectiveDate": _day("2035-01-01")}])
+def test_what_was_confirmed_can_be_reverted(case: Case, changes: dict[str, Any]) -> None:
+    """The quantity was set although a part of the period, or none, is billed: a revert takes it back unasked."""
     case.world.simulator.state.merge(StateDocument(closed_records="accept"))
-    case.world.simulator.state.change("cw-p1", "additions", 100_001, cancelledDate=_day("2026-11-20"))
+    case.world.simulator.state.change("cw-p1", "additions", 100_001, **changes)
     held = _done(case, case.world.push("p1", {1: 5}))
     push = _confirming(case.world.push("p1", {1: 5}), held)
     assert _done(case, push).status == "updated"

@@ -403,7 +403,7 @@ def test_what_is_not_billed_for_the_period_is_held(
         pytest.param(4.0, ALL_DAYS, ("failed", "changed_since"), id="nearly the former quantity"),
         pytest.param(42.5, ALL_DAYS, ("failed", "changed_since"), id="nearly ours"),
         pytest.param(None, ALL_DAYS, ("failed", "changed_since"), id="emptied"),
-        pytest.param(42.0, NO_DAY, ("failed", "addition_cancelled"), id="cancelled before the period"),
+        pytest.param(42.0, NO_DAY, Write(4.5), id="still ours, billed for no day of the period"),
         pytest.param(42.0, REFUSED, ("failed", "addition_elsewhere"), id="refused"),
         pytest.param(4.5, NO_DAY, Unchanged(), id="cancelled, nothing to write"),
         pytest.param(9.0, NO_DAY, ("failed", "changed_since"), id="cancelled and changed"),
