@@ -117,7 +117,7 @@ class SyncResult(Result):
     difference: Units | None = None
     """In a preview: wanted - before."""
     amount: Money | None = None
-    """In a preview: (wanted - less_included) x unit_price, never below 0."""
+    """In a preview, unless it fails: (wanted - less_included) x unit_price, at least 0; 0 if not Billable."""
     amount_difference: Money | None = None
     """In a preview: how much more the amount is than now."""
     problem: Problem | None = None

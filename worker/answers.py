@@ -8,6 +8,7 @@ from cwclient import Addition
 from messages import Problem, SyncResult
 from messages.results import LineStatus
 from store.pushes import Line, Push
+from worker.billable import is_billable
 from worker.problems import problem
 
 _SUPERSEDED = problem("superseded")  # made once: ten thousand lines may say so at a time
@@ -25,16 +26,20 @@ class Money:
 
 
 def money(actual: Addition, wanted: float) -> Money:
-    """(quantity - lessIncluded) x unitPrice, now and with the wanted quantity (connectwise-api.md 5.1)."""
-    before, included, price = actual.quantity or 0.0, actual.less_included or 0.0, actual.unit_price
+    """(quantity - lessIncluded) x unitPrice, now and with the wanted quantity (connectwise-api.md 5.1).
+
+    Nothing is billed for an addition that is not Billable: its quantity is counted for its cost only.
+    """
+    before, included = actual.quantity or 0.0, actual.less_included or 0.0
+    rate = actual.unit_price if is_billable(actual) else 0.0
     # What is billed below the included quantity is not documented; nothing, by the name of the field.
     now, then = max(0.0, before - included), max(0.0, wanted - included)
     return Money(
-        unit_price=price,
+        unit_price=actual.unit_price,
         less_included=actual.less_included,
         difference=wanted - before,
-        amount=None if price is None else round(then * price, 2),
-        amount_difference=None if price is None else round((then - now) * price, 2),
+        amount=None if rate is None else round(then * rate, 2),
+        amount_difference=None if rate is None else round((then - now) * rate, 2),
     )
 
 

@@ -171,6 +171,11 @@ def belongs_elsewhere(agreement: Agreement, mapping: Mapping) -> bool:
     return agreement.company.id is not None and agreement.company.id != mapping.cw_company_id
 
 
+def is_billable(actual: Addition) -> bool:
+    """True if the customer is billed for the addition, or ConnectWise does not say (`billCustomer`, 5.1)."""
+    return actual.bill_customer in {None, "Billable"}
+
+
 def only(today: date) -> BillingPeriod:
     """The period of this one day: what can be billed now."""
     return BillingPeriod(start=today, end=today)
@@ -190,7 +195,7 @@ def _addition_refused(actual: Addition, known: Known, today: date) -> Iterator[P
             yield problem("addition_cancelled", since=None)
         case "Expired" | "Inactive" if runs:
             yield problem("addition_not_active", status=actual.addition_status)
-    if actual.bill_customer not in {None, "Billable"} and not known.allows_not_billable:
+    if not is_billable(actual) and not known.allows_not_billable:
         yield problem("not_billable")
 
 

@@ -166,7 +166,7 @@ def _answer(job: Job, line: Line, end: Settled, attempts: int) -> SyncResult:
         before=end.before,
         wanted=job.quantity if actual is not None else None,
         after=end.after,
-        money=money(actual, job.quantity) if job.preview and actual is not None else None,
+        money=money(actual, job.quantity) if end.status in {"preview", "held"} and job.preview and actual else None,
         reasons=end.reasons,
         warnings=end.warnings,
     )

@@ -157,7 +157,10 @@ def test_map_unmap_sum_minimum(mapped: Coordinator) -> None:
 
 
 def test_a_company_that_is_counted_for_cost_only(mapped: Coordinator) -> None:
-    """`--allow-not-billable` maps to an addition that is not billable on purpose; export and import keep that."""
+    """`--allow-not-billable` maps to an addition that is not billable on purpose; export and import keep that.
+
+    Its users are counted, and no money.
+    """
     mapped.world.simulator.state.change(mapped.tenant, "additions", 7101, billCustomer="NoCharge")
     mapped.run("mapping", "set", "--company", "c-101", *ids(2001, 401, 7101), code=1)
     mapped.run("mapping", "set", "--company", "c-101", *ids(2001, 401, 7101), "--allow-not-billable")
@@ -165,6 +168,8 @@ def test_a_company_that_is_counted_for_cost_only(mapped: Coordinator) -> None:
     mapped.run("mapping", "import", "mappings.csv", code=1)
     listed = mapped.told("mapping", "list")["mappings"]
     assert [one["company_id"] for one in listed if one["allow_not_billable"]] == ["c-101"]
+    (foreseen,) = mapped.push({"c-101": 21}, "--preview")["lines"]
+    assert (foreseen["difference"], foreseen["amount"], foreseen["amount_difference"]) == (3, 0, 0)
     mapped.push({"c-101": 21})
     assert mapped.quantity(7101) == 21
 

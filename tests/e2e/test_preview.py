@@ -167,6 +167,8 @@ def test_the_push_does_what_the_preview_said(amqp_url: str, postgresql_url: str,
         assert (money.difference, money.amount, money.amount_difference) == (5, 62.5, 12.5)
         assert [warning.code for warning in money.warnings] == ["maybe_invoiced"]
         assert foreseen["c5"].amount_difference == -100
+        # The amounts are of what would be written: a program that adds them up has what the push changes.
+        assert {answer.amount for answer in foreseen.values() if answer.status == "failed"} == {None}
 
         count = len(world.writes())
         again = _answers(world, preview.model_copy(update={"push_id": "preview-2"}))

@@ -1,5 +1,7 @@
 """The message that says what became of a line."""
 
+import pytest
+
 from cwclient import Addition
 from store.pushes import Line, Push
 from tests.support.samples import NOVEMBER, PARTNER, TEN
@@ -31,3 +33,11 @@ def test_an_amount_that_no_number_holds_is_not_told() -> None:
     told = result(LINE, "preview", attempts=1, before=largest.quantity, wanted=42.0, money=money(largest, 1.7e308))
     assert (told.unit_price, told.quantity_wanted) == (1e300, 42)
     assert (told.difference, told.amount, told.amount_difference) == (None, None, None)
+
+
+@pytest.mark.parametrize("price", [2.5, None])
+def test_nothing_is_billed_for_an_addition_that_is_not_billable(price: float | None) -> None:
+    """What is counted for its cost only adds nothing to a preview's amounts; its price is still told."""
+    cost_only = Addition(id=5, quantity=5, unit_price=price, bill_customer="DoNotBill")
+    shown = money(cost_only, 7)
+    assert (shown.unit_price, shown.difference, shown.amount, shown.amount_difference) == (price, 2, 0, 0)

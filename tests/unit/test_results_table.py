@@ -95,17 +95,22 @@ def test_each_reason_and_warning_is_told_with_the_company(capsys: pytest.Capture
 
 
 def test_a_preview_has_totals(capsys: pytest.CaptureFixture[str]) -> None:
-    """The last lines of a preview say how many lines change, users and money, before and after; a sum counts once."""
+    """The last lines of a preview say how many lines change, users and money, before and after; a sum counts once.
+
+    What no confirmation lets through is in none of them.
+    """
     of_sum: dict[str, Any] = {
         "quantity_before": 40, "quantity_wanted": 43, "difference": 3, "amount": 107.5, "amount_difference": 7.5,
     }  # fmt: skip
+    zero, incomplete = problem("zero", before=9), problem("group_incomplete", missing=["Company number 7"])
     rows = [
         row(1, "preview", **of_sum),
         row(2, "preview", **of_sum),
         row(3, "preview", quantity_before=5, quantity_wanted=5, difference=0, amount=10, amount_difference=0),
         row(4, "preview", quantity_before=1, quantity_wanted=2, difference=1),
-        row(5, "held", problem("zero", before=9), quantity_before=9, quantity_wanted=0, difference=-9, amount=0,
+        row(5, "held", zero, reasons=(zero,), quantity_before=9, quantity_wanted=0, difference=-9, amount=0,
             amount_difference=-18),
+        row(6, "held", incomplete, reasons=(incomplete,)),
     ]  # fmt: skip
     preview_totals.show(rows, {"c-1": (4, 7), "c-2": (4, 7)})
     told = flat(capsys.readouterr().out)

@@ -29,7 +29,7 @@ def confirmations(
     users = {line.company_id: line.billable_users for line in lines}
     with database.begin() as tx:
         last = answers.newest_of_period(tx, partner_id, period_key, users)
-    held = {result.company_id: result for result in last if result.status == "held" and _is_confirmable(result)}
+    held = {result.company_id: result for result in last if result.status == "held" and is_confirmable(result)}
     wanted = [_id_of(one, names) for one in wanted]
     unknown = [company for company in wanted if company not in held and company != ALL]
     if unknown:
@@ -65,13 +65,14 @@ def _id_of(wanted: str, names: Mapping[str, str]) -> str:
 
 def explain(rows: Sequence[Row]) -> None:
     """Say which of these companies can be let through, and how."""
-    held = [row for row in rows if row.result and row.status == "held" and _is_confirmable(row.result)]
+    held = [row for row in rows if row.result and row.status == "held" and is_confirmable(row.result)]
     if held:
         named = listed([f"{row.company_id} ({row.company_name})" for row in held])
         complain(f"Held until confirmed: {named}. Push again with --confirm COMPANY, or --confirm all.")
 
 
-def _is_confirmable(result: SyncResult) -> bool:
+def is_confirmable(result: SyncResult) -> bool:
+    """True if a confirmation lets the held line through: not if a count is missing, for example."""
     return bool(result.reasons) and {problem.code for problem in result.reasons} <= plan.CONFIRMABLE
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from messages import SyncResult
 from store.mappings import Addition
+from worker.cli.confirming import is_confirmable
 from worker.cli.output import paragraph
 from worker.cli.results import Row, many
 
@@ -27,8 +28,12 @@ class Totals:
 
 
 def totals(rows: Sequence[Row], additions: Mapping[str, Addition | None], status: str) -> Totals:
-    """Add up the lines of this status; `additions`: which addition each company is mapped to."""
-    results = [row.result for row in rows if row.result is not None and row.status == status]
+    """Add up the lines of this status; `additions`: which addition each company is mapped to.
+
+    A line that is held for what nobody can confirm changes nothing.
+    """
+    every = [row.result for row in rows if row.result is not None and row.status == status]
+    results = [result for result in every if status != "held" or is_confirmable(result)]
     found: dict[object, SyncResult] = {}
     for result in results:
         found[additions.get(result.company_id) or result.company_id] = result
