@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 
-from store import Tx, cancellations, catalog, connections, ledger, mappings, pushes, reverts, wishes
+from store import Tx, cancellations, catalog, confirmed_writes, connections, ledger, mappings, pushes, reverts, wishes
 from store.catalog import Question
 from store.connections import ConnectionVersion
 from store.mappings import Addition, Mapping
@@ -194,6 +194,8 @@ def _written(
             quantities=before.quantities | {trace.wanted, trace.wanted if trace.after is None else trace.after},
             last=trace.wanted if trace.is_certain else last,
         )
+    for addition, write in confirmed_writes.last_of(tx, partner_id, tenant, additions).items():
+        found[addition] = replace(found.get(addition, plan.Written()), confirmed=write)
     for addition, days in wishes.held_periods(tx, partner_id, tenant, additions):
         before = found.get(addition, plan.Written())
         found[addition] = replace(before, newest_period=max(before.newest_period or days, days))

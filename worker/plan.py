@@ -8,6 +8,7 @@ from typing import Any
 
 from cwclient import Addition as ActualAddition
 from messages import BillingPeriod, LineStatus, Problem
+from store.confirmed_writes import ConfirmedWrite
 from store.connections import ConnectionVersion, tenant_at
 from store.mappings import Addition, Mapping
 from store.pushes import Restore
@@ -122,11 +123,15 @@ def shared(sharing: Sequence[Mapping], counts: Map[str, int]) -> int | Answer:
 
 @dataclass(frozen=True)
 class Written:
-    """This worker's writes to an addition: the newest period, every quantity, and the last one."""
+    """This worker's writes to an addition: the newest period, every quantity, and the last one.
+
+    `confirmed`: the last one, if anything was confirmed for it.
+    """
 
     newest_period: Days | None = None
     quantities: frozenset[float] = frozenset()
     last: float | None = None
+    confirmed: ConfirmedWrite | None = None
 
 
 @dataclass(frozen=True)
@@ -153,20 +158,18 @@ def decide(
 ) -> Write | Unchanged | Answer:
     """Compare what is wanted with what is there. What is unusual is held until it is confirmed for this quantity.
 
-    So are days of the period that are not billed, and a quantity that is there already if that is true of all of them.
+    So are days of the period that are not billed, and a quantity that is there already if that is true of all of them,
+    unless it was confirmed when it was written, the last of all, for this period.
     """
     if judgement.refused is not None:
         return Answer("failed", judgement.refused)
     is_there = actual.quantity is not None and actual.quantity == quantity
     if is_there and not judgement.no_day:
         return Unchanged()
-    confirmed = {
-        reason
-        for confirmation in confirmations
-        for reason in confirmation["reasons"]
-        if float(confirmation["quantity_before"]) == (actual.quantity or 0.0)
-        and confirmation.get("quantity_wanted") in {None, quantity}
-    }
+    confirmed = _reasons(confirmations, actual.quantity, quantity)
+    last = written.confirmed
+    if last is not None and is_there and (last.quantity_wanted, last.days) == (quantity, (period.start, period.end)):
+        confirmed |= _reasons(last.confirmations, last.quantity_before, last.quantity_wanted)
     found = (
         judgement.outside if is_there else (*judgement.outside, *_unusual(actual, quantity, period, written, unusual))
     )
@@ -174,6 +177,17 @@ def decide(
     if reasons:
         return Answer("held", reasons[0], reasons)
     return Unchanged() if is_there else Write(quantity)
+
+
+def _reasons(confirmations: Sequence[Map[str, Any]], before: float | None, wanted: float) -> set[str]:
+    """The reasons that are confirmed for this change."""
+    return {
+        reason
+        for confirmation in confirmations
+        for reason in confirmation["reasons"]
+        if float(confirmation["quantity_before"]) == (before or 0.0)
+        and confirmation.get("quantity_wanted") in {None, wanted}
+    }
 
 
 def _unusual(

@@ -90,6 +90,25 @@ def test_the_days_of_an_agreement(
     _compared(case, period, reason)
 
 
+def test_a_confirmation_lasts_as_long_as_what_it_wrote(case: Case) -> None:
+    """Written once as confirmed, it is not asked for again; another period, or what others set, still is."""
+    case.world.simulator.state.merge(StateDocument(closed_records="accept"))
+    case.world.simulator.state.change("cw-p1", "additions", 100_001, effectiveDate=_day("2035-01-01"))
+    held = _done(case, case.world.push("p1", {1: 5}))
+    assert _done(case, _confirming(case.world.push("p1", {1: 5}), held)).status == "updated"
+    assert _done(case, case.world.push("p1", {1: 5})).status == "unchanged"
+    assert _done(case, case.world.push("p1", {1: 5}, period=DECEMBER)).status == "held"
+    case.world.simulator.state.change("cw-p1", "additions", 100_001, quantity=6)
+    assert _done(case, case.world.push("p1", {1: 6})).status == "held"
+
+
+def test_days_that_were_lost_after_the_write_are_held(case: Case) -> None:
+    """Nobody confirmed that nothing is billed: what was written when all days were is held once none is."""
+    assert _done(case, case.world.push("p1", {1: 5})).status == "updated"
+    case.world.simulator.state.change("cw-p1", "additions", 100_001, cancelledDate=_day("2026-10-31"))
+    assert _done(case, case.world.push("p1", {1: 5})).status == "held"
+
+
 @pytest.mark.parametrize("changes", [{"cancelledDate": _day("2026-11-20")}, {"effectiveDate": _day("2035-01-01")}])
 def test_what_was_confirmed_can_be_reverted(case: Case, changes: dict[str, Any]) -> None:
     """The quantity was set although a part of the period, or none, is billed: a revert takes it back unasked."""

@@ -1,0 +1,60 @@
+"""The last write to an addition, with the confirmations that its push had for it: they last as long as it does."""
+
+import json
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import func, select, tuple_
+
+from store.database import Tx
+from store.mappings import Addition
+from store.schema import ledger, push_lines
+from store.wishes import Days
+
+
+@dataclass(frozen=True)
+class ConfirmedWrite:
+    """A write that ConnectWise took, and what was confirmed for it, in the form of messages.Confirmation."""
+
+    days: Days
+    quantity_before: float | None
+    quantity_wanted: float
+    confirmations: list[dict[str, Any]]
+
+
+def last_of(tx: Tx, partner_id: str, tenant: str, additions: Collection[Addition]) -> dict[Addition, ConfirmedWrite]:
+    """Return the last write to each of these additions, if anything was confirmed for it."""
+    which = (ledger.c.agreement_id, ledger.c.addition_id)
+    newest = (
+        select(func.max(ledger.c.id))
+        .where(
+            ledger.c.partner_id == partner_id,
+            ledger.c.tenant == tenant,
+            tuple_(*which).in_(additions),
+            ledger.c.outcome == "written",
+        )
+        .group_by(*which)
+    )
+    rows = tx.execute(select(ledger).where(ledger.c.id.in_(newest))).all() if additions else []
+    confirmed = _confirmations(tx, partner_id, {row.push_id for row in rows})
+    found = {}
+    for row in rows:
+        keys = [(row.push_id, company_id) for company_id in json.loads(row.companies_json)]
+        if given := [confirmed[key] for key in keys if key in confirmed]:
+            days = (row.period_start, row.period_end)
+            write = ConfirmedWrite(days, row.quantity_before, row.quantity_wanted, given)
+            found[row.agreement_id, row.addition_id] = write
+    return found
+
+
+def _confirmations(tx: Tx, partner_id: str, push_ids: Collection[str]) -> dict[tuple[str, str], dict[str, Any]]:
+    """Return the confirmations in these pushes, by push and company."""
+    if not push_ids:
+        return {}
+    query = select(push_lines.c.push_id, push_lines.c.company_id, push_lines.c.confirmation_json).where(
+        push_lines.c.partner_id == partner_id,
+        push_lines.c.push_id.in_(push_ids),
+        push_lines.c.confirmation_json.is_not(None),
+    )
+    return {(row.push_id, row.company_id): json.loads(row.confirmation_json) for row in tx.execute(query)}
