@@ -1,6 +1,7 @@
 """A job: one addition's work on its way through a run, and what becomes of it."""
 
 from collections.abc import Collection
+from collections.abc import Mapping as Map
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -29,7 +30,10 @@ class Member:
 
 @dataclass(frozen=True)
 class Settled:
-    """The final answer for a job's members; `bury` = the reason of the dead letter that their lines become too."""
+    """The final answer for a job's members; `bury` = the reason of the dead letter that their lines become too.
+
+    `instead`: the problem of a company, by its id, where it is another one than `problem`.
+    """
 
     status: LineStatus
     problem: Problem | None = None
@@ -39,6 +43,7 @@ class Settled:
     bury: str | None = None
     reasons: tuple[Problem, ...] = ()
     warnings: tuple[Problem, ...] = ()
+    instead: Map[str, Problem] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

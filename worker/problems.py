@@ -108,6 +108,13 @@ _OF_LINES = (
         of_record=True,
     ),
     Entry(
+        "sharing_refused",
+        "Another company's mapping stops the sum",
+        "The addition is shared with {company}, whose mapping cannot be billed: {why}",
+        "Mend the mapping of that company, or map it to an addition of its own, then push both again.",
+        COORDINATOR,
+    ),
+    Entry(
         "group_incomplete",
         "Not all companies of the sum were pushed",
         "The addition is the sum of several companies; no count came for: {missing}.",

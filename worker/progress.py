@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from cwclient import Addition, Agreement, ConnectWiseError, QuantityNotKept, ServerTrouble, Unreachable
+from messages import Problem
 from store.ledger import Closing, Entry, Outcome, Shown
 from worker import billable, plan
 from worker.blame import Unconfirmed
@@ -81,7 +82,8 @@ def after_read(job: Job, actual: Addition, moment: Moment) -> None:
         return
     match _decide(job, actual, moment):
         case plan.Answer(status, why, reasons):
-            job.outcome = Settled(status, why, before=quantity, actual=actual, reasons=reasons)
+            instead = _blamed(job, actual, moment) if status == "failed" else {}
+            job.outcome = Settled(status, why, before=quantity, actual=actual, reasons=reasons, instead=instead)
         case plan.Write() | plan.Unchanged() if job.preview:
             next_invoice = job.agreement.next_invoice_date if job.agreement else ""
             warnings = tuple(plan.warnings(next_invoice, job.members[0].wanted.period))
@@ -113,6 +115,22 @@ def _decide(job: Job, actual: Addition, moment: Moment) -> plan.Write | plan.Unc
         confirmations=[line.confirmation for line in job.lines if line.confirmation is not None],
         unusual=moment.unusual,
     )
+
+
+def _blamed(job: Job, actual: Addition, moment: Moment) -> dict[str, Problem]:
+    """Return the problem of each company that shares the addition: its own mapping's, else whose mapping is refused."""
+    period, today = job.members[0].wanted.period, moment.now.date()
+    refusals = {
+        one.mapping.company_id: billable.judge(actual, [known], period, today).refused
+        for one, known in zip(job.sharing, _known(job), strict=True)
+    }
+    blamed = [(one.mapping, why) for one in job.sharing if (why := refusals[one.mapping.company_id]) is not None]
+    if not blamed:
+        return {}
+    mapping, why_refused = blamed[0]
+    company = f"{mapping.company_name} ({mapping.company_id})"
+    theirs = problem("sharing_refused", company=company, why=f"{why_refused.title}.")
+    return {company_id: why or theirs for company_id, why in refusals.items()}
 
 
 def _known(job: Job) -> list[billable.Known]:

@@ -120,8 +120,9 @@ class _Batch:
         def link(why: Problem) -> Problem:
             return linked(why, self._connection, member.mapping)
 
-        problem, reasons, warnings = end.problem and link(end.problem), map(link, end.reasons), map(link, end.warnings)
-        return replace(end, problem=problem, reasons=tuple(reasons), warnings=tuple(warnings))
+        why = end.instead.get(member.line.company_id, end.problem)
+        reasons, warnings = map(link, end.reasons), map(link, end.warnings)
+        return replace(end, problem=why and link(why), reasons=tuple(reasons), warnings=tuple(warnings))
 
     def _holder(self, job: Job, member: Member, end: Settled) -> Holder | None:
         """Return the addition that holds a count of ours now.

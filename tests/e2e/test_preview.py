@@ -148,7 +148,7 @@ def test_the_push_does_what_the_preview_said(amqp_url: str, postgresql_url: str,
             "agreement_cancelled", "agreement_elsewhere", "agreement_expired", "agreement_inactive",
             "agreement_not_begun", "below_included", "big_jump", "company_deleted", "group_incomplete",
             "mapping_unfinished", "not_billable", "product_changed", "record_not_found", "restricted_agreement",
-            "shared_addition", "unmapped", "zero",
+            "shared_addition", "sharing_refused", "unmapped", "zero",
         }  # fmt: skip
         invalid = _invalid(world, len(mapped))
         assert invalid is not None

@@ -73,6 +73,22 @@ def test_a_shared_addition_is_refused_unless_summed(case: Case) -> None:
     assert [write["quantity_after"] for write in case.world.writes()] == [8]
 
 
+def test_a_sum_names_the_company_whose_mapping_stops_it(case: Case) -> None:
+    """One of two that share an addition is mapped to another company's agreement: the other one's row says whose."""
+    one = case.world.mapped("p1", 1).model_copy(update={"rule": "sum"})
+    two = one.model_copy(
+        update={"company_id": "c2", "company_name": "Company 2", "cw_company_id": 2, "changed_at": now()}
+    )
+    case.world.publish(one, two)
+    wait_for(lambda: case.has_mapping_of(two.changed_at), "the mapping")
+    answers = case.push(companies=(1, 2))
+    said = {company: (answer.status, code(answer)) for company, answer in answers.items()}
+    assert said == {"c1": ("failed", "sharing_refused"), "c2": ("failed", "agreement_elsewhere")}
+    assert answers["c1"].problem is not None
+    assert "Company 2 (c2), whose mapping" in answers["c1"].problem.detail
+    assert case.world.writes() == []
+
+
 def test_a_sum_with_a_member_missing_is_held(case: Case) -> None:
     """A sum of which one company was not pushed would be wrong: it is held, nothing is written."""
     one = case.world.mapped("p1", 1).model_copy(update={"rule": "sum"})
