@@ -7,7 +7,7 @@ import pytest
 
 from cwclient.simulator import faults
 from messages import ConnectionChanged
-from store import StoreConflict, leases
+from store import StoreConflict, connections, leases
 from tests.e2e.test_catalog import COMPANIES, add
 from tests.support.asking import answer_to, answered, ask, question, reads
 from tests.support.case import Case
