@@ -18,6 +18,7 @@ from messages.vocabulary import (
     FirstDay,
     LastDay,
     Product,
+    ProductId,
     Sentence,
     Units,
     Url,
@@ -125,7 +126,9 @@ class MappingChecked(Result):
     addition_name: AdditionName | None = None
     """The name of the addition."""
     product: Product | None = None
-    """The identifier of the addition's product when the mapping was first checked."""
+    """The identifier of the addition's product: of the one that the mapping was made for, if it is another by now."""
+    product_id: ProductId | None = None
+    """The id of that product, which it keeps when it is renamed."""
     quantity: Units | None = None
     """The quantity that the addition holds."""
     agreement: AgreementTerm | None = None

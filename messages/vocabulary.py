@@ -46,6 +46,7 @@ CwCompanyName = Annotated[Name, Words.like("Acme Dental, Inc.")]
 AgreementName = Annotated[Name, Words.like("Managed Services")]
 AdditionName = Annotated[Name, Words.like("Security awareness training")]
 Product = Annotated[Name, Words.like("PHIN-SAT")]
+ProductId = Annotated[CwId, Words.like(5)]
 
 # --- numbers
 Users = Annotated[Count, Words.like(42, "users")]

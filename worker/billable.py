@@ -46,6 +46,7 @@ class Known:
     checked_at: datetime | None = None
     agreement: AgreementTerm = UNKNOWN
     product: str | None = None
+    product_id: int | None = None
     standing: tuple[Problem, ...] = ()
     allows_not_billable: bool = False
 
@@ -74,6 +75,7 @@ def known_of(mapping: Mapping, checked: MappingChecked | None) -> Known:
         checked_at=checked.time if checked.agreement is not None else None,
         agreement=checked.agreement or UNKNOWN,
         product=checked.product,
+        product_id=checked.product_id,
         standing=tuple(one for one in checked.problems if one.code not in JUDGED_ANEW),
     )
 
@@ -144,7 +146,8 @@ def is_in_doubt(
     """
     if any(_addition_refused(actual, known, today)):
         return False
-    if known.checked_at is None:
+    # An earlier check may have kept the product's identifier without the id that a change is known by.
+    if known.checked_at is None or (known.product_id is None and product_of(actual)[1]):
         return True
     if agreement is not None:
         is_elsewhere = any(one.code == "agreement_elsewhere" for one in known.standing)
@@ -176,6 +179,23 @@ def is_billable(actual: Addition) -> bool:
     return actual.bill_customer in {None, "Billable"}
 
 
+def product_of(addition: Addition) -> tuple[str | None, int | None]:
+    """The identifier and the id of the addition's product; None = it has none that can be kept."""
+    known_by = addition.product.id
+    is_record = known_by is not None and 1 <= known_by < 2**31
+    return plain_text(addition.product.identifier, 256) or None, known_by if is_record else None
+
+
+def is_another_product(actual: Addition, product: str | None, product_id: int | None) -> bool:
+    """True if the addition bills another product than the one of this identifier and id.
+
+    A product that was renamed keeps its id, one that was made anew may keep its identifier. Where no id was kept
+    another identifier alone does not tell: it is no reason to stop billing.
+    """
+    now, now_id = product_of(actual)
+    return None not in {product, product_id} and now != product and now_id != product_id
+
+
 def only(today: date) -> BillingPeriod:
     """The period of this one day: what can be billed now."""
     return BillingPeriod(start=today, end=today)
@@ -185,9 +205,8 @@ def _addition_refused(actual: Addition, known: Known, today: date) -> Iterator[P
     """Yield the reasons that this addition must not be written, whatever the period, by what was just read of it."""
     if actual.agreement_id is not None and actual.agreement_id != known.agreement_id:
         yield problem("addition_elsewhere")
-    product = plain_text(actual.product.identifier, 256) or None
-    if known.product is not None and product != known.product:
-        yield problem("product_changed", before=known.product, now=product)
+    if is_another_product(actual, known.product, known.product_id):
+        yield problem("product_changed", before=known.product, now=product_of(actual)[0])
     first, last = _day(actual.effective_date), _day(actual.cancelled_date)
     runs = (first is None or first < today) and (last is None or today < last)
     match actual.addition_status:

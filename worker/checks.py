@@ -35,7 +35,7 @@ PASSING = (Later, Paused)
 NOT_READ = (ConnectWiseError, Unconfirmed, RestrictedAgreement, RightRefused)
 """The errors of a read that a check can do without."""
 
-NAMES = ("cw_company_name", "agreement_name", "addition_name", "product")
+NAMES = ("cw_company_name", "agreement_name", "addition_name", "product", "product_id")
 """The findings that stay known of a mapping although its records cannot be read any more."""
 
 
@@ -179,17 +179,19 @@ def _compare(
             addition = remote.addition(*mapping.addition)
     except RecordNotFound as error:
         found.append(problem("record_not_found", said=error.said))
-    product = (mapping.check or {}).get("product")
+    product, product_id = ((mapping.check or {}).get(name) for name in ("product", "product_id"))
     if addition is not None and mapping.addition is not None:
         known = billable.Known(
             mapping.addition[0],
             agreement=term or billable.UNKNOWN,
             product=product,
+            product_id=product_id,
             allows_not_billable=mapping.allow_not_billable,
         )
         judged = billable.judge(addition, [known], billable.only(today), today)
         found += [why for why in judged.problems if why not in found]
-        product = product or _name(addition.product.identifier)
+        if not billable.is_another_product(addition, product, product_id):
+            product, product_id = billable.product_of(addition)
     gone_bad = any(why not in to_check.known for why in found) and mapping.addition is not None and not deleted
     status: MappingStatus = "invalid" if found else "complete" if mapping.addition else "incomplete"
     return _message(
@@ -200,6 +202,7 @@ def _compare(
         agreement_name=_name(agreement.name if agreement else None),
         addition_name=_name(addition.description or addition.product.identifier if addition else None),
         product=product,
+        product_id=product_id,
         quantity=addition.quantity if addition else None,
         agreement=term,
         time=now,

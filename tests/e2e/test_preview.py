@@ -127,7 +127,9 @@ def test_the_push_does_what_the_preview_said(amqp_url: str, postgresql_url: str,
         world.start_worker()
         wait_for(lambda: _invalid(world, len(mapped)) is not None, "the checks", 120)
         for number in (n for n in numbers if n % KINDS == PRODUCT_CHANGED):
-            world.simulator.state.change("cw-p1", "additions", 100_000 + number, product={"identifier": "BACKUP"})
+            world.simulator.state.change(
+                "cw-p1", "additions", 100_000 + number, product={"id": 6, "identifier": "BACKUP"}
+            )
         counts = dict.fromkeys(numbers, USERS) | {n: 0 for n in numbers if n % KINDS == NOBODY}
         # Company 12 has a sum with 11; the last one's partner is not pushed.
         del counts[171]

@@ -33,6 +33,14 @@ def _checked(case: Case, mapped: MappingChanged) -> dict[str, Any]:
     return checks["c1"]
 
 
+def _forget_product_ids(case: Case) -> None:
+    """Make company 1's check one of those that kept the product's identifier only."""
+    with case.world.database.partner("p1") as tx:
+        mapping = mappings.of_companies(tx, "p1", {"c1"})["c1"]
+        kept = {name: found for name, found in (mapping.check or {}).items() if name != "product_id"}
+        assert mappings.save_check(tx, mapping, kept)
+
+
 def _paths(case: Case, since: int) -> list[str]:
     """The requests since then, each as its method and the last two parts of its path."""
     return [
@@ -111,6 +119,35 @@ def test_a_product_that_was_changed_is_not_billed(case: Case) -> None:
     answers = [case.preview(), case.push()["c1"]]
     assert [(one.status, code(one)) for one in answers if one] == [("failed", "product_changed")] * 2
     assert case.world.writes() == []
+
+
+def test_a_product_that_was_renamed_is_billed_on(case: Case) -> None:
+    """One new name in the catalogue stops no customer's billing: the product is still the same, and stays so."""
+    renamed = {"id": 1, "identifier": "PHIN-SAT-2"}
+    case.world.simulator.state.change("cw-p1", "additions", 100_001, product=renamed)
+    asked = len(case.world.simulator.log)
+    assert case.push()["c1"].status == "updated"
+    assert _paths(case, asked) == ["GET additions 100001", "PATCH additions 100001"]
+    at = now()
+    case.world.publish(
+        MappingCheckRequested(partner_id="p1", correlation_id="h", requested_at=at, requested_by="ana@msp.example")
+    )
+    wait_for(lambda: _found(case)["product"] == "PHIN-SAT-2", "the check")
+    assert (_found(case)["status"], _found(case)["product_id"]) == ("complete", 1)
+
+
+@pytest.mark.parametrize("identifier", ["PRODUCT", "PHIN-SAT-2"], ids=["same", "renamed"])
+def test_a_check_that_kept_no_id_of_the_product_learns_it_with_the_next_line(case: Case, identifier: str) -> None:
+    """A check from before ids were kept stops nothing by a name alone; from its next line on a change is known."""
+    _forget_product_ids(case)
+    case.world.simulator.state.change("cw-p1", "additions", 100_001, product={"id": 1, "identifier": identifier})
+    assert case.push()["c1"].status == "updated"
+    found = _found(case)
+    assert (found["status"], found["product"], found["product_id"]) == ("complete", identifier, 1)
+    case.world.simulator.state.change("cw-p1", "additions", 100_001, product={"id": 6, "identifier": "BACKUP"})
+    asked = len(case.world.simulator.log)
+    assert code(case.push(6)["c1"]) == "product_changed"
+    assert _paths(case, asked) == ["GET additions 100001"]
 
 
 def test_an_addition_that_is_counted_for_its_cost_only(case: Case) -> None:

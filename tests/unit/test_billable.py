@@ -14,7 +14,7 @@ from worker.billable import Judgement, Known
 from worker.problems import problem
 
 TODAY = date(2025, 11, 22)
-KNOWN = Known(7, checked_at=TEN)
+KNOWN = Known(7, checked_at=TEN, product="PHIN-SAT", product_id=1)
 
 
 def _at(day: str) -> datetime:
@@ -43,6 +43,7 @@ def _short(judgement: Judgement) -> "Said":
 
 Said = tuple[str | None, list[str], bool]
 WRITE: Said = (None, [], False)
+ANOTHER: Said = ("product_changed", [], False)
 CANCELLED, NOT_BEGUN = "addition_cancelled", "addition_not_begun"
 
 
@@ -84,7 +85,10 @@ CANCELLED, NOT_BEGUN = "addition_cancelled", "addition_not_begun"
         pytest.param({"addition_status": "Expired"}, ("addition_not_active", [], False), id="expired without a date"),
         pytest.param({"addition_status": "Inactive"}, ("addition_not_active", [], False), id="inactive all the same"),
         pytest.param({"agreement_id": 8}, ("addition_elsewhere", [], False), id="of another agreement"),
-        pytest.param({"product": {"identifier": "BACKUP"}}, ("product_changed", [], False), id="another product"),
+        pytest.param({"product": {"id": 2, "identifier": "BACKUP"}}, ANOTHER, id="another product"),
+        pytest.param({"product": {"identifier": "BACKUP"}}, ANOTHER, id="another product, no id"),
+        pytest.param({"product": {"id": 1, "identifier": "PHIN-2"}}, WRITE, id="product renamed"),
+        pytest.param({"product": {"id": 2, "identifier": "PHIN-SAT"}}, WRITE, id="product made anew"),
         pytest.param({"bill_customer": "DoNotBill"}, ("not_billable", [], False), id="do not bill"),
         pytest.param({"bill_customer": "NoCharge"}, ("not_billable", [], False), id="no charge"),
         pytest.param({"agreement_status": "Cancelled"}, ("agreement_cancelled", [], False), id="agreement cancelled"),
@@ -95,7 +99,7 @@ CANCELLED, NOT_BEGUN = "addition_cancelled", "addition_not_begun"
 )
 def test_an_addition_is_judged_for_its_period(changes: dict[str, Any], said: object) -> None:
     """A quantity for days that are never invoiced is money lost: days are compared, first and last inclusive."""
-    known = Known(7, checked_at=TEN, product="PHIN-SAT")
+    known = Known(7, checked_at=TEN, product="PHIN-SAT", product_id=1)
     assert _short(billable.judge(_addition(**changes), [known], NOVEMBER, TODAY)) == said
 
 
@@ -148,7 +152,7 @@ def test_what_stands_against_one_mapping_stands_against_the_sum() -> None:
 
 
 def _checked(status: MappingStatus = "complete", *codes: str, **fields: Any) -> MappingChecked:
-    told = {"time": TEN, "agreement": AgreementTerm(status="Active"), **fields}
+    told = {"time": TEN, "agreement": AgreementTerm(status="Active"), "product": "PHIN-SAT", "product_id": 1, **fields}
     return MappingChecked(
         partner_id=PARTNER,
         correlation_id="q",
@@ -170,6 +174,8 @@ ENDED = AgreementTerm(status="Expired", end_date=date(2025, 10, 31))
         pytest.param(_checked(), AFTER, {}, False, id="well"),
         pytest.param(None, BEFORE, {}, True, id="never checked"),
         pytest.param(_checked(agreement=None), BEFORE, {}, True, id="nothing seen of the agreement"),
+        pytest.param(_checked(product_id=None), BEFORE, {}, True, id="no id kept of the product"),
+        pytest.param(_checked(product_id=None), BEFORE, {"product": {}}, False, id="the product has no id"),
         pytest.param(_checked("invalid", "agreement_elsewhere"), AFTER, {}, True, id="found invalid before the push"),
         pytest.param(_checked("invalid", "agreement_elsewhere"), BEFORE, {}, False, id="found invalid since"),
         pytest.param(_checked("invalid", "company_deleted"), AFTER, {}, True, id="its company is deleted"),
