@@ -193,6 +193,7 @@ def _written(
             newest_period=max(days or trace.days, trace.days) if trace.is_certain else days,
             quantities=before.quantities | {trace.wanted, trace.wanted if trace.after is None else trace.after},
             last=trace.wanted if trace.is_certain else last,
+            perhaps=frozenset() if trace.is_certain else before.perhaps | {(trace.wanted, trace.days)},
         )
     for addition, write in confirmed_writes.last_of(tx, partner_id, tenant, additions).items():
         found[addition] = replace(found.get(addition, plan.Written()), confirmed=write)

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator, Sequence
 from collections.abc import Mapping as Map
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -125,13 +125,21 @@ def shared(sharing: Sequence[Mapping], counts: Map[str, int]) -> int | Answer:
 class Written:
     """This worker's writes to an addition: the newest period, every quantity, and the last one.
 
-    `confirmed`: the last one, if anything was confirmed for it.
+    `confirmed`: the last one, if anything was confirmed for it. `perhaps`: those since the last one of which it is not
+    certain that ConnectWise took them, each with its period.
     """
 
     newest_period: Days | None = None
     quantities: frozenset[float] = frozenset()
     last: float | None = None
     confirmed: ConfirmedWrite | None = None
+    perhaps: frozenset[tuple[float, Days]] = frozenset()
+
+    def shown_by(self, quantity: float | None) -> "Written":
+        """Take those for certain whose quantity was just read: a read can lag (connectwise-api.md 6.1)."""
+        shown = {days for wanted, days in self.perhaps if wanted == quantity}
+        known = shown if self.newest_period is None else shown | {self.newest_period}
+        return replace(self, newest_period=max(known, default=None))
 
 
 @dataclass(frozen=True)

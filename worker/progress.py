@@ -60,6 +60,7 @@ def after_read(job: Job, actual: Addition, moment: Moment) -> None:
     """Decide what to do with the addition: the job gets its outcome, or is to be written (`outcome` None)."""
     job.actual = actual
     quantity = actual.quantity
+    job.written = job.written.shown_by(quantity)
     wrote_it = job.previous is not None and quantity == job.previous.quantity_wanted
     if job.previous is not None:
         taken: Outcome = "not_applied" if job.previous.http_status is None else "not_kept"
@@ -67,9 +68,6 @@ def after_read(job: Job, actual: Addition, moment: Moment) -> None:
         if not job.preview:
             # A preview leaves the row to the push that opened it, whose line would not say any more that it wrote.
             job.closings.append(Closing(job.previous.id, ended, quantity, job.previous.http_status))
-        if wrote_it:
-            days = (job.previous.period_start, job.previous.period_end)
-            job.written = replace(job.written, newest_period=max(job.written.newest_period or days, days))
     if not job.members:
         return
     if job.previous is not None and job.previous.http_status is not None and not wrote_it and _asked_for(job):

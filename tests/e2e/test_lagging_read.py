@@ -7,7 +7,7 @@ import pytest
 
 from cwclient.simulator import faults
 from cwclient.simulator.faults import Match
-from messages import PushRequested
+from messages import BillingPeriod, PushRequested
 from tests.support.case import Case, code
 from tests.support.passing import time_passes
 from tests.support.reverting import carried_out, revert_of
@@ -15,6 +15,7 @@ from tests.support.waiting import wait_for
 from tests.support.world import World
 from worker import app, progress
 
+DECEMBER = BillingPeriod.parse("2026-12")
 PATCH = Match(path=r"/additions/10000\d$", method="PATCH")
 
 
@@ -64,6 +65,25 @@ def test_what_still_does_not_show_after_the_pause_fails_once_and_may_be_put_back
     case.world.simulator.state.change("cw-p1", "additions", 100_001, quantity=5)
     assert {answer.status for answer in carried_out(case.world, revert_of(push)).values()} == {"updated"}
     assert case.world.quantity("p1", 100_001) == 1
+
+
+def test_what_shows_late_is_not_overwritten_by_an_older_period(case: Case) -> None:
+    """December's quantity was kept after all: November's, pushed by mistake, is held until somebody confirms it."""
+    case.world.simulator.faults.set([faults.NotKept(match=PATCH)])
+    assert code(case.push(7, period=DECEMBER)["c1"]) == "not_kept"
+    case.world.simulator.faults.clear()
+    case.world.simulator.state.change("cw-p1", "additions", 100_001, quantity=7)
+    held = case.push(5)["c1"]
+    assert (held.status, [why.code for why in held.reasons]) == ("held", ["older_period"])
+    assert case.world.quantity("p1", 100_001) == 7
+
+
+def test_what_never_showed_holds_up_no_older_period(case: Case) -> None:
+    """December's quantity was not kept, November's was written since: that it is the same number means nothing."""
+    case.world.simulator.faults.set([faults.NotKept(match=PATCH)])
+    assert code(case.push(7, period=DECEMBER)["c1"]) == "not_kept"
+    case.world.simulator.faults.clear()
+    assert [case.push(users)["c1"].status for users in (7, 5)] == ["updated", "updated"]
 
 
 @pytest.fixture
