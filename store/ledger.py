@@ -37,12 +37,13 @@ class Entry:
 class OpenEntry(Entry):
     """A write whose end is not known (yet); until `call_until` it may still reach ConnectWise.
 
-    `http_status`: of its answer, if there was one that showed another quantity than was sent.
+    `http_status`: of its answer, if there was one that showed another quantity than was sent: `shown`.
     """
 
     id: int
     call_until: datetime
     http_status: int | None = None
+    shown: float | None = None
 
 
 @dataclass(frozen=True)
@@ -271,4 +272,5 @@ def _entry(row: Row[tuple[object, ...]]) -> OpenEntry:
         quantity_wanted=row.quantity_wanted,
         call_until=row.call_until,
         http_status=row.http_status,
+        shown=row.quantity_after,
     )

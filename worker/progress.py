@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from cwclient import Addition, Agreement, ConnectWiseError, QuantityNotKept, ServerTrouble, Unreachable
 from messages import Problem
-from store.ledger import Closing, Entry, Outcome, Shown
+from store.ledger import Closing, Entry, OpenEntry, Shown
 from worker import billable, plan
 from worker.blame import Unconfirmed
 from worker.checks import CheckedMapping, ToCheck, read_check
@@ -16,6 +16,9 @@ from worker.problems import exhausted, perhaps_written, problem
 
 READ_AGAIN_AFTER = timedelta(seconds=5)
 """A quantity that did not stick is read again after this; other clients wait half as long (connectwise-api.md 6.1)."""
+
+READ_LATE_AFTER = timedelta(minutes=1)
+"""Once it has been due for so long, the second read may find what a person has entered meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -62,12 +65,9 @@ def after_read(job: Job, actual: Addition, moment: Moment) -> None:
     quantity = actual.quantity
     job.written = job.written.shown_by(quantity)
     wrote_it = job.previous is not None and quantity == job.previous.quantity_wanted
-    if job.previous is not None:
-        taken: Outcome = "not_applied" if job.previous.http_status is None else "not_kept"
-        ended: Outcome = "written" if wrote_it else taken
-        if not job.preview:
-            # A preview leaves the row to the push that opened it, whose line would not say any more that it wrote.
-            job.closings.append(Closing(job.previous.id, ended, quantity, job.previous.http_status))
+    if job.previous is not None and not job.preview:
+        # A preview leaves the row to the push that opened it, whose line would not say any more that it wrote.
+        job.closings.append(_read_after(job.previous, quantity, moment.now))
     if not job.members:
         return
     if job.previous is not None and job.previous.http_status is not None and not wrote_it and _asked_for(job):
@@ -96,6 +96,18 @@ def after_read(job: Job, actual: Addition, moment: Moment) -> None:
             job.outcome = Settled("failed", why, before=quantity, actual=actual, bury="exhausted")
         case plan.Write():
             pass  # outcome None: its ledger row is to be opened.
+
+
+def _read_after(previous: OpenEntry, quantity: float | None, now: datetime) -> Closing:
+    """Return the end of a write whose addition holds this quantity now."""
+    if quantity == previous.quantity_wanted:
+        return Closing(previous.id, "written", quantity, previous.http_status)
+    if previous.http_status is None:
+        return Closing(previous.id, "not_applied", quantity, None)
+    if quantity != previous.shown and now - previous.call_until > READ_LATE_AFTER:
+        # It is neither the push's work nor what its answer showed: a revert must not take it back.
+        return Closing(previous.id, "unknown", None, previous.http_status)
+    return Closing(previous.id, "not_kept", quantity, previous.http_status)
 
 
 def _decide(job: Job, actual: Addition, moment: Moment) -> plan.Write | plan.Unchanged | plan.Answer:

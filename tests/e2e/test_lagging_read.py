@@ -113,6 +113,18 @@ def test_what_connectwise_made_of_a_write_is_put_back_too(case: Case, pause: tim
     assert case.world.quantity("p1", 100_001) == 1
 
 
+def test_what_somebody_entered_before_a_late_second_read_is_left_alone(case: Case, pause: timedelta) -> None:
+    """After an outage of hours 33 is found, entered by hand: no work of the push, so no revert takes it back."""
+    push = _waiting_for_the_second_read(case.world)
+    case.world.simulator.state.change("cw-p1", "additions", 100_001, quantity=33)
+    time_passes(case.world.database, pause + timedelta(hours=3))
+    wait_for(lambda: case.world.state_of(push) == "completed", "the push")
+    assert _said(case, push) == {"c1": ("failed", "not_kept")}
+    assert _ledger(case) == [("unknown", 1, None, 200)]
+    assert {code(answer) for answer in carried_out(case.world, revert_of(push)).values()} == {"changed_since"}
+    assert case.world.quantity("p1", 100_001) == 33
+
+
 def test_a_worker_that_ends_before_the_second_read_leaves_it_to_the_next(world: World, pause: timedelta) -> None:
     """The worker stores what the answer showed, so the next one reads, does not write again, and ends the line."""
     case = Case(world)

@@ -205,6 +205,22 @@ def test_a_write_whose_end_was_unknown_is_closed_by_a_read(
     assert members or job.is_decided
 
 
+@pytest.mark.parametrize(
+    ("quantity", "minutes", "closing"),
+    [
+        pytest.param(33.0, 0, Closing(5, "not_kept", 33.0, 200), id="soon"),
+        pytest.param(33.0, 60, Closing(5, "unknown", None, 200), id="late"),
+        pytest.param(3.0, 60, Closing(5, "not_kept", 3.0, 200), id="late, as the answer showed it"),
+        pytest.param(42.0, 60, Closing(5, "written", 42.0, 200), id="late, as it was sent"),
+    ],
+)
+def test_what_a_late_second_read_finds_may_be_a_persons(quantity: float, minutes: int, closing: Closing) -> None:
+    """A revert takes back what the ledger says of the push; hours later that may be somebody's correction."""
+    job = _job(previous=replace(_entry(http_status=200), shown=3.0, call_until=NOW - timedelta(minutes=minutes)))
+    progress.after_read(job, _addition(quantity), MOMENT)
+    assert job.closings == [closing]
+
+
 def test_the_ledger_row_says_what_is_about_to_be_written() -> None:
     """A successor knows from the row alone what was there, what was wanted, and for whom."""
     job = _job()
