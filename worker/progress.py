@@ -128,11 +128,13 @@ def _decide(job: Job, actual: Addition, moment: Moment) -> plan.Write | plan.Unc
 
 
 def _blamed(job: Job, actual: Addition, moment: Moment) -> dict[str, Problem]:
-    """Return the problem of each company that shares the addition: its own mapping's, else whose mapping is refused."""
+    """Return the problem of each company that shares the addition: its own mapping's, else whose mapping is refused.
+
+    None of a revert, which puts back whatever the mappings are.
+    """
     period, today = job.members[0].wanted.period, moment.now.date()
     refusals = {
-        one.mapping.company_id: billable.judge(actual, [known], period, today).refused
-        for one, known in zip(job.sharing, _known(job), strict=True)
+        one.mapping.company_id: billable.judge(actual, [_known_of(one)], period, today).refused for one in job.sharing
     }
     blamed = [(one.mapping, why) for one in job.sharing if (why := refusals[one.mapping.company_id]) is not None]
     if not blamed:
@@ -143,13 +145,17 @@ def _blamed(job: Job, actual: Addition, moment: Moment) -> dict[str, Problem]:
     return {company_id: why or theirs for company_id, why in refusals.items()}
 
 
+def _known_of(one: ToCheck) -> billable.Known:
+    return billable.known_of(one.mapping, read_check(one.mapping))
+
+
 def _known(job: Job) -> list[billable.Known]:
     """Return the facts of the mappings that share the addition; of a revert only its agreement's days, if known.
 
     A revert writes what is not billable too, as the push that it takes back was allowed to.
     """
     if job.sharing:
-        return [billable.known_of(one.mapping, read_check(one.mapping)) for one in job.sharing]
+        return [_known_of(one) for one in job.sharing]
     known = billable.Known(job.address[0], allows_not_billable=True)
     for member in job.members:
         checked = read_check(member.mapping) if member.mapping and member.mapping.addition == job.addition else None
