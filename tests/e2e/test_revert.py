@@ -315,10 +315,11 @@ def test_another_connectwise_is_not_touched(case: Case) -> None:
 
 
 def test_a_cancelled_addition_is_not_written(case: Case) -> None:
-    """An addition that is not billed any more is not changed either; the line says what to do."""
+    """ConnectWise has the last word on an addition that is not billed any more; the line repeats it."""
     push = _completed(case, 5, 1)
     case.world.simulator.state.change("cw-p1", "additions", 100_001, cancelledDate="2026-01-01T00:00:00Z")
-    assert _said(carried_out(case.world, revert_of(push))) == {"c1": ("failed", "addition_cancelled")}
+    assert _said(carried_out(case.world, revert_of(push))) == {"c1": ("failed", "record_refused")}
+    assert case.world.quantity("p1", 100_001) == 5
 
 
 def test_a_revert_can_be_reverted(case: Case) -> None:
