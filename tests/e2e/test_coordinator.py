@@ -174,6 +174,32 @@ def test_a_company_that_is_counted_for_cost_only(mapped: Coordinator) -> None:
     assert mapped.quantity(7101) == 21
 
 
+def test_terms_that_are_not_named_are_kept(mapped: Coordinator) -> None:
+    """Mapping a company anew keeps its rule, minimum and allowance, and says so, until an option takes it away.
+
+    A file without the column `allow_not_billable` keeps that too.
+    """
+    mapped.world.simulator.state.change(mapped.tenant, "additions", 7101, billCustomer="NoCharge")
+    again = ("mapping", "set", "--company", "c-101", *ids(2001, 401, 7101))
+    mapped.run(*again, "--rule", "sum", "--minimum", "10", "--allow-not-billable")
+    said = mapped.run(*again, to="stderr")
+    assert "Kept: rule sum and minimum 10 and not Billable allowed." in said
+    assert "Taken away by --rule refuse --no-minimum --no-allow-not-billable." in said
+    mapped.push({"c-101": 6})
+    assert mapped.quantity(7101) == 10
+
+    columns = "company_id,company_name,cw_company_id,agreement_id,addition_id,rule,minimum"
+    file = mapped.file("one.csv", f"{columns}\nc-101,Alder & Finch Architects,2001,401,7101,sum,10\n")
+    said = mapped.run("mapping", "import", file, to="stderr")
+    assert "Kept, as the file has no column allow_not_billable: it is allowed for c-101." in said
+
+    mapped.run(*again, "--minimum", "3", "--no-minimum", code=2)
+    said = mapped.run(*again, "--rule", "refuse", "--no-minimum", "--no-allow-not-billable", code=1, to="stderr")
+    assert "Before: rule sum and minimum 10 and not Billable allowed." in said
+    (left,) = [one for one in mapped.told("mapping", "list")["mappings"] if one["company_id"] == "c-101"]
+    assert (left["rule"], left["minimum"], left["allow_not_billable"]) == ("refuse", None, False)
+
+
 def test_a_mapping_that_has_gone_bad_names_its_successor(mapped: Coordinator) -> None:
     """`mapping health` says what is wrong and what to map to instead; once that is mapped it is silent about it."""
     mapped.world.simulator.state.cancel_addition(mapped.tenant, 7101)

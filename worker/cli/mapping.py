@@ -13,6 +13,7 @@ from store.mappings import Mapping
 from worker.cli import mapping_table as table
 from worker.cli.causes import listed
 from worker.cli.exits import UNFINISHED, USAGE
+from worker.cli.kept import terms, with_kept
 from worker.cli.known import known_partner
 from worker.cli.like_ids import check_like_ids
 from worker.cli.options import AsJson, By, CsvFile, NoWait, Partner, Timeout, Yes, agree, identifier, usage
@@ -37,27 +38,31 @@ def set_(
     *,
     name: Annotated[str | None, typer.Option(help="The company's name; by default the stored one.")] = None,
     rule: Annotated[
-        SharingRule,
-        typer.Option(help="If other companies are mapped to the same addition: refuse, or sum their users."),
-    ] = "refuse",
+        SharingRule | None,
+        typer.Option(help="If other companies are mapped to the same addition: refuse (the default), or sum users."),
+    ] = None,
     minimum: Annotated[
         int | None, typer.Option(min=0, max=MAX_COUNT, metavar="N", help="Bill at least so many users.")
     ] = None,
+    no_minimum: Annotated[bool, typer.Option("--no-minimum", help="Take the minimum away.")] = False,
     allow_not_billable: Annotated[
-        bool,
-        typer.Option(
-            "--allow-not-billable",
-            help="Set the quantity also if the addition is not Billable: counted for its cost only.",
-        ),
-    ] = False,
+        bool | None,
+        typer.Option(help="Set the quantity also if the addition is not Billable: counted for its cost only."),
+    ] = None,
     no_wait: NoWait = False,
     timeout: Timeout = 60.0,
     as_json: AsJson = False,
 ) -> None:
     """Map one company. Prints what the check found, exit code 1 if invalid. `mapping remove` unmaps.
 
+    Of a company that is mapped, the rule, the minimum and what is allowed stay as they are unless they are named.
+
     Example: phin-connectwise mapping set --partner msp-1 --company c-17 --cw-company 250 --agreement 7 --addition 11
     """
+    if no_minimum and minimum is not None:
+        raise typer.BadParameter("give either --minimum or --no-minimum")
+    given = {"rule": rule, "minimum": minimum, "allow_not_billable": allow_not_billable}
+    named = {name: value for name, value in given.items() if value is not None or (name == "minimum" and no_minimum)}
     with session(works=not no_wait) as opened:
         at = opened.now()
         with opened.database.begin() as tx:
@@ -73,9 +78,7 @@ def set_(
                 cw_company_id=cw_company,
                 agreement_id=agreement,
                 addition_id=addition,
-                rule=rule,
-                minimum=minimum,
-                allow_not_billable=allow_not_billable,
+                **terms(stored, named),
             )
         _save_and_show(opened, partner, [event], wait=not no_wait, timeout=timeout, as_json=as_json)
 
@@ -128,7 +131,8 @@ def import_(
 
     Columns: company_id,company_name,cw_company_id,agreement_id,addition_id,rule,minimum; if a company needs it, also
     allow_not_billable (yes or no). Blank ids = unmapped: asks first if a mapped company is to be. If the file has a
-    mistake, nothing is sent. Companies that the file does not name stay as they are.
+    mistake, nothing is sent. Companies that the file does not name stay as they are; without the column
+    allow_not_billable, so does what is allowed.
     """
     with session(works=not no_wait) as opened:
         with usage():
@@ -138,6 +142,7 @@ def import_(
         # An unmapped company stays beside the one that was meant, as an export has it.
         named = [event.company_id for event in events if event.cw_company_id or event.company_id not in stored]
         check_like_ids(opened.database, partner, named)
+        events = with_kept(events, stored)
         _agree(opened, partner, events, yes=yes)
         _save_and_show(opened, partner, events, wait=not no_wait, timeout=timeout, as_json=as_json)
 

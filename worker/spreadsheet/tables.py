@@ -41,7 +41,7 @@ WORDS = {
 """
 
 OPTIONAL = frozenset({"allow_not_billable"})
-"""Columns that a file may do without, as if all their cells were empty."""
+"""Columns that a file may do without: it says nothing of them."""
 
 TOTALS = frozenset({"total", "totals", "grand total", "sum", "summe", "gesamt", "gesamtsumme", "gesamtergebnis"})
 """The words that stand where a company would, in a row that adds up those above it."""
@@ -236,6 +236,8 @@ def _values(header: Header, row: Row, cells: Mapping[str, Cell], columns: Column
     values: dict[str, Any] = {}
     wrong: list[str] = []
     for column, parse in columns.items():
+        if column not in header.known:
+            continue
         cell = cells.get(column, "")
         where = header.where(row, column)
         if isinstance(cell, Unreadable):

@@ -1,0 +1,57 @@
+"""The terms of a mapping that a command does not name: the stored ones stay, and the user reads which."""
+
+from collections.abc import Mapping as ById
+from collections.abc import Sequence
+from typing import Any
+
+from messages import MappingChanged
+from store.mappings import Mapping
+from worker.cli.causes import listed
+from worker.cli.output import complain
+
+TAKEN_AWAY_BY = {"rule": "--rule refuse", "minimum": "--no-minimum", "allow_not_billable": "--no-allow-not-billable"}
+"""The terms of a mapping, and the option of `mapping set` that takes each away."""
+
+
+def terms(stored: Mapping | None, named: ById[str, Any]) -> dict[str, Any]:
+    """Return the terms of one company's mapping: those that are named, else the stored ones; says what stays or goes.
+
+    A minimum that is named None is taken away.
+    """
+    if stored is None:
+        return dict(named)
+    kept = {name: getattr(stored, name) for name in TAKEN_AWAY_BY if name not in named}
+    if stays := [name for name, value in kept.items() if _says(name, value)]:
+        told = " and ".join(_says(name, kept[name]) for name in stays)
+        complain(f"Kept: {told}. Taken away by {' '.join(TAKEN_AWAY_BY[name] for name in stays)}.")
+    before = {name: getattr(stored, name) for name in TAKEN_AWAY_BY if name in named}
+    if goes := [said for name, value in before.items() if value != named[name] and (said := _says(name, value))]:
+        complain(f"Before: {' and '.join(goes)}.")
+    return {**kept, **named}
+
+
+def with_kept(events: Sequence[MappingChanged], stored: ById[str, Mapping]) -> list[MappingChanged]:
+    """Return the mappings of a file, with the stored `allow_not_billable` where it has no such column; says so."""
+    names = [
+        event.company_id
+        for event in events
+        if "allow_not_billable" not in event.model_fields_set
+        and event.cw_company_id is not None
+        and event.company_id in stored
+        and stored[event.company_id].allow_not_billable
+    ]
+    if names:
+        complain(f"Kept, as the file has no column allow_not_billable: it is allowed for {listed(names)}.")
+    ids = set(names)
+    return [
+        event.model_copy(update={"allow_not_billable": True}) if event.company_id in ids else event for event in events
+    ]
+
+
+def _says(name: str, value: Any) -> str:  # noqa: ANN401 - whatever the term holds
+    """A term in words, empty for the default."""
+    if name == "minimum":
+        return "" if value is None else f"minimum {value:,}"
+    if name == "rule":
+        return "" if value == "refuse" else f"rule {value}"
+    return "not Billable allowed" if value else ""
