@@ -1,5 +1,6 @@
 """The outbox: everything that leaves, now or later, written in the transaction of the work."""
 
+import json
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -90,6 +91,12 @@ def due_keys(tx: Tx) -> list[Destination]:
     """(exchange, routing key) of what is due to leave and free."""
     query = select(outbox.c.exchange, outbox.c.routing_key).where(_leaves(), *_is_free()).distinct()
     return [(exchange, key) for exchange, key in tx.execute(query)]
+
+
+def holds(tx: Tx, correlation_id: str) -> bool:
+    """True if a message with this correlation id waits to leave."""
+    said = outbox.c.properties_json.contains(json.dumps(correlation_id), autoescape=True)
+    return tx.execute(select(outbox.c.id).where(said).limit(1)).first() is not None
 
 
 def claim(

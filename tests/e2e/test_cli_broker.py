@@ -13,6 +13,7 @@ import pytest
 from cwclient.simulator import SimulatorServer, State
 from messages import generate_keypair
 from tests.support.commands import environment, run
+from tests.support.partners import make_known
 from worker import sample
 from worker.broker import RabbitBroker
 from worker.topology import Topology
@@ -35,6 +36,7 @@ def settings(amqp_url: str, postgresql_url: str) -> Iterator[dict[str, str]]:
 
 def test_a_missing_exchange_says_what_to_run(settings: dict[str, str], tmp_path: Path) -> None:
     """Publishing before the worker is deployed ends with 3 and names `topology declare`, which then helps."""
+    make_known(settings["DATABASE_URL"], "msp-1")
     check = ("topology", "check", "--json")
     assert json.loads(run(*check, folder=tmp_path, settings=settings).stdout)["ok"] is False
     ids = ("--cw-company", "1", "--agreement", "1", "--addition", "1")
@@ -48,7 +50,11 @@ def test_a_missing_exchange_says_what_to_run(settings: dict[str, str], tmp_path:
 
 
 def test_a_push_that_nobody_takes_ends_in_time(settings: dict[str, str], tmp_path: Path) -> None:
-    """Without a worker a push ends with 1 after its timeout, says that it goes on, and how to see it."""
+    """Without a worker a push ends with 1 after its timeout, says that it goes on, and how to see it.
+
+    Cancelled by its id it is not waited for either: nobody can tell whether it is on its way.
+    """
+    make_known(settings["DATABASE_URL"], "msp-1")
     run("topology", "declare", folder=tmp_path, settings=settings)
     command = (
         "push",
@@ -66,12 +72,17 @@ def test_a_push_that_nobody_takes_ends_in_time(settings: dict[str, str], tmp_pat
     assert done.returncode == 1
     assert json.loads(done.stdout)["push"]["state"] == "sent"
     assert "phin-connectwise status --partner msp-1 --push" in done.stderr
+    push_id = json.loads(done.stdout)["push"]["push_id"]
+    cancelled = run("push", "cancel", "--partner", "msp-1", push_id, "--yes", folder=tmp_path, settings=settings)
+    assert cancelled.returncode == 1
+    assert f"No worker has accepted a push {push_id} of partner msp-1. If it is on its way" in cancelled.stderr
 
 
 def test_a_wait_that_is_stopped_says_that_the_worker_goes_on(settings: dict[str, str], tmp_path: Path) -> None:
     """Ctrl-C while waiting for the worker ends with 130, and says how many lines are the worker's to do."""
     run("topology", "declare", folder=tmp_path, settings=settings)
     run("db", "upgrade", folder=tmp_path, settings=settings)
+    make_known(settings["DATABASE_URL"], "msp-1")
     push = ("push", "--partner", "msp-1", "--period", "2026-11", "--counts", str(sample.COUNTS))
     with subprocess.Popen(
         [sys.executable, "-m", "worker.cli", *push],

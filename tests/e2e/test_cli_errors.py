@@ -7,6 +7,7 @@ import pytest
 
 from messages import SealKey, generate_keypair
 from tests.support.commands import run
+from tests.support.partners import make_known
 from worker import sample
 
 SETTINGS = {
@@ -90,6 +91,7 @@ def test_a_database_that_is_away_is_named_without_its_password(tmp_path: Path) -
 
 def test_a_broker_that_is_away_is_named_without_its_password(folder: Path) -> None:
     """RabbitMQ that cannot be reached ends publishing and topology commands with 3, and no password is shown."""
+    make_known(f"sqlite:///{folder}/store.db", "msp-1")
     for command in (PUSH, ("topology", "declare"), ("topology", "check")):
         done = run(*command, folder=folder, settings=SETTINGS | AWAY)
         assert done.returncode == 3

@@ -10,7 +10,8 @@ import typer
 
 from messages import generate_keypair
 from tests.support.commands import run
-from tests.support.installation import KEY, Installation
+from tests.support.installation import KEY, PUSH, Installation
+from tests.support.partners import make_known
 from worker.cli import app
 
 SETTINGS = {
@@ -74,7 +75,10 @@ def test_an_unknown_partner_is_a_slip(folder: Path) -> None:
     known = folder / "known.csv"
     columns = "company_id,company_name,cw_company_id,agreement_id,addition_id,rule,minimum"
     known.write_text(f"{columns}\nc-1,Acme,1,2,3,refuse,\n", "utf-8")
-    run("mapping", "import", "--partner", "msp-2", known, folder=folder, settings=SETTINGS)
+    counts = folder / "counts.csv"
+    counts.write_text("company_id,company_name,billable_users\nc-1,Acme,1\n", "utf-8")
+    make_known(f"sqlite:///{folder}/store.db", "msp-2")
+    ids = ("--cw-company", "1", "--agreement", "2", "--addition", "3")
     typed = (
         ("status",),
         ("mapping", "list"),
@@ -88,12 +92,34 @@ def test_an_unknown_partner_is_a_slip(folder: Path) -> None:
         ("ledger", "export", "ledger.csv"),
         ("revert", "--push", "p", "--yes"),
         ("pause", "--why", "they upgrade"),
+        ("resume",),
+        ("push", "--period", "2026-11", "--counts", str(counts)),
+        ("push", "--period", "2026-11", "--counts", str(counts), "--no-wait"),
+        ("push", "cancel", "nonsense", "--yes"),
+        ("mapping", "import", str(known)),
+        ("mapping", "set", "--company", "c-1", *ids),
+        ("mapping", "suggest", "--counts", str(counts)),
+        ("catalog", "companies"),
+        ("catalog", "agreements", "--cw-company", "1"),
+        ("catalog", "additions", "--agreement", "1"),
     )
     for command in typed:
         done = run(*command, *OF_PARTNER, folder=folder, settings=SETTINGS)
         assert (done.returncode, done.stdout) == (2, ""), command
         assert done.stderr == "No partner msp-1 is known.\nKnown: msp-2.\n", command
     assert not [file.name for file in folder.iterdir() if file.name in {"all.csv", "ledger.csv"}]
+
+
+def test_a_push_that_nobody_sent_is_not_waited_for(mapped: Installation) -> None:
+    """`push cancel` of a mistyped id ends with 2 at once; a push that was sent and not begun is cancelled."""
+    cancel = ("push", "cancel", *OF_PARTNER, "--yes")
+    done = mapped.run(*cancel, "nonsense")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "No push nonsense of partner msp-1 was sent" in done.stderr
+    push_id = mapped.json(*PUSH, "--no-wait")["push"]["push_id"]
+    done = mapped.run(*cancel, push_id)
+    assert done.returncode == 0, done.stderr
+    assert mapped.json("status", *OF_PARTNER, "--push", push_id)["push"]["state"] == "cancelled"
 
 
 def test_json_roots_are_objects(folder: Path) -> None:

@@ -11,6 +11,7 @@ from store import Tx, catalog
 from worker.cli import causes
 from worker.cli.causes import of_problem
 from worker.cli.exits import UNFINISHED
+from worker.cli.known import known_partner
 from worker.cli.options import AsJson, Partner, Timeout, usage
 from worker.cli.output import dump, mark, safe, say, table
 from worker.cli.session import Seen, Session, session, still_running
@@ -104,6 +105,8 @@ def _list(partner: str, kind: CatalogKind, fields: dict[str, Any], timeout: floa
     with usage():
         event = CatalogRequested(partner_id=partner, correlation_id=f"catalog {kind}", kind=kind, **fields)
     with session(works=True) as opened:
+        with opened.database.begin() as tx:
+            known_partner(tx, partner)
         answers = ask(opened, [event], what=f"Reading the {kind}", timeout=timeout)
     if not answers:
         still_running(f"phin-connectwise catalog {kind} --partner {partner}")

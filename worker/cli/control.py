@@ -5,9 +5,9 @@ from typing import Annotated
 import typer
 
 from messages import PushCancelRequested
-from store import Tx, leases, pauses, pushes
+from store import Tx, leases, outbox, pauses, pushes
 from worker.cli import results
-from worker.cli.exits import UNFINISHED
+from worker.cli.exits import UNFINISHED, USAGE
 from worker.cli.known import known_partner
 from worker.cli.options import By, NoWait, Partner, Timeout, Yes, agree, identifier, usage
 from worker.cli.output import complain, say
@@ -29,6 +29,9 @@ def cancel(
 ) -> None:
     """Stop a push: what is written stays, the rest is `cancelled`. Asks first; exit code 1 if not over in time.
 
+    An id that nobody has sent ends with 2. With RabbitMQ such a push may be on its way, so it is cancelled when it
+    comes: that is not waited for, and ends with 1.
+
     Example: phin-connectwise push cancel --partner msp-1 0198…
     """
     with session(works=not no_wait) as opened:
@@ -42,7 +45,12 @@ def cancel(
                 requested_by=by,
             )
         with opened.database.begin() as tx:
+            known_partner(tx, partner)
             known = pushes.find(tx, partner, push_id)
+            waits = opened.settings.is_embedded and outbox.holds(tx, push_id)
+        if known is None and opened.settings.is_embedded and not waits:
+            complain(f"No push {push_id} of partner {partner} was sent; there is nothing to cancel. Correct the id.")
+            raise typer.Exit(USAGE)
         if known is not None and known.state != "accepted":
             complain("The push is over; there is nothing to cancel.")
             raise typer.Exit(0)
@@ -56,9 +64,15 @@ def cancel(
 
         see = f"phin-connectwise status --partner {partner} --push {push_id}"
         what = f"Cancelling {push_id}"
-        if known is None:
-            complain("No worker has accepted this push yet; it is cancelled when it comes.")
-        finished = opened.carry_out([event], look, what=what, timeout=timeout, wait=not no_wait, see=see, unit="push")
+        # RabbitMQ may hold a push that no worker has accepted, and cannot be asked.
+        wait = not no_wait and (known is not None or waits)
+        finished = opened.carry_out([event], look, what=what, timeout=timeout, wait=wait, see=see, unit="push")
+        if known is None and not waits:
+            complain(
+                f"No worker has accepted a push {push_id} of partner {partner}. If it is on its way, it is cancelled"
+            )
+            complain("when it comes; if nobody has sent it, correct the id.")
+            raise typer.Exit(UNFINISHED)
         if no_wait:
             complain(f"Sent. See it with `{see}`.")
             return
@@ -107,6 +121,8 @@ def resume(
         everybody = who == pauses.EVERYBODY
         with opened.database.begin() if everybody else opened.database.partner(who) as tx:
             ended = pauses.resume(tx, who)
+            if not ended and not everybody:
+                known_partner(tx, who)
             remaining = None if everybody else pauses.find(tx, who)
             if everybody:
                 leases.wake_all(tx)

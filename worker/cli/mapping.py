@@ -66,6 +66,7 @@ def set_(
     with session(works=not no_wait) as opened:
         at = opened.now()
         with opened.database.begin() as tx:
+            known_partner(tx, partner)
             stored = mappings.of_companies(tx, partner, {company}).get(company)
         check_like_ids(opened.database, partner, [company])
         with usage():
@@ -138,6 +139,7 @@ def import_(
         with usage():
             events = read_mappings(file, partner, opened.now())
         with opened.database.begin() as tx:
+            known_partner(tx, partner)
             stored = mappings.of_companies(tx, partner, {event.company_id for event in events})
         # An unmapped company stays beside the one that was meant, as an export has it.
         named = [event.company_id for event in events if event.cw_company_id or event.company_id not in stored]

@@ -14,6 +14,7 @@ from worker.cli import control
 from worker.cli.confirming import confirmations
 from worker.cli.exits import UNFINISHED
 from worker.cli.implied import IMPLIED, Group, Implied
+from worker.cli.known import known_partner
 from worker.cli.like_ids import check_like_ids
 from worker.cli.options import AsJson, By, NoWait, Partner, Timeout, usage
 from worker.cli.output import complain
@@ -72,6 +73,8 @@ def push(
     with usage("--period"):
         asked = _plausible(BillingPeriod.parse(period))
     with session(works=not no_wait) as opened:
+        with opened.database.begin() as tx:
+            known_partner(tx, partner)
         check_like_ids(opened.database, partner, [line.company_id for line in lines])
         with usage():
             confirmed = confirmations(opened.database, partner, asked.key, lines, confirm or (), yes=yes)

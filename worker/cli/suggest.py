@@ -16,6 +16,7 @@ from store.mappings import Mapping as StoredMapping
 from worker import catalog
 from worker.cli.catalog import Refresh, ask, explain
 from worker.cli.exits import UNFINISHED
+from worker.cli.known import known_partner
 from worker.cli.like_ids import check_like_ids
 from worker.cli.mapping import save
 from worker.cli.mapping_table import show, state, summary
@@ -54,8 +55,7 @@ class Known:
 
     def companies(self) -> list[PhinCompany]:
         """All companies that somebody ever mapped."""
-        of = self.stored.values()
-        return [PhinCompany(company_id=one.company_id, company_name=one.company_name) for one in of]
+        return [PhinCompany(company_id=one.company_id, company_name=one.company_name) for one in self.stored.values()]
 
     def is_mapped(self, company_id: str) -> bool:
         """True if an addition is chosen."""
@@ -116,6 +116,7 @@ def suggest(
     named = read_companies(counts) if counts else None
     with session(works=True) as opened:
         with opened.database.begin() as tx:
+            known_partner(tx, partner)
             known = Known.read(tx, partner)
         companies = known.companies() if named is None else named
         check_like_ids(opened.database, partner, [company.company_id for company in named or ()])
@@ -200,8 +201,7 @@ def _accepted(
         if best.addition is not None and not looks_like_phin(best.addition):
             # The only one there is may bill something else: somebody has to look at it.
             best = best.model_copy(update={"addition": None})
-        ids = known.filled(company.company_id, best)
-        if ids != known.ids(company.company_id):
+        if (ids := known.filled(company.company_id, best)) != known.ids(company.company_id):
             events.append(_event(partner, company, ids, known, at))
     return events
 
