@@ -100,7 +100,7 @@ def test_a_check_in_trouble_is_made_ever_more_rarely(case: Case) -> None:
 
 
 def _problems(case: Case) -> list[str]:
-    """What the last check of company 1's mapping found."""
+    """Return the finding of the last check of company 1's mapping."""
     return [why["code"] for why in (_mapping(case).check or {})["problems"]]
 
 

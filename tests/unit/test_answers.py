@@ -37,7 +37,7 @@ def test_an_amount_that_no_number_holds_is_not_told() -> None:
 
 @pytest.mark.parametrize("price", [2.5, None])
 def test_nothing_is_billed_for_an_addition_that_is_not_billable(price: float | None) -> None:
-    """What is counted for its cost only adds nothing to a preview's amounts; its price is still told."""
+    """An addition that is counted for its cost only adds nothing to a preview's amounts; its price is still told."""
     cost_only = Addition(id=5, quantity=5, unit_price=price, bill_customer="DoNotBill")
     shown = money(cost_only, 7)
     assert (shown.unit_price, shown.difference, shown.amount, shown.amount_difference) == (price, 2, 0, 0)
