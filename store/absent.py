@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, exists, func, select, tuple_
+from sqlalchemy import ColumnElement, exists, func, select
 
 from store import connections
 from store.database import Tx
+from store.ledger import last_written
 from store.mappings import Addition
 from store.pushes import chunks
-from store.schema import company_status, ledger, mappings, push_lines, syncs
+from store.schema import company_status, mappings, push_lines, syncs
 
 AT_ONCE = 500
 
@@ -117,19 +118,6 @@ def _last_told(tx: Tx, partner_id: str, tenant: str, found: Sequence[Any]) -> di
 def _last_written(
     tx: Tx, partner_id: str, tenant: str, additions: Collection[Addition]
 ) -> list[tuple[Addition, datetime, float]]:
-    """When each of these additions was written last, and what it was made to hold."""
-    if not additions:
-        return []
-    which = (ledger.c.agreement_id, ledger.c.addition_id)
-    newest = (
-        select(func.max(ledger.c.id))
-        .where(
-            ledger.c.partner_id == partner_id,
-            ledger.c.tenant == tenant,
-            tuple_(*which).in_(additions),
-            ledger.c.outcome == "written",
-        )
-        .group_by(*which)
-    )
-    query = select(*which, ledger.c.closed_at, ledger.c.quantity_after).where(ledger.c.id.in_(newest))
-    return [((row[0], row[1]), row[2], row[3]) for row in tx.execute(query)]
+    """Return each of these additions that was written, with the time of its last write and what it held then."""
+    rows = last_written(tx, partner_id, tenant, additions)
+    return [((row.agreement_id, row.addition_id), row.closed_at, row.quantity_after) for row in rows]

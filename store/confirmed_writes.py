@@ -5,11 +5,12 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import func, select, tuple_
+from sqlalchemy import select
 
 from store.database import Tx
+from store.ledger import last_written
 from store.mappings import Addition
-from store.schema import ledger, push_lines
+from store.schema import push_lines
 from store.wishes import Days
 
 
@@ -25,18 +26,7 @@ class ConfirmedWrite:
 
 def last_of(tx: Tx, partner_id: str, tenant: str, additions: Collection[Addition]) -> dict[Addition, ConfirmedWrite]:
     """Return the last write to each of these additions, if anything was confirmed for it."""
-    which = (ledger.c.agreement_id, ledger.c.addition_id)
-    newest = (
-        select(func.max(ledger.c.id))
-        .where(
-            ledger.c.partner_id == partner_id,
-            ledger.c.tenant == tenant,
-            tuple_(*which).in_(additions),
-            ledger.c.outcome == "written",
-        )
-        .group_by(*which)
-    )
-    rows = tx.execute(select(ledger).where(ledger.c.id.in_(newest))).all() if additions else []
+    rows = last_written(tx, partner_id, tenant, additions)
     confirmed = _confirmations(tx, partner_id, {row.push_id for row in rows})
     found = {}
     for row in rows:

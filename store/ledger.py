@@ -7,7 +7,7 @@ import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Literal
+from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, Row, bindparam, case, delete, func, insert, or_, select, tuple_, update
 
@@ -274,3 +274,21 @@ def _entry(row: Row[tuple[object, ...]]) -> OpenEntry:
         http_status=row.http_status,
         shown=row.quantity_after,
     )
+
+
+def last_written(tx: Tx, partner_id: str, tenant: str, additions: Collection[Addition]) -> Sequence[Row[Any]]:
+    """Return the ledger's row of the last write that ConnectWise took, of each of these additions that has one."""
+    if not additions:
+        return []
+    which = (ledger.c.agreement_id, ledger.c.addition_id)
+    newest = (
+        select(func.max(ledger.c.id))
+        .where(
+            ledger.c.partner_id == partner_id,
+            ledger.c.tenant == tenant,
+            tuple_(*which).in_(additions),
+            ledger.c.outcome == "written",
+        )
+        .group_by(*which)
+    )
+    return tx.execute(select(ledger).where(ledger.c.id.in_(newest))).all()
