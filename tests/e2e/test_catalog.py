@@ -147,14 +147,14 @@ def test_a_question_while_connectwise_is_down_is_answered(case: Case) -> None:
 
 
 def test_wrong_keys_answer_all_questions(case: Case) -> None:
-    """With keys that ConnectWise refuses all who wait are told, by few requests."""
+    """With keys that ConnectWise refuses all who wait are told, by at most two requests for each of them."""
     case.set_key("another-private-key")
     before = len(case.world.simulator.log)
     asked = [question("agreements", cw_company_id=number) for number in (1, 2, 3)]
     case.world.publish(*asked)
     answers = [answered(case.world, one) for one in asked]
     assert {answer.problem.code for answer in answers if answer.problem} == {"bad_credentials"}
-    assert len(case.world.simulator.log) - before <= len(asked)
+    assert len(case.world.simulator.log) - before <= 2 * len(asked)
 
 
 def test_a_right_that_lines_do_without_fails_no_push(case: Case) -> None:

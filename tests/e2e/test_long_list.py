@@ -12,7 +12,7 @@ from tests.e2e.test_catalog import COMPANIES, add
 from tests.support.asking import answer_to, answered, ask, question, reads
 from tests.support.case import Case
 from tests.support.waiting import wait_for
-from tests.support.world import now
+from tests.support.world import PRIVATE_KEY, now
 from worker import run, settle
 
 PAGES = 25
@@ -65,10 +65,11 @@ def _saved(case: Case) -> datetime | None:
 
 def test_new_keys_begin_a_long_list_anew(listing: Case) -> None:
     """The answer leaves out what the former keys had listed, and the trouble that these meet is no fault of the new."""
-    listing.set_key("another")
+    listing.set_key(PRIVATE_KEY, "another")
     connected = listing.world.connected("p1", "another")
     listing.world.publish(connected)
     wait_for(lambda: _saved(listing) == connected.changed_at, "the new keys")
+    listing.set_key("another")
     assert ask(listing.world, question("agreements", cw_company_id=1)).choices
     listing.world.simulator.faults.clear()
     assert answered(listing.world, LONG).choices

@@ -44,14 +44,14 @@ class Case:
 
     def set_rights(self, rights: Rights) -> None:
         """Change the security role of the API member."""
-        self._set_key({"public": "public", "private": PRIVATE_KEY, "rights": rights.model_dump()})
+        self._set_keys({"public": "public", "private": PRIVATE_KEY, "rights": rights.model_dump()})
 
-    def set_key(self, private_key: str) -> None:
-        """Replace the API member's private key."""
-        self._set_key({"public": "public", "private": private_key})
+    def set_key(self, *private_keys: str) -> None:
+        """Replace the API member's private key; of several each is right."""
+        self._set_keys(*({"public": "public", "private": private_key} for private_key in private_keys))
 
-    def _set_key(self, key: dict[str, Any]) -> None:
-        tenant = {"company_identifier": "cw-p1", "keys": [key]}
+    def _set_keys(self, *keys: dict[str, Any]) -> None:
+        tenant = {"company_identifier": "cw-p1", "keys": list(keys)}
         self.world.simulator.state.merge(StateDocument.model_validate({"tenants": [tenant]}))
 
     def is_checked(self) -> bool:
