@@ -12,6 +12,7 @@ _OFFICE = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
 _PACKAGE = "http://schemas.openxmlformats.org/package/2006/relationships"
 _TYPES = "http://schemas.openxmlformats.org/package/2006/content-types"
 _CONTENT = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet.main+xml"
+_HIDDEN = ' hidden="1"'
 _EPOCH = date(1899, 12, 30)
 
 
@@ -34,13 +35,17 @@ Value = str | float | bool | date | Formula | Failed | None
 
 @dataclass(frozen=True)
 class Page:
-    """One sheet, its first row first; rows are hidden by number, cells merged by range."""
+    """One sheet, its first row first; rows are hidden by number, cells merged by range.
+
+    `only_used`: the rows below are hidden, as Excel does it, by the height of all rows that the sheet does not have.
+    """
 
     rows: Sequence[Sequence[Value]]
     name: str = "Sheet1"
     state: str = "visible"
     hidden: frozenset[int] = frozenset()
     merged: Sequence[str] = ()
+    only_used: bool = False
 
 
 def workbook(*pages: Page, properties: str = "") -> bytes:
@@ -76,11 +81,13 @@ def packed(parts: dict[str, str]) -> bytes:
 
 def _page(page: Page) -> str:
     rows = "".join(
-        f'<row r="{n}" hidden="{n in page.hidden:d}">{"".join(map(_cell, row))}</row>'
+        f'<row r="{n}"{_HIDDEN * (n in page.hidden)}>{"".join(map(_cell, row))}</row>'
         for n, row in enumerate(page.rows, 1)
     )
     merged = "".join(f'<mergeCell ref="{one}"/>' for one in page.merged)
-    return f'<worksheet xmlns="{_MAIN}"><sheetData>{rows}</sheetData><mergeCells>{merged}</mergeCells></worksheet>'
+    height = '<sheetFormatPr defaultRowHeight="15" zeroHeight="1"/>' if page.only_used else ""
+    cells = f"{height}<sheetData>{rows}</sheetData><mergeCells>{merged}</mergeCells>"
+    return f'<worksheet xmlns="{_MAIN}">{cells}</worksheet>'
 
 
 def _cell(value: Value) -> str:

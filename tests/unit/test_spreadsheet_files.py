@@ -60,6 +60,7 @@ READ: dict[str, tuple[bytes, dict[str, int]]] = {
         workbook(Page((NAMES, ("c-1", "Acme", 1)), "Oct", "hidden"), Page(PLAIN, "Nov")),
         BOTH,
     ),
+    "workbook with the rows below hidden": (page(*PLAIN, only_used=True), BOTH),
     "workbook with notes beside": (workbook(Page([["Ask Ana"]], "Notes"), Page(PLAIN, "Nov")), BOTH),
     "workbook far down": (page(*[()] * 400, *[(None, None, *row) for row in PLAIN]), BOTH),
 }
@@ -169,6 +170,10 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     ),
     "workbook with a filter": (
         page(*PLAIN, hidden={3}),
+        "row 3: the row is hidden, maybe by a filter; show it, or delete it",
+    ),
+    "workbook with a row hidden of those it has": (
+        page(*PLAIN, only_used=True, hidden={3}),
         "row 3: the row is hidden, maybe by a filter; show it, or delete it",
     ),
     "workbook with users merged": (
