@@ -103,13 +103,16 @@ class AbsentCompany(Part):
     """The company's name in Phin."""
     quantity: Units | None = None
     """The quantity that is still billed for it; null = not known."""
+    not_billed: bool = False
+    """True if ConnectWise bills nothing for it: its agreement or addition has ended, is inactive or not Billable."""
 
 
 class Absent(Part):
     """The companies that are mapped to the connected ConnectWise and were not in the push: they go on being billed.
 
     What is billed is the newest of what the last result, check or write told of each addition; of an addition that
-    several companies share, the users that the company was pushed with last.
+    several companies share, the users that the company was pushed with last. It is nothing where the newest check or
+    result says so.
     """
 
     companies: Companies = 0
@@ -118,6 +121,8 @@ class Absent(Part):
     """The quantity that is still billed for them in all, as far as is known."""
     unknown: Companies = 0
     """The number of those of which it is not known."""
+    not_billed: Companies = 0
+    """The number of those for which ConnectWise bills nothing."""
     named: Annotated[tuple[AbsentCompany, ...], Field(strict=False, max_length=NAMED)] = ()
     """The first 1,000 of these companies by company id."""
 

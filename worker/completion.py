@@ -85,8 +85,14 @@ def told(missing: Sequence[absent.Absent]) -> Absent:
         companies=len(missing),
         quantity=number(fsum(known)) or 0,
         unknown=len(missing) - len(known),
+        not_billed=sum(one.not_billed for one in missing),
         named=tuple(
-            AbsentCompany(company_id=one.company_id, company_name=one.company_name, quantity=number(one.quantity))
+            AbsentCompany(
+                company_id=one.company_id,
+                company_name=one.company_name,
+                quantity=number(one.quantity),
+                not_billed=one.not_billed,
+            )
             for one in missing[:NAMED]
         ),
     )

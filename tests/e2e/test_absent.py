@@ -4,11 +4,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-from messages import BillingPeriod, PushCompleted, PushRequested
-from store import answers
+import pytest
+
+from messages import BillingPeriod, MappingCheckRequested, PushCompleted, PushRequested
+from store import answers, mappings
 from tests.support.case import Case
 from tests.support.reverting import carried_out, completion_of, revert_of
 from tests.support.waiting import wait_for
+from tests.support.world import now
 
 DECEMBER = BillingPeriod.parse("2026-12")
 
@@ -88,3 +91,42 @@ def test_the_terminal_shows_the_sum_and_the_absent(case: Case) -> None:
     assert (told["absent"]["companies"], told["absent"]["quantity"]) == (1, 1)
     shown = _at_the_terminal(case, "status")
     assert "Mapped, not in any push of 2026-11: 1 company, still billed 1 user: Company 2 (1)" in shown
+
+
+@pytest.mark.parametrize(
+    "changes", [{"cancelledDate": "2026-10-31T00:00:00Z"}, {"billCustomer": "DoNotBill"}], ids=["cancelled", "no bill"]
+)
+def test_what_connectwise_does_not_bill_is_told_apart(case: Case, changes: dict[str, Any]) -> None:
+    """A company whose addition was ended on purpose is no alarm: it is not among the users that are still billed."""
+    case.world.simulator.state.change("cw-p1", "additions", 100_002, **changes)
+    _check_all(case)
+    ended = _completed(case, case.world.push("p1", {1: 5})).absent
+    assert ended is not None
+    assert (ended.companies, ended.quantity, ended.unknown, ended.not_billed) == (1, 0, 0, 1)
+    shown = _at_the_terminal(case, "status")
+    assert "1 company, of these 1 not billed in ConnectWise: Company 2 (not billed)" in shown
+
+
+def test_a_line_that_was_refused_tells_that_nothing_is_billed(case: Case) -> None:
+    """What the last push found is known as well as what a check found, until a newer one finds it mended."""
+    for changes, counted in (({"billCustomer": "DoNotBill"}, 1), ({"billCustomer": "Billable"}, 0)):
+        case.world.simulator.state.change("cw-p1", "additions", 100_002, **changes)
+        case.push(3, companies=(2,))
+        ended = _completed(case, case.world.push("p1", {1: 5})).absent
+        assert ended is not None
+        assert (ended.not_billed, ended.quantity) == (counted, 0 if counted else 3)
+
+
+def _check_all(case: Case) -> None:
+    """Have all mappings checked, and wait for it."""
+    at = now()
+    case.world.publish(
+        MappingCheckRequested(partner_id="p1", correlation_id="h", requested_at=at, requested_by="ana@msp.example")
+    )
+
+    def is_checked() -> bool:
+        with case.world.database.begin() as tx:
+            found = mappings.of_partner(tx, "p1")
+        return all(one.check is not None and one.check["time"] > at.isoformat() for one in found)
+
+    wait_for(is_checked, "the checks")

@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from messages import LineStatus, Tally, Totals
-from store.absent import Absent
+from store.absent import NOT_BILLED, Absent
 from tests.support.samples import push, sync_result
 from worker.cli.results import Row
-from worker.cli.totals import WORDS, sum_of
+from worker.cli.totals import WORDS, say_absent, sum_of
 from worker.completion import told, totals
+from worker.problems import CATALOGUE
 
 LINES = st.lists(st.tuples(st.sampled_from([*get_args(LineStatus), "pending"]), st.integers(0, 50), st.booleans()))
 
@@ -62,3 +63,24 @@ def test_thousands_that_are_absent_are_counted_and_some_named() -> None:
     missing = [Absent(f"c-{number:04}", "Acme", None if number == 1 else 2.5) for number in range(5_000)]
     made = told(missing)
     assert (made.companies, made.quantity, made.unknown, len(made.named)) == (5_000, 2.5 * 4_999, 1, 1_000)
+
+
+def test_only_what_is_known_to_be_billed_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    """A coordinator is not told "0 users" of a company of which nobody knows how many are billed."""
+    told_apart = [Absent("c-1", "Acme", None), Absent("c-2", "Initech", 0, not_billed=True), Absent("c-3", "Hooli", 4)]
+    say_absent("this push", told(told_apart[:1]))
+    say_absent("this push", told(told_apart[:2]))
+    say_absent("this push", told(told_apart))
+    shown = " ".join(capsys.readouterr().out.split())
+    assert shown == (
+        "Mapped, not in this push: 1 company, still billed: not known: Acme (?) "
+        "Mapped, not in this push: 2 companies, of these 1 not billed in ConnectWise, still billed: not known: "
+        "Acme (?), Initech (not billed) "
+        "Mapped, not in this push: 3 companies, of these 1 not billed in ConnectWise, still billed 4 users, "
+        "of 1 not known: Acme (?), Initech (not billed), Hooli (4)"
+    )
+
+
+def test_the_problems_with_which_nothing_is_billed_are_those_of_the_catalogue() -> None:
+    """A problem that is renamed does not turn silently into a company that is billed."""
+    assert set(CATALOGUE) >= NOT_BILLED

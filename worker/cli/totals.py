@@ -1,9 +1,9 @@
 """Below the lines of a push: what was imported, as a sum that closes, and the mapped companies that were not in it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from messages import FINAL, Absent
+from messages import FINAL, Absent, AbsentCompany
 from store import Tx, absent, answers, pushes
 from worker.cli.causes import NAMED
 from worker.cli.output import paragraph, say
@@ -66,14 +66,30 @@ def say_absent(where: str, missing: Absent) -> None:
     """Print how many mapped companies were absent, how many users are still billed for them, and some names."""
     if not missing.companies:
         return
-    names = [f"{one.company_name} ({'?' if one.quantity is None else f'{one.quantity:,}'})" for one in missing.named]
-    named = names[:NAMED]
+    named = [f"{one.company_name} ({_billed_for(one)})" for one in missing.named[:NAMED]]
     if missing.companies > len(named):
         named.append(f"{missing.companies - len(named):,} more")
-    unknown = f", of {missing.unknown:,} not known" if missing.unknown else ""
-    count, billed = f"{missing.companies:,} {_companies(missing.companies)}", f"{missing.quantity:,}"
-    users = f"still billed {billed} {_users(missing.quantity)}{unknown}"
-    paragraph(f"Mapped, not in {where}: {count}, {users}: {', '.join(named)}")
+    told = [f"{missing.companies:,} {_companies(missing.companies)}", *_billed(missing)]
+    paragraph(f"Mapped, not in {where}: {', '.join(told)}: {', '.join(named)}")
+
+
+def _billed(missing: Absent) -> Iterator[str]:
+    """Say of how many companies nothing is billed, and what is known of the others."""
+    if missing.not_billed:
+        yield f"of these {missing.not_billed:,} not billed in ConnectWise"
+    billed = missing.companies - missing.not_billed
+    if billed and missing.unknown == billed:
+        yield "still billed: not known"
+    elif billed:
+        yield f"still billed {missing.quantity:,} {_users(missing.quantity)}"
+        if missing.unknown:
+            yield f"of {missing.unknown:,} not known"
+
+
+def _billed_for(one: AbsentCompany) -> str:
+    if one.not_billed:
+        return "not billed"
+    return "?" if one.quantity is None else f"{one.quantity:,}"
 
 
 def as_json(found: Sum | None, missing: tuple[str, Absent] | None) -> dict[str, Any]:
