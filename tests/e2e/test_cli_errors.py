@@ -125,6 +125,9 @@ def test_a_useless_file_sends_nothing(folder: Path) -> None:
         (("push", "--partner", "p", "--period", "2226-11", "--counts", str(sample.COUNTS)), "starts more than 366"),
         (("demo", "--simulator-url", "https://127.0.0.1:1"), "--ca-file"),
         (("push", "--partner", "p"), "Usage: phin-connectwise push [OPTIONS]"),
+        (("push", "--partner", "p"), "Missing option '--period', '--counts'."),
+        (("mapping", "set", "--company", "c", "--addition", "4"), "'--partner', '--cw-company', '--agreement'."),
+        (("mapping", "import"), "'--partner', 'file'."),
         (("pusch",), "No such command"),
     ],
 )

@@ -24,6 +24,7 @@ from worker.cli import (
     status,
     suggest,
 )
+from worker.cli.commands import Commands
 from worker.cli.exits import explained
 from worker.cli.output import complain, say
 from worker.settings import PREFIX, Settings, SettingsError, unknown_variables
@@ -54,7 +55,7 @@ def _settings() -> str:
     return "Settings, from the environment or `.env`, each also as …_FILE:\n\n" + "\n".join(shown)
 
 
-app = typer.Typer(
+app = Commands(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",

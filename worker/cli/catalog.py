@@ -10,6 +10,7 @@ from messages import CatalogKind, CatalogListed, CatalogRequested, Choice
 from store import Tx, catalog
 from worker.cli import causes
 from worker.cli.causes import of_problem
+from worker.cli.commands import Commands
 from worker.cli.exits import UNFINISHED
 from worker.cli.known import known_partner
 from worker.cli.options import AsJson, Partner, Timeout, usage
@@ -18,7 +19,7 @@ from worker.cli.session import Seen, Session, session, still_running
 from worker.cli.wording import title
 from worker.spreadsheet import MAX_CW_ID
 
-commands = typer.Typer(no_args_is_help=True, help="List what can be chosen in ConnectWise to map a company to.")
+commands = Commands(no_args_is_help=True, help="List what can be chosen in ConnectWise to map a company to.")
 
 ONE = {"companies": "company", "agreements": "agreement", "additions": "addition"}
 

@@ -11,6 +11,7 @@ from messages import ConnectionChanged, ConnectionCheckRequested, KeyRing, seal
 from store import Tx, connections, mappings
 from store.connections import ConnectionVersion
 from worker.cli import connection_table
+from worker.cli.commands import Commands
 from worker.cli.exits import UNFINISHED
 from worker.cli.known import known_partner
 from worker.cli.options import AsJson, By, NoWait, Partner, Timeout, Yes, agree, identifier, usage
@@ -21,7 +22,7 @@ from worker.cli.waiting import OURS, PAUSES
 from worker.doctor import read_check
 from worker.handlers import tenant_of
 
-commands = typer.Typer(no_args_is_help=True, help="Connect a partner's ConnectWise, and see whether it works.")
+commands = Commands(no_args_is_help=True, help="Connect a partner's ConnectWise, and see whether it works.")
 
 
 @commands.command("set")

@@ -10,6 +10,7 @@ import typer
 
 from store import dead_letter_queries, replays
 from worker.cli import dead_letter_display as display
+from worker.cli.commands import Commands
 from worker.cli.dead_letter_choice import (
     All,
     Group,
@@ -35,7 +36,7 @@ from worker.cli.results import many
 from worker.cli.session import Session, bar, session
 from worker.opening import key_ring
 
-commands = typer.Typer(no_args_is_help=True, help="See what failed and why, and send it again once the cause is gone.")
+commands = Commands(no_args_is_help=True, help="See what failed and why, and send it again once the cause is gone.")
 
 
 @commands.command("list", cls=OfIds)

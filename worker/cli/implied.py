@@ -3,7 +3,9 @@
 from typing import Any
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperGroup
+
+from worker.cli.commands import Command
 
 IMPLIED = "implied"
 """The name of the command that nobody types."""
@@ -25,7 +27,7 @@ class _Unnamed(typer.Context):
         return self.parent.command_path if self.parent else ""
 
 
-class Implied(TyperCommand):
+class Implied(Command):
     """The command that is meant where none is named."""
 
     context_class = _Unnamed

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from messages import KeyRing, generate_keypair
+from worker.cli.commands import Commands
 from worker.cli.exits import UNFINISHED
 from worker.cli.options import AsJson
 from worker.cli.output import complain, dump, safe, say, table
@@ -12,7 +13,7 @@ from worker.cli.session import session
 from worker.rotation import Rotation, rotate
 from worker.settings import PREFIX
 
-commands = typer.Typer(no_args_is_help=True, help="Make the keys that private keys are sealed with; replace them.")
+commands = Commands(no_args_is_help=True, help="Make the keys that private keys are sealed with; replace them.")
 
 
 @commands.command()

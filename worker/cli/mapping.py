@@ -12,6 +12,7 @@ from store import Tx, mappings
 from store.mappings import Mapping
 from worker.cli import mapping_table as table
 from worker.cli.causes import listed
+from worker.cli.commands import Commands
 from worker.cli.exits import UNFINISHED, USAGE
 from worker.cli.kept import terms, with_kept
 from worker.cli.known import known_partner
@@ -22,7 +23,7 @@ from worker.cli.results import many
 from worker.cli.session import Seen, Session, session, still_running
 from worker.spreadsheet import MAX_CW_ID, read_mappings, write_mappings
 
-commands = typer.Typer(no_args_is_help=True, help="Map companies to ConnectWise companies, agreements and additions.")
+commands = Commands(no_args_is_help=True, help="Map companies to ConnectWise companies, agreements and additions.")
 
 CwId = Annotated[int, typer.Option(min=1, max=MAX_CW_ID, metavar="ID", help="Id of the record in ConnectWise.")]
 Company = Annotated[str, typer.Option("--company", metavar="ID", help="The company's id in Phin.", callback=identifier)]

@@ -11,6 +11,7 @@ from uuid6 import uuid7
 from messages import FINAL, BillingPeriod, Confirmation, PushLine, PushMode, PushRequested
 from store import Tx, answers, connections, mappings, pushes
 from worker.cli import control
+from worker.cli.commands import Commands
 from worker.cli.confirming import confirmations
 from worker.cli.exits import UNFINISHED
 from worker.cli.implied import IMPLIED, Group, Implied
@@ -27,7 +28,7 @@ MAX_AHEAD = timedelta(days=366)
 """The longest time before its start that a billing period may be pushed."""
 
 
-commands = typer.Typer(cls=Group, help="Set the quantities of a billing period, or stop doing so.")
+commands = Commands(cls=Group, help="Set the quantities of a billing period, or stop doing so.")
 commands.command("cancel")(control.cancel)
 
 

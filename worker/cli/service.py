@@ -18,6 +18,7 @@ from store import Database, SchemaOutdated, StoreError, migrate
 from store.retention import Retention
 from store.retention import prune as remove_old
 from worker import logs, memory
+from worker.cli.commands import Commands
 from worker.cli.exits import BROKER, DATABASE, DRAIN_TIMED_OUT
 from worker.cli.options import AsJson, usage
 from worker.cli.output import complain, dump, safe, say, table
@@ -26,8 +27,8 @@ from worker.opening import open_broker, open_database
 from worker.sample import SIMULATOR_STATE
 from worker.settings import NEEDED_TO_WORK, load
 
-db = typer.Typer(no_args_is_help=True, help="Bring the tables to this version, look whether they are; remove old rows.")
-topology = typer.Typer(no_args_is_help=True, help="Declare the exchanges and queues in RabbitMQ, or look for them.")
+db = Commands(no_args_is_help=True, help="Bring the tables to this version, look whether they are; remove old rows.")
+topology = Commands(no_args_is_help=True, help="Declare the exchanges and queues in RabbitMQ, or look for them.")
 KEPT = Retention()
 NO_BROKER = "Nothing to do: `local:` needs no RabbitMQ."
 

@@ -8,6 +8,7 @@ from messages import FINAL
 from store import answers, company_status, mappings, pushes
 from store.pushes import Push
 from worker.cli import causes, preview_totals, results, results_table, totals, waiting
+from worker.cli.commands import Commands
 from worker.cli.confirming import explain
 from worker.cli.exits import UNFINISHED, USAGE
 from worker.cli.implied import IMPLIED, Group, Implied
@@ -16,7 +17,7 @@ from worker.cli.options import AsJson, Partner, identifier
 from worker.cli.output import complain, dump, say
 from worker.cli.session import Session, session
 
-commands = typer.Typer(cls=Group, help="Show what became of pushes.")
+commands = Commands(cls=Group, help="Show what became of pushes.")
 
 
 @commands.command(IMPLIED, cls=Implied, hidden=True)
