@@ -29,10 +29,10 @@ SharingRule = Literal["refuse", "sum"]
 
 
 def _certificates(pem: str) -> str:
-    if not pem.isascii() or "\0" in pem or "-----BEGIN CERTIFICATE-----" not in pem:
-        raise ValueError("is not a PEM text of certificates")
     if "PRIVATE KEY-----" in pem:
         raise ValueError("holds a private key: send only certificates")
+    if not pem.isascii() or "\0" in pem or "-----BEGIN CERTIFICATE-----" not in pem:
+        raise ValueError("is not a PEM text of certificates")
     return pem
 
 

@@ -21,6 +21,7 @@ from store import mappings, migrate
 from worker import sample
 from worker.cli import connection, connection_table, mapping, mapping_table, push, results, results_table
 from worker.cli.exits import UNFINISHED
+from worker.cli.options import CaFile, ca_bundle
 from worker.cli.output import complain, say
 from worker.cli.results import Row
 from worker.cli.session import Session, session
@@ -94,9 +95,7 @@ def demo(
     simulator_url: Annotated[
         str | None, typer.Option(metavar="URL", help="A simulator that runs already; else one is started.")
     ] = None,
-    ca_file: Annotated[
-        Path | None, typer.Option(exists=True, dir_okay=False, help="The certificate authority of that simulator.")
-    ] = None,
+    ca_file: CaFile = None,
 ) -> None:
     """Push a sample of 25 companies into a simulated ConnectWise: no server, no settings, nothing leaves this machine.
 
@@ -105,8 +104,9 @@ def demo(
     """
     if (simulator_url is None) != (ca_file is None):
         raise typer.BadParameter("--simulator-url and --ca-file belong together")
+    authority = ca_bundle(ca_file)
     say("1. A simulated ConnectWise, with companies, agreements and additions of 25 small firms")
-    with _started() if not (simulator_url and ca_file) else _given(simulator_url, ca_file) as simulator:
+    with _started() if not (simulator_url and authority) else _given(simulator_url, authority) as simulator:
         say(f"   {simulator.url}")
         overrides = _overrides(simulator)
         say()
@@ -242,9 +242,9 @@ def _started() -> Iterator[Simulator]:
 
 
 @contextmanager
-def _given(url: str, ca_file: Path) -> Iterator[Simulator]:
+def _given(url: str, authority: str) -> Iterator[Simulator]:
     """Use a simulator that runs already, and set its records back to the sample's."""
-    simulator = Simulator(url.rstrip("/"), ca_file.read_text(encoding="utf-8"))
+    simulator = Simulator(url.rstrip("/"), authority)
     simulator.call("PATCH", "state", json.loads(sample.SIMULATOR_STATE.read_text(encoding="utf-8")))
     yield simulator
 

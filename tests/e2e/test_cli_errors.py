@@ -149,6 +149,32 @@ def test_a_private_key_is_checked_before_it_is_sent(folder: Path) -> None:
         assert "hunter2" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "cannot be read (No such file or directory)"),
+        (b"\x30\x82\x03\xff", "is no PEM text"),
+        (b"nothing", "is not a PEM text of certificates"),
+        (b"-----BEGIN PRIVATE KEY-----\nhunter2\n-----END PRIVATE KEY-----\n", "holds a private key"),
+        (b"-----BEGIN CERTIFICATE-----\nhunter2\n-----END CERTIFICATE-----\n", "has a certificate that is damaged"),
+    ],
+    ids=["missing", "DER", "text", "key", "damaged"],
+)
+def test_a_wrong_certificate_authority_is_named_with_what_to_give(
+    folder: Path, content: bytes | None, said: str
+) -> None:
+    """The wrong file is named with its option, why, and what to give, before the private key is asked for."""
+    if content is not None:
+        folder.joinpath("ca.pem").write_bytes(content)
+    options = ("--partner", "p", "--site", "na.myconnectwise.net", "--company-identifier", "c", "--public-key", "k")
+    done = run("connection", "set", *options, "--ca-file", "ca.pem", folder=folder, settings=SETTINGS)
+    assert done.returncode == 2
+    shown = " ".join(done.stderr.replace("│", " ").split())
+    assert f"Invalid value for --ca-file: ca.pem {said}" in shown
+    assert "give the certificate of the authority that issued the server's, in PEM" in shown
+    assert "hunter2" not in shown
+
+
 def test_seal_keys_are_made_for_both_sides(tmp_path: Path) -> None:
     """`keys generate` gives a private line that the worker takes, and the public half that the platform seals with."""
     made = json.loads(run("keys", "generate", "--json", folder=tmp_path).stdout)

@@ -14,7 +14,7 @@ from worker.cli import connection_table
 from worker.cli.commands import Commands
 from worker.cli.exits import UNFINISHED
 from worker.cli.known import known_partner
-from worker.cli.options import AsJson, By, NoWait, Partner, Timeout, Yes, agree, identifier, usage
+from worker.cli.options import AsJson, By, CaFile, NoWait, Partner, Timeout, Yes, agree, ca_bundle, identifier, usage
 from worker.cli.output import complain, dump, say
 from worker.cli.results import many
 from worker.cli.session import Seen, Session, session, still_running
@@ -38,10 +38,7 @@ def set_(
         Path | None,
         typer.Option(exists=True, dir_okay=False, help="Holds the private key; else it is read from standard input."),
     ] = None,
-    ca_file: Annotated[
-        Path | None,
-        typer.Option(exists=True, dir_okay=False, help="Own certificate authority of the server, PEM."),
-    ] = None,
+    ca_file: CaFile = None,
     yes: Yes = False,
     no_wait: NoWait = False,
     timeout: Timeout = 60.0,
@@ -57,10 +54,9 @@ def set_(
     Example: phin-connectwise connection set --partner msp-1 --site https://na.myconnectwise.net
     --company-identifier acme --public-key AbCd1234 --private-key-file key.txt
     """
+    authority = ca_bundle(ca_file)
     with usage("private key"):
         private_key = _private_key(private_key_file)
-    with usage("--ca-file"):
-        ca_bundle = ca_file.read_text(encoding="utf-8") if ca_file else None
     with session(works=not no_wait) as opened:
         with usage():
             event = connected(
@@ -70,7 +66,7 @@ def set_(
                 company_identifier=company_identifier,
                 public_key=public_key,
                 private_key=private_key,
-                ca_bundle=ca_bundle,
+                ca_bundle=authority,
             )
         _agree(opened, event, yes=yes)
         version = save(opened, event, timeout=timeout, wait=not no_wait)

@@ -1,6 +1,7 @@
 """Options that several commands share, and how bad ones are explained."""
 
 import re
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -11,6 +12,7 @@ from typing import Annotated
 import typer
 from pydantic import TypeAdapter, ValidationError
 
+from messages.events import CaBundle
 from messages.values import Id
 from worker.cli.exits import UNFINISHED
 from worker.cli.output import complain
@@ -19,6 +21,7 @@ from worker.spreadsheet import in_words
 _AGO = re.compile(r"(\d{1,6})([mhd])", re.ASCII)
 _UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
 _IDENTIFIER: TypeAdapter[str] = TypeAdapter(Id)
+_CA_BUNDLE: TypeAdapter[str] = TypeAdapter(CaBundle)
 
 
 def identifier(value: str | None) -> str | None:
@@ -40,6 +43,28 @@ def csv_file(value: Path | None) -> Path | None:
     return value
 
 
+def ca_bundle(file: Path | None) -> str | None:
+    """The certificates in the file of `--ca-file`, as the contract takes them. Raises typer.BadParameter."""
+    if file is None:
+        return None
+    try:
+        content = file.read_bytes()
+        found = _CA_BUNDLE.validate_python(content.decode())
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=found)
+    except ssl.SSLError:
+        why = "has a certificate that is damaged"
+    except OSError as error:
+        why = f"cannot be read ({error.strerror})"
+    except UnicodeDecodeError:
+        why = "is no PEM text"
+    except ValidationError as error:
+        why = in_words(*error.errors(include_url=False, include_input=False)[:1])
+    else:
+        return found
+    said = "give the certificate of the authority that issued the server's, in PEM (-----BEGIN CERTIFICATE-----)"
+    raise typer.BadParameter(f"{file} {why}; {said}", param_hint="--ca-file")
+
+
 def user() -> str:
     """The user of the system: who does it, unless --by says so."""
     try:
@@ -57,6 +82,10 @@ Timeout = Annotated[float, typer.Option("--timeout", min=1, metavar="SECONDS", h
 CsvFile = Annotated[
     Path,
     typer.Argument(dir_okay=False, allow_dash=True, help="The CSV file, - = standard output.", callback=csv_file),
+]
+CaFile = Annotated[
+    Path | None,
+    typer.Option("--ca-file", metavar="FILE", help="Own certificate authority of the server, PEM."),
 ]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 By = Annotated[
