@@ -1,7 +1,7 @@
 """The report of each running worker about itself, so that `health` can be asked anywhere."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import delete, select
 
@@ -10,6 +10,8 @@ from store.schema import workers
 
 SILENT_AFTER = 30.0
 """Seconds without a word after which a worker is taken for dead."""
+SHOWN_FOR = timedelta(hours=1)
+"""The time after its last word for which a worker is told of."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,12 @@ def forget(tx: Tx, worker_id: str) -> None:
     tx.execute(delete(workers).where(workers.c.id == worker_id))
 
 
-def seen(tx: Tx, within_seconds: float = 3600.0) -> list[Worker]:
+def seen(tx: Tx) -> list[Worker]:
     """The workers that spoke lately, oldest first."""
     silent = (workers.c.seen_at < db_now(-SILENT_AFTER)).label("silent")
-    query = select(workers, silent).where(workers.c.seen_at > db_now(-within_seconds)).order_by(workers.c.started_at)
+    query = (
+        select(workers, silent)
+        .where(workers.c.seen_at > db_now(-SHOWN_FOR.total_seconds()))
+        .order_by(workers.c.started_at)
+    )
     return [Worker(**{**row, "silent": bool(row["silent"])}) for row in tx.execute(query).mappings()]

@@ -63,9 +63,10 @@ def _database(settings: Settings, database: Database) -> list[Check]:
 
 def _workers(settings: Settings, tx: Tx) -> list[Check]:
     found = workers.seen(tx)
-    working = any(not one.silent and one.trouble is None for one in found)
     # One that works is enough: the others are told of, but they are no alarm.
-    code = 0 if working else UNFINISHED
+    working = any(not one.silent and one.trouble is None for one in found)
+    alive = any(not one.silent for one in found)
+    code = 0 if working or (settings.is_embedded and not alive) else UNFINISHED
     checks = [
         Check(f"worker {one.host} {one.pid}", ok=not one.silent and one.trouble is None, said=_said(one), code=code)
         for one in found
@@ -75,17 +76,20 @@ def _workers(settings: Settings, tx: Tx) -> list[Check]:
         for one in found
         if not one.silent and one.clock_ahead is not None and abs(one.clock_ahead) > CLOCK_SECONDS
     ]
-    if not found:
-        with_commands = "; commands that push run one" if settings.is_embedded else ""
-        needed = 0 if settings.is_embedded else UNFINISHED
-        checks.append(Check("workers", ok=False, said=f"{NO_WORKER}{with_commands}", code=needed))
+    if not alive:
+        so = "; commands that push run one" if settings.is_embedded else "; start one with `phin-connectwise worker`"
+        checks.append(Check("workers", ok=False, said=f"{NO_WORKER}{so}", code=code))
     return checks
 
 
 def _said(worker: workers.Worker) -> str:
-    if worker.silent:
-        return f"silent since {worker.seen_at:%Y-%m-%d %H:%M:%S} UTC"
-    return worker.trouble or "works"
+    if not worker.silent:
+        return worker.trouble or "works"
+    goes = worker.seen_at + workers.SHOWN_FOR
+    return (
+        f"was killed, or cut off from the database: silent since {worker.seen_at:%Y-%m-%d %H:%M:%S} UTC; "
+        f"another worker takes over its work; this line goes by itself at {goes:%H:%M} UTC"
+    )
 
 
 def _of_clock(ahead: float) -> str:
