@@ -89,7 +89,8 @@ def test_a_preview_writes_nothing(mapped: Installation) -> None:
     """`push --preview` says what would change and what it would cost, and leaves ConnectWise as it is."""
     done = mapped.run(*PUSH, "--preview")
     assert "18 → 21" in done.stdout
-    assert "preview, amount 52.50" in done.stdout
+    assert done.stdout.startswith("Preview of 2026-11: nothing is written.\n")
+    assert "52.50 (+7.50)" in done.stdout
     assert mapped.writes == 0
 
 
@@ -164,6 +165,13 @@ def test_mappings_survive_export_and_import(mapped: Installation) -> None:
         return [{name: one[name] for name in one if name not in {"changed_at", "check"}} for one in mappings]
 
     assert kept(mapped.json("mapping", "list", "--partner", "msp-1")["mappings"]) == kept(before)
+
+
+def test_a_company_of_the_same_name_is_named_once(mapped: Installation) -> None:
+    """A list of mappings has room for the agreement and the addition, where ConnectWise's company is called alike."""
+    shown = mapped.run("mapping", "list", "--partner", "msp-1").stdout
+    assert "Bluewater Dental          Managed Services > Phin" in shown
+    assert shown.count("Bluewater Dental") == 1
 
 
 def test_one_company_is_mapped_and_unmapped(mapped: Installation) -> None:

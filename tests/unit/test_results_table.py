@@ -127,3 +127,19 @@ def test_the_command_line_speaks_to_who_types(code: str) -> None:
     assert not any(
         word in told for word in ("contact support", "ask support", "upload", "we are", "enter the", "new push")
     )
+
+
+def test_a_line_of_a_preview_fits_a_narrow_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """The title says that it is a preview; a row has its quantities and its amount, with what that changes by."""
+    output.out.width = 60
+    amounts: tuple[dict[str, Any], ...] = (
+        {"amount": 52.5, "amount_difference": 7.5},
+        {"amount": 35.0, "amount_difference": 0.0},
+    )
+    previewed: dict[str, Any] = {"mode": "preview", "quantity_before": 18, "quantity_wanted": 21}
+    rows = [row(number, "preview", **previewed, **amount) for number, amount in enumerate(amounts, 1)]
+    lines = [line.rstrip() for line in shown(rows, capsys).splitlines()]
+    output.out.width = 80
+    assert lines[0] == "Preview of 2026-11: nothing is written."
+    assert "Result, amount" in lines[1]
+    assert [line.split("18 → 21")[1].split(maxsplit=1)[1] for line in lines[3:5]] == ["52.50 (+7.50)", "35.00"]

@@ -55,6 +55,9 @@ def _cells(mapping: Mapping) -> list[Text]:
     names = (checked.cw_company_name, checked.agreement_name, checked.addition_name) if checked else (None,) * 3
     ids = (mapping.cw_company_id, mapping.agreement_id, mapping.addition_id)
     chosen = [name or f"#{number}" for name, number in zip(names, ids, strict=True) if number is not None]
+    if len(chosen) > 1 and chosen[0] == mapping.company_name:
+        # The same name beside itself tells nothing, and costs a line.
+        del chosen[0]
     details = ["sum"] if mapping.rule == "sum" else []
     if mapping.minimum is not None:
         details.append(f"at least {mapping.minimum}")

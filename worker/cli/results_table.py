@@ -11,7 +11,7 @@ from worker.cli.output import mark, note, paragraph, safe, say, table
 from worker.cli.results import LOOKS, Row, many, quantities, summary, unmapped
 from worker.cli.wording import title
 
-COLUMNS = ("Company", "Users", "ConnectWise", "", "Result")
+COLUMNS = ("Company", "Users", "ConnectWise", "")
 
 
 def show(rows: Sequence[Row], waits: str | None = None, *, by_period: bool = False) -> None:
@@ -19,6 +19,8 @@ def show(rows: Sequence[Row], waits: str | None = None, *, by_period: bool = Fal
 
     `waits`: what holds up the lines that are open; `by_period`: a table for each period and day of the push.
     """
+    if periods := {row.result.period.key for row in rows if row.result is not None and row.result.mode == "preview"}:
+        say(f"Preview of {', '.join(periods)}: nothing is written.")
     once = causes.told_once(_problem(row) for row in rows)
     shown = [row for row in rows if (why := _problem(row)) is None or causes.words(why) not in once]
     if len(waiting := [row for row in shown if row.result is None]) > causes.FEW:
@@ -27,7 +29,8 @@ def show(rows: Sequence[Row], waits: str | None = None, *, by_period: bool = Fal
         if pushed:
             say(pushed)
         if some:
-            table(COLUMNS, [_cells(row, with_id=by_period) for row in some], right=("Users", "ConnectWise"))
+            last = "Result, amount" if any(row.result and row.result.amount is not None for row in some) else "Result"
+            table((*COLUMNS, last), [_cells(row, with_id=by_period) for row in some], right=("Users", "ConnectWise"))
             say()
     if found := [cause for row in rows for cause in _causes(row)]:
         causes.show(found)
@@ -70,14 +73,16 @@ def _cells(row: Row, *, with_id: bool) -> list[Text]:
 
 
 def _label(row: Row) -> str:
-    """The status in a word, or the title of the first cause; of a preview the amount besides."""
+    """The status in a word, or the title of the first cause, and the amount; of a preview without a cause just that."""
     why = _problem(row)
     label = row.shown if why is None else title(why)
     if why is not None and row.status in {"held", "retrying"}:
         label = f"{row.status}: {label}"
     if row.result is None or row.result.amount is None:
         return label
-    return f"{label}, amount {row.result.amount:,.2f} ({row.result.amount_difference or 0:+,.2f})"
+    change = f" ({row.result.amount_difference:+,.2f})" if row.result.amount_difference else ""
+    amount = f"{row.result.amount:,.2f}{change}"
+    return amount if why is None and row.status == "preview" else f"{label}, {amount}"
 
 
 def _causes(row: Row) -> Iterator[Cause]:
