@@ -52,7 +52,7 @@ class PhinCompany(Part):
 
 
 def _asks(kind: CatalogKind, **needs: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
-    own = {} if kind == "suggestions" else {"companies": {"maxItems": 0}}
+    own = {} if kind == "suggestions" else {"companies": {"type": "array", "maxItems": 0}}
     return {"properties": {"kind": {"const": kind}, **own, **needs}, "required": ["kind", *needs]}
 
 

@@ -108,7 +108,7 @@ class MappingChecked(Result):
     `causation_id` is the message that saved it, also if a check was asked for.
     """
 
-    model_config = explained("invalid", "problems", {"maxItems": 0})
+    model_config = explained("invalid", "problems", {"type": "array", "maxItems": 0})
 
     type: Literal["mapping.checked.v1"] = "mapping.checked.v1"
     company_id: CompanyId

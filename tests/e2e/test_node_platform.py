@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from messages import KeyRing
+from messages import KINDS, KeyRing
 from messages.schemas import FOLDER
 from tests.support.world import PRIVATE_KEY, World
 from worker import app
@@ -39,7 +39,10 @@ def platform(tmp_path: Path) -> Path:
 def test_a_node_program_connects_maps_and_pushes(
     platform: Path, amqp_url: str, postgresql_url: str, tmp_path: Path
 ) -> None:
-    """With UUIDs of version 4 and its own correlation ids it is understood, and answered also where it was wrong."""
+    """With UUIDs of version 4 and its own correlation ids it is understood, and answered also where it was wrong.
+
+    Ajv takes all schemas in its strict mode.
+    """
     with World(amqp_url, postgresql_url, tmp_path, companies=1) as world:
         worker = app.build(world.settings)
         assert world.simulator.ca_file is not None
@@ -66,6 +69,8 @@ def test_a_node_program_connects_maps_and_pushes(
         assert done.returncode == 0, done.stderr
         said: list[dict[str, Any]] = [json.loads(line) for line in done.stdout.splitlines()]
         assert world.quantity("p1", 100_001) == 5
+    compiled, *said = said
+    assert set(compiled["compiled"]) == KINDS.keys()
     asked = {line["correlation_id"]: line for line in said if "asked" in line}
     answers = [line for line in said if "asked" not in line]
     assert [line["obeys"] for line in asked.values()] == [False, True, True, True]

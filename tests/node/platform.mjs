@@ -1,6 +1,6 @@
 // A platform of its own: with schemas and README alone it connects, maps and pushes, and prints what it is answered.
 import { randomUUID } from "node:crypto";
-import { readFileSync } from "node:fs";
+import { readFileSync, readdirSync } from "node:fs";
 import Ajv from "ajv/dist/2020.js";
 import addFormats from "ajv-formats";
 import amqp from "amqplib";
@@ -9,12 +9,12 @@ import { seal } from "./seal.mjs";
 const { BROKER_URL, PREFIX, SCHEMAS, SEAL_KEY, SITE_URL, CA_FILE, COMPANY, PRIVATE_KEY } = process.env;
 const partner_id = "p1";
 const now = () => new Date().toISOString();
-const ajv = addFormats(new Ajv({ allErrors: true }));
-const obeys = (message) => {
-  const schema = `${SCHEMAS}/${message.type}.json`;
-  ajv.getSchema(schema) ?? ajv.addSchema(JSON.parse(readFileSync(schema)), schema);
-  return ajv.validate(schema, message);
-};
+const ajv = addFormats(new Ajv({ strict: true, allErrors: true }));
+const read = (path) => JSON.parse(readFileSync(path));
+const files = readdirSync(SCHEMAS).filter((file) => file.endsWith(".json"));
+const schemas = new Map(files.map((file) => [file.slice(0, -".json".length), ajv.compile(read(`${SCHEMAS}/${file}`))]));
+const obeys = (message) => schemas.get(message.type)(message);
+console.log(JSON.stringify({ compiled: [...schemas.keys()] }));
 
 const connection = await amqp.connect(BROKER_URL);
 const channel = await connection.createConfirmChannel();
