@@ -58,8 +58,8 @@ class SyncResult(Result):
     """The result of one line of a push, or of a revert.
 
     Green check = updated or unchanged, unless it `reverts`: the period's count was taken out again. Newest by (period,
-    requested_at, sequence), of those whose `mode` is not `preview`: a preview says what a push would do, and changes no
-    status, whatever it found.
+    requested_at, sequence), of those that change it: a preview only says what a push would do, whatever it found; what
+    a revert has `skipped` is as it was, and may be a company that does not exist.
     """
 
     model_config = ConfigDict(
@@ -134,3 +134,8 @@ class SyncResult(Result):
         if self.status in _EXPLAINED and self.problem is None:
             raise ValueError(f"a line that is {self.status} needs a problem")
         return self
+
+    @property
+    def changes_status(self) -> bool:
+        """True if Sync Status shows it, as long as it is the newest of its company."""
+        return self.mode != "preview" and not (self.reverts is not None and self.status == "skipped")

@@ -227,7 +227,7 @@ def sync_results(context: Context, results: Sequence[SyncResult]) -> None:
         if result.status in FINAL:
             final.setdefault((result.partner_id, result.push_id), {})[result.company_id] = str(result.id)
     with context.database.begin() as tx:
-        company_status.keep_newest(tx, [result for result in results if result.mode != "preview"])
+        company_status.keep_newest(tx, [result for result in results if result.changes_status])
         for (partner_id, push_id), result_ids in sorted(final.items()):
             reported = answers.report(tx, partner_id, push_id, result_ids)
             if reported is not None and reported[1]:
