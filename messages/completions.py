@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from messages.envelope import Part
+from messages.envelope import BillingPeriod, Part
 from messages.results import Problem, Result, SyncMode, explained
 from messages.values import MAX_COUNT, MAX_LINES, WHOLE, Words
 from messages.vocabulary import Companies, CompanyId, CompanyName, Lines, PushId, Units, Users
@@ -137,6 +137,8 @@ class PushCompleted(Result):
     """The push, or the revert, that has ended."""
     mode: SyncMode | None = None
     """The aim of the push: to set quantities, to try, or to put back; null = it was refused, and does not say."""
+    period: BillingPeriod | None = None
+    """The billing period of the push, or of the push that was taken back; null = it was refused, and none is known."""
     status: PushStatus
     """`completed` = it ran to its end; `refused` = it was not accepted; `cancelled` = it was stopped."""
     problem: Problem | None = None

@@ -16,7 +16,7 @@ from messages.catalog import CatalogKind, CatalogListed, CatalogRequested, Reply
 from messages.checks import ConnectionChecked, MappingChecked
 from messages.completions import PushCompleted
 from messages.contract_error import ContractError, ContractReason
-from messages.envelope import Message, type_of
+from messages.envelope import BillingPeriod, Message, type_of
 from messages.events import (
     CompanyIds,
     ConnectionChanged,
@@ -69,6 +69,7 @@ _COPIED: dict[str, Any] = {
     "changed_at": UtcTime,
     "requested_at": UtcTime,
     "mode": PushMode,
+    "period": BillingPeriod,
     "kind": CatalogKind,
     "reply_to": ReplyTo,
     "id": Uuid,

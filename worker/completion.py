@@ -48,6 +48,7 @@ def completed(tx: Tx, push: Push) -> PushCompleted:
         traceparent=push.traceparent,
         push_id=push.push_id,
         mode=push.mode,
+        period=push.period,
         status="cancelled" if counts.get("cancelled") else "completed",
         problem=problem("cancelled") if counts.get("cancelled") else None,
         counts=LineCounts(**counts),

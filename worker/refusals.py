@@ -72,6 +72,7 @@ def _answers(tx: Tx, partner_id: str, delivery: Delivery, error: ContractError) 
                     **envelope("push.refused", partner_id, error.push_id),
                     push_id=error.push_id,
                     mode="revert" if kind == "revert.requested.v1" else named.get("mode"),
+                    period=named.get("period"),
                     status="refused",
                     problem=why,
                 )

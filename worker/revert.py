@@ -104,6 +104,7 @@ def _nothing_written(push: Push) -> PushCompleted:
         traceparent=push.traceparent,
         push_id=push.push_id,
         mode=push.mode,
+        period=push.period,
         status="refused",
         problem=problem("nothing_written"),
     )

@@ -106,6 +106,7 @@ def test_a_broken_question_that_can_be_addressed_is_answered(database: Database)
         assert isinstance(answer, PushCompleted)
         assert (answer.partner_id, answer.push_id, answer.status) == (content["partner_id"], push_id, "refused")
         assert answer.problem is not None
+        assert (answer.period is not None) == (content.get("period") == json.loads(encode(_GOOD).body)["period"])
 
     check()
     app.database.close()
