@@ -23,6 +23,7 @@ from messages.values import Words
 
 _KEY = re.compile(r"([0-9a-f]{16}):([A-Za-z0-9+/]{43}=)", re.ASCII)
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_FORMS = "give https://na.myconnectwise.net, or na.myconnectwise.net"
 
 
 class SealedPrivateKey(Part):
@@ -136,13 +137,16 @@ def generate_keypair() -> SealKeyPair:
 
 
 def site_host(site_url: str) -> str:
-    """Return the `host[:port]` of a URL or bare host, in lower case. Raises ValueError if there is none."""
-    text = site_url.strip()
+    """Return the `host[:port]` of a URL or bare host, in lower case. Raises ValueError if there is none.
+
+    Else as it is written: other languages find the same, whatever they know of default ports and international names.
+    """
+    text = site_url.strip().strip("\u200b\ufeff")
     host = urlsplit(text if _SCHEME.match(text) else f"//{text}").netloc.lower()
     if "@" in host:
-        raise ValueError("the site URL must not contain a user name or password")
-    if not host or "\\" in text or any(character.isspace() for character in host):
-        raise ValueError("the site URL names no host")
+        raise ValueError(f"the site URL must not contain a user name or password: {_FORMS}")
+    if not host or "\\" in text or any(character.isspace() for character in text):
+        raise ValueError(f"the site URL names no host: {_FORMS}")
     return host
 
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from messages import KINDS, KeyRing
+from cwclient import InvalidSite, parse_site
+from messages import KINDS, KeyRing, SealedPrivateKey, generate_keypair, unseal
 from messages.schemas import FOLDER
 from tests.support.world import PRIVATE_KEY, World
 from worker import app
@@ -21,14 +22,14 @@ PROGRAM = ROOT / "tests" / "node"
 MISSING = "Node's programs node and npm are missing: apt-get install nodejs npm, or see https://nodejs.org"
 
 
-@pytest.fixture
-def platform(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the program, its packages, and `seal` as the README has it."""
     if shutil.which("node") is None or shutil.which("npm") is None:
         if os.environ.get("CI") == "true":
             pytest.fail(MISSING)
         pytest.skip(MISSING)
-    folder = tmp_path / "platform"
+    folder = tmp_path_factory.mktemp("node") / "platform"
     shutil.copytree(PROGRAM, folder, ignore=shutil.ignore_patterns("node_modules"))
     (example,) = re.findall(r"```js\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
     (folder / "seal.mjs").write_text(example, "utf-8")
@@ -36,8 +37,24 @@ def platform(tmp_path: Path) -> Path:
     return folder
 
 
+def _run(platform: Path, program: str, given: dict[str, str]) -> list[Any]:
+    """Run a program there with these variables; the JSON documents that it prints, one a line."""
+    done = subprocess.run(
+        ["node", program],
+        cwd=platform,
+        env=os.environ | given,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+@pytest.mark.parametrize("scheme", ["https://", ""], ids=["URL", "bare host"])
 def test_a_node_program_connects_maps_and_pushes(
-    platform: Path, amqp_url: str, postgresql_url: str, tmp_path: Path
+    platform: Path, amqp_url: str, postgresql_url: str, tmp_path: Path, scheme: str
 ) -> None:
     """With UUIDs of version 4 and its own correlation ids it is understood, and answered also where it was wrong.
 
@@ -51,23 +68,13 @@ def test_a_node_program_connects_maps_and_pushes(
             "PREFIX": world.settings.queue_prefix,
             "SCHEMAS": str(FOLDER),
             "SEAL_KEY": str(KeyRing.parse(world.keys.private).seal_key),
-            "SITE_URL": world.simulator.url,
+            "SITE_URL": scheme + world.simulator.url.removeprefix("https://"),
             "CA_FILE": str(world.simulator.ca_file),
             "COMPANY": "cw-p1",
             "PRIVATE_KEY": PRIVATE_KEY,
         }
         with closing(worker.database), worker:
-            done = subprocess.run(
-                ["node", "platform.mjs"],
-                cwd=platform,
-                env=os.environ | given,
-                capture_output=True,
-                encoding="utf-8",
-                timeout=120,
-                check=False,
-            )
-        assert done.returncode == 0, done.stderr
-        said: list[dict[str, Any]] = [json.loads(line) for line in done.stdout.splitlines()]
+            said: list[dict[str, Any]] = _run(platform, "platform.mjs", given)
         assert world.quantity("p1", 100_001) == 5
     compiled, *said = said
     assert set(compiled["compiled"]) == KINDS.keys()
@@ -84,3 +91,35 @@ def test_a_node_program_connects_maps_and_pushes(
         ("sync.result.v1", "updated", None),
         ("push.completed.v1", "completed", None),
     ]
+
+
+ACCEPTED = (
+    "https://na.myconnectwise.net",
+    "na.myconnectwise.net",
+    " NA.MyConnectWise.net/ ",
+    "\u200bna.myconnectwise.net\ufeff",
+    "https://na.myconnectwise.net:443/v2025_1/ConnectWise.aspx",
+    "https://api-na.myconnectwise.net/v4_6_release/apis/3.0/",
+    "HTTPS://CW.Example/login?to=https://me@cw.example",
+    "cw.example:8443",
+    "cw_1.example.",
+    "https://B\u00dcCHER.example",
+    "https://[::1]:8443/",
+)
+REFUSED = ("", "https://", "https://me:secret@cw.example", "cw .example", "cw.example\\@other.example", "https://[::1")
+
+
+def test_what_node_has_sealed_is_opened_for_each_form_of_a_site(platform: Path) -> None:
+    """The README's `seal` takes what the worker takes for the ConnectWise URL; the rest it refuses with an example."""
+    keys = generate_keypair()
+    given = {"SITE_URLS": json.dumps([*ACCEPTED, *REFUSED]), "SEAL_KEY": keys.public, "PRIVATE_KEY": PRIVATE_KEY}
+    made = dict(zip([*ACCEPTED, *REFUSED], _run(platform, "seal_each.mjs", given), strict=True))
+    owner = {"partner_id": "p1", "company_identifier": "acme", "public_key": "public"}
+    for site in ACCEPTED:
+        assert parse_site(site)
+        sealed = SealedPrivateKey(**made[site]["sealed"])
+        assert unseal(sealed, KeyRing.parse(keys.private), **owner, site_url=site) == PRIVATE_KEY
+    for site in REFUSED:
+        with pytest.raises(InvalidSite):
+            parse_site(site)
+        assert "or na.myconnectwise.net" in made[site]["error"]

@@ -76,6 +76,8 @@ def test_a_site_is_its_host() -> None:
         ("https://NA.MyConnectWise.net/v4_6_release/apis/3.0/", "na.myconnectwise.net"),
         ("cw.example:8443/login?to=https://x.example", "cw.example:8443"),
         ("http://[::1]:8080", "[::1]:8080"),
+        ("https://na.myconnectwise.net:443", "na.myconnectwise.net:443"),
+        (" \u200bna.myconnectwise.net\ufeff", "na.myconnectwise.net"),
     ],
 )
 def test_the_host_of_a_site(url: str, host: str) -> None:
@@ -84,7 +86,8 @@ def test_the_host_of_a_site(url: str, host: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["", "https://", "/path", "https://a@b.example", "https://a.example\\@b", "a b", "http://[::1"]
+    "url",
+    ["", "https://", "/path", "https://a@b.example", "https://a.example\\@b", "a b", "a.example/b c", "http://[::1"],
 )
 def test_a_site_without_a_clear_host_is_refused(url: str) -> None:
     """A URL that two readers may read differently seals nothing and opens nothing."""
