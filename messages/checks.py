@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from messages.envelope import Part
 from messages.results import Problem, Result, explained
-from messages.values import Name, Words
+from messages.values import Name, Text, Words
 from messages.vocabulary import (
     AdditionId,
     AdditionName,
@@ -19,14 +19,14 @@ from messages.vocabulary import (
     LastDay,
     Product,
     ProductId,
-    Sentence,
     Units,
-    Url,
 )
 
 ConnectionStatus = Literal["ok", "failed"]
 MappingStatus = Literal["complete", "incomplete", "invalid"]
 RightState = Literal["granted", "denied", "unproven"]
+
+_RIGHT_FIX = "In ConnectWise, System > Security Roles: set Companies > Company Maintenance > Inquire to All."
 
 
 class Right(Part):
@@ -34,9 +34,9 @@ class Right(Part):
 
     right: Annotated[Name, Words.like("Companies > Company Maintenance: Inquire (All)")]
     """The module, the row and the level in ConnectWise's security roles."""
-    state: RightState
+    state: Annotated[RightState, Words.like("denied")]
     """`granted` = ConnectWise grants it; `denied` = it does not; `unproven` = nothing but a write would tell."""
-    fix: Sentence | None = None
+    fix: Annotated[Text, Words.like(_RIGHT_FIX)] | None = None
     """The row of the security role to change."""
 
 
@@ -53,7 +53,7 @@ class ConnectionChecked(Result):
     """The `changed_at` of the connection that this is about."""
     status: ConnectionStatus
     """`ok` = pushes can be made with this connection; `failed` = they cannot."""
-    base_url: Url | None = None
+    base_url: Annotated[Text, Words.like("https://api-na.myconnectwise.net/v2025_1/apis/3.0")] | None = None
     """Where ConnectWise's API was found."""
     company_name: CwCompanyName | None = None
     """The name of the managed service provider in its ConnectWise."""

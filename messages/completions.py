@@ -79,8 +79,9 @@ class Totals(Part):
         return self
 
 
-EXAMPLE: dict[str, Any] = {name: {"companies": 0, "users": 0} for name in Totals.model_fields}
-EXAMPLE |= {name: {"companies": 1, "users": 42} for name in ("imported", "written")}
+COUNTS_EXAMPLE: dict[str, Any] = dict.fromkeys(LineCounts.model_fields, 0) | {"updated": 1}
+TOTALS_EXAMPLE: dict[str, Any] = {name: {"companies": 0, "users": 0} for name in Totals.model_fields}
+TOTALS_EXAMPLE |= {name: {"companies": 1, "users": 42} for name in ("imported", "written")}
 
 
 class UnmappedCompany(Part):
@@ -143,9 +144,9 @@ class PushCompleted(Result):
     """`completed` = it ran to its end; `refused` = it was not accepted; `cancelled` = it was stopped."""
     problem: Problem | None = None
     """The reason that it was refused, or stopped."""
-    counts: LineCounts = LineCounts()
+    counts: Annotated[LineCounts, Words.like(COUNTS_EXAMPLE)] = LineCounts()
     """The number of lines that ended in each status."""
-    totals: Annotated[Totals, Words.like(EXAMPLE)] = Totals()
+    totals: Annotated[Totals, Words.like(TOTALS_EXAMPLE)] = Totals()
     """Its lines as a sum that closes."""
     unmapped: Annotated[tuple[UnmappedCompany, ...], Field(strict=False)] = ()
     """The companies with users that no addition stands for."""

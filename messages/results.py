@@ -6,8 +6,8 @@ from pydantic import ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
 
 from messages.envelope import BillingPeriod, Message, Part
-from messages.values import Count, Name, Words
-from messages.vocabulary import At, Attempts, CompanyId, Money, PushId, Reason, Sentence, Source, Units, Url
+from messages.values import Count, Name, Text, Words
+from messages.vocabulary import At, Attempts, CompanyId, Money, PushId, Reason, Source, Units
 
 LineStatus = Literal[
     "updated", "unchanged", "preview", "held", "skipped", "superseded", "cancelled", "failed", "retrying"
@@ -20,6 +20,11 @@ FINAL: frozenset[LineStatus] = frozenset(get_args(LineStatus)) - {"retrying"}
 
 _EXPLAINED: tuple[LineStatus, ...] = ("failed", "held", "skipped")
 
+_AGREEMENT_LINK = (
+    "https://na.myconnectwise.net/v4_6_release/services/system_io/router/openrecord.rails"
+    "?locale=en_US&companyName=acmemsp&recordType=AgreementFV&recid=7"
+)
+
 
 def explained(status: str, by: str, empty: JsonDict) -> ConfigDict:
     """Say in the schema that a message of this status has this field, which is not `empty`."""
@@ -30,21 +35,21 @@ def explained(status: str, by: str, empty: JsonDict) -> ConfigDict:
 class Problem(Part):
     """A problem and its remedy, in words that a billing coordinator understands."""
 
-    code: Reason
+    code: Annotated[Reason, Words.like("record_refused")]
     """A stable name for programs; docs/problems.md lists them all."""
-    title: Annotated[Name, Words.like("Not mapped")]
+    title: Annotated[Name, Words.like("ConnectWise refused the change")]
     """The problem in a few words."""
-    detail: Sentence
+    detail: Annotated[Text, Words.like("ConnectWise did not take the new quantity, and says why.")]
     """A sentence that says what happened."""
-    fix: Sentence
+    fix: Annotated[Text, Words.like("Open the agreement in ConnectWise, correct what it names, then push again.")]
     """A sentence that says what to do."""
-    where: Sentence | None = None
+    where: Annotated[Text, Words.like("Finance > Agreements > the agreement > Additions")] | None = None
     """The path of the screen in ConnectWise."""
     who: Fixer | None = None
     """The person who can mend it."""
-    said: Sentence | None = None
+    said: Annotated[Text, Words.like("The agreement is locked for invoicing.")] | None = None
     """ConnectWise's own words."""
-    link: Url | None = None
+    link: Annotated[Text, Words.like(_AGREEMENT_LINK)] | None = None
     """The address of the record in ConnectWise."""
 
 

@@ -11,7 +11,6 @@ from messages.values import (
     Id,
     Name,
     Quantity,
-    Text,
     TraceParent,
     UtcTime,
     Uuid,
@@ -58,6 +57,4 @@ Money = Annotated[Quantity, Words.like(62.5, "the currency of the agreement")]
 
 # --- words
 Reason = Annotated[Code, Words.like("big_jump")]
-Sentence = Annotated[Text, Words.like("Choose a ConnectWise company, agreement and addition for it.")]
-Url = Annotated[Text, Words.like("https://na.myconnectwise.net")]
 At = Annotated[UtcTime, Words.like("2026-11-22T10:00:00Z")]
