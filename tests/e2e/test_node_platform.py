@@ -19,6 +19,7 @@ from worker import app
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = ROOT / "tests" / "node"
+EXAMPLES = ROOT / "docs" / "examples" / "messages"
 MISSING = "Node's programs node and npm are missing: apt-get install nodejs npm, or see https://nodejs.org"
 
 
@@ -58,7 +59,7 @@ def test_a_node_program_connects_maps_and_pushes(
 ) -> None:
     """With UUIDs of version 4 and its own correlation ids it is understood, and answered also where it was wrong.
 
-    Ajv takes all schemas in its strict mode.
+    Ajv takes all schemas in its strict mode, and all examples of the docs.
     """
     with World(amqp_url, postgresql_url, tmp_path, companies=1) as world:
         worker = app.build(world.settings)
@@ -67,6 +68,7 @@ def test_a_node_program_connects_maps_and_pushes(
             "BROKER_URL": amqp_url,
             "PREFIX": world.settings.queue_prefix,
             "SCHEMAS": str(FOLDER),
+            "EXAMPLES": str(EXAMPLES),
             "SEAL_KEY": str(KeyRing.parse(world.keys.private).seal_key),
             "SITE_URL": scheme + world.simulator.url.removeprefix("https://"),
             "CA_FILE": str(world.simulator.ca_file),
@@ -76,8 +78,9 @@ def test_a_node_program_connects_maps_and_pushes(
         with closing(worker.database), worker:
             said: list[dict[str, Any]] = _run(platform, "platform.mjs", given)
         assert world.quantity("p1", 100_001) == 5
-    compiled, *said = said
-    assert set(compiled["compiled"]) == KINDS.keys()
+    contract, *said = said
+    assert set(contract["compiled"]) == KINDS.keys()
+    assert contract["examples"] == {path.name: True for path in EXAMPLES.glob("*.json")}
     asked = {line["correlation_id"]: line for line in said if "asked" in line}
     answers = [line for line in said if "asked" not in line]
     assert [line["obeys"] for line in asked.values()] == [False, True, True, True]

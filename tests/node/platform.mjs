@@ -6,15 +6,17 @@ import addFormats from "ajv-formats";
 import amqp from "amqplib";
 import { seal } from "./seal.mjs";
 
-const { BROKER_URL, PREFIX, SCHEMAS, SEAL_KEY, SITE_URL, CA_FILE, COMPANY, PRIVATE_KEY } = process.env;
+const { BROKER_URL, PREFIX, SCHEMAS, EXAMPLES, SEAL_KEY, SITE_URL, CA_FILE, COMPANY, PRIVATE_KEY } = process.env;
 const partner_id = "p1";
 const now = () => new Date().toISOString();
 const ajv = addFormats(new Ajv({ strict: true, allErrors: true }));
 const read = (path) => JSON.parse(readFileSync(path));
-const files = readdirSync(SCHEMAS).filter((file) => file.endsWith(".json"));
-const schemas = new Map(files.map((file) => [file.slice(0, -".json".length), ajv.compile(read(`${SCHEMAS}/${file}`))]));
+const jsonIn = (folder) => readdirSync(folder).filter((file) => file.endsWith(".json"));
+const compiled = (file) => [file.slice(0, -".json".length), ajv.compile(read(`${SCHEMAS}/${file}`))];
+const schemas = new Map(jsonIn(SCHEMAS).map(compiled));
 const obeys = (message) => schemas.get(message.type)(message);
-console.log(JSON.stringify({ compiled: [...schemas.keys()] }));
+const examples = jsonIn(EXAMPLES).map((file) => [file, obeys(read(`${EXAMPLES}/${file}`))]);
+console.log(JSON.stringify({ compiled: [...schemas.keys()], examples: Object.fromEntries(examples) }));
 
 const connection = await amqp.connect(BROKER_URL);
 const channel = await connection.createConfirmChannel();
