@@ -151,7 +151,11 @@ def test_halves_cannot_be_mixed_up() -> None:
         assert wrong.partition(":")[2] not in str(caught.value)
 
 
-@pytest.mark.parametrize("text", ["", "abc", f"{PAIR.private},", f"{PAIR.private},{PAIR.private}", PAIR.private[:-4]])
+@pytest.mark.parametrize(
+    "text",
+    ["", "abc", f"{PAIR.private},", f"{PAIR.private},{PAIR.private}", PAIR.private[:-4]],
+    ids=["empty", "no key", "trailing comma", "twice", "cut off"],
+)
 def test_a_key_ring_that_cannot_be_read_shows_no_key(text: str) -> None:
     """A slip in the settings is told without the secret."""
     with pytest.raises(ValueError, match="seal key") as caught:
