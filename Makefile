@@ -45,7 +45,7 @@ schemas: .venv/ready ## Write messages/schemas anew from the models
 
 docs: .venv/ready ## Write docs/problems.md anew from the catalogue of problems
 	@mkdir -p docs
-	$(BIN)/python -m worker.problems_docs > docs/problems.md
+	$(BIN)/python -m worker.rules.problems_docs > docs/problems.md
 
 clean: ## Remove what the commands above made
 	rm -rf .venv .demo .mypy_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info

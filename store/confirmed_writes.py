@@ -11,7 +11,7 @@ from store.database import Tx
 from store.ledger import last_written
 from store.mappings import Addition
 from store.schema import push_lines
-from store.wishes import Days
+from store.targets import Days
 
 
 @dataclass(frozen=True)

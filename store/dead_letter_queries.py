@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, func, select
 
-from store import properties as amqp
+from store import amqp_properties as amqp
 from store.database import AT_ONCE_BYTES, Tx, moment
 from store.schema import dead_letters
 

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, bindparam, case, func, literal, select
 
-from store import properties as amqp
+from store import amqp_properties as amqp
 from store.database import Tx, carried, now, upsert
 from store.schema import dead_letters
 

@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Row, bindparam, case, delete, func, insert
 from store.database import Tx, db_now
 from store.mappings import Addition
 from store.schema import ledger
-from store.wishes import Days
+from store.targets import Days
 
 Outcome = Literal["written", "not_kept", "refused", "not_sent", "not_applied", "unknown"]
 

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Select, and_, case, func, literal, not_, o
 from sqlalchemy import delete as sql_delete
 
 from messages import EXCHANGE_IN, EXCHANGE_OUT, OUTPUTS, Message, Wire, encode
-from store import properties as amqp
+from store import amqp_properties as amqp
 from store.bulk import insert_many
 from store.database import AT_ONCE_BYTES, Tx, carried, db_now, now
 from store.dead_letters import storable

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import insert, select, tuple_, update
 
 from messages import BillingPeriod, PushRequested, SyncMode
-from store import wishes
+from store import targets
 from store.bulk import insert_many
 from store.database import Tx
 from store.mappings import Addition
@@ -139,7 +139,7 @@ def accept(tx: Tx, event: PushRequested, body_hash: str, at: datetime) -> Accept
         for line in event.lines
     ]
     keep(tx, push, lines)
-    superseded = [] if event.mode == "preview" else wishes.want(tx, push, users_of(lines), at)
+    superseded = [] if event.mode == "preview" else targets.want(tx, push, users_of(lines), at)
     return Accepted(Acceptance.NEW, superseded)
 
 

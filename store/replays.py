@@ -13,10 +13,10 @@ from sqlalchemy import select, update
 from messages import MAX_PROPERTIES
 from store import dead_letters as letters
 from store import outbox
+from store.amqp_properties import REPLAY_HEADER, as_sent, encoded_size
 from store.database import Tx, now
 from store.dead_letter_queries import get
 from store.outbox import OutboxRow
-from store.properties import REPLAY_HEADER, as_sent, encoded_size
 from store.schema import dead_letters
 
 SEALED_WITH = "phin-sealed-with"

@@ -6,13 +6,13 @@ from datetime import datetime
 
 from sqlalchemy import select, true
 
-from store import pushes, wishes
+from store import pushes, targets
 from store.database import Tx
 from store.mappings import Addition
 from store.pushes import Line, Push
 from store.schema import pushes as pushes_table
 from store.schema import syncs
-from store.wishes import Wish
+from store.targets import Wish
 
 Together = dict[tuple[str, str, Addition], list[Line]]
 """All lines of a revert for one addition, by (revert id, tenant, addition)."""
@@ -35,7 +35,7 @@ def together(tx: Tx, partner_id: str, lines: Collection[Line]) -> Together:
 def others(tx: Tx, partner_id: str, found: Together, known: Map[tuple[str, str], Line]) -> Iterator[tuple[Wish, Line]]:
     """The lines that wait with their wish, and are not known already."""
     lines = [line for some in found.values() for line in some if line.is_open and line.key not in known]
-    stored = wishes.of_companies(tx, partner_id, {line.company_id for line in lines})
+    stored = targets.of_companies(tx, partner_id, {line.company_id for line in lines})
     for line in lines:
         wish = stored.get((line.company_id, line.push.period.key))
         if wish is not None and wish.push_id == line.push.push_id and wish.due_at is not None:

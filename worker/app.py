@@ -22,29 +22,30 @@ from cwclient import AddressPolicy, CallBudget, Transport
 from messages import Message
 from store import Database, SchemaOutdated, StoreError, StoreUnavailable, leases, migrate, workers
 from store.connections import ConnectionVersion
-from worker import deferred, logs, memory
-from worker.api_version import ApiVersions, Discovery
-from worker.budget import Budget
+from worker import logs, memory
+from worker.bootstrap import key_ring, open_broker, open_database, publish
 from worker.clock import Clock
-from worker.dead_letters import DeadLetters
-from worker.deferred import Deferred
-from worker.delivery import Broker, Delivery, Settle
-from worker.dispatch import Dispatcher
-from worker.handlers import Context
-from worker.lanes import Lane
-from worker.opening import key_ring, open_broker, open_database, publish
-from worker.outage import StoreOutage
-from worker.partners import Partners
-from worker.patience import Patience
-from worker.plan import Unusual
-from worker.readiness import Readiness
-from worker.relay import Relay
-from worker.remote import Remote
+from worker.connectwise.api_version import ApiVersions, Discovery
+from worker.connectwise.rate_limit import Budget
+from worker.connectwise.session import Remote
+from worker.handlers.pushes import Context
+from worker.health import Readiness
+from worker.messaging import deferred
+from worker.messaging.broker import Broker, Delivery, Settle
+from worker.messaging.dead_letters import DeadLetters
+from worker.messaging.deferred import Deferred
+from worker.messaging.dispatcher import Dispatcher
+from worker.messaging.fair_share import Turns
+from worker.messaging.handler_pool import Lane
+from worker.messaging.rates import Shares
+from worker.messaging.relay import Relay
+from worker.messaging.store_outage import StoreOutage
+from worker.messaging.store_retry import Patience
+from worker.rules.quantities import Unusual
 from worker.settings import Settings
-from worker.shares import Shares
-from worker.tools import CALLS_AT_ONCE, Tools
+from worker.sync.context import CALLS_AT_ONCE, Tools
+from worker.sync.partner_pool import Partners
 from worker.topology import KIND_DEAD
-from worker.turns import Turns
 
 DRAIN_SECONDS = 25.0
 PULSE_SECONDS = 5.0

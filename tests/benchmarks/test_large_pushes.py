@@ -15,7 +15,7 @@ from tests.support.samples import push
 from tests.support.store import deferred
 from tests.support.waiting import wait_for
 from tests.support.world import World
-from worker import handlers
+from worker.handlers import pushes as handlers
 
 pytestmark = pytest.mark.benchmark
 

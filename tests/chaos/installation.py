@@ -18,7 +18,7 @@ from tests.chaos.proxy import Proxy
 from tests.chaos.scenario import Site
 from tests.support.commands import environment
 from tests.support.own_servers import OwnPostgresql, OwnRabbitMQ, Standby
-from worker.opening import open_broker
+from worker.bootstrap import open_broker
 from worker.settings import load
 
 CALL_TIMEOUT, RETRY_FOR = 3.0, 600.0

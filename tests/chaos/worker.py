@@ -8,17 +8,19 @@ import sys
 from datetime import timedelta
 
 from tests.support.hooked_worker import shorten
-from worker import plan, policy, relay, run
-from worker.broker import publishing
 from worker.cli import main
+from worker.messaging import relay
+from worker.messaging.rabbitmq import publishing
+from worker.rules import errors, quantities
+from worker.sync import run
 
 if __name__ == "__main__":
     shorten()
-    policy.RETRY_FIRST, policy.RETRY_MOST = 0.3, 5.0
-    policy.OURS_PAUSE = timedelta(seconds=3)
-    policy.RATE_LIMIT_PAUSE = timedelta(seconds=2)
+    errors.RETRY_FIRST, errors.RETRY_MOST = 0.3, 5.0
+    errors.OURS_PAUSE = timedelta(seconds=3)
+    errors.RATE_LIMIT_PAUSE = timedelta(seconds=2)
     publishing.CONFIRM_TIMEOUT, relay.CLAIM_SECONDS = 5.0, 20.0
-    plan.VERSION_WAIT = timedelta(minutes=4)
+    quantities.VERSION_WAIT = timedelta(minutes=4)
     run.OPEN_WRITES_EVERY = timedelta(seconds=5)
     sys.argv[1:] = ["worker"]
     main()

@@ -14,15 +14,15 @@ import pytest
 
 from messages import MappingChanged, Message
 from store import now, outbox
+from store.amqp_properties import as_copied
 from store.outbox import OutboxRow
-from store.properties import as_copied
 from tests.support.waiting import wait_for
 from tests.support.world import World
-from worker import opening
-from worker.broker import RabbitBroker
-from worker.delivery import Delivery, Settle, Verdict
-from worker.readiness import Readiness
-from worker.relay import Relay
+from worker import bootstrap
+from worker.health import Readiness
+from worker.messaging.broker import Delivery, Settle, Verdict
+from worker.messaging.rabbitmq import RabbitBroker
+from worker.messaging.relay import Relay
 
 
 @pytest.fixture(params=["rabbitmq", "embedded"])
@@ -45,7 +45,7 @@ class Consumer:
             self.got.append(delivery)
             answer(delivery, settle)
 
-        self.broker = opening.open_broker(world.settings, world.database)
+        self.broker = bootstrap.open_broker(world.settings, world.database)
         consume = partial(self.broker.consume, deliver, self.stop, self.paused.is_set)
         self.thread = threading.Thread(target=consume, daemon=True)
 
@@ -155,7 +155,7 @@ class Unheard(Message):
 
 def test_publishing_what_no_queue_takes_raises(world: World) -> None:
     """A message that would go nowhere is an error at once, not a loss."""
-    with pytest.raises(opening.Unroutable, match="no queue takes it"):
+    with pytest.raises(bootstrap.Unroutable, match="no queue takes it"):
         world.publish(Unheard(partner_id="p1", correlation_id="test"))
 
 

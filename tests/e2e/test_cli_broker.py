@@ -14,8 +14,8 @@ from cwclient.simulator import SimulatorServer, State
 from messages import generate_keypair
 from tests.support.commands import environment, run
 from tests.support.partners import make_known
-from worker import sample
-from worker.broker import RabbitBroker
+from worker.cli import sample
+from worker.messaging.rabbitmq import RabbitBroker
 from worker.topology import Topology
 
 

@@ -8,7 +8,7 @@ import pytest
 from messages import SealKey, generate_keypair
 from tests.support.commands import run
 from tests.support.partners import make_known
-from worker import sample
+from worker.cli import sample
 
 SETTINGS = {
     "CLIENT_ID": "00000000-0000-0000-0000-000000000001",

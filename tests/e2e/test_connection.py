@@ -15,7 +15,10 @@ from store.schema import connections
 from tests.support.case import Case, code
 from tests.support.waiting import wait_for
 from tests.support.world import World, now
-from worker import app, budget, policy, run
+from worker import app
+from worker.connectwise import rate_limit
+from worker.rules import errors
+from worker.sync import run
 
 EDIT = "Finance > Agreements: Edit (All)"
 ADDITION = Match(path=r"/additions/")
@@ -152,8 +155,8 @@ def test_a_disconnect_ends_a_slice_that_runs(sqlite_url: str, tmp_path: Path, mo
     """Once a disconnect is stored, ConnectWise is asked nothing more but what is under way."""
     count = 60
     monkeypatch.setattr(run, "LOOK_SECONDS", 60.0)
-    monkeypatch.setattr(budget, "PER_MINUTE", 60_000.0)
-    monkeypatch.setattr(budget, "BURST", 1_000.0)
+    monkeypatch.setattr(rate_limit, "PER_MINUTE", 60_000.0)
+    monkeypatch.setattr(rate_limit, "BURST", 1_000.0)
     with World("local:", sqlite_url, tmp_path, companies=count, call_timeout=2.0) as world:
         world.simulator.faults.set([faults.Latency(seconds=0.4, match=ADDITION)])
         case = Case(world)
@@ -177,8 +180,8 @@ def test_a_check_that_is_asked_for_during_a_run_does_not_wait_for_its_pause(
     case: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A run finds ConnectWise silent and leaves it alone for long: who asked meanwhile is answered all the same."""
-    monkeypatch.setattr(policy, "UNREACHABLE_IN_A_ROW", 1)
-    monkeypatch.setattr(policy, "backoff", lambda *_: 300.0)
+    monkeypatch.setattr(errors, "UNREACHABLE_IN_A_ROW", 1)
+    monkeypatch.setattr(errors, "backoff", lambda *_: 300.0)
     case.world.simulator.faults.set([faults.Hang(match=ADDITION)])
     asked = len(case.world.simulator.log)
     case.world.publish(case.world.push("p1", {1: 5}))

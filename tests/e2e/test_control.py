@@ -12,7 +12,7 @@ from store import cancellations, leases, pauses
 from tests.support.case import Case
 from tests.support.waiting import wait_for
 from tests.support.world import World, now
-from worker import giving_up
+from worker.sync import fail_open_lines
 
 ADDITION = Match(path=r"/additions/10000\d$")
 PATCH = Match(path=r"/additions/10000\d$", method="PATCH")
@@ -139,7 +139,7 @@ def test_no_line_of_a_large_preview_is_left_waiting_for_the_end_of_a_pause(
     case: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However many lines wait: one run answers them all, as no other comes."""
-    monkeypatch.setattr(giving_up, "MAX_LINES", 1)
+    monkeypatch.setattr(fail_open_lines, "MAX_LINES", 1)
     with case.world.database.partner("p1") as tx:
         pauses.pause(tx, "p1", "olga", "test")
     preview = case.world.push("p1", {1: 5, 2: 6}).model_copy(update={"mode": "preview"})

@@ -16,8 +16,8 @@ from tests.support.coordinator import Coordinator
 from tests.support.databases import Postgresql
 from tests.support.waiting import wait_for
 from tests.support.world import World, now
-from worker import sample
-from worker.spreadsheet import read_mappings
+from worker.cli import sample
+from worker.cli.spreadsheet import read_mappings
 
 EDIT = "Finance > Agreements: Edit (All)"
 

@@ -19,17 +19,17 @@ from sqlalchemy import text, update
 
 from messages import KeyRing, encode, generate_keypair
 from store import dead_letters, outbox
+from store.amqp_properties import as_sent
 from store.dead_letter_queries import Kept
-from store.properties import as_sent
 from store.schema import outbox as outbox_table
 from tests.support.letters import Letters
 from tests.support.waiting import wait_for
 from tests.support.world import PRIVATE_KEY, World
-from worker.cli.dead_letter_display import in_full_as_json
-from worker.dead_letters import QUEUE_OF_KEYS, DeadLetters
-from worker.delivery import Delivery
-from worker.readiness import Readiness
-from worker.relay import Relay
+from worker.cli.display.dead_letter_display import in_full_as_json
+from worker.health import Readiness
+from worker.messaging.broker import Delivery
+from worker.messaging.dead_letters import QUEUE_OF_KEYS, DeadLetters
+from worker.messaging.relay import Relay
 
 QUEUE = "connectwise.mapping-changed.v1"
 PROPERTIES: dict[str, Any] = {

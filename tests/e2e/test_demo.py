@@ -4,7 +4,7 @@ from pathlib import Path
 
 from cwclient.simulator import SimulatorServer, State
 from tests.support.commands import run
-from worker import sample
+from worker.cli import sample
 
 SEEN = "✓ ConnectWise saw 11 PATCH requests in the first push, one per changed addition, and 0 in the second."
 

@@ -17,7 +17,8 @@ from tests.support.case import Case, code
 from tests.support.passing import time_passes
 from tests.support.waiting import wait_for
 from tests.support.world import World
-from worker import app, policy
+from worker import app
+from worker.rules import errors
 
 RETRY_FOR = timedelta(seconds=60)
 AT_MOST = timedelta(seconds=75)
@@ -66,7 +67,7 @@ def test_the_last_try_of_a_line_does_not_take_the_time_of_a_whole_call(
     sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A server that hangs when the time is up: the call gets some seconds more, not all of CALL_TIMEOUT."""
-    monkeypatch.setattr(policy, "LAST_TRY", 0.3)
+    monkeypatch.setattr(errors, "LAST_TRY", 0.3)
     with World("local:", sqlite_url, tmp_path, retry_for=RETRY_FOR.total_seconds(), call_timeout=300.0) as world:
         case = Case(world)
         with app.build(world.settings):
@@ -76,7 +77,7 @@ def test_the_last_try_of_a_line_does_not_take_the_time_of_a_whole_call(
             world.simulator.faults.set([failing, faults.Hang(match=ADDITION)])
             push = world.push("p1", {1: 5})
             with monkeypatch.context() as patched:
-                patched.setattr(policy, "RETRY_FIRST", policy.RETRY_MOST)
+                patched.setattr(errors, "RETRY_FIRST", errors.RETRY_MOST)
                 patched.setattr(random, "random", lambda: 1.0)
                 world.publish(push)
                 wait_for(lambda: _pause(world), "the first failure")

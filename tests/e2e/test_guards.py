@@ -12,7 +12,8 @@ from tests.support.case import Case, code
 from tests.support.reverting import carried_out, revert_of
 from tests.support.waiting import wait_for
 from tests.support.world import NOVEMBER, World, now
-from worker import look, plan
+from worker.rules import quantities
+from worker.sync import due_work
 
 OCTOBER = BillingPeriod.parse("2026-10")
 
@@ -151,7 +152,7 @@ def test_a_sum_is_the_same_wherever_a_batch_ends(case: Case, monkeypatch: pytest
     """Of a company that is not looked at together with the others the confirmation counts, and the ledger names it."""
     mapped = _summed(case, 1, 2)
     held = _push(case, case.world.push("p1", {1: 30, 2: 30}, mappings=mapped))
-    monkeypatch.setattr(look, "BATCH", 1)
+    monkeypatch.setattr(due_work, "BATCH", 1)
     push = _confirmed(case.world.push("p1", {1: 30, 2: 30}), held["c2"])
     answers = _push(case, push)
     assert {company: answer.status for company, answer in answers.items()} == {"c1": "updated", "c2": "unchanged"}
@@ -163,7 +164,7 @@ def test_a_sum_is_the_same_wherever_a_batch_ends(case: Case, monkeypatch: pytest
 def test_users_of_a_mapping_that_never_came_are_in_no_sum(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     """A company was mapped anew, perhaps to another addition, which is not known: its line fails, the sum is held."""
     one, two = _summed(case, 1, 2)
-    monkeypatch.setattr(plan, "VERSION_WAIT", timedelta(seconds=1))
+    monkeypatch.setattr(quantities, "VERSION_WAIT", timedelta(seconds=1))
     unknown = two.model_copy(update={"changed_at": now()})
     answers = _push(case, case.world.push("p1", {1: 3, 2: 4}, mappings=[one, unknown]))
     said = {company: (answer.status, code(answer)) for company, answer in answers.items()}

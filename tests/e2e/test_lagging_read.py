@@ -13,7 +13,8 @@ from tests.support.passing import time_passes
 from tests.support.reverting import carried_out, revert_of
 from tests.support.waiting import wait_for
 from tests.support.world import World
-from worker import app, progress
+from worker import app
+from worker.sync import transitions
 
 DECEMBER = BillingPeriod.parse("2026-12")
 PATCH = Match(path=r"/additions/10000\d$", method="PATCH")
@@ -89,8 +90,8 @@ def test_what_never_showed_holds_up_no_older_period(case: Case) -> None:
 @pytest.fixture
 def pause(monkeypatch: pytest.MonkeyPatch) -> timedelta:
     """The pause before the second read, as long as it takes to look at what is there meanwhile."""
-    monkeypatch.setattr(progress, "READ_AGAIN_AFTER", timedelta(hours=1))
-    return progress.READ_AGAIN_AFTER
+    monkeypatch.setattr(transitions, "READ_AGAIN_AFTER", timedelta(hours=1))
+    return transitions.READ_AGAIN_AFTER
 
 
 def _waiting_for_the_second_read(world: World) -> PushRequested:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pika
 
 from messages import PushCompleted, encode
-from store.properties import as_sent
+from store.amqp_properties import as_sent
 from tests.support.letters import Letters
 from tests.support.waiting import wait_for
 from tests.support.world import World

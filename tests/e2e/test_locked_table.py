@@ -12,7 +12,9 @@ from store import workers
 from tests.support.case import Case
 from tests.support.waiting import wait_for
 from tests.support.world import World
-from worker import app, patience, readiness, relay
+from worker import app
+from worker import health as readiness
+from worker.messaging import relay, store_retry
 
 LOCKED = "canceling statement due to lock timeout"
 
@@ -30,7 +32,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(readiness.Readiness, "trouble", counted)
     monkeypatch.setattr(readiness, "BUSY_SECONDS", 1.0)
     monkeypatch.setattr(door, "LOCK_TIMEOUT", "50ms")
-    monkeypatch.setattr(patience, "PAUSE_MOST", 0.05)
+    monkeypatch.setattr(store_retry, "PAUSE_MOST", 0.05)
     monkeypatch.setattr(relay, "TROUBLE_MOST", 0.5)
     monkeypatch.setattr(app, "PULSE_SECONDS", 0.3)
     return waits
@@ -62,7 +64,7 @@ def test_a_push_waits_for_a_locked_table(waits: list[str], busy: Case, table: st
     push = busy.world.push("p1", {1: 5})
     with locked(busy, table):
         busy.world.publish(push)
-        wait_for(lambda: waits.count(LOCKED) > 4 * patience.CONFLICTS, "the worker to wait again and again")
+        wait_for(lambda: waits.count(LOCKED) > 4 * store_retry.CONFLICTS, "the worker to wait again and again")
         wait_for(lambda: f"store: {LOCKED}" in health(busy), "health to say what it waits for")
     wait_for(lambda: busy.world.state_of(push) == "completed", "the push's completion")
     assert busy.dead() == {}

@@ -13,7 +13,7 @@ from tests.support.asking import answer_to, answered, ask, question, reads
 from tests.support.case import Case
 from tests.support.waiting import wait_for
 from tests.support.world import PRIVATE_KEY, now
-from worker import run, settle
+from worker.sync import commit, run
 
 PAGES = 25
 
@@ -131,7 +131,7 @@ def test_a_run_that_ends_in_trouble_leaves_no_list_behind(listing: Case, monkeyp
         if not met:
             met.append(1)
             raise StoreConflict("transactions met")
-        return settle.settle(*given, **named)
+        return commit.settle(*given, **named)
 
     monkeypatch.setattr(run, "settle", meets_another)
     assert listing.push(5)["c1"].status == "updated"

@@ -12,8 +12,8 @@ from tests.support.case import Case, code
 from tests.support.passing import is_left_alone, time_passes
 from tests.support.waiting import wait_for
 from tests.support.world import now
-from worker import progress
-from worker.jobs import Job
+from worker.sync import transitions
+from worker.sync.job import Job
 
 REDISCOVERED = timedelta(minutes=5)
 
@@ -39,13 +39,13 @@ def test_a_codebase_that_moves_between_read_and_write_is_found_again(
 ) -> None:
     """The upgrade comes when additions are read but not yet written: they are decided anew, and no line fails."""
     time_passes(case.world.database, REDISCOVERED)
-    entry_of = progress.entry_of
+    entry_of = transitions.entry_of
 
     def upgraded(job: Job) -> Entry:
         case.world.simulator.state.upgrade("cw-p1", "v2026_1/")
         return entry_of(job)
 
-    monkeypatch.setattr(progress, "entry_of", upgraded)
+    monkeypatch.setattr(transitions, "entry_of", upgraded)
     answers = case.push(companies=(1, 2))
     assert {answer.status for answer in answers.values()} == {"updated"}
     assert sorted(write["quantity_after"] for write in case.world.writes()) == [5, 5]
@@ -85,14 +85,14 @@ def test_a_codebase_that_moves_just_after_it_was_found_between_read_and_write_is
     case: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The refused write has changed nothing and leaves no row open."""
-    entry_of = progress.entry_of
+    entry_of = transitions.entry_of
 
     def upgraded(job: Job) -> Entry:
         case.world.simulator.state.upgrade("cw-p1", "v2026_1/")
         return entry_of(job)
 
     with monkeypatch.context() as patched:
-        patched.setattr(progress, "entry_of", upgraded)
+        patched.setattr(transitions, "entry_of", upgraded)
         push = case.world.push("p1", {1: 5})
         case.world.publish(push)
         wait_for(lambda: is_left_alone(case.world.database, "p1"), "the pause")

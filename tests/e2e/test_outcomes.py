@@ -13,7 +13,8 @@ from tests.support.case import Case, code
 from tests.support.passing import time_passes
 from tests.support.waiting import wait_for
 from tests.support.world import World
-from worker import policy, progress
+from worker.rules import errors
+from worker.sync import transitions
 
 ADDITION = Match(path=r"/additions/10000\d$")
 PATCH = Match(path=r"/additions/10000\d$", method="PATCH")
@@ -188,7 +189,7 @@ def test_a_write_whose_answer_is_lost_is_not_repeated(case: Case, fault: faults.
 
 def test_a_server_that_is_away_is_asked_once_a_pause_and_given_up(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     """Three failures in a row, then one request a pause for all lines; after RETRY_FOR all fail, with a dead letter."""
-    monkeypatch.setattr(policy, "RETRY_FIRST", policy.RETRY_MOST)
+    monkeypatch.setattr(errors, "RETRY_FIRST", errors.RETRY_MOST)
     # No jitter: each pause is as long as it may be.
     monkeypatch.setattr(random, "random", lambda: 1.0)
     case.world.simulator.faults.set([faults.Status(status=503, match=ADDITION)])
@@ -199,7 +200,7 @@ def test_a_server_that_is_away_is_asked_once_a_pause_and_given_up(case: Case, mo
         wait_for(lambda count=requests: len(case.world.simulator.log) == asked + count, "the request")  # type: ignore[misc]
         answers = case.world.answers(push).values()
         assert {answer.status for answer in answers if answer is not None} <= {"retrying"}
-        time_passes(case.world.database, timedelta(seconds=policy.RETRY_MOST))
+        time_passes(case.world.database, timedelta(seconds=errors.RETRY_MOST))
     wait_for(lambda: len(case.world.simulator.log) == asked + 6, "the request")
     assert case.dead() == {}
     time_passes(case.world.database, case.world.settings.retry_for)
@@ -248,7 +249,7 @@ def test_a_pause_that_the_check_of_a_connection_meets_is_kept(case: Case) -> Non
 
 def test_one_record_is_given_up_while_its_neighbour_is_written(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     """An addition that only meets errors of ConnectWise is exhausted alone, with a dead letter; others are written."""
-    monkeypatch.setattr(progress, "given_up", lambda *_: True)
+    monkeypatch.setattr(transitions, "given_up", lambda *_: True)
     case.world.simulator.faults.set([faults.Status(status=500, match=Match(path=r"/additions/100001$"))])
     answers = case.push(companies=(1, 2))
     assert {company: (answer.status, code(answer)) for company, answer in answers.items()} == {

@@ -12,8 +12,9 @@ from tests.support.case import Case, code
 from tests.support.letters import Letters
 from tests.support.waiting import wait_for
 from tests.support.world import World
-from worker import app, look
-from worker.tools import CALLS_AT_ONCE
+from worker import app
+from worker.sync import due_work
+from worker.sync.context import CALLS_AT_ONCE
 
 API = Match(path=r"/apis/3.0/")
 MANY = 12
@@ -78,7 +79,7 @@ def test_the_check_of_a_connection_is_the_first_call_that_counts(case: Case) -> 
 
 def test_an_unmapped_company_is_skipped_also_when_all_fails(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     """Refused keys fail what would have been written; an unmapped company still reads that it is to be mapped."""
-    monkeypatch.setattr(look, "BATCH", 1)
+    monkeypatch.setattr(due_work, "BATCH", 1)
     case.world.simulator.faults.set([faults.Status(status=401, match=API)])
     answers = case.push(companies=(1, 3))
     assert {company: (answer.status, code(answer)) for company, answer in answers.items()} == {

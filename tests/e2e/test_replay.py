@@ -13,8 +13,8 @@ from store import dead_letters, outbox
 from tests.support.letters import Letters
 from tests.support.waiting import wait_for
 from tests.support.world import World
-from worker.dead_letters import DeadLetters
-from worker.delivery import Delivery
+from worker.messaging.broker import Delivery
+from worker.messaging.dead_letters import DeadLetters
 
 AWAY = faults.Status(status=503, match=Match(path=r"/additions/10000\d$"))
 COUNTS = {1: 10, 2: 20, 3: 30}

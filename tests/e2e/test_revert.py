@@ -20,7 +20,7 @@ from tests.support.letters import Letters
 from tests.support.reverting import answers_of, carried_out, completion_of, revert_of, state_of
 from tests.support.waiting import wait_for
 from tests.support.world import NOVEMBER, World, now
-from worker import look
+from worker.sync import due_work
 
 COMPANIES = 50
 OCTOBER = BillingPeriod.parse("2026-10")
@@ -276,7 +276,7 @@ def test_what_was_taken_back_counts_in_no_sum(case: Case) -> None:
 def test_a_sum_is_one_write_wherever_a_batch_ends(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both companies are answered with what was put back, also when only one of them is looked at first."""
     push = _summed(case)
-    monkeypatch.setattr(look, "BATCH", 1)
+    monkeypatch.setattr(due_work, "BATCH", 1)
     assert _said(carried_out(case.world, revert_of(push))) == dict.fromkeys(("c1", "c2"), ("updated", None))
     assert [write["quantity_after"] for write in case.world.writes()] == [10, 4.5]
 

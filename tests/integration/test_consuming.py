@@ -12,10 +12,10 @@ from store.database import AT_ONCE_BYTES
 from tests.support import proxy
 from tests.support.own_servers import OwnRabbitMQ
 from tests.support.waiting import wait_for
-from worker.broker import RabbitBroker
-from worker.delivery import Delivery, Settle, Verdict
-from worker.lanes import Lane
-from worker.readiness import Readiness
+from worker.health import Readiness
+from worker.messaging.broker import Delivery, Settle, Verdict
+from worker.messaging.handler_pool import Lane
+from worker.messaging.rabbitmq import RabbitBroker
 from worker.topology import Topology
 
 KIND = "mapping.changed.v1"

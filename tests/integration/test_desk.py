@@ -8,10 +8,10 @@ from messages import CatalogKind, CatalogRequested
 from store import Database, catalog
 from store.catalog import Question
 from tests.support.samples import PARTNER, TENANT
-from worker.choices import Listing
-from worker.desk import Desk, Task
-from worker.inquiries import Shelf
-from worker.problems import problem
+from worker.catalog.choices import Listing
+from worker.catalog.queries import Shelf
+from worker.catalog.scheduler import Desk, Task
+from worker.rules.problems import problem
 
 pytestmark = pytest.mark.parametrize("backend", ["sqlite"])
 

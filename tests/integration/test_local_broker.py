@@ -12,9 +12,9 @@ from store import Database, StoreBusy, outbox
 from store.schema import outbox as outbox_table
 from tests.support.samples import mapping_changed
 from tests.support.waiting import wait_for
-from worker import outbox_consumer
-from worker.delivery import Delivery, Verdict
-from worker.local_broker import LocalBroker
+from worker.messaging import outbox_consumer
+from worker.messaging.broker import Delivery, Verdict
+from worker.messaging.embedded import LocalBroker
 from worker.topology import Topology
 
 Settle = Callable[[Verdict], None]

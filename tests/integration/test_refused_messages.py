@@ -13,7 +13,7 @@ from store.schema import dead_letters, outbox
 from tests.support.reverting import revert_of
 from tests.support.samples import push
 from worker.app import App, build
-from worker.delivery import Delivery, Verdict
+from worker.messaging.broker import Delivery, Verdict
 from worker.settings import load
 from worker.topology import queue_of
 

@@ -12,10 +12,10 @@ from store import Database, dead_letters, outbox
 from store.schema import outbox as table
 from tests.support.samples import mapping_changed, push, sync_result
 from tests.support.waiting import wait_for
-from worker import full_queues
-from worker.broker import RabbitBroker
-from worker.readiness import Readiness
-from worker.relay import Relay
+from worker.health import Readiness
+from worker.messaging import full_queues
+from worker.messaging.rabbitmq import RabbitBroker
+from worker.messaging.relay import Relay
 from worker.topology import Topology
 
 pytestmark = pytest.mark.parametrize("backend", ["postgresql"])

@@ -19,8 +19,8 @@ from store.schema import dead_letters
 from tests.support.commands import run
 from tests.support.samples import connection, disconnect
 from tests.support.store import claimed
-from worker.dead_letters import DeadLetters
-from worker.rotation import rotate
+from worker.cli.key_rotation import rotate
+from worker.messaging.dead_letters import DeadLetters
 
 OLD, NEW, LOST = generate_keypair(), generate_keypair(), generate_keypair()
 RING = KeyRing.parse(f"{NEW.private},{OLD.private}")

@@ -9,9 +9,9 @@ import pytest
 
 from store.outbox import OutboxRow
 from tests.support import proxy
-from worker.broker import RabbitBroker
-from worker.broker.publishing import ConfirmedChannel
-from worker.delivery import Fault, Refusal
+from worker.messaging.broker import Fault, Refusal
+from worker.messaging.rabbitmq import RabbitBroker
+from worker.messaging.rabbitmq.publishing import ConfirmedChannel
 from worker.topology import Topology
 
 QUEUE = "connectwise.push-requested.v1"

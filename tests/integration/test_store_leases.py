@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import update
 
-from store import Database, connections, leases, mappings, now, pauses, wishes
+from store import Database, connections, leases, mappings, now, pauses, targets
 from store.database import db_now
 from store.leases import Health
 from store.schema import leases as table
@@ -229,15 +229,15 @@ def test_what_failed_before_a_pause_is_counted_anew(database: Database) -> None:
     """While an operator holds a partner back nobody can try, so that time is not taken from what waits."""
     accept(database, push())
     with database.partner(PARTNER) as tx:
-        (wish,) = wishes.unsettled(tx, PARTNER)
+        (wish,) = targets.unsettled(tx, PARTNER)
         long_ago = now(tx) - timedelta(days=2)
-        wishes.postpone(tx, PARTNER, [replace(wish, attempts=3, first_failed_at=long_ago)])
+        targets.postpone(tx, PARTNER, [replace(wish, attempts=3, first_failed_at=long_ago)])
         leases.save_health(tx, PARTNER, Health(unreachable_count=2, unreachable_since=long_ago))
     with database.begin() as tx:
         assert leases.failing(tx) == [PARTNER]
     with database.partner(PARTNER) as tx:
         leases.count_anew(tx, PARTNER)
-        (wish,) = wishes.unsettled(tx, PARTNER)
+        (wish,) = targets.unsettled(tx, PARTNER)
         assert (wish.attempts, wish.first_failed_at, leases.health(tx, PARTNER)) == (0, None, Health())
     with database.begin() as tx:
         assert leases.failing(tx) == []

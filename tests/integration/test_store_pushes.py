@@ -7,10 +7,10 @@ import pytest
 from sqlalchemy import delete, select
 
 from messages import PushCompleted, PushRequested, SyncResult
-from store import Database, answers, outbox, pushes, wishes
+from store import Database, answers, outbox, pushes, targets
 from store.pushes import Acceptance, Accepted, LineKey
 from store.schema import outbox as outbox_table
-from store.wishes import Holder
+from store.targets import Holder
 from tests.support.samples import NOVEMBER, PARTNER, TENANT, minute, push, sync_result
 from tests.support.store import accept, claimed, leaving
 from tests.support.waiting import together
@@ -83,7 +83,7 @@ def test_the_newest_wish_wins_in_any_order(
     assert accept(database, first).superseded == []
     assert accept(database, second).superseded == superseded
     with database.begin() as tx:
-        [wish] = wishes.unsettled(tx, PARTNER)
+        [wish] = targets.unsettled(tx, PARTNER)
     assert wish.push_id == newer.push_id
 
 
@@ -91,7 +91,7 @@ def test_a_settled_wish_is_not_superseded(database: Database) -> None:
     """A line that has its answer keeps it when a newer push comes."""
     accept(database, push("p-1", at=0))
     with database.partner(PARTNER) as tx:
-        wishes.settle(tx, PARTNER, [(wish, Holder(TENANT, (7, 11))) for wish in wishes.unsettled(tx, PARTNER)])
+        targets.settle(tx, PARTNER, [(wish, Holder(TENANT, (7, 11))) for wish in targets.unsettled(tx, PARTNER)])
     assert accept(database, push("p-2", at=1)).superseded == []
 
 
@@ -107,7 +107,7 @@ def test_a_preview_touches_no_wish(database: Database) -> None:
     accept(database, push("p-1", at=0))
     assert accept(database, push("p-2", {"c-1": 99}, at=1, mode="preview")).superseded == []
     with database.begin() as tx:
-        [wish] = wishes.unsettled(tx, PARTNER)
+        [wish] = targets.unsettled(tx, PARTNER)
         [line] = pushes.preview_lines(tx, PARTNER, wish.accepted_at.replace(year=9999), limit=10)
     assert (wish.push_id, wish.billable_users) == ("p-1", 5)
     assert line.key == ("p-2", "c-1")

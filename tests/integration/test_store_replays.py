@@ -5,13 +5,13 @@ from dataclasses import replace
 import pytest
 
 from store import Database, dead_letter_queries, replays
+from store.amqp_properties import as_sent
 from store.dead_letter_queries import Filter
 from store.outbox import OutboxRow
-from store.properties import as_sent
 from store.replays import Noted, Replay
 from tests.integration.test_store_dead_letters import LETTER, PROPERTIES, add, kept
 from tests.support.store import claimed
-from worker.dead_letters import send_back
+from worker.messaging.dead_letters import send_back
 
 ADDED = {"x-death": [{"count": 1}], "x-delivery-count": 4, "phin-replay": f"{LETTER.id}/1"}
 

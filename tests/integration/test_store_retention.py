@@ -9,13 +9,13 @@ import pytest
 from sqlalchemy import Table, func, insert, select, update
 
 from messages import LineCounts, PushCompleted, PushRequested
-from store import Database, answers, company_status, ledger, wishes
+from store import Database, answers, company_status, ledger, targets
 from store import schema as tables
 from store.database import db_now
 from store.ledger import Closing, Entry
 from store.pushes import Acceptance
 from store.retention import NO_NAME, Pruned, Retention, prune
-from store.wishes import Holder
+from store.targets import Holder
 from tests.support.commands import run
 from tests.support.samples import NOVEMBER, OCTOBER, PARTNER, TENANT, minute, push, sync_result
 from tests.support.store import accept
@@ -33,7 +33,7 @@ def _ended(database: Database, event: PushRequested) -> None:
         answers.answer(tx, results)
         tx.execute(update(tables.push_lines).where(tables.push_lines.c.push_id == event.push_id).values(result_at=OLD))
         if event.mode == "apply":
-            wishes.settle(tx, PARTNER, [(wish, Holder(TENANT, (7, 11))) for wish in wishes.unsettled(tx, PARTNER)])
+            targets.settle(tx, PARTNER, [(wish, Holder(TENANT, (7, 11))) for wish in targets.unsettled(tx, PARTNER)])
             company_status.keep_newest(tx, results)
         answers.report(tx, event.partner_id, event.push_id, {result.company_id: str(result.id) for result in results})
         completed = PushCompleted(
@@ -94,7 +94,7 @@ def test_a_removed_push_that_comes_again_is_superseded(database: Database) -> No
     again = accept(database, older)
     assert (again.acceptance, again.superseded) == (Acceptance.NEW, [("older", "c-1")])
     with database.begin() as tx:
-        assert wishes.unsettled(tx, PARTNER) == []
+        assert targets.unsettled(tx, PARTNER) == []
         [shown] = company_status.of_partner(tx, PARTNER)
     assert shown.push_id == "newer"
 

@@ -4,9 +4,9 @@ from dataclasses import replace
 from typing import Any
 
 from messages import Confirmation, PushRequested, RevertRequested, SyncResult
-from store import Database, answers, now, pushes, rounds, wishes
+from store import Database, answers, now, pushes, reopening, targets
 from store.pushes import Line, Restore
-from store.rounds import Round
+from store.reopening import Round
 from tests.support.samples import PARTNER, TENANT, minute, push, sync_result
 from tests.support.store import accept
 
@@ -21,14 +21,14 @@ def _failed(database: Database, event: PushRequested, *companies: str) -> None:
         for line in event.lines
     ]
     with database.partner(PARTNER) as tx:
-        open_wishes = wishes.unsettled(tx, PARTNER)
-        wishes.settle(tx, PARTNER, [(wish, None) for wish in open_wishes])
+        open_wishes = targets.unsettled(tx, PARTNER)
+        targets.settle(tx, PARTNER, [(wish, None) for wish in open_wishes])
         answers.answer(tx, results)
 
 
 def _open_again(database: Database, event: PushRequested) -> Round | None:
     with database.partner(PARTNER) as tx:
-        return rounds.open_again(tx, event, now(tx))
+        return reopening.open_again(tx, event, now(tx))
 
 
 def _statuses(database: Database, push_id: str = "p-1") -> dict[str, int]:
@@ -45,7 +45,7 @@ def test_only_the_failed_lines_are_asked_again(database: Database) -> None:
     assert _statuses(database) == {"failed": 1, "pending": 1, "updated": 1}
     with database.begin() as tx:
         kept = pushes.find(tx, PARTNER, "p-1")
-        due = [wish.company_id for wish in wishes.unsettled(tx, PARTNER)]
+        due = [wish.company_id for wish in targets.unsettled(tx, PARTNER)]
         line = pushes.lines(tx, PARTNER, [("p-1", "c-2")])["p-1", "c-2"]
     assert kept is not None
     assert (kept.round, kept.state, due, line.sequence) == (1, "accepted", ["c-2"], 1)
@@ -59,7 +59,7 @@ def test_what_a_newer_push_took_over_is_not_wanted_again(database: Database) -> 
     _failed(database, new)
     assert _open_again(database, old) == Round([("p-1", "c-1"), ("p-1", "c-2")], [("p-1", "c-1")])
     with database.begin() as tx:
-        assert [(wish.company_id, wish.push_id) for wish in wishes.unsettled(tx, PARTNER)] == [("c-2", "p-1")]
+        assert [(wish.company_id, wish.push_id) for wish in targets.unsettled(tx, PARTNER)] == [("c-2", "p-1")]
 
 
 def test_another_question_opens_nothing(database: Database) -> None:
@@ -88,7 +88,7 @@ def test_a_preview_is_asked_again(database: Database) -> None:
     assert _open_again(database, event) == Round([("p-1", "c-1")], [])
     with database.begin() as tx:
         assert [line.company_id for line in pushes.preview_lines(tx, PARTNER, now(tx), 10)] == ["c-1"]
-        assert wishes.unsettled(tx, PARTNER) == []
+        assert targets.unsettled(tx, PARTNER) == []
 
 
 def test_what_newer_pushes_have_overtaken_is_counted_before(database: Database) -> None:
@@ -98,7 +98,7 @@ def test_what_newer_pushes_have_overtaken_is_counted_before(database: Database) 
     _failed(database, push("p-2", {"c-1": 9, "c-3": 9}, at=5))
     with database.begin() as tx:
         lines = pushes.lines(tx, PARTNER, [("p-1", company) for company in THREE])
-        assert rounds.overtaken(tx, list(lines.values())) == 2
+        assert reopening.overtaken(tx, list(lines.values())) == 2
 
 
 def test_other_confirmations_are_another_question(database: Database) -> None:
@@ -143,12 +143,14 @@ def test_a_revert_asks_only_what_it_can_put_back(database: Database) -> None:
         lines = [Line(kept, company, company, 1, None, None) for company in THREE]
         lines = [replace(line, restore=restore if line.company_id != "c-3" else None) for line in lines]
         pushes.keep(tx, kept, lines)
-        wishes.want(tx, kept, {"c-1": 1, "c-2": 2}, now(tx))
+        targets.want(tx, kept, {"c-1": 1, "c-2": 2}, now(tx))
         answers.answer(tx, [sync_result(push("r-1"), company, "failed") for company in THREE])
         others: list[dict[str, Any]] = [{"push_id": "p-2"}, {"requested_at": minute(2)}, {"revert_id": "r-2"}]
-        assert [rounds.open_revert_again(tx, event.model_copy(update=other), now(tx)) for other in others] == [None] * 3
+        assert [reopening.open_revert_again(tx, event.model_copy(update=other), now(tx)) for other in others] == [
+            None
+        ] * 3
         part = event.model_copy(update={"company_ids": ("c-2", "c-3")})
-        assert rounds.open_revert_again(tx, part, now(tx)) == Round([("r-1", "c-2")], [])
-        assert rounds.open_revert_again(tx, event, now(tx)) == Round([("r-1", "c-1")], [])
+        assert reopening.open_revert_again(tx, part, now(tx)) == Round([("r-1", "c-2")], [])
+        assert reopening.open_revert_again(tx, event, now(tx)) == Round([("r-1", "c-1")], [])
         assert [line.company_id for line in answers.lines_with_status(tx, PARTNER, "r-1", "failed")] == ["c-3"]
         assert [line.company_id for line in pushes.restoring(tx, PARTNER, "r-1", [(7, 11)])] == ["c-1", "c-2"]

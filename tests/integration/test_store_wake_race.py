@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import text
 
-from store import Database, leases, now, pushes, wishes
+from store import Database, leases, now, pushes, targets
 from tests.support.samples import PARTNER, push
 from tests.support.store import take_lease
 from tests.support.waiting import wait_for
@@ -110,5 +110,5 @@ def test_a_push_accepted_while_a_worker_lets_go_is_worked_for(database: Database
     for actor in both:
         actor.join()
     with database.begin() as tx:
-        assert len(wishes.due(tx, PARTNER, now(tx), 10)) == 1
+        assert len(targets.due(tx, PARTNER, now(tx), 10)) == 1
     assert race.at_work

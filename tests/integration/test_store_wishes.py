@@ -3,20 +3,20 @@
 from dataclasses import replace
 from datetime import timedelta
 
-from store import Database, now, wishes
-from store.wishes import Holder, Wish
+from store import Database, now, targets
+from store.targets import Holder, Wish
 from tests.support.samples import NOVEMBER, OCTOBER, PARTNER, TENANT, minute, push
 from tests.support.store import accept
 
 
 def _due(database: Database, limit: int = 100) -> list[tuple[str, str, str]]:
     with database.begin() as tx:
-        return [(wish.push_id, wish.period_key, wish.company_id) for wish in wishes.due(tx, PARTNER, now(tx), limit)]
+        return [(wish.push_id, wish.period_key, wish.company_id) for wish in targets.due(tx, PARTNER, now(tx), limit)]
 
 
 def _all(database: Database) -> dict[str, Wish]:
     with database.begin() as tx:
-        found = wishes.of_companies(tx, PARTNER, ["c-1", "c-2", "c-3"])
+        found = targets.of_companies(tx, PARTNER, ["c-1", "c-2", "c-3"])
     return {wish.company_id: wish for wish in found.values()}
 
 
@@ -45,25 +45,25 @@ def test_a_postponed_wish_is_due_at_its_time(database: Database) -> None:
     """A line that failed waits for its next attempt and remembers the earlier ones."""
     accept(database, push())
     with database.partner(PARTNER) as tx:
-        [wish] = wishes.unsettled(tx, PARTNER)
+        [wish] = targets.unsettled(tx, PARTNER)
         later = now(tx) + timedelta(minutes=5)
         postponed = replace(wish, attempts=3, first_failed_at=minute(1), reported_at=minute(2), due_at=later)
-        wishes.postpone(tx, PARTNER, [postponed])
+        targets.postpone(tx, PARTNER, [postponed])
     assert _due(database) == []
     with database.begin() as tx:
-        assert wishes.unsettled(tx, PARTNER) == [postponed]
-        assert wishes.due(tx, PARTNER, later, 10) == [postponed]
+        assert targets.unsettled(tx, PARTNER) == [postponed]
+        assert targets.due(tx, PARTNER, later, 10) == [postponed]
 
 
 def test_a_newer_wish_forgets_the_attempts_of_the_old(database: Database) -> None:
     """A new push starts afresh and at once, whatever became of the one before."""
     accept(database, push("p-1", at=0))
     with database.partner(PARTNER) as tx:
-        [wish] = wishes.unsettled(tx, PARTNER)
+        [wish] = targets.unsettled(tx, PARTNER)
         tried = replace(
             wish, attempts=9, first_failed_at=minute(1), reported_at=minute(1), due_at=now(tx) + timedelta(1)
         )
-        wishes.postpone(tx, PARTNER, [tried])
+        targets.postpone(tx, PARTNER, [tried])
     accept(database, push("p-2", {"c-1": 8}, at=1))
     wish = _all(database)["c-1"]
     assert (wish.push_id, wish.billable_users, wish.attempts) == ("p-2", 8, 0)
@@ -75,8 +75,8 @@ def test_a_settled_wish_is_due_no_more_until_a_newer_one(database: Database) -> 
     """Each wish is worked for once, and a newer one again."""
     accept(database, push("p-1", {"c-1": 1, "c-2": 2}, at=0))
     with database.partner(PARTNER) as tx:
-        first, _ = wishes.unsettled(tx, PARTNER)
-        wishes.settle(tx, PARTNER, [(first, Holder(TENANT, (7, 11)))])
+        first, _ = targets.unsettled(tx, PARTNER)
+        targets.settle(tx, PARTNER, [(first, Holder(TENANT, (7, 11)))])
     assert _due(database) == [("p-1", NOVEMBER.key, "c-2")]
     assert _all(database)["c-1"].due_at is None
     accept(database, push("p-0", {"c-1": 1}, at=-1))
@@ -91,11 +91,11 @@ def test_the_periods_of_an_addition_are_those_it_was_settled_with(database: Data
     accept(database, push("p-2", {"c-1": 1, "c-3": 3}, month="2025-10"))
     additions = {"c-1": (7, 11), "c-2": (7, 12), "c-3": None}
     with database.partner(PARTNER) as tx:
-        settled = [(wish, additions[wish.company_id]) for wish in wishes.unsettled(tx, PARTNER)]
-        wishes.settle(tx, PARTNER, [(wish, at and Holder(TENANT, at)) for wish, at in settled])
-        held = wishes.held_periods(tx, PARTNER, TENANT, [(7, 11), (7, 12), (7, 13)])
-        assert wishes.held_periods(tx, PARTNER, "other", [(7, 11)]) == []
-        assert wishes.held_periods(tx, PARTNER, TENANT, []) == []
+        settled = [(wish, additions[wish.company_id]) for wish in targets.unsettled(tx, PARTNER)]
+        targets.settle(tx, PARTNER, [(wish, at and Holder(TENANT, at)) for wish, at in settled])
+        held = targets.held_periods(tx, PARTNER, TENANT, [(7, 11), (7, 12), (7, 13)])
+        assert targets.held_periods(tx, PARTNER, "other", [(7, 11)]) == []
+        assert targets.held_periods(tx, PARTNER, TENANT, []) == []
     november, october = (NOVEMBER.start, NOVEMBER.end), (OCTOBER.start, OCTOBER.end)
     assert sorted(held) == [((7, 11), october), ((7, 11), november), ((7, 12), november)]
 
@@ -105,17 +105,17 @@ def test_what_was_waited_for_makes_a_wish_due_at_once(database: Database) -> Non
     accept(database, push(users={"c-1": 1, "c-2": 2, "c-3": 3}))
     with database.partner(PARTNER) as tx:
         later = now(tx) + timedelta(minutes=1)
-        one, two, three = wishes.unsettled(tx, PARTNER)
-        wishes.postpone(tx, PARTNER, [replace(wish, due_at=later) for wish in (one, two)])
-        wishes.settle(tx, PARTNER, [(three, None)])
-        wishes.look_now(tx, PARTNER, now(tx), ["c-2"])
+        one, two, three = targets.unsettled(tx, PARTNER)
+        targets.postpone(tx, PARTNER, [replace(wish, due_at=later) for wish in (one, two)])
+        targets.settle(tx, PARTNER, [(three, None)])
+        targets.look_now(tx, PARTNER, now(tx), ["c-2"])
     assert _due(database) == [("p-1", NOVEMBER.key, "c-2")]
     with database.partner(PARTNER) as tx:
-        wishes.look_now(tx, PARTNER, now(tx))
+        targets.look_now(tx, PARTNER, now(tx))
     assert _due(database) == [("p-1", NOVEMBER.key, "c-1"), ("p-1", NOVEMBER.key, "c-2")]
 
 
 def test_nobody_asked_for_is_nobody(database: Database) -> None:
     """A look at no company gives no wish."""
     with database.begin() as tx:
-        assert wishes.of_companies(tx, PARTNER, []) == {}
+        assert targets.of_companies(tx, PARTNER, []) == {}

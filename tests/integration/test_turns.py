@@ -12,13 +12,13 @@ from store import Database
 from store.database import db_now
 from store.outbox import OutboxRow, claim_deferred, read
 from store.schema import EXCHANGE_DEFERRED, outbox
-from worker.dead_letters import DeadLetters
-from worker.delivery import Delivery, Verdict
-from worker.outage import StoreOutage
-from worker.patience import Patience
-from worker.readiness import Readiness
-from worker.shares import BYTES_PER_TURN, Share, Shares
-from worker.turns import LARGE, Turns
+from worker.health import Readiness
+from worker.messaging.broker import Delivery, Verdict
+from worker.messaging.dead_letters import DeadLetters
+from worker.messaging.fair_share import LARGE, Turns
+from worker.messaging.rates import BYTES_PER_TURN, Share, Shares
+from worker.messaging.store_outage import StoreOutage
+from worker.messaging.store_retry import Patience
 
 QUEUE = "connectwise.push-requested.v1"
 LETTERS = DeadLetters(KeyRing.parse(generate_keypair().private))

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.support.hooked_worker import shorten
-from worker.delivery import Delivery, Verdict
-from worker.opening import open_broker, open_database
+from worker.bootstrap import open_broker, open_database
+from worker.messaging.broker import Delivery, Verdict
 from worker.settings import load
 
 

@@ -9,9 +9,9 @@ from typing import Any
 from cwclient.simulator import StateDocument
 from tests.support.commands import run
 from tests.support.world import PRIVATE_KEY, World
-from worker import sample
+from worker.cli import sample
+from worker.cli.spreadsheet import read_counts
 from worker.settings import PREFIX
-from worker.spreadsheet import read_counts
 
 
 @dataclass(frozen=True)

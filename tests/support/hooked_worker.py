@@ -16,28 +16,19 @@ from typing import Any
 
 from messages import PushRequested
 from store import leases
-from worker import (
-    app,
-    budget,
-    dispatch,
-    handlers,
-    logs,
-    memory,
-    outage,
-    outbox_consumer,
-    patience,
-    policy,
-    progress,
-    relay,
-    run,
-    tools,
-)
-from worker.broker import RabbitBroker
-from worker.calls import Calls
-from worker.local_broker import LocalBroker
-from worker.remote import Remote
-from worker.run import Run
+from worker import app, logs, memory
+from worker.connectwise import rate_limit
+from worker.connectwise.session import Remote
+from worker.handlers import pushes
+from worker.messaging import dispatcher, outbox_consumer, relay, store_outage, store_retry
+from worker.messaging.embedded import LocalBroker
+from worker.messaging.rabbitmq import RabbitBroker
+from worker.rules import errors
 from worker.settings import load
+from worker.sync import context as tools
+from worker.sync import run, transitions
+from worker.sync.calls import Calls
+from worker.sync.run import Run
 
 POINTS = (
     "after_accept_commit",
@@ -67,17 +58,17 @@ def serve() -> None:
 
 def shorten() -> None:
     """Shorten leases and claims, so that a successor need not wait long; let requests pass as they come."""
-    budget.PER_MINUTE, budget.BURST = 60_000.0, 1_000.0
+    rate_limit.PER_MINUTE, rate_limit.BURST = 60_000.0, 1_000.0
     leases.LEASE_SECONDS = 3.0
     run.RENEW_SECONDS = 1.0
     tools.LEASE_LEFT_FOR_PATCH = 1.0
     tools.START_WITHIN = 1.0
     app.PULSE_SECONDS = 1.0
-    outage.PROBE_SECONDS = 0.1
-    policy.RETRY_FIRST = 0.2
-    progress.READ_AGAIN_AFTER = timedelta(seconds=0.5)
+    store_outage.PROBE_SECONDS = 0.1
+    errors.RETRY_FIRST = 0.2
+    transitions.READ_AGAIN_AFTER = timedelta(seconds=0.5)
     relay.CLAIM_SECONDS = 3.0
-    relay.TROUBLE_MOST = patience.PAUSE_MOST = 1.0
+    relay.TROUBLE_MOST = store_retry.PAUSE_MOST = 1.0
     outbox_consumer.CLAIM_SECONDS, outbox_consumer.EXTEND_SECONDS = 3.0, 1.0
 
 
@@ -126,26 +117,26 @@ def after(owner: Any, name: str, strike: Callable[[], None], when: Callable[...,
 
 def before_the_poisonous_push(action: Callable[[], None]) -> None:
     """Act whenever the push of this id is to be accepted."""
-    accept = handlers.push_requested
+    accept = pushes.push_requested
 
     def accepted(context: Any, event: Any) -> None:
         if event.push_id == "poison":
             action()
         accept(context, event)
 
-    handlers.HANDLERS[PushRequested] = accepted  # type: ignore[index] # a test may
+    pushes.HANDLERS[PushRequested] = accepted  # type: ignore[index] # a test may
 
 
 def hook(point: str, strike: Callable[[], None]) -> None:
     """Put the strike at the point."""
     if point == "after_accept_commit":
-        accept = handlers.push_requested
+        accept = pushes.push_requested
 
         def accepted(*given: Any) -> None:
             accept(*given)
             strike()
 
-        handlers.HANDLERS[PushRequested] = accepted  # type: ignore[index] # a test may
+        pushes.HANDLERS[PushRequested] = accepted  # type: ignore[index] # a test may
     elif point == "after_get":
         after(Remote, "addition", strike, lambda *_: _is_working())
     elif point == "after_ledger_open":
@@ -159,7 +150,7 @@ def hook(point: str, strike: Callable[[], None]) -> None:
         after(run, "settle", lambda: answered.append(True), lambda flushed, *_: bool(flushed.answers))
         after(Run, "_flush", strike, lambda *_: bool(answered))
     elif point == "before_ack":
-        after(dispatch.Dispatcher, "handle", strike, lambda _result, _self, some: some[0].kind == "sync.result.v1")
+        after(dispatcher.Dispatcher, "handle", strike, lambda _result, _self, some: some[0].kind == "sync.result.v1")
     elif point == "between_publish_and_delete":
         after(RabbitBroker, "publish", strike, lambda _result, _self, rows: any(_is_result(row) for row in rows))
         settle_local = LocalBroker._settle
@@ -189,14 +180,14 @@ def has_bug(point: str) -> bool:
     if point == "bug_in_a_push":
         before_the_poisonous_push(mistake)
     elif point == "bug_in_an_addition":
-        decide = progress.after_read
+        decide = transitions.after_read
 
         def decided(job: Any, actual: Any, moment: Any) -> None:
             if job.address == (1001, 100_001):
                 mistake()
             decide(job, actual, moment)
 
-        progress.after_read = decided
+        transitions.after_read = decided
     elif point == "bug_in_a_write":
         write = Remote.set_quantity
 

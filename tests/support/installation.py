@@ -9,7 +9,7 @@ from typing import Any
 
 from cwclient.simulator import SimulatorServer, StateDocument
 from tests.support.commands import run
-from worker import sample
+from worker.cli import sample
 
 KEY = "Demo4PrivateKey"
 PUSH = ("push", "--partner", "msp-1", "--period", "2026-11", "--counts", sample.COUNTS)

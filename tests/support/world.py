@@ -33,8 +33,8 @@ from store import Database, answers, migrate, pushes
 from store.schema import ledger
 from tests.support.commands import run
 from tests.support.platform import Platform, nobody_reads
-from worker.broker import RabbitBroker
-from worker.opening import open_broker, publish
+from worker.bootstrap import open_broker, publish
+from worker.messaging.rabbitmq import RabbitBroker
 from worker.settings import PREFIX, Settings, load
 
 NOVEMBER = BillingPeriod.parse("2026-11")

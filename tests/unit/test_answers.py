@@ -5,7 +5,7 @@ import pytest
 from cwclient import Addition
 from store.pushes import Line, Push
 from tests.support.samples import NOVEMBER, PARTNER, TEN
-from worker.answers import money, result
+from worker.sync.results import money, result
 
 PUSH = Push(
     partner_id=PARTNER,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from worker.api_version import MAX_TRIED, ApiVersions
+from worker.connectwise.api_version import MAX_TRIED, ApiVersions
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ import pytest
 from cwclient import Addition, Agreement
 from messages import AgreementTerm, MappingChecked, MappingStatus
 from tests.support.samples import NOVEMBER, PARTNER, TEN, mapping, minute
-from worker import billable
-from worker.billable import Judgement, Known
-from worker.problems import problem
+from worker.rules import billable
+from worker.rules.billable import Judgement, Known
+from worker.rules.problems import problem
 
 TODAY = date(2025, 11, 22)
 KNOWN = Known(7, checked_at=TEN, product="PHIN-SAT", product_id=1)

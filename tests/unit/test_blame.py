@@ -6,7 +6,7 @@ import pytest
 
 from cwclient import BadCredentials, MissingRight
 from store.mappings import Addition
-from worker.blame import Confirmation, RecordDenied, Unconfirmed, WriteRefused, Writes
+from worker.rules.blame import Confirmation, RecordDenied, Unconfirmed, WriteRefused, Writes
 
 FORBIDDEN = WriteRefused(MissingRight("no", status=403))
 REFUSED = WriteRefused(BadCredentials("no", status=401))

@@ -2,15 +2,15 @@
 
 import pytest
 
-from worker import budget
-from worker.budget import BURST, PER_MINUTE, Budget
+from worker.connectwise import rate_limit
+from worker.connectwise.rate_limit import BURST, PER_MINUTE, Budget
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The time, in its only entry."""
     time = [1000.0]
-    monkeypatch.setattr(budget, "monotonic", lambda: time[0])
+    monkeypatch.setattr(rate_limit, "monotonic", lambda: time[0])
     return time
 
 

@@ -11,10 +11,10 @@ from pydantic import ValidationError
 from messages import LineStatus, Tally, Totals
 from store.absent import NOT_BILLED, Absent
 from tests.support.samples import push, sync_result
+from worker.cli.display.totals import WORDS, say_absent, sum_of
 from worker.cli.results import Row
-from worker.cli.totals import WORDS, say_absent, sum_of
-from worker.completion import told, totals
-from worker.problems import CATALOGUE
+from worker.rules.problems import CATALOGUE
+from worker.sync.completion import told, totals
 
 LINES = st.lists(st.tuples(st.sampled_from([*get_args(LineStatus), "pending"]), st.integers(0, 50), st.booleans()))
 

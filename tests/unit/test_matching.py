@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from worker.matching import Candidate, Matcher
+from worker.catalog.name_matching import Candidate, Matcher
 
 NAMES = Path(__file__).with_name("company_names.csv")
 

@@ -12,8 +12,8 @@ import pytest
 from cwclient import agreement_link
 from messages import FINAL, INPUTS, KINDS, ConnectionChecked, LineStatus, Right, SyncResult, Totals, decode, encode
 from messages.schemas import FOLDER, output_schema
-from worker.completion import TERMS, term
-from worker.problems import CATALOGUE, COMPANY_INQUIRE, MISSING, problem
+from worker.rules.problems import CATALOGUE, COMPANY_INQUIRE, MISSING, problem
+from worker.sync.completion import TERMS, term
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = (DOCS / "messages.md").read_text("utf-8")

@@ -14,12 +14,12 @@ from cwclient import Addition
 from store.connections import ConnectionVersion
 from store.mappings import Mapping
 from store.pushes import Restore
-from store.wishes import Days
+from store.targets import Days
 from tests.support.samples import NOVEMBER, OCTOBER, TEN, TENANT, connection, disconnect, mapping, minute
-from worker import plan
-from worker.billable import Judgement
-from worker.plan import Answer, Go, Settings, Unchanged, Unusual, Wait, Wanted, Write, Written
-from worker.problems import problem
+from worker.rules import quantities
+from worker.rules.billable import Judgement
+from worker.rules.problems import problem
+from worker.rules.quantities import Answer, Go, Settings, Unchanged, Unusual, Wait, Wanted, Write, Written
 
 DECEMBER = (date(2025, 12, 1), date(2025, 12, 31))
 HALF_NOVEMBER = (NOVEMBER.start, date(2025, 11, 15))
@@ -143,7 +143,7 @@ def _said(outcome: object) -> object:
 )
 def test_whether_a_line_may_go(changes: dict[str, Any], settings: Settings, now: datetime, outcome: object) -> None:
     """A line goes to ConnectWise only with the settings it was made under, waits for them, or says what is missing."""
-    assert _said(plan.ready(replace(WANTED, **changes), settings, now)) == outcome
+    assert _said(quantities.ready(replace(WANTED, **changes), settings, now)) == outcome
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_whether_a_line_may_go(changes: dict[str, Any], settings: Settings, now:
 )
 def test_a_minimum_is_billed_at_least(users: int, minimum: int | None, quantity: int) -> None:
     """A company with fewer users than agreed is billed the agreed minimum."""
-    assert plan.counted(mapping(minimum=minimum), users) == quantity
+    assert quantities.counted(mapping(minimum=minimum), users) == quantity
 
 
 def _sharing(*rules: str, minimum: int | None = None) -> list[Mapping]:
@@ -171,13 +171,13 @@ def _sharing(*rules: str, minimum: int | None = None) -> list[Mapping]:
 )
 def test_a_shared_addition_is_summed_or_refused(sharing: list[Mapping], counts: Map[str, int], outcome: object) -> None:
     """Companies on one addition are summed if all of them say so and are pushed, and never overwrite each other."""
-    assert _said(plan.shared(sharing, counts)) == outcome
+    assert _said(quantities.shared(sharing, counts)) == outcome
 
 
 def test_a_shared_addition_names_the_companies() -> None:
     """The coordinator reads which companies share it, and which of them are missing."""
-    refused = plan.shared(_sharing("refuse", "sum"), {})
-    incomplete = plan.shared(_sharing("sum", "sum"), {"c-1": 1})
+    refused = quantities.shared(_sharing("refuse", "sum"), {})
+    incomplete = quantities.shared(_sharing("sum", "sum"), {"c-1": 1})
     assert isinstance(refused, Answer)
     assert isinstance(incomplete, Answer)
     assert "C-1, C-2" in refused.problem.detail
@@ -256,7 +256,7 @@ def test_what_is_done_with_an_addition(
     outcome: object,
 ) -> None:
     """Only a quantity that differs is written, an older period over a newer one only if confirmed for this value."""
-    decided = plan.decide(
+    decided = quantities.decide(
         _addition(**actual),
         judgement=ALL_DAYS,
         quantity=quantity,
@@ -302,7 +302,7 @@ def test_what_is_unusual_is_held_until_it_is_confirmed(
     """Each unusual change is named; only a confirmation of all reasons, for this value before, lets it through."""
 
     def decided(*confirmations: Map[str, Any]) -> object:
-        return plan.decide(
+        return quantities.decide(
             _addition(**actual),
             judgement=ALL_DAYS,
             quantity=quantity,
@@ -318,7 +318,7 @@ def test_what_is_unusual_is_held_until_it_is_confirmed(
         return
     assert isinstance(answer, Answer)
     assert [reason.code for reason in answer.reasons] == reasons
-    assert set(reasons) <= plan.CONFIRMABLE
+    assert set(reasons) <= quantities.CONFIRMABLE
     before = actual["quantity"] or 0
     assert decided({"reasons": reasons, "quantity_before": before}) == Write(quantity)
     assert decided(*(_confirmed(reason, before) for reason in reasons)) == Write(quantity)
@@ -340,7 +340,7 @@ def test_what_is_unusual_is_held_until_it_is_confirmed(
 )
 def test_a_preview_warns_of_a_period_that_may_be_invoiced(next_invoice: str, codes: list[str]) -> None:
     """An invoiced period changes no more, so the coordinator is told before the push; odd dates say nothing."""
-    assert [problem.code for problem in plan.warnings(next_invoice, NOVEMBER)] == codes
+    assert [problem.code for problem in quantities.warnings(next_invoice, NOVEMBER)] == codes
 
 
 RESTORE = Restore(TENANT, (7, 12), quantity=4.5, holds=42.0)
@@ -359,7 +359,7 @@ def test_a_revert_goes_by_what_was_written(
     connected: ConnectionVersion, mapped: Mapping | None, outcome: object
 ) -> None:
     """A revert reaches the addition that the push wrote to, under the tenant that it was written to, or none."""
-    assert _said(plan.ready(replace(WANTED, restore=RESTORE), _settings(connected, mapped), NOW)) == outcome
+    assert _said(quantities.ready(replace(WANTED, restore=RESTORE), _settings(connected, mapped), NOW)) == outcome
 
 
 @pytest.mark.parametrize(
@@ -382,7 +382,7 @@ def test_what_is_not_billed_for_the_period_is_held(
     judgement: Judgement, quantity: int, confirmation: Map[str, Any] | None, outcome: object
 ) -> None:
     """Days that are not billed are confirmed or nothing is written; what is refused cannot be confirmed."""
-    decided = plan.decide(
+    decided = quantities.decide(
         _addition(),
         judgement=judgement,
         quantity=quantity,
@@ -413,5 +413,5 @@ def test_a_revert_writes_only_over_what_the_push_wrote(
     quantity: float | None, judgement: Judgement, outcome: object
 ) -> None:
     """A quantity that anybody has set since stays, and is named."""
-    decided = plan.decide_revert(_addition(quantity=quantity), judgement=judgement, holds={42.0}, restore=4.5)
+    decided = quantities.decide_revert(_addition(quantity=quantity), judgement=judgement, holds={42.0}, restore=4.5)
     assert _said(decided) == outcome

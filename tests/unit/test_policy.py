@@ -39,10 +39,10 @@ from cwclient import (
 )
 from store.leases import Health
 from tests.support.samples import TEN, minute
-from worker import policy
-from worker.blame import RecordDenied, Unconfirmed
-from worker.policy import AllFailed, Failed, Later, Paused, Verdict, judge
-from worker.problems import AGREEMENT_EDIT, MISSING
+from worker.rules import errors
+from worker.rules.blame import RecordDenied, Unconfirmed
+from worker.rules.errors import AllFailed, Failed, Later, Paused, Verdict, judge
+from worker.rules.problems import AGREEMENT_EDIT, MISSING
 
 # error, verdict's class, problem's code, dead letters' reason or seconds at the first attempt and chance 1
 JUDGED: list[tuple[BaseException, type[Verdict], str, str | float | None]] = [
@@ -54,12 +54,12 @@ JUDGED: list[tuple[BaseException, type[Verdict], str, str | float | None]] = [
     (RecordDenied(MissingRight("no", status=403)), Failed, "record_denied", None),
     (QuantityNotKept(42.0, 40.0), Failed, "not_kept", None),
     (ConnectWiseError("no"), Failed, "record_refused", None),
-    (policy.RestrictedAgreement(), Failed, "restricted_agreement", None),
+    (errors.RestrictedAgreement(), Failed, "restricted_agreement", None),
     (BadCredentials("no"), AllFailed, "bad_credentials", "credentials"),
     (MissingRight("no"), AllFailed, "missing_agreement_edit", "credentials"),
-    (policy.RightRefused(AGREEMENT_EDIT), AllFailed, "missing_agreement_edit", "credentials"),
-    (policy.KeyUnreadable("no"), AllFailed, "key_unreadable", "credentials"),
-    (policy.SealKeyUnknown("no"), AllFailed, "seal_key_unknown", "credentials"),
+    (errors.RightRefused(AGREEMENT_EDIT), AllFailed, "missing_agreement_edit", "credentials"),
+    (errors.KeyUnreadable("no"), AllFailed, "key_unreadable", "credentials"),
+    (errors.SealKeyUnknown("no"), AllFailed, "seal_key_unknown", "credentials"),
     (CertificateRefused("no"), AllFailed, "certificate", "connection"),
     (CertificateUntrusted("no"), AllFailed, "certificate_untrusted", "connection"),
     (CertificateNameMismatch("no"), AllFailed, "certificate_name", "connection"),
@@ -73,12 +73,12 @@ JUDGED: list[tuple[BaseException, type[Verdict], str, str | float | None]] = [
     (InvalidSite("no"), AllFailed, "address_unreadable", "connection"),
     (HostUnknown("no", sent=False), Later, "host_unknown", 2.0),
     (NotConnectWise("no", sent=True), Later, "not_connectwise", 2.0),
-    (policy.KeyMismatch("no", ["Company ID"]), AllFailed, "key_mismatch", "credentials"),
+    (errors.KeyMismatch("no", ["Company ID"]), AllFailed, "key_mismatch", "credentials"),
     (UnknownCompany("acme"), AllFailed, "unknown_company", "connection"),
     (ClientIdRefused("no"), Paused, "client_id", 300.0),
     (RequestRefused("no"), Paused, "request_refused", 300.0),
     (VersionRefused("no"), Paused, "api_version", 300.0),
-    (policy.RouteUnknown(WrongRoute("no", status=400), 200.0), Paused, "moved", 200.0),
+    (errors.RouteUnknown(WrongRoute("no", status=400), 200.0), Paused, "moved", 200.0),
     (GatewayRefused("no", sent=True), Later, "gateway_refused", 2.0),
     (QuestionRefused(RecordRefused("no")), Later, "server_trouble", 2.0),
     (RateLimited("no", retry_after=7.0), Paused, "rate_limited", 7.0),
@@ -86,7 +86,7 @@ JUDGED: list[tuple[BaseException, type[Verdict], str, str | float | None]] = [
     (Unreachable("no", sent=False), Later, "unreachable", 2.0),
     (ServerTrouble("no", sent=True), Later, "server_trouble", 2.0),
     (ServerTrouble("no", sent=True, retry_after=40.0), Later, "server_trouble", 40.0),
-    (policy.NotStarted(), Later, "unexpected", 0.0),
+    (errors.NotStarted(), Later, "unexpected", 0.0),
     (RuntimeError("a bug of ours"), Later, "unexpected", 2.0),
 ]
 
@@ -119,7 +119,7 @@ def test_every_error_of_the_client_is_judged_here() -> None:
 @pytest.mark.parametrize("right", MISSING)
 def test_a_missing_right_names_the_row_to_change(right: str) -> None:
     """The ConnectWise administrator reads which right to set to All."""
-    verdict = judge(policy.RightRefused(right), attempts=0, chance=0.5)
+    verdict = judge(errors.RightRefused(right), attempts=0, chance=0.5)
     assert right in verdict.problem.detail
     row, _, level = right.removesuffix(" (All)").partition(": ")
     assert f"{row} > {level}" in verdict.problem.fix
@@ -159,20 +159,20 @@ def test_trouble_of_theirs_is_retried_whatever_the_count(attempts: int) -> None:
 )
 def test_the_back_off_doubles_to_five_minutes(attempts: int, chance: float, seconds: float) -> None:
     """A server in trouble is asked less and less often."""
-    assert policy.backoff(attempts, chance) == seconds
+    assert errors.backoff(attempts, chance) == seconds
 
 
 @given(attempts=st.integers(0, 100_000), chance=st.floats(0, 1))
 def test_the_back_off_stays_within_its_bounds(attempts: int, chance: float) -> None:
     """A retry is never at once, and never later than in five minutes."""
-    assert 0.5 <= policy.backoff(attempts, chance) <= 300.0
+    assert 0.5 <= errors.backoff(attempts, chance) <= 300.0
 
 
 @given(attempts=st.integers(0, 40), chance=st.floats(0, 1), retry_for=st.integers(1, 100_000))
 def test_no_wait_makes_giving_up_late(attempts: int, chance: float, retry_for: int) -> None:
     """Giving up after RETRY_FOR is late by at most a tenth of it, or by less than 15 s."""
-    longest = policy.longest_wait(timedelta(seconds=retry_for))
-    assert policy.backoff(attempts, chance, longest) <= max(2.0, retry_for / 10)
+    longest = errors.longest_wait(timedelta(seconds=retry_for))
+    assert errors.backoff(attempts, chance, longest) <= max(2.0, retry_for / 10)
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_no_wait_makes_giving_up_late(attempts: int, chance: float, retry_for: i
 )
 def test_what_fails_for_an_hour_is_given_up(first_failed_at: datetime | None, *, given_up: bool) -> None:
     """A partner gets an answer in the end, also when ConnectWise never comes back."""
-    assert policy.given_up(first_failed_at, minute(60), timedelta(hours=1)) == given_up
+    assert errors.given_up(first_failed_at, minute(60), timedelta(hours=1)) == given_up
 
 
 DOWN = Unreachable("no", sent=False)
@@ -194,7 +194,7 @@ LIMITED = RateLimited("no", retry_after=60)
 
 def _after(health: Health, error: BaseException | None) -> Health:
     verdict = None if error is None else judge(error, attempts=0, chance=1.0)
-    return policy.health_after(health, error, verdict, minute(1), chance=1.0)
+    return errors.health_after(health, error, verdict, minute(1), chance=1.0)
 
 
 def _paused(minutes: float, why: str, health: Health) -> Health:
@@ -223,7 +223,7 @@ def _paused(minutes: float, why: str, health: Health) -> Health:
         pytest.param(TWICE, None, Health(), id="it answers again"),
         pytest.param(TWICE, RecordRefused("no"), Health(), id="a refusal is an answer"),
         pytest.param(TWICE, ServerTrouble("no", sent=True), Health(), id="an error of its own is an answer"),
-        pytest.param(TWICE, policy.NotStarted(), TWICE, id="what was not sent says nothing"),
+        pytest.param(TWICE, errors.NotStarted(), TWICE, id="what was not sent says nothing"),
         pytest.param(Health(), LIMITED, _paused(2, "rate_limited", Health(limited_since=minute(1))), id="limited"),
         pytest.param(
             Health(limited_since=TEN),

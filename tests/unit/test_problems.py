@@ -10,10 +10,10 @@ from string import Formatter
 import pytest
 
 import worker
+from worker.cli.display.wording import DETAILS, FIXES, TITLES
 from worker.cli.waiting import PAUSES
-from worker.cli.wording import DETAILS, FIXES, TITLES
-from worker.problems import CATALOGUE, MISSING, Entry, problem, told
-from worker.problems_docs import page
+from worker.rules.problems import CATALOGUE, MISSING, Entry, problem, told
+from worker.rules.problems_docs import page
 
 ROOT = Path(__file__).parents[2]
 WORKER = Path(worker.__file__).parent

@@ -19,19 +19,20 @@ from cwclient import (
 from messages import SyncMode
 from store.ledger import Closing, OpenEntry
 from store.pushes import Line, Push
-from store.wishes import Wish
+from store.targets import Wish
 from tests.support.samples import NOVEMBER, OCTOBER, PARTNER, TEN, mapping, minute
-from worker import plan, progress
-from worker.checks import ToCheck
-from worker.jobs import Job, Member, Postponed, Settled
-from worker.policy import KeyUnreadable, NotStarted, RightRefused, judge
-from worker.progress import Moment
+from worker.checks.mapping_check import ToCheck
+from worker.rules import quantities
+from worker.rules.errors import KeyUnreadable, NotStarted, RightRefused, judge
+from worker.sync import transitions
+from worker.sync.job import Job, Member, Postponed, Settled
+from worker.sync.transitions import Moment
 
 NOW = minute(10)
 CALL_UNTIL = minute(11)
-MOMENT = Moment(NOW, timedelta(hours=1), plan.Unusual(jump_share=0.5, jump_count=1000))
+MOMENT = Moment(NOW, timedelta(hours=1), quantities.Unusual(jump_share=0.5, jump_count=1000))
 DECEMBER = (NOVEMBER.start.replace(month=12), NOVEMBER.end.replace(month=12))
-LATER = plan.Written(newest_period=DECEMBER)
+LATER = quantities.Written(newest_period=DECEMBER)
 
 
 def _push(mode: SyncMode) -> Push:
@@ -59,7 +60,7 @@ def _member(*, preview: bool = False, attempts: int = 0, first_failed_at: dateti
     wish = Wish(
         "c-1", NOVEMBER.key, NOVEMBER.start, NOVEMBER.end, 42, TEN, "p-1", TEN, attempts, first_failed_at, None, TEN
     )
-    wanted = plan.Wanted("c-1", "Acme", NOVEMBER, 42, TEN, "p-1", TEN)
+    wanted = quantities.Wanted("c-1", "Acme", NOVEMBER, 42, TEN, "p-1", TEN)
     return Member(line, wanted, mapping(), None if preview else wish)
 
 
@@ -126,7 +127,7 @@ def _short(outcome: object) -> object:
             id="an older period",
         ),
         pytest.param(
-            _job(written=plan.Written(newest_period=(OCTOBER.start, OCTOBER.end))),
+            _job(written=quantities.Written(newest_period=(OCTOBER.start, OCTOBER.end))),
             _addition(),
             None,
             id="a newer period",
@@ -180,7 +181,7 @@ def _short(outcome: object) -> object:
 )
 def test_what_follows_from_a_read(job: Job, actual: Addition, outcome: object) -> None:
     """A read decides the line, or leaves it to be written."""
-    progress.after_read(job, actual, MOMENT)
+    transitions.after_read(job, actual, MOMENT)
     assert _short(job.outcome) == outcome
     assert job.actual == actual
     assert job.is_decided == (outcome is not None)
@@ -200,7 +201,7 @@ def test_a_write_whose_end_was_unknown_is_closed_by_a_read(
 ) -> None:
     """The write of a killed worker is known afterwards, also when nobody wants that addition any more."""
     job = _job(previous=_entry()) if members else Job([], addition=(7, 11), previous=_entry())
-    progress.after_read(job, _addition(quantity), MOMENT)
+    transitions.after_read(job, _addition(quantity), MOMENT)
     assert job.closings == [closing]
     assert members or job.is_decided
 
@@ -217,15 +218,15 @@ def test_a_write_whose_end_was_unknown_is_closed_by_a_read(
 def test_what_a_late_second_read_finds_may_be_a_persons(quantity: float, minutes: int, closing: Closing) -> None:
     """A revert takes back what the ledger says of the push; hours later that may be somebody's correction."""
     job = _job(previous=replace(_entry(http_status=200), shown=3.0, call_until=NOW - timedelta(minutes=minutes)))
-    progress.after_read(job, _addition(quantity), MOMENT)
+    transitions.after_read(job, _addition(quantity), MOMENT)
     assert job.closings == [closing]
 
 
 def test_the_ledger_row_says_what_is_about_to_be_written() -> None:
     """A successor knows from the row alone what was there, what was wanted, and for whom."""
     job = _job()
-    progress.after_read(job, _addition(), MOMENT)
-    entry = progress.entry_of(job)
+    transitions.after_read(job, _addition(), MOMENT)
+    entry = transitions.entry_of(job)
     assert (entry.addition, entry.push_id, entry.period_key) == ((7, 11), "p-1", NOVEMBER.key)
     assert (entry.company_ids, entry.quantity_before, entry.quantity_wanted) == (("c-1",), 4.0, 42.0)
 
@@ -233,7 +234,7 @@ def test_the_ledger_row_says_what_is_about_to_be_written() -> None:
 def test_a_write_that_was_kept_is_told_with_both_values() -> None:
     """The partner sees what the quantity was and what it is."""
     job = _job(entry=_entry(), actual=_addition())
-    progress.after_write(job, _addition(42.0))
+    transitions.after_write(job, _addition(42.0))
     assert _short(job.outcome) == ("updated", None, 4.0, 42.0, None)
     assert job.closings == [Closing(5, "written", 42.0, 200)]
 
@@ -245,7 +246,7 @@ WRITING: list[tuple[BaseException, object, list[Closing]]] = [
         ("failed", "record_refused", 4.0, None, None),
         [Closing(5, "refused", None, 400)],
     ),
-    (QuantityNotKept(42.0, 40.0), (NOW + progress.READ_AGAIN_AFTER, None, False), []),
+    (QuantityNotKept(42.0, 40.0), (NOW + transitions.READ_AGAIN_AFTER, None, False), []),
     (
         RateLimited("no", status=429, retry_after=60),
         (minute(11), "rate_limited", False),
@@ -271,7 +272,7 @@ WRITING: list[tuple[BaseException, object, list[Closing]]] = [
 def test_what_follows_from_a_write_that_failed(error: BaseException, outcome: object, closings: list[Closing]) -> None:
     """A write that may have landed stays open until it is certainly over; any other is closed with what is known."""
     job = _job(entry=_entry(), actual=_addition())
-    progress.after_error(job, error, judge(error, attempts=0, chance=1.0), MOMENT)
+    transitions.after_error(job, error, judge(error, attempts=0, chance=1.0), MOMENT)
     assert _short(job.outcome) == outcome
     assert job.closings == closings
 
@@ -279,7 +280,7 @@ def test_what_follows_from_a_write_that_failed(error: BaseException, outcome: ob
 def test_a_bug_that_each_write_meets_fails_its_line() -> None:
     """The third time the line fails and says that it may have been written; its row stays open until that is read."""
     job, error = _job(attempts=2, entry=_entry(), actual=_addition()), RuntimeError("a bug of ours")
-    progress.after_error(job, error, judge(error, attempts=job.attempts, chance=1.0), MOMENT)
+    transitions.after_error(job, error, judge(error, attempts=job.attempts, chance=1.0), MOMENT)
     assert _short(job.outcome) == ("failed", "unexpected", None, None, "unexpected")
     assert isinstance(job.outcome, Settled)
     assert job.outcome.problem is not None
@@ -313,7 +314,7 @@ READING: list[tuple[Job, BaseException, object]] = [
 @pytest.mark.parametrize(("job", "error", "outcome"), READING, ids=lambda value: type(value).__name__)
 def test_what_follows_from_a_read_that_failed(job: Job, error: BaseException, outcome: object) -> None:
     """A line is answered, or tried again until its time is up; a preview says at once what is wrong."""
-    progress.after_error(job, error, judge(error, attempts=job.attempts, chance=1.0), MOMENT)
+    transitions.after_error(job, error, judge(error, attempts=job.attempts, chance=1.0), MOMENT)
     assert _short(job.outcome) == outcome
     assert job.closings == []
 
@@ -322,7 +323,7 @@ def test_a_line_that_is_given_up_says_why() -> None:
     """The coordinator reads what the last failure was, not only that there were many."""
     job = _job(first_failed_at=minute(-50))
     error = ServerTrouble("ConnectWise is upgrading", sent=True)
-    progress.after_error(job, error, judge(error, attempts=0, chance=1.0), MOMENT)
+    transitions.after_error(job, error, judge(error, attempts=0, chance=1.0), MOMENT)
     assert isinstance(job.outcome, Settled)
     assert job.outcome.problem is not None
     assert "ConnectWise is upgrading" in job.outcome.problem.detail
@@ -337,7 +338,7 @@ def test_a_write_that_never_gets_an_answer_is_given_up() -> None:
     assert wish is not None
     failing = replace(wish, first_failed_at=NOW - timedelta(hours=2))
     job.members[0] = replace(job.members[0], wish=failing)
-    progress.after_read(job, _addition(1), MOMENT)
+    transitions.after_read(job, _addition(1), MOMENT)
     assert isinstance(job.outcome, Settled)
     assert (job.outcome.status, job.outcome.bury) == ("failed", "exhausted")
     assert [closing.outcome for closing in job.closings] == ["not_applied"]
@@ -346,8 +347,8 @@ def test_a_write_that_never_gets_an_answer_is_given_up() -> None:
 def test_a_preview_leaves_the_row_of_a_lost_write_to_its_push() -> None:
     """The push's line says that it wrote, although a preview has read the addition in between."""
     read, failed = (_job(preview=True, previous=_entry()) for _ in range(2))
-    progress.after_read(read, _addition(42.0), MOMENT)
+    transitions.after_read(read, _addition(42.0), MOMENT)
     error = RecordRefused("refused", status=400)
-    progress.after_error(failed, error, judge(error, attempts=0, chance=0.0), MOMENT)
+    transitions.after_error(failed, error, judge(error, attempts=0, chance=0.0), MOMENT)
     assert (read.closings, failed.closings) == ([], [])
     assert _short(read.outcome) == ("preview", None, 42.0, None, None)

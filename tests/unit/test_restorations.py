@@ -5,8 +5,8 @@ from collections.abc import Collection
 from store.ledger import Written
 from store.pushes import Line, Push, Restore
 from tests.support.samples import NOVEMBER, PARTNER, TEN, TENANT
-from worker.plan import Answer
-from worker.restorations import restorations
+from worker.rules.quantities import Answer
+from worker.rules.restorations import restorations
 
 OTHER = "eu.myconnectwise.net acme"
 PUSH = Push(

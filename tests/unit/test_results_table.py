@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from messages import BillingPeriod, Problem, SyncResult
-from worker.cli import output, preview_totals, results_table
+from worker.cli.display import output, preview_totals, results_table
+from worker.cli.display.wording import detail, fix, title
 from worker.cli.results import Row
-from worker.cli.wording import detail, fix, title
-from worker.problems import CATALOGUE, problem
+from worker.rules.problems import CATALOGUE, problem
 
 
 @pytest.fixture(params=[60, 80, 120])

@@ -9,7 +9,7 @@ from amqp.serialization import dumps as amqp_dumps
 from hypothesis import given
 from hypothesis import strategies as st
 
-from store.properties import as_sent, dumps, encoded_size, loads
+from store.amqp_properties import as_sent, dumps, encoded_size, loads
 
 SENDABLE = (
     st.none()

@@ -8,12 +8,12 @@ from typing import Annotated
 
 import typer
 
-from worker import demo
 from worker.cli import (
     catalog,
     connection,
     control,
     dead_letters,
+    demo,
     health,
     keys,
     ledger,
@@ -25,8 +25,8 @@ from worker.cli import (
     suggest,
 )
 from worker.cli.commands import Commands
+from worker.cli.display.output import complain, say
 from worker.cli.exits import explained
-from worker.cli.output import complain, say
 from worker.settings import PREFIX, Settings, SettingsError, unknown_variables
 
 HELP = """Push Phin's billable users into ConnectWise agreement additions.

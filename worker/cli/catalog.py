@@ -8,16 +8,16 @@ from rich.text import Text
 
 from messages import CatalogKind, CatalogListed, CatalogRequested, Choice
 from store import Tx, catalog
-from worker.cli import causes
-from worker.cli.causes import of_problem
 from worker.cli.commands import Commands
+from worker.cli.display import causes
+from worker.cli.display.causes import of_problem
+from worker.cli.display.output import dump, mark, safe, say, table
+from worker.cli.display.wording import title
 from worker.cli.exits import UNFINISHED
 from worker.cli.known import known_partner
 from worker.cli.options import AsJson, Partner, Timeout, usage
-from worker.cli.output import dump, mark, safe, say, table
 from worker.cli.session import Seen, Session, session, still_running
-from worker.cli.wording import title
-from worker.spreadsheet import MAX_CW_ID
+from worker.cli.spreadsheet import MAX_CW_ID
 
 commands = Commands(no_args_is_help=True, help="List what can be chosen in ConnectWise to map a company to.")
 

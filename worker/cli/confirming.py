@@ -6,10 +6,10 @@ import typer
 
 from messages import Confirmation, PushLine, SyncResult
 from store import Database, answers
-from worker import plan
-from worker.cli.causes import listed
-from worker.cli.output import complain, err, safe
+from worker.cli.display.causes import listed
+from worker.cli.display.output import complain, err, safe
 from worker.cli.results import Row
+from worker.rules import quantities
 
 ALL = "all"
 
@@ -73,7 +73,7 @@ def explain(rows: Sequence[Row]) -> None:
 
 def is_confirmable(result: SyncResult) -> bool:
     """True if a confirmation lets the held line through: not if a count is missing, for example."""
-    return bool(result.reasons) and {problem.code for problem in result.reasons} <= plan.CONFIRMABLE
+    return bool(result.reasons) and {problem.code for problem in result.reasons} <= quantities.CONFIRMABLE
 
 
 def _ask(names: dict[str, str], held: Sequence[SyncResult], *, yes: bool) -> None:

@@ -10,17 +10,17 @@ import typer
 from messages import ConnectionChanged, ConnectionCheckRequested, KeyRing, seal
 from store import Tx, connections, mappings
 from store.connections import ConnectionVersion
-from worker.cli import connection_table
+from worker.checks.connection_check import read_check
 from worker.cli.commands import Commands
+from worker.cli.display import connection_table
+from worker.cli.display.output import complain, dump, say
 from worker.cli.exits import UNFINISHED
 from worker.cli.known import known_partner
 from worker.cli.options import AsJson, By, CaFile, NoWait, Partner, Timeout, Yes, agree, ca_bundle, identifier, usage
-from worker.cli.output import complain, dump, say
 from worker.cli.results import many
 from worker.cli.session import Seen, Session, session, still_running
 from worker.cli.waiting import OURS, PAUSES
-from worker.doctor import read_check
-from worker.handlers import tenant_of
+from worker.handlers.pushes import tenant_of
 
 commands = Commands(no_args_is_help=True, help="Connect a partner's ConnectWise, and see whether it works.")
 

@@ -7,10 +7,10 @@ import typer
 from messages import PushCancelRequested
 from store import Tx, leases, outbox, pauses, pushes
 from worker.cli import results
+from worker.cli.display.output import complain, say
 from worker.cli.exits import UNFINISHED, USAGE
 from worker.cli.known import known_partner
 from worker.cli.options import By, NoWait, Partner, Timeout, Yes, agree, identifier, usage
-from worker.cli.output import complain, say
 from worker.cli.session import Seen, session, still_running
 
 OnePartner = Annotated[

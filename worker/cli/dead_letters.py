@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from store import dead_letter_queries, replays
-from worker.cli import dead_letter_display as display
+from worker.bootstrap import key_ring
 from worker.cli.commands import Commands
 from worker.cli.dead_letter_choice import (
     All,
@@ -27,14 +27,14 @@ from worker.cli.dead_letter_choice import (
     full_id,
     full_ids,
 )
+from worker.cli.display import dead_letter_display as display
+from worker.cli.display.output import complain, dump, say
+from worker.cli.display.replay_display import say_not_open, show_outlook, show_tally
 from worker.cli.exits import INTERRUPTED, UNFINISHED
 from worker.cli.options import AsJson, By
-from worker.cli.output import complain, dump, say
-from worker.cli.replay_display import say_not_open, show_outlook, show_tally
 from worker.cli.replaying import Fate, Replaying, can_be_replayed, in_full
 from worker.cli.results import many
 from worker.cli.session import Session, bar, session
-from worker.opening import key_ring
 
 commands = Commands(no_args_is_help=True, help="See what failed and why, and send it again once the cause is gone.")
 

@@ -8,11 +8,11 @@ from typing import Never
 from cwclient import ConnectWiseError
 from messages import PublishError, Refused, Unroutable
 from store import SchemaOutdated, StoreError
-from worker.cli.output import complain
-from worker.delivery import BrokerUnavailable, TopologyMismatch
-from worker.opening import Unroutable as UnroutableHere
+from worker.bootstrap import Unroutable as UnroutableHere
+from worker.cli.display.output import complain
+from worker.cli.spreadsheet import SpreadsheetError
+from worker.messaging.broker import BrokerUnavailable, TopologyMismatch
 from worker.settings import SettingsError
-from worker.spreadsheet import SpreadsheetError
 
 UNFINISHED = 1
 """Finished with failed or held lines, with a failed check, or not within the time."""

@@ -6,12 +6,12 @@ from typing import Any
 import typer
 
 from store import Database, SchemaOutdated, StoreError, Tx, backlog, migrate, now, pauses, workers
+from worker.bootstrap import open_broker, open_database
+from worker.cli.display.output import dump, mark, safe, table
 from worker.cli.exits import BROKER, DATABASE, UNFINISHED
 from worker.cli.options import AsJson
-from worker.cli.output import dump, mark, safe, table
 from worker.cli.waiting import PAUSES
-from worker.delivery import BrokerUnavailable, TopologyMismatch
-from worker.opening import open_broker, open_database
+from worker.messaging.broker import BrokerUnavailable, TopologyMismatch
 from worker.settings import Settings, load
 
 NO_WORKER = "no worker runs"

@@ -6,8 +6,8 @@ from typing import Any
 
 from messages import MappingChanged
 from store.mappings import Mapping
-from worker.cli.causes import listed
-from worker.cli.output import complain
+from worker.cli.display.causes import listed
+from worker.cli.display.output import complain
 
 TAKEN_AWAY_BY = {"rule": "--rule refuse", "minimum": "--no-minimum", "allow_not_billable": "--no-allow-not-billable"}
 """The terms of a mapping, and the option of `mapping set` that takes each away."""

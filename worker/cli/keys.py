@@ -6,11 +6,11 @@ import typer
 
 from messages import KeyRing, generate_keypair
 from worker.cli.commands import Commands
+from worker.cli.display.output import complain, dump, safe, say, table
 from worker.cli.exits import UNFINISHED
+from worker.cli.key_rotation import Rotation, rotate
 from worker.cli.options import AsJson
-from worker.cli.output import complain, dump, safe, say, table
 from worker.cli.session import session
-from worker.rotation import Rotation, rotate
 from worker.settings import PREFIX
 
 commands = Commands(no_args_is_help=True, help="Make the keys that private keys are sealed with; replace them.")

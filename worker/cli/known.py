@@ -4,9 +4,9 @@ import typer
 from rapidfuzz import process
 
 from store import Tx, partners
-from worker.cli.causes import NAMED, listed
+from worker.cli.display.causes import NAMED, listed
+from worker.cli.display.output import complain
 from worker.cli.exits import USAGE
-from worker.cli.output import complain
 
 
 def known_partner(tx: Tx, partner: str) -> None:

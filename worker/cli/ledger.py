@@ -16,12 +16,12 @@ from messages import BillingPeriod
 from store import ledger_queries
 from store.ledger_queries import Filter, Write
 from worker.cli.commands import Commands
+from worker.cli.display.output import complain, dump, mark, safe, say, table
 from worker.cli.known import known_partner
 from worker.cli.options import AsJson, CsvFile, Partner, identifier, time_of, usage
-from worker.cli.output import complain, dump, mark, safe, say, table
 from worker.cli.results import many
 from worker.cli.session import session
-from worker.spreadsheet import escape_formula
+from worker.cli.spreadsheet import escape_formula
 
 commands = Commands(no_args_is_help=True, help="See every write to ConnectWise: who, when, before, after.")
 

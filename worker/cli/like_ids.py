@@ -7,8 +7,8 @@ from collections.abc import Iterable
 import typer
 
 from store import Database, mappings
+from worker.cli.display.output import complain
 from worker.cli.exits import USAGE
-from worker.cli.output import complain
 
 SHOWN = 10
 

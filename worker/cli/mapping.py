@@ -10,18 +10,18 @@ from messages import MappingChanged, MappingCheckRequested, SharingRule
 from messages.values import MAX_COUNT
 from store import Tx, mappings
 from store.mappings import Mapping
-from worker.cli import mapping_table as table
-from worker.cli.causes import listed
 from worker.cli.commands import Commands
+from worker.cli.display import mapping_table as table
+from worker.cli.display.causes import listed
+from worker.cli.display.output import complain, dump, say
 from worker.cli.exits import UNFINISHED, USAGE
 from worker.cli.kept import terms, with_kept
 from worker.cli.known import known_partner
 from worker.cli.like_ids import check_like_ids
 from worker.cli.options import AsJson, By, CsvFile, NoWait, Partner, Timeout, Yes, agree, identifier, usage
-from worker.cli.output import complain, dump, say
 from worker.cli.results import many
 from worker.cli.session import Seen, Session, session, still_running
-from worker.spreadsheet import MAX_CW_ID, read_mappings, write_mappings
+from worker.cli.spreadsheet import MAX_CW_ID, read_mappings, write_mappings
 
 commands = Commands(no_args_is_help=True, help="Map companies to ConnectWise companies, agreements and additions.")
 

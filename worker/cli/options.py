@@ -14,9 +14,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from messages.events import CaBundle
 from messages.values import Id
+from worker.cli.display.output import complain
 from worker.cli.exits import UNFINISHED
-from worker.cli.output import complain
-from worker.spreadsheet import in_words
+from worker.cli.spreadsheet import in_words
 
 _AGO = re.compile(r"(\d{1,6})([mhd])", re.ASCII)
 _UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}

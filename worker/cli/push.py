@@ -13,15 +13,15 @@ from store import Tx, answers, connections, mappings, pushes
 from worker.cli import control
 from worker.cli.commands import Commands
 from worker.cli.confirming import confirmations
+from worker.cli.display.output import complain
 from worker.cli.exits import UNFINISHED
 from worker.cli.implied import IMPLIED, Group, Implied
 from worker.cli.known import known_partner
 from worker.cli.like_ids import check_like_ids
 from worker.cli.options import AsJson, By, NoWait, Partner, Timeout, usage
-from worker.cli.output import complain
 from worker.cli.session import Seen, Session, session, still_running
+from worker.cli.spreadsheet import read_counts
 from worker.cli.status import show
-from worker.spreadsheet import read_counts
 
 EARLIEST = date(2015, 1, 1)
 MAX_AHEAD = timedelta(days=366)

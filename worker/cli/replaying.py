@@ -9,7 +9,7 @@ from time import monotonic, sleep
 from rich.progress import Progress
 
 from messages import PushRequested, RevertRequested
-from store import Database, StoreError, Tx, answers, dead_letter_queries, pushes, replays, rounds
+from store import Database, StoreError, Tx, answers, dead_letter_queries, pushes, reopening, replays
 from store.dead_letter_queries import Filter, Kept, Summary
 from store.pushes import LineKey
 from worker.topology import KINDS
@@ -253,6 +253,6 @@ def _keys_of(push: PushRequested | RevertRequested) -> frozenset[LineKey]:
 def _overtaken(tx: Tx, push: PushRequested | RevertRequested) -> int:
     """Return the number of its lines that a replay would not write; of a revert never accepted, unknown and so none."""
     if isinstance(push, PushRequested) and pushes.find(tx, push.partner_id, push.push_id) is None:
-        return rounds.overtaken_before(tx, push)
+        return reopening.overtaken_before(tx, push)
     stored = pushes.lines(tx, push.partner_id, _keys_of(push)).values()
-    return rounds.overtaken(tx, [line for line in stored if line.status == "failed"])
+    return reopening.overtaken(tx, [line for line in stored if line.status == "failed"])

@@ -7,10 +7,10 @@ from uuid6 import uuid7
 
 from messages import RevertRequested
 from store import pushes
+from worker.cli.display.output import complain
 from worker.cli.exits import UNFINISHED, USAGE
 from worker.cli.known import known_partner
 from worker.cli.options import AsJson, By, NoWait, Partner, Timeout, Yes, agree, identifier, usage
-from worker.cli.output import complain
 from worker.cli.push import seen
 from worker.cli.results import many
 from worker.cli.session import session, still_running

@@ -18,13 +18,13 @@ from store import Database, SchemaOutdated, StoreError, migrate
 from store.retention import Retention
 from store.retention import prune as remove_old
 from worker import logs, memory
+from worker.bootstrap import open_broker, open_database
 from worker.cli.commands import Commands
+from worker.cli.display.output import complain, dump, safe, say, table
 from worker.cli.exits import BROKER, DATABASE, DRAIN_TIMED_OUT
 from worker.cli.options import AsJson, usage
-from worker.cli.output import complain, dump, safe, say, table
-from worker.delivery import BrokerUnavailable, TopologyMismatch
-from worker.opening import open_broker, open_database
-from worker.sample import SIMULATOR_STATE
+from worker.cli.sample import SIMULATOR_STATE
+from worker.messaging.broker import BrokerUnavailable, TopologyMismatch
 from worker.settings import NEEDED_TO_WORK, load
 
 db = Commands(no_args_is_help=True, help="Bring the tables to this version, look whether they are; remove old rows.")

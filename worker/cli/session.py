@@ -18,10 +18,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from messages import EXCHANGE_IN, Message, Publisher
 from store import Database, StoreError, Tx, migrate, now
 from worker import logs
+from worker.bootstrap import open_broker, open_database, publish
 from worker.cli import waiting
+from worker.cli.display.output import complain, err, safe
 from worker.cli.exits import INTERRUPTED
-from worker.cli.output import complain, err, safe
-from worker.opening import open_broker, open_database, publish
 from worker.settings import NEEDED_TO_WORK, Settings, load
 
 POLL_SECONDS = 0.2

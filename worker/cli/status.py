@@ -7,14 +7,15 @@ import typer
 from messages import FINAL
 from store import answers, company_status, mappings, pushes
 from store.pushes import Push
-from worker.cli import causes, preview_totals, results, results_table, totals, waiting
+from worker.cli import results, waiting
 from worker.cli.commands import Commands
 from worker.cli.confirming import explain
+from worker.cli.display import causes, preview_totals, results_table, totals
+from worker.cli.display.output import complain, dump, say
 from worker.cli.exits import UNFINISHED, USAGE
 from worker.cli.implied import IMPLIED, Group, Implied
 from worker.cli.known import known_partner
 from worker.cli.options import AsJson, Partner, identifier
-from worker.cli.output import complain, dump, say
 from worker.cli.session import Session, session
 
 commands = Commands(cls=Group, help="Show what became of pushes.")

@@ -13,18 +13,18 @@ from rich.text import Text
 from messages import CatalogRequested, MappingChanged, PhinCompany, Suggestion
 from store import Tx, mappings
 from store.mappings import Mapping as StoredMapping
-from worker import catalog
+from worker.catalog import questions
+from worker.catalog.suggestions import PAGE, looks_like_phin
 from worker.cli.catalog import Refresh, ask, explain
+from worker.cli.display.mapping_table import show, state, summary
+from worker.cli.display.output import complain, dump, mark, safe, say, table
 from worker.cli.exits import UNFINISHED
 from worker.cli.known import known_partner
 from worker.cli.like_ids import check_like_ids
 from worker.cli.mapping import save
-from worker.cli.mapping_table import show, state, summary
 from worker.cli.options import AsJson, Partner, Timeout, csv_file, usage
-from worker.cli.output import complain, dump, mark, safe, say, table
 from worker.cli.session import session, still_running
-from worker.spreadsheet import read_companies, write_mappings
-from worker.suggesting import PAGE, looks_like_phin
+from worker.cli.spreadsheet import read_companies, write_mappings
 
 REASONS = {
     "exact": "same name",
@@ -51,7 +51,7 @@ class Known:
     def read(cls, tx: Tx, partner: str) -> "Known":
         """Read it."""
         stored = {mapping.company_id: mapping for mapping in mappings.of_partner(tx, partner)}
-        return cls(stored, catalog.mapped(tx, partner))
+        return cls(stored, questions.mapped(tx, partner))
 
     def companies(self) -> list[PhinCompany]:
         """All companies that somebody ever mapped."""

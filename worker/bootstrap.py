@@ -1,0 +1,45 @@
+"""The store, broker and seal keys that settings name, opened; without the worker, which most commands do not need."""
+
+from collections.abc import Sequence
+
+from messages import KeyRing, Message
+from store import Database, outbox
+from store.database import POOL_SIZE
+from worker.health import Readiness
+from worker.messaging.broker import Broker, BrokerUnavailable, Fault
+from worker.messaging.dead_letters import DeadLetters
+from worker.messaging.embedded import LocalBroker
+from worker.settings import Settings
+from worker.topology import Topology
+
+
+class Unroutable(Exception):
+    """No queue takes the message."""
+
+
+def open_database(settings: Settings, connections: int = POOL_SIZE) -> Database:
+    """The store that the settings name."""
+    return Database(settings.database_url.get_secret_value(), connections)
+
+
+def open_broker(settings: Settings, database: Database, readiness: Readiness | None = None) -> Broker:
+    """The broker that the settings name; it tells `readiness` how consuming goes."""
+    topology = Topology(prefix=settings.queue_prefix, results_queue=settings.results_queue)
+    if settings.is_embedded:
+        return LocalBroker(database, topology, DeadLetters(key_ring(settings)).opened, readiness)
+    from worker.messaging.rabbitmq import RabbitBroker
+
+    return RabbitBroker(settings.broker_url.get_secret_value(), topology, settings.broker_ca_file, readiness=readiness)
+
+
+def key_ring(settings: Settings) -> KeyRing:
+    """The private seal keys; an empty ring if none are set."""
+    return KeyRing.parse(settings.seal_keys.get_secret_value()) if settings.seal_keys else KeyRing({})
+
+
+def publish(broker: Broker, messages: Sequence[Message]) -> None:
+    """Hand messages to a broker. Raises Unroutable, BrokerUnavailable or StoreError."""
+    rows = [outbox.row_of(message) for message in messages]
+    for refusal in broker.publish(rows):
+        if refusal is not None:
+            raise BrokerUnavailable(refusal.why) if refusal.fault is Fault.BROKER else Unroutable(refusal.why)

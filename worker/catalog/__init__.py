@@ -1,0 +1,1 @@
+"""Choices for the drop-downs, and suggestions of mappings."""

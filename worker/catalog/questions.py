@@ -1,0 +1,159 @@
+"""Questions for choices: answered at once from what was read some minutes ago, else in the partner's run.
+
+A question is not retried: somebody waits for it. If ConnectWise cannot be asked the answer is the reason.
+"""
+
+from datetime import timedelta
+from typing import Any
+
+import structlog
+
+from messages import CatalogListed, CatalogRequested, Problem, derived_id
+from store import Tx, catalog, connections, leases, mappings, now, outbox, pauses
+from store.catalog import Question
+from store.mappings import Mapping
+from worker.catalog.choices import Listing
+from worker.rules.errors import PASSING, Verdict
+from worker.rules.problems import problem
+
+FRESH = timedelta(minutes=10)
+"""For so long what was read answers further questions."""
+
+QUESTIONS = 100
+"""Questions looked at at a time."""
+
+COMPANIES = "companies"
+
+_ASK_AGAIN = "Try again in some minutes. If it lasts, check that ConnectWise can be reached."
+
+_WHY_PAUSED = {
+    "unreachable": problem("unreachable", reason="It could not be reached several times in a row."),
+    "rate_limited": problem("rate_limited"),
+    "client_id": problem("client_id"),
+    "api_version": problem("api_version"),
+    "request_refused": problem("request_refused", reason="every request so far."),
+    "moved": problem("moved", reason="it is looked up again."),
+}
+
+Found = dict[str, Any]
+"""The content of an answer: fields of CatalogListed."""
+
+log = structlog.get_logger()
+
+
+def ask(tx: Tx, event: CatalogRequested) -> bool:
+    """Answer from what is kept, or with what stands in the way; else keep the question and wake the partner.
+
+    Call it inside `Database.partner`. Asked again it gets the same answer again, with the same id. Returns whether it
+    is answered.
+    """
+    question = catalog.ask(tx, event.partner_id, str(event.id), event.model_dump_json())
+    if question is not None and question.answer is not None:
+        _send(tx, event, CatalogListed.model_validate_json(question.answer, extra="ignore"))
+        return True
+    found = _at_once(tx, event) if question is not None else None
+    if found is None:
+        leases.wake(tx, event.partner_id)
+        return False
+    answer(tx, event, found)
+    return True
+
+
+def forget(tx: Tx, partner_id: str) -> None:
+    """Read all anew from now on."""
+    catalog.forget(tx, partner_id)
+
+
+def refuse(tx: Tx, partner_id: str, why: Problem) -> None:
+    """Answer all questions of the partner that wait with this problem."""
+    while waiting := catalog.due(tx, partner_id, QUESTIONS):
+        for question in waiting:
+            answer(tx, event_of(question), {"problem": why})
+
+
+def of_pause(code: str | None) -> Problem:
+    """Return the reason that ConnectWise is left alone for now, by the code of the problem that led to it."""
+    return _ask_again(_WHY_PAUSED.get(code or "", problem("unexpected")))
+
+
+def of_verdict(verdict: Verdict) -> Problem:
+    """The answer to a question after an error."""
+    return _ask_again(verdict.problem) if isinstance(verdict, PASSING) else verdict.problem
+
+
+def mapped(tx: Tx, partner_id: str) -> dict[str, Mapping]:
+    """The mappings that were made under the ConnectWise that is connected, by company; tombstones are none."""
+    history = connections.tenants(tx, partner_id)
+    tenant = history[-1][1] if history else None
+    return {
+        mapping.company_id: mapping
+        for mapping in mappings.of_partner(tx, partner_id)
+        if mapping.cw_company_id is not None and connections.tenant_at(history, mapping.changed_at) == tenant
+    }
+
+
+def _at_once(tx: Tx, event: CatalogRequested) -> Found | None:
+    connection = connections.current(tx, event.partner_id)
+    if connection is None or connection.tenant is None:
+        return {"problem": problem("not_connected")}
+    if event.kind != "suggestions" and not event.refresh:
+        key = key_of(event)
+        kept = catalog.cached(tx, event.partner_id, connection.tenant, [key]).get(key)
+        if kept is not None and kept.fetched_at > now(tx) - FRESH:
+            return page_of(event, Listing(kept.fetched_at, kept.text))
+    if pauses.find(tx, event.partner_id) is not None:
+        return {"problem": problem("paused")}
+    return None
+
+
+def answer(tx: Tx, event: CatalogRequested, found: Found) -> None:
+    """Keep the answer with its question and let it leave, unless the question has been answered meanwhile."""
+    listed = CatalogListed(
+        id=derived_id(event.time, "catalog.listed", event.partner_id, str(event.id)),
+        partner_id=event.partner_id,
+        correlation_id=event.correlation_id,
+        causation_id=str(event.id),
+        traceparent=event.traceparent,
+        kind=event.kind,
+        cw_company_id=event.cw_company_id,
+        agreement_id=event.agreement_id,
+        search=event.search,
+        page=event.page,
+        **found,
+    )
+    if catalog.answer(tx, event.partner_id, str(event.id), listed.model_dump_json()):
+        _send(tx, event, listed)
+        why = listed.problem.code if listed.problem else None
+        log.info("catalog.answered", kind=event.kind, question=str(event.id), problem=why)
+
+
+def _send(tx: Tx, event: CatalogRequested, listed: CatalogListed) -> None:
+    if event.reply_to is None:
+        outbox.put(tx, listed)
+    else:
+        outbox.put_reply(tx, listed, event.reply_to)
+
+
+def event_of(question: Question) -> CatalogRequested:
+    """Return the event that asked a question that still waits."""
+    return CatalogRequested.model_validate_json(question.event or "", extra="ignore")
+
+
+def _ask_again(why: Problem) -> Problem:
+    return why.model_copy(update={"fix": _ASK_AGAIN})
+
+
+def page_of(event: CatalogRequested, listing: Listing) -> Found:
+    """The page of a list that was asked for."""
+    choices, more = listing.page(event.search, event.page)
+    return {"choices": tuple(choices), "more": more, "fetched_at": listing.fetched_at}
+
+
+def key_of(event: CatalogRequested) -> str:
+    """Return the key of the list to read: `companies`, `agreements 250` of a company, `additions 7` of an agreement."""
+    match event.kind:
+        case "agreements":
+            return f"agreements {event.cw_company_id}"
+        case "additions":
+            return f"additions {event.agreement_id}"
+    return COMPANIES

@@ -1,0 +1,1 @@
+"""Checks of connections and mappings."""

@@ -1,0 +1,199 @@
+"""The check of a connection: does it work, and if not, which field or which row of the security role is to be changed?
+
+Nothing read-only proves the Edit right (connectwise-api.md 4.1): it is `unproven` until ConnectWise takes or refuses
+the first write under this connection.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import structlog
+
+from cwclient import ConnectWiseError, QuestionRefused, RecordNotFound
+from cwclient.client import MAX_IDS
+from messages import ConnectionChecked, ConnectionCheckRequested, Problem, Right, RightState, plain_text
+from store import Tx, connections, mappings, now, outbox
+from store.connections import ConnectionVersion, tenant_at
+from worker.checks import mapping_check
+from worker.connectwise.session import Remote
+from worker.rules.errors import judge
+from worker.rules.problems import AGREEMENT_EDIT, AGREEMENT_INQUIRE, CATALOGUE, COMPANY_INQUIRE, MISSING, problem
+
+NAMED = 20
+"""So many hidden agreements are named in a warning."""
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class CheckedConnection:
+    """The result of a connection's check; `error` is the one that ended it, for the run to learn from."""
+
+    version: ConnectionVersion
+    message: ConnectionChecked
+    error: Exception | None = None
+
+    def save(self, tx: Tx) -> None:
+        """Keep it with the version and let the message leave. What writes have proven before stays known.
+
+        Mappings that are not well are checked again, now that ConnectWise can be asked.
+        """
+        stored = connections.current(tx, self.version.partner_id)
+        message = self.message
+        if stored is not None and stored.version == self.version.version:
+            message = _with_edit(message, _edit_state(read_check(stored)))
+            if self.error is None and (companies := mapping_check.not_well(tx, stored)):
+                # What stood in their way may have been the connection, or that another ConnectWise was connected.
+                mappings.check_now(tx, stored.partner_id, now(tx), companies)
+        connections.save_check(tx, self.version, message.model_dump(mode="json"))
+        outbox.put(tx, message)
+
+
+def read_check(version: ConnectionVersion) -> ConnectionChecked | None:
+    """Return the result of a version's check; None as long as it has not been checked."""
+    if version.check is None:
+        return None
+    return ConnectionChecked.model_validate_json(json.dumps(version.check), extra="ignore")
+
+
+def is_asked(tx: Tx, partner_id: str) -> bool:
+    """True if a check of the connection waits to be made."""
+    version = connections.current(tx, partner_id)
+    return version is not None and version.check_due_at is not None
+
+
+def mapped_agreements(tx: Tx, version: ConnectionVersion) -> dict[int, str]:
+    """The first 150 agreements, id → name, that checks of mappings have seen in this ConnectWise."""
+    history = connections.tenants(tx, version.partner_id)
+    seen: dict[int, str] = {}
+    for mapping in mappings.of_partner(tx, version.partner_id):
+        name = (mapping.check or {}).get("agreement_name")
+        same = tenant_at(history, mapping.changed_at) == version.tenant
+        if mapping.agreement_id is not None and name and same and len(seen) < MAX_IDS:
+            seen[mapping.agreement_id] = name
+    return seen
+
+
+def check_connection(remote: Remote, agreements: Mapping[int, str]) -> CheckedConnection:
+    """Find the base URL, prove the rights that can be proven, look for mapped agreements that are hidden: four GETs.
+
+    Never raises: an error is a finding (connectwise-api.md 1.2, 2.3, 4.1).
+    """
+    version = remote.connection
+    found = None
+    rights: tuple[Right, ...] = ()
+    warnings: tuple[Problem, ...] = ()
+    why: Problem | None = None
+    ended_by: Exception | None = None
+    try:
+        found = remote.look_up()
+        counts = remote.counts()
+        rights = tuple(_right(right, "denied" if count is None else "granted") for right, count in counts.items())
+        rights += (_right(AGREEMENT_EDIT, "unproven"),)
+        why = _of_counts(counts)
+        if why is None:
+            warnings = _hidden(remote, agreements)
+    except (RecordNotFound, QuestionRefused) as error:
+        # No record was asked for. Wrong keys may be a 404 where the base URL is a router (connectwise-api.md 1.3).
+        why, ended_by = problem("api_refused", reason=f"HTTP {error.status}", said=error.said), error
+    except Exception as error:  # noqa: BLE001 - whatever it is, the coordinator gets an answer
+        why, ended_by = judge(error, attempts=0, chance=0.0).problem, error
+    message = ConnectionChecked(
+        partner_id=version.partner_id,
+        correlation_id=version.correlation,
+        causation_id=version.message_id,
+        changed_at=version.changed_at,
+        status="ok" if why is None else "failed",
+        base_url=found.url if found else None,
+        company_name=(plain_text(found.company_name, 256) or None) if found else None,
+        rights=rights,
+        problem=why,
+        warnings=warnings,
+    )
+    return CheckedConnection(version, message, ended_by)
+
+
+def unchecked(
+    event: ConnectionCheckRequested, version: ConnectionVersion | None, why: Literal["not_connected", "paused"]
+) -> ConnectionChecked:
+    """The answer if nothing can be checked now; of a partner that never connected, as of the request."""
+    return ConnectionChecked(
+        partner_id=event.partner_id,
+        correlation_id=event.correlation_id,
+        causation_id=str(event.id),
+        changed_at=version.changed_at if version else event.requested_at,
+        status="failed",
+        problem=problem(why),
+    )
+
+
+def note_edit(tx: Tx, version: ConnectionVersion, state: RightState) -> bool:
+    """Keep whether ConnectWise takes writes under this version, and tell it if that is news.
+
+    False = the version has not been checked yet, so there is nothing to keep it with. Call it as the partner's owner.
+    """
+    stored = connections.current(tx, version.partner_id)
+    if stored is None or stored.version != version.version:
+        return True
+    known = read_check(stored)
+    if known is None:
+        return False
+    if _edit_state(known) != state:
+        fields = dict(_with_edit(known, state))
+        del fields["id"], fields["time"]
+        message = ConnectionChecked(**fields)
+        connections.revise_check(tx, stored, message.model_dump(mode="json"))
+        outbox.put(tx, message)
+    return True
+
+
+def _of_counts(counts: Mapping[str, int | None]) -> Problem | None:
+    """Return the problem that shows in the numbers of companies and agreements that the role sees; None = none does."""
+    missing = [right for right, count in counts.items() if count is None]
+    if len(missing) > 1:
+        return problem("missing_both_inquire")
+    if missing:
+        return problem(MISSING[missing[0]])
+    if counts[COMPANY_INQUIRE] == 0:
+        return problem("no_companies")
+    return problem("no_agreements") if counts[AGREEMENT_INQUIRE] == 0 else None
+
+
+def _hidden(remote: Remote, agreements: Mapping[int, str]) -> tuple[Problem, ...]:
+    """A warning if mapped agreements are not listed: a role limited to some types gets short lists, with no error."""
+    if not agreements:
+        return ()
+    try:
+        visible = remote.visible_agreements(agreements)
+    except ConnectWiseError as error:
+        # The rights are proven, which was the question: this is only a hint.
+        log.warning("agreements.not_compared", partner=remote.connection.partner_id, error=str(error))
+        return ()
+    names = [f"{name} (#{number})" for number, name in agreements.items() if number not in visible]
+    if not names:
+        return ()
+    more = [f"{len(names) - NAMED:,} more"] if len(names) > NAMED else []
+    return (problem("hidden_agreements", agreements=names[:NAMED] + more),)
+
+
+def _right(right: str, state: RightState) -> Right:
+    return Right(right=right, state=state, fix=None if state == "granted" else CATALOGUE[MISSING[right]].fix)
+
+
+def _edit_state(checked: ConnectionChecked | None) -> RightState:
+    states = [right.state for right in checked.rights if right.right == AGREEMENT_EDIT] if checked else []
+    return states[0] if states else "unproven"
+
+
+def _with_edit(checked: ConnectionChecked, state: RightState) -> ConnectionChecked:
+    """The finding with this state of the Edit right; denied, it is a problem unless there is a graver one."""
+    others = tuple(right for right in checked.rights if right.right != AGREEMENT_EDIT)
+    rights = (*others, _right(AGREEMENT_EDIT, state)) if others or state != "unproven" else ()
+    why = checked.problem
+    if why is not None and why.code == MISSING[AGREEMENT_EDIT]:
+        why = None
+    if why is None and state == "denied":
+        why = problem("missing_agreement_edit")
+    return checked.model_copy(update={"rights": rights, "problem": why, "status": "failed" if why else "ok"})

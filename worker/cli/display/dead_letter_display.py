@@ -1,0 +1,204 @@
+"""Dead letters for people and for programs. A body that may hold a private key is masked, and exported sealed."""
+
+import base64
+import json
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.text import Text
+
+from messages import KeyRing, SealError
+from messages.sealing import unseal_bytes
+from store import amqp_properties as amqp
+from store.dead_letter_queries import Group, Kept, Summary
+from worker.cli.display import causes
+from worker.cli.display.causes import Cause
+from worker.cli.display.output import safe, say, table
+
+SHORT = 8
+"""So many characters of an id are shown in tables: enough to name a letter by."""
+
+BODY_LINES = 80
+BODY_BYTES = 512
+# Names of fields whose values are shown of a masked body.
+OPEN_FIELDS = frozenset({"id", "type", "time", "partner_id", "changed_at", "source"})
+MASK = "•••"
+
+
+def show_list(letters: list[Summary], count: int) -> None:
+    """A table of them, and how many more there are."""
+    headers = ("ID", "Failed (UTC)", "Partner", "Kind", "Reason")
+    table(headers, [_cells(letter) for letter in letters])
+    say()
+    errors = [Cause("bad", letter.id[:SHORT], letter.reason, _shortened(letter.error)) for letter in letters]
+    causes.show(errors, "dead letters")
+    if count > len(letters):
+        say(f"and {count - len(letters):,} more; see them with --limit, or `dead-letters groups`")
+
+
+def show_groups(groups: list[Group]) -> None:
+    """Each group in three lines: what it is, when, and an example of its error."""
+    for group in groups:
+        where = f" at {group.error_at}" if group.error_at else ""
+        what = f"{group.error_type}{where}" if group.error_type else ""
+        told = [f"{group.count:,} {group.reason}", what, group.kind or "several kinds", _partners(group.partners)]
+        say(f"{group.fingerprint}  {' · '.join(part for part in told if part)}")
+        say(f"  first {_time(group.since)}, last {_time(group.last)}")
+        say(f"  {_shortened(group.example)}")
+
+
+def show(letter: Kept, keys: KeyRing) -> None:
+    """All of one."""
+    facts = {
+        "ID": letter.id,
+        "State": _state(letter),
+        "Reason": letter.reason,
+        "Error": letter.error,
+        "Error type": letter.error_type,
+        "At": letter.error_at,
+        "Group": letter.fingerprint,
+        "Attempts": letter.attempts,
+        "First failed": _time(letter.first_failed_at),
+        "Last failed": _time(letter.last_failed_at),
+        "Partner": letter.partner_id,
+        "Kind": letter.kind,
+        "Queue" if letter.exchange is None else "Routing key": letter.queue,
+        "Exchange": letter.exchange,
+    }
+    for name, value in facts.items():
+        if value not in {None, ""}:
+            say(f"{name + ':':14}{value}")
+    for name, value in letter.properties.items():
+        if name != "headers":
+            say(f"{name + ':':18}{value}")
+    for name, value in (letter.properties.get("headers") or {}).items():
+        say(f"header {name}: {value}")
+    for entry in letter.history:
+        say(_told(entry))
+    say()
+    for line in _body_lines(letter, keys):
+        say(line)
+
+
+def as_json(letter: Summary) -> dict[str, Any]:
+    """A letter without its body."""
+    fields = {name: getattr(letter, name) for name in Summary.__dataclass_fields__}
+    return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in fields.items()}
+
+
+def group_as_json(group: Group) -> dict[str, Any]:
+    """A group."""
+    fields = asdict(group)
+    return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in fields.items()}
+
+
+def in_full_as_json(letter: Kept, keys: KeyRing | None = None) -> dict[str, Any]:
+    """All of a letter; times, bytes and decimals in headers are tagged. With keys a sealed body is masked.
+
+    Without, it is as it is stored: `body_base64` is then a box that the key `sealed_with` opens.
+    """
+    document = as_json(letter) | {
+        "history": letter.history,
+        "properties": json.loads(amqp.dumps(letter.properties)),
+        "sealed_with": letter.sealed_with,
+    }
+    if letter.sealed_with is not None and keys is not None:
+        return document | {"masked": "\n".join(_body_lines(letter, keys))}
+    text = None if letter.sealed_with is not None else _text(letter.body)
+    return document | ({"body_base64": base64.b64encode(letter.body).decode()} if text is None else {"body": text})
+
+
+def _cells(letter: Summary) -> list[Text]:
+    came_back = f" (came back {_times(letter.returns)})" if letter.returns else ""
+    return [
+        safe(letter.id[:SHORT]),
+        safe(f"{letter.last_failed_at.astimezone(UTC):%m-%d %H:%M}"),
+        safe(letter.partner_id or ""),
+        safe(letter.kind or ""),
+        safe(f"{letter.reason}{came_back}"),
+    ]
+
+
+def _state(letter: Summary) -> str:
+    replayed = f", replayed {_times(letter.replays)}" if letter.replays else ""
+    handled = ", handled" if letter.state == "replayed" and letter.applied == letter.replays else ""
+    came_back = f", came back {_times(letter.returns)}" if letter.returns else ""
+    return f"{letter.state}{handled}{replayed}{came_back}"
+
+
+def _told(entry: dict[str, Any]) -> str:
+    at = _time(datetime.fromisoformat(entry["at"]))
+    by = f" by {entry['by']}" if entry.get("by") else ""
+    why = f": {entry['why']}" if entry.get("why") else ""
+    was = f" (it was {entry['reason']}: {_shortened(entry['error'])})" if "reason" in entry else ""
+    return f"{at}  {entry['what']}{by}{why}{was}"
+
+
+def _body_lines(letter: Kept, keys: KeyRing) -> list[str]:
+    if letter.sealed_with is not None:
+        return _masked_lines(letter, keys)
+    try:
+        lines = json.dumps(json.loads(letter.body), indent=2, ensure_ascii=False).splitlines()
+    except (ValueError, RecursionError):
+        text = _text(letter.body)
+        if text is None:
+            return [*_hex_lines(letter.body[:BODY_BYTES]), *_rest(len(letter.body) - BODY_BYTES, "bytes")]
+        lines = text.splitlines()
+    lines = [_shortened(line, 500) for line in lines]
+    return [*lines[:BODY_LINES], *_rest(len(lines) - BODY_LINES, "lines")]
+
+
+def _masked_lines(letter: Kept, keys: KeyRing) -> list[str]:
+    size = f"{len(letter.body):,} bytes, sealed with the key {letter.sealed_with}"
+    try:
+        content = _masked(json.loads(unseal_bytes(letter.body, letter.sealed_with or "", keys)))
+        lines = json.dumps(content, indent=2, ensure_ascii=False).splitlines()
+    except SealError as error:
+        return [f"{size}: {error}"]
+    except (ValueError, RecursionError):
+        return [f"{size}; no JSON, or too deep, so nothing of it is shown"]
+    return [f"{size}; it may hold a private key, so values are masked:", *lines[:BODY_LINES]]
+
+
+def _masked(value: Any, name: str = "") -> Any:  # noqa: ANN401 - any JSON
+    if isinstance(value, dict):
+        return {name: _masked(item, name) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_masked(item) for item in value]
+    return value if value is None or isinstance(value, bool) or name in OPEN_FIELDS else MASK
+
+
+def _hex_lines(data: bytes) -> list[str]:
+    rows = [(start, data[start : start + 16]) for start in range(0, len(data), 16)]
+    return [
+        f"{start:08x}  {row.hex(' '):47}  {''.join(chr(c) if 32 <= c < 127 else '.' for c in row)}"
+        for start, row in rows
+    ]
+
+
+def _rest(count: int, of: str) -> list[str]:
+    return [f"… {count:,} more {of}; `dead-letters export` has all"] if count > 0 else []
+
+
+def _text(body: bytes) -> str | None:
+    try:
+        return body.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def _shortened(text: str, limit: int = 200) -> str:
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+def _time(at: datetime) -> str:
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count:,} times"
+
+
+def _partners(count: int) -> str:
+    return f"{count:,} partner{'' if count == 1 else 's'}" if count else "no partner"

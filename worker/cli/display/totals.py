@@ -1,0 +1,112 @@
+"""Below the lines of a push: what was imported, as a sum that closes, and the mapped companies that were not in it."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from messages import FINAL, Absent, AbsentCompany
+from store import Tx, absent, answers, pushes
+from worker.cli.display.causes import NAMED
+from worker.cli.display.output import paragraph, say
+from worker.cli.results import Row
+from worker.sync.completion import term, told
+
+WORDS = {
+    "written": "written",
+    "unchanged": "unchanged",
+    "held": "held",
+    "skipped": "not mapped",
+    "failed": "failed",
+    "superseded": "superseded",
+    "cancelled": "cancelled",
+    "waiting": "waiting",
+}
+"""The terms of the sum, in their order, and the words for them."""
+
+Sum = dict[str, tuple[int, int]]
+"""(companies, users) by term, `imported` first."""
+
+
+def sum_of(rows: Sequence[Row]) -> Sum:
+    """Count the lines of a push, those without a final answer as `waiting`."""
+    found: Sum = {"imported": (len(rows), sum(row.billable_users for row in rows))}
+    for name in WORDS:
+        users = [row.billable_users for row in rows if _term(row) == name]
+        if users:
+            found[name] = (len(users), sum(users))
+    return found
+
+
+def absent_from(tx: Tx, partner_id: str, push_id: str | None) -> tuple[str, Absent] | None:
+    """Name the push, or without one the newest period, and the mapped companies that it had not.
+
+    An ended push tells what was absent when it ended. None = there is nothing to compare with, or it is a revert.
+    """
+    if push_id is None:
+        found = absent.of_newest_period(tx, partner_id)
+        return None if found is None else (f"any push of {found[0]}", told(found[1]))
+    push = pushes.find(tx, partner_id, push_id)
+    if push is None or push.mode == "revert":
+        return None
+    ended = answers.completion(tx, partner_id, push_id)
+    if ended is not None:
+        return None if ended.absent is None else ("this push", ended.absent)
+    return "this push", told(absent.of_push(tx, partner_id, push_id))
+
+
+def say_sum(found: Mapping[str, tuple[int, int]], mode: str) -> None:
+    """Print the sum of a push or a preview, its users in brackets."""
+    companies, users = found["imported"]
+    words = WORDS | ({"written": "to be written"} if mode == "preview" else {})
+    terms = [f"{found[name][0]:,} {word} ({found[name][1]:,})" for name, word in words.items() if name in found]
+    say(f"Imported {companies:,} {_companies(companies)} ({users:,} {_users(users)}) =")
+    paragraph(f"  {' + '.join(terms)}")
+
+
+def say_absent(where: str, missing: Absent) -> None:
+    """Print how many mapped companies were absent, how many users are still billed for them, and some names."""
+    if not missing.companies:
+        return
+    named = [f"{one.company_name} ({_billed_for(one)})" for one in missing.named[:NAMED]]
+    if missing.companies > len(named):
+        named.append(f"{missing.companies - len(named):,} more")
+    told = [f"{missing.companies:,} {_companies(missing.companies)}", *_billed(missing)]
+    paragraph(f"Mapped, not in {where}: {', '.join(told)}: {', '.join(named)}")
+
+
+def _billed(missing: Absent) -> Iterator[str]:
+    """Say of how many companies nothing is billed, and what is known of the others."""
+    if missing.not_billed:
+        yield f"of these {missing.not_billed:,} not billed in ConnectWise"
+    billed = missing.companies - missing.not_billed
+    if billed and missing.unknown == billed:
+        yield "still billed: not known"
+    elif billed:
+        yield f"still billed {missing.quantity:,} {_users(missing.quantity)}"
+        if missing.unknown:
+            yield f"of {missing.unknown:,} not known"
+
+
+def _billed_for(one: AbsentCompany) -> str:
+    if one.not_billed:
+        return "not billed"
+    return "?" if one.quantity is None else f"{one.quantity:,}"
+
+
+def as_json(found: Sum | None, missing: tuple[str, Absent] | None) -> dict[str, Any]:
+    """Make the fields `totals` and `absent` of the JSON document; each null if there is none."""
+    totals = {name: {"companies": one[0], "users": one[1]} for name, one in (found or {}).items()}
+    return {"totals": totals or None, "absent": missing and missing[1].model_dump(mode="json")}
+
+
+def _term(row: Row) -> str:
+    if row.result is None or row.status not in FINAL:
+        return "waiting"
+    return term(row.status, changes=row.result.quantity_before != row.result.quantity_wanted)
+
+
+def _companies(count: int) -> str:
+    return "company" if count == 1 else "companies"
+
+
+def _users(count: float) -> str:
+    return "user" if count == 1 else "users"

@@ -1,0 +1,126 @@
+"""Files of counts and mappings as people keep them, CSV or XLSX: what has one meaning is read, all else is refused.
+
+Nothing is guessed: every mistake is named by file, line, column and what to do about it.
+"""
+
+import csv
+import io
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from messages import MappingChanged, PhinCompany, PushLine
+from messages.values import MAX_COUNT, MAX_LINES
+from store.mappings import Mapping as StoredMapping
+from worker.cli.spreadsheet import csv_text, tables, xlsx
+from worker.cli.spreadsheet.cells import (
+    escape,
+    escape_formula,
+    filled,
+    identifier,
+    optional,
+    rule,
+    text,
+    unescape,
+    whole,
+    yes,
+)
+from worker.cli.spreadsheet.sheets import Sheet, SpreadsheetError
+from worker.cli.spreadsheet.tables import Columns, in_words
+
+__all__ = [
+    "MAX_CW_ID",
+    "SpreadsheetError",
+    "escape",
+    "escape_formula",
+    "in_words",
+    "read_companies",
+    "read_counts",
+    "read_mappings",
+    "unescape",
+    "write_mappings",
+]
+
+MAX_CW_ID = 2**31 - 1
+MAX_FILE = 16 * 2**20
+"""Bytes of a file; 10,000 companies with the longest names have less."""
+
+COUNTS: Columns = {
+    "company_id": filled(identifier),
+    "company_name": filled(text),
+    "billable_users": filled(whole(0, MAX_COUNT)),
+}
+MAPPINGS: Columns = {
+    "company_id": filled(identifier),
+    "company_name": filled(text),
+    "cw_company_id": optional(whole(1, MAX_CW_ID)),
+    "agreement_id": optional(whole(1, MAX_CW_ID)),
+    "addition_id": optional(whole(1, MAX_CW_ID)),
+    "rule": rule,
+    "minimum": optional(whole(0, MAX_COUNT)),
+    "allow_not_billable": yes,
+}
+
+
+def read_counts(file: Path) -> list[PushLine]:
+    """Read billable users: company_id, company_name, billable_users. Raises SpreadsheetError or OSError."""
+    return _counts(tables.find(file.name, _sheets(file), COUNTS))
+
+
+def read_mappings(file: Path, partner_id: str, changed_at: datetime) -> list[MappingChanged]:
+    """Read mappings as messages of this partner and version; blank ids = unmapped. Raises SpreadsheetError or OSError.
+
+    Columns: company_id, company_name, cw_company_id, agreement_id, addition_id, rule, minimum and, if any company needs
+    it, allow_not_billable (yes or no).
+    """
+    return _mappings(tables.find(file.name, _sheets(file), MAPPINGS), partner_id, changed_at)
+
+
+def read_companies(file: Path) -> list[PhinCompany]:
+    """Read the companies of a file of counts, or else of mappings. Raises SpreadsheetError or OSError."""
+    sheets = _sheets(file)
+    headers = [header for sheet in sheets if (header := tables.best(sheet, COUNTS))]
+    found: Iterable[PushLine | MappingChanged]
+    if any("billable_users" in header.known for header in headers):
+        found = _counts(tables.find(file.name, sheets, COUNTS))
+    else:
+        found = _mappings(tables.find(file.name, sheets, MAPPINGS), "-", datetime.now(UTC))
+    return [PhinCompany(company_id=one.company_id, company_name=one.company_name) for one in found]
+
+
+def write_mappings(mappings: Iterable[StoredMapping]) -> str:
+    """Write mappings as `read_mappings` reads them."""
+    out, every = io.StringIO(newline=""), list(mappings)
+    writer = csv.writer(out, lineterminator="\n")
+    allowed = any(m.allow_not_billable for m in every)
+    writer.writerow(column for column in MAPPINGS if allowed or column not in tables.OPTIONAL)
+    for m in every:
+        ids = ("" if number is None else number for number in (m.cw_company_id, m.agreement_id, m.addition_id))
+        minimum = "" if m.minimum is None else m.minimum
+        allows = ["yes" if m.allow_not_billable else ""] if allowed else []
+        writer.writerow((escape(m.company_id), escape(m.company_name), *ids, m.rule, minimum, *allows))
+    return out.getvalue()
+
+
+def _sheets(file: Path) -> list[Sheet]:
+    """The tables of a file, which its content tells, not its name."""
+    with file.open("rb") as opened:
+        data = opened.read(MAX_FILE + 1)
+    if len(data) > MAX_FILE:
+        said = f"larger than {MAX_FILE // 2**20} MiB; keep only the sheet and the columns that are needed"
+        raise SpreadsheetError([f"{file.name}: {said}"])
+    return xlsx.sheets(file.name, data) if xlsx.is_workbook(data) else csv_text.sheets(file.name, data)
+
+
+def _counts(header: tables.Header) -> list[PushLine]:
+    lines = tables.read(header, COUNTS, lambda cells: PushLine(**cells), total_of="billable_users")
+    if len(lines) > MAX_LINES:
+        said = f"{len(lines):,} companies; a push takes at most {MAX_LINES:,}"
+        raise SpreadsheetError([f"{header.sheet.name}: {said}"])
+    return lines
+
+
+def _mappings(header: tables.Header, partner_id: str, changed_at: datetime) -> list[MappingChanged]:
+    envelope: dict[str, Any] = {"partner_id": partner_id, "correlation_id": f"mapping import {changed_at.isoformat()}"}
+    return tables.read(header, MAPPINGS, lambda cells: MappingChanged(**envelope, changed_at=changed_at, **cells))

@@ -1,0 +1,128 @@
+"""The meaning of a cell: spreadsheets write numbers and ids in many ways; only those with one meaning are read.
+
+A text that a spreadsheet would run as a formula, or turn into a number or a date, is written with a leading ' and read
+without it.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from worker.cli.spreadsheet.sheets import shown
+
+Parse = Callable[[str], Any]
+"""Makes a value of a cell. Raises ValueError, which says what is wrong and what to do."""
+
+# Also with ' before it, so that what is written is read back exactly.
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")
+# Numbers, dates, times and fractions, also with the months of English, German and Romance languages.
+_RETYPED = re.compile(
+    r"""'*+(?:
+        [\s.,:/%()$€£+\-]*+ [0-9] [\s0-9.,:/%()$€£'+\-]*+ (?:e[+\-]?[0-9]++|[ap]\.?m\.?)?
+        | (?=[^0-9]*+[0-9]) [\s0-9.,/\-]*+
+          (?:jan|ene|gen|fe[bv]|fév|m[aä]r|mrt|maa|mei|ma[giy]|a[bpv]r|apr|giu|ju[giln]|aug|ago|aoû|se[pt]|o[ckt]t|out|nov
+          |d[eéi][cz])
+          \w{0,9} [\s0-9.,/\-]*+
+        | true | false | wahr | falsch
+    )\s*+\Z""",
+    re.VERBOSE | re.IGNORECASE,
+)
+
+# More digits than a bound has are too many anyway, and `int` takes long over a million of them.
+_GROUPED = r"[1-9][0-9]{0,2}(?P<by>[ .,'\u2019\u00a0\u2009\u202f])[0-9]{3}(?:(?P=by)[0-9]{3}){0,3}"
+_WHOLE = re.compile(rf"(?P<whole>[0-9]{{1,12}}|{_GROUPED})(?:(?!(?P=by))[.,]0{{1,2}})?")
+_AMBIGUOUS = re.compile(r"[1-9][0-9]{0,2}[.,][0-9]{3}")
+# What becomes of an id that is taken for a number: 1E+05, 1.0, 1,234, and zeros after the 15 digits that are kept.
+_NUMBER_FOR_ID = re.compile(
+    r"[0-9.,]+e[+\-][0-9]+|[0-9]+[.,][0-9]+|[0-9]{1,3}(?:[.,][0-9]{3})+|[0-9]{15}0+", re.IGNORECASE
+)
+# A number that stays as it is, whatever reads and writes it.
+_PLAIN = re.compile(r"0|[1-9][0-9]{0,14}")
+_LINE_BREAK = re.compile(r"[\r\n\v\f\u2028\u2029]+")
+_SEPARATOR = re.compile(r"[,;\t|]")
+_ERROR = re.compile(r"#N/A|#NV|#[A-ZÀ-Ý0/¡¿_]+[!?]|##+|Err:[0-9]{3}")
+
+
+def escape_formula(cell: str) -> str:
+    """Make a cell harmless that a spreadsheet program would run as a formula."""
+    return f"'{cell}" if _FORMULA.match(cell) else cell
+
+
+def escape(cell: str) -> str:
+    """Make a text harmless that a spreadsheet program would run as a formula, or turn into a number or a date."""
+    return f"'{cell}" if _is_retyped(cell) and not _PLAIN.fullmatch(cell) else cell
+
+
+def unescape(cell: str) -> str:
+    """Undo `escape`, exactly."""
+    return cell[1:] if cell.startswith("'") and _is_retyped(cell) else cell
+
+
+def _is_retyped(cell: str) -> bool:
+    return bool(_FORMULA.match(cell) or _RETYPED.match(cell))
+
+
+def filled(parse: Parse) -> Parse:
+    """As `parse`, for a cell that must not be empty."""
+
+    def parse_filled(cell: str) -> Any:  # noqa: ANN401 - whatever the column holds
+        if not cell.strip():
+            raise ValueError("is empty")
+        return parse(cell)
+
+    return parse_filled
+
+
+def optional(parse: Parse) -> Parse:
+    """As `parse`, or None for an empty cell."""
+    return lambda cell: parse(cell) if cell.strip() else None
+
+
+def text(cell: str) -> str:
+    """A text as it is, in one line. Raises ValueError for the error of a formula, and for what may be several rows."""
+    if _ERROR.fullmatch(cell.strip()):
+        raise ValueError(f"{shown(cell)} is the error of a formula; correct it in the spreadsheet")
+    if _LINE_BREAK.search(cell.strip()) and _SEPARATOR.search(cell):
+        # Rows may be in it, from one that lacks a quotation mark to the next that has one.
+        raise ValueError(f"{shown(cell)} has several lines, and a separator; write it in one line")
+    return _LINE_BREAK.sub(" ", unescape(cell))
+
+
+def identifier(cell: str) -> str:
+    """An id without blanks around it. Raises ValueError for one that a spreadsheet has taken for a number."""
+    found = text(cell.strip())
+    if found == cell.strip() and _NUMBER_FOR_ID.fullmatch(found):
+        said = "format the column as text, enter the id again, and save the file as .xlsx"
+        raise ValueError(f"{shown(cell)} is an id that a spreadsheet took for a number; {said}")
+    return found.strip()
+
+
+def whole(low: int, high: int) -> Parse:
+    """A whole number within bounds: 42, 42.0, 42,00, 1 234, 1'234, 1,234,567 or 1,234.0; 1,234 may be a fraction."""
+
+    def parse(cell: str) -> int:
+        number = text(cell.strip()).strip()
+        if _AMBIGUOUS.fullmatch(number):
+            raise ValueError(f"{shown(number)} may be {re.sub('[.,]', '', number)} or a fraction; write digits only")
+        matched = _WHOLE.fullmatch(number)
+        if matched and low <= (found := int(re.sub(r"[^0-9]", "", matched["whole"]))) <= high:
+            return found
+        raise ValueError(f"{shown(number)} is not a whole number from {low} to {high:,}; write digits only")
+
+    return parse
+
+
+def yes(cell: str) -> bool:
+    """True if the cell allows something: yes or no, as a spreadsheet also writes true or false; empty = no."""
+    found = cell.strip().lower() or "no"
+    if found not in {"yes", "no", "true", "false"}:
+        raise ValueError(f"{shown(cell)} is neither yes nor no")
+    return found in {"yes", "true"}
+
+
+def rule(cell: str) -> str:
+    """Return the rule by which additions are shared; empty = refuse."""
+    found = cell.strip().lower() or "refuse"
+    if found not in {"refuse", "sum"}:
+        raise ValueError(f"{shown(cell)} is neither refuse nor sum")
+    return found

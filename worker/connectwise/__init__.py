@@ -1,0 +1,1 @@
+"""A partner's ConnectWise: its session, its rate limit, and when to leave it alone."""

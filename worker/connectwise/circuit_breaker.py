@@ -1,0 +1,131 @@
+"""The run's experience of its partner's ConnectWise: does it answer, is it to be left alone, has all failed?"""
+
+import random
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+import structlog
+
+from messages import Problem
+from store import Tx, leases
+from store.leases import Health
+from worker.rules.errors import (
+    RATE_LIMITED_FOR,
+    AllFailed,
+    Failed,
+    NotStarted,
+    Verdict,
+    given_up,
+    health_after,
+    judge,
+    longest_wait,
+    seconds_for_call,
+)
+from worker.rules.problems import exhausted
+
+log = structlog.get_logger()
+
+PROBED = ("unreachable", "client_id", "api_version", "request_refused", "moved")
+"""Pauses that a check of the connection, asked for by a person, does not wait for: what it finds may be mended."""
+
+
+def look_again(health: Health) -> Health:
+    """The health with a pause of that kind ended; how often the server was out of reach stays known."""
+    return replace(health, paused_until=None, paused_why=None) if health.paused_why in PROBED else health
+
+
+@dataclass
+class Outlook:
+    """Starts from what the last run stored; `stop` set = every open line of the partner fails for this reason."""
+
+    retry_for: timedelta
+    stored: Health
+    health: Health = field(init=False)
+    answered: bool = False
+    stop: AllFailed | None = None
+
+    def __post_init__(self) -> None:
+        self.health = self.stored
+
+    @property
+    def left_alone_until(self) -> datetime | None:
+        """When to look after it again: at the end of the pause, or when it has been silent for too long."""
+        until, since = self.health.paused_until, self.health.unreachable_since
+        if until is None or since is None or self.health.paused_why != "unreachable":
+            return until
+        return min(until, since + self.retry_for)
+
+    def seconds_for_call(self, first_failed_at: datetime | None, now: datetime) -> float | None:
+        """Seconds that a call for a line may take which has been failing since then. None = any."""
+        return seconds_for_call((first_failed_at, self.health.unreachable_since), now, self.retry_for)
+
+    def pause_is_over(self, now: datetime) -> None:
+        """Forget a pause that has passed; how often the server was out of reach stays known."""
+        if self.health.paused_until is not None and self.health.paused_until <= now:
+            self.health = replace(self.health, paused_until=None, paused_why=None)
+
+    def look_again(self) -> None:
+        """Somebody asks whether ConnectWise can be reached by now."""
+        self.health = look_again(self.health)
+
+    @property
+    def is_bad(self) -> bool:
+        """True if nothing new is to be asked of ConnectWise now."""
+        return self.stop is not None or self.health.paused_until is not None
+
+    @property
+    def is_proven(self) -> bool:
+        """True if it answers and takes the keys; until then one call at a time, so wrong keys are no hammering."""
+        return self.answered and not self.health.unreachable_count
+
+    def note_answer(self, now: datetime) -> None:
+        """ConnectWise answered: it can be reached, and takes the keys."""
+        self.answered = True
+        self.health = health_after(self.health, None, None, now, chance=0.0)
+
+    def note_error(self, error: BaseException, now: datetime, *, attempts: int = 0) -> Verdict:
+        """Judge an error of a call, and learn from it."""
+        chance, again, longest = random.random(), random.random(), longest_wait(self.retry_for)  # noqa: S311 - jitter
+        verdict = judge(error, attempts=attempts, chance=chance, longest=longest)
+        _alert(error, verdict)
+        self.health = health_after(self.health, error, verdict, now, chance=again, longest=longest)
+        self.answered = self.answered or isinstance(verdict, Failed)
+        if isinstance(verdict, AllFailed):
+            self.stop = self.stop or verdict
+        else:
+            self.give_up(verdict.problem, now)
+        return verdict
+
+    def give_up(self, last: Problem, now: datetime) -> None:
+        """Fail all if it has been left alone for too long, also while it asks for a longer pause; `last`: why."""
+        silent_since = self.health.unreachable_since if self.health.paused_until else None
+        if given_up(silent_since, now, self.retry_for) or given_up(self.health.limited_since, now, RATE_LIMITED_FOR):
+            self.stop = AllFailed(exhausted(last), "exhausted")
+            self.health = Health()
+
+    def nobody_waits(self) -> None:
+        """Forget since when it has been silent or limited: next time, giving up is counted from then."""
+        self.health = replace(self.health, unreachable_count=0, unreachable_since=None, limited_since=None)
+
+    def run_ended(self) -> None:
+        """The run went as it should."""
+        self.health = replace(self.health, failed_runs=0)
+
+    def store(self, tx: Tx, partner_id: str) -> None:
+        """Keep it for the next run, if it has changed."""
+        if self.health != self.stored:
+            leases.save_health(tx, partner_id, self.health)
+            self.stored = self.health
+
+
+def _alert(error: BaseException, verdict: Verdict) -> None:
+    """Log as an error what is ours to mend; all else is the partner's, or passes."""
+    match verdict.problem.code:
+        case "client_id":
+            log.error("client_id.refused", said=verdict.problem.said)
+        case "api_version":
+            log.error("api_version.refused", said=verdict.problem.said)
+        case "request_refused":
+            log.error("request.refused", error=str(error), said=verdict.problem.said)
+        case "unexpected" if not isinstance(error, NotStarted):
+            log.error("call.unexpected", exc_info=error)

@@ -1,0 +1,1 @@
+"""One file for each kind of message: its effect on the store."""

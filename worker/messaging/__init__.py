@@ -1,0 +1,1 @@
+"""Bytes in, then an acknowledgement; the outbox, then bytes out."""

@@ -1,0 +1,162 @@
+"""The making of a dead letter from a delivery: by our own verdict, or because the broker gave it up."""
+
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from messages import ContractError, KeyRing, decode
+from messages.sealing import seal_bytes, unseal_bytes
+from store import Tx, dead_letters, outbox, replays
+from store.dead_letters import DeadLetter
+from store.outbox import OutboxRow
+from store.replays import SEALED_WITH, replay_of
+from worker.messaging.broker import Delivery
+from worker.topology import DELIVERY_LIMIT, queue_of
+
+QUEUE_OF_KEYS = queue_of("connection.changed.v1")
+# What the platform must not send, but may by mistake: a private key that is not sealed.
+_SPEAKS_OF_KEYS = (b"connection.changed", b"private_key")
+
+UNPUBLISHABLE = "unpublishable"
+
+GIVEN_UP = {
+    "delivery_limit": f"RabbitMQ gave it up: it was delivered {DELIVERY_LIMIT + 1} times and never settled",
+    "expired": "RabbitMQ gave it up: its time to live was over before a worker took it",
+    "maxlen": "RabbitMQ gave it up: its queue was full",
+    "rejected": "somebody who consumed it rejected it",
+}
+"""The meanings of the broker's reasons."""
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class DeadLetters:
+    """Makes dead letters. `prefix` is what the broker has before the names of our queues."""
+
+    keys: KeyRing
+    prefix: str = ""
+
+    def of(
+        self,
+        delivery: Delivery,
+        reason: str,
+        said: str,
+        *,
+        partner_id: str | None = None,
+        error_type: str | None = None,
+        error_at: str = "",
+        attempts: int = 1,
+    ) -> DeadLetter:
+        """A dead letter of this delivery; a body that may hold a private key is sealed to our own key."""
+        kind, again = delivery.properties.get("type"), replay_of(delivery.properties)
+        letter = DeadLetter(
+            id=dead_letters.id_of_message(delivery.queue, delivery.properties, delivery.body),
+            queue=delivery.queue,
+            body=delivery.body,
+            properties=delivery.properties,
+            reason=reason,
+            error=said,
+            error_type=error_type,
+            error_at=error_at,
+            partner_id=partner_id,
+            message_id=delivery.message_id,
+            kind=kind if isinstance(kind, str) else delivery.kind,
+            attempts=attempts,
+            replay=(again.letter_id, again.number) if again else None,
+        )
+        if not _may_hold_keys(letter.kind, letter.queue, letter.body):
+            return letter
+        key = self.keys.seal_key
+        return replace(letter, body=seal_bytes(letter.body, key), sealed_with=key.key_id)
+
+    def given_up(self, delivery: Delivery) -> DeadLetter:
+        """A dead letter of what the broker put into the queue of the dead: by the last death that it tells of."""
+        death = _last_death(delivery.properties)
+        queue = str(death.get("queue") or "").removeprefix(self.prefix)
+        reason = death.get("reason")
+        known = reason if isinstance(reason, str) and reason in GIVEN_UP else "unknown"
+        count = death.get("count")
+        deaths = count if isinstance(count, int) and count > 0 else 1
+        return self.of(
+            replace(delivery, queue=queue, kind=""),
+            known,
+            GIVEN_UP.get(known, "it came to the queue of the dead without a reason that is known here"),
+            partner_id=None if delivery.redelivered else _partner_of(delivery.body),
+            attempts=deaths * (DELIVERY_LIMIT + 1 if known == "delivery_limit" else 1),
+        )
+
+    def closed(self, row: OutboxRow) -> OutboxRow:
+        """The row of a message of the platform's as it may be stored: one that may hold a private key is sealed."""
+        if not _may_hold_keys(None, row.routing_key, row.body):
+            return row
+        key = self.keys.seal_key
+        return replace(row, properties={**row.properties, SEALED_WITH: key.key_id}, body=seal_bytes(row.body, key))
+
+    def opened(self, row: OutboxRow) -> OutboxRow:
+        """The row as it is to leave. Raises a SealError if its body is sealed to a key that is not here (any more)."""
+        key_id = row.properties.get(SEALED_WITH)
+        if key_id is None:
+            return row
+        sent = {name: value for name, value in row.properties.items() if name != SEALED_WITH}
+        return replace(row, properties=sent, body=unseal_bytes(row.body, key_id, self.keys))
+
+
+def send_back(tx: Tx, row: OutboxRow, why: str) -> None:
+    """Nobody takes this row: it becomes a dead letter, or is one again if it is the replay of one.
+
+    `row` is as it is stored, sealed if it was.
+    """
+    log.warning("message.dead", reason=UNPUBLISHABLE, message_id=row.message_id, error=why)
+    replay = replays.replay_of(row.properties)
+    if replay is None or not replays.came_back(tx, replay, row.body, UNPUBLISHABLE, why):
+        dead_letters.add(tx, _unpublishable(row, why))
+    outbox.delete(tx, [row.id])
+
+
+def first_own_frame(error: Exception) -> str:
+    """file:function of the deepest frame of ours: what tells one bug from another."""
+    ours = Path(__file__).parents[2]
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).is_relative_to(ours)]
+    return f"{Path(frames[-1].filename).name}:{frames[-1].name}" if frames else ""
+
+
+def _may_hold_keys(kind: str | None, queue: str, body: bytes) -> bool:
+    named = (kind or "").startswith("connection.changed") or queue == QUEUE_OF_KEYS
+    return named or any(words in body for words in _SPEAKS_OF_KEYS)
+
+
+def _last_death(properties: Mapping[str, Any]) -> Mapping[str, Any]:
+    deaths = (properties.get("headers") or {}).get("x-death")
+    last = deaths[0] if isinstance(deaths, list) and deaths else None
+    return last if isinstance(last, dict) else {}
+
+
+def _partner_of(body: bytes) -> str | None:
+    """Return the partner that the message is of, as far as it can be read."""
+    try:
+        return decode(body, type=None, content_type=None).partner_id
+    except ContractError as error:
+        return error.partner_id
+
+
+def _unpublishable(row: OutboxRow, why: str) -> DeadLetter:
+    properties = {name: value for name, value in row.properties.items() if name != SEALED_WITH}
+    return DeadLetter(
+        id=dead_letters.id_of_message(row.routing_key, properties, row.body, row.exchange),
+        exchange=row.exchange,
+        queue=row.routing_key,
+        body=row.body,
+        properties=properties,
+        sealed_with=row.properties.get(SEALED_WITH),
+        reason=UNPUBLISHABLE,
+        error=why,
+        partner_id=_partner_of(row.body),
+        message_id=row.message_id,
+        kind=row.properties.get("type"),
+        attempts=row.attempts,
+    )

@@ -1,0 +1,55 @@
+"""Deferred messages: what is large, or over its partner's share, is handled from the store, the partners in turn.
+
+They do not go back to their queue: there they would be in the way of all that comes behind them.
+"""
+
+from collections.abc import Callable, Collection
+
+from store import Database, outbox
+from store.outbox import OutboxRow
+from worker.health import Readiness
+from worker.messaging import outbox_consumer
+from worker.messaging.broker import Deliver
+from worker.messaging.outbox_consumer import OutboxConsumer
+from worker.topology import Topology
+
+AT_ONCE = 2
+"""Messages in hand, each of another partner."""
+
+
+class Deferred(OutboxConsumer):
+    """Takes each partner's oldest in turn. `owing` names the partners whose share is used up for now."""
+
+    def __init__(
+        self,
+        database: Database,
+        topology: Topology,
+        opened: Callable[[OutboxRow], OutboxRow],
+        readiness: Readiness,
+        owing: Callable[[], Collection[str]],
+    ) -> None:
+        super().__init__(database, topology, opened, readiness, "deferred")
+        self._owing = owing
+        self._served: set[str] = set()
+
+    def _take(self, deliver: Deliver) -> bool:
+        if len(self._in_hand) >= AT_ONCE:
+            return False
+        taken = self._take_but(deliver, self._served)
+        if not taken and self._served:
+            self._served.clear()
+            taken = self._take_but(deliver, ())
+        return taken
+
+    def _take_but(self, deliver: Deliver, served: Collection[str]) -> bool:
+        busy = {row.partner_id or "" for row, _ in self._in_hand.values()}
+        with self._database.begin() as tx:
+            claimed = outbox.claim_deferred(tx, outbox_consumer.CLAIM_SECONDS, but={*served, *busy, *self._owing()})
+        for row in self._read(claimed):
+            self._served.add(row.partner_id or "")
+            queues = [queue for queue in self.topology.routes("", row.routing_key) if queue.kind is not None]
+            if queues:
+                self._deliver(deliver, row, claimed.token, queues)
+            else:
+                self._send_back(row, f"no queue {row.routing_key} is handled here")
+        return bool(claimed.ids)

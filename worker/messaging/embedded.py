@@ -1,0 +1,56 @@
+"""The embedded broker: the outbox itself. What is put there is handed to this process's own handlers, or another's."""
+
+from collections.abc import Sequence
+
+from store import outbox
+from store.outbox import Destination, OutboxRow
+from worker.messaging import outbox_consumer
+from worker.messaging.broker import Deliver, Fault, Refusal
+from worker.messaging.outbox_consumer import OutboxConsumer
+
+
+class LocalBroker(OutboxConsumer):
+    """Delivers by the queues that a message would reach on RabbitMQ."""
+
+    def declare(self) -> None:
+        """Nothing to declare: the tables are there."""
+
+    def check(self) -> None:
+        """Nothing to check: the tables are there."""
+
+    def publish(self, rows: Sequence[OutboxRow]) -> list[Refusal | None]:
+        """Put them into the outbox; for each, None = it is safe there, or why not. Raises StoreError."""
+        refusals = [self._refusal(row) for row in rows]
+        with self._database.begin() as tx:
+            outbox.put_rows(tx, [row for row, refusal in zip(rows, refusals, strict=True) if refusal is None])
+        return refusals
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+    def _refusal(self, row: OutboxRow) -> Refusal | None:
+        if self.topology.routes(row.exchange, row.routing_key):
+            return None
+        return Refusal(f"no queue takes it: exchange {row.exchange}, routing key {row.routing_key}", Fault.MESSAGE)
+
+    def _take(self, deliver: Deliver) -> bool:
+        """Claim what is due, of each kind as much as may be in hand; whether there was any."""
+        with self._database.begin() as tx:
+            due = outbox.due_keys(tx)
+        taken = [self._take_of(deliver, destination) for destination in due]
+        return any(taken)
+
+    def _take_of(self, deliver: Deliver, destination: Destination) -> bool:
+        queues = [queue for queue in self.topology.routes(*destination) if queue.kind is not None]
+        most = min((queue.prefetch - self._per_queue[queue.name] for queue in queues), default=100)
+        if most <= 0 or self._room <= 0:
+            return False
+        with self._database.begin() as tx:
+            claimed = outbox.claim(tx, most, outbox_consumer.CLAIM_SECONDS, size=self._room, only=destination)
+            if not queues:
+                # An answer that only the platform's queue would take: here it is read from the store.
+                outbox.delete(tx, claimed.ids)
+                return bool(claimed.ids)
+        for row in self._read(claimed):
+            self._deliver(deliver, row, claimed.token, queues)
+        return bool(claimed.ids)

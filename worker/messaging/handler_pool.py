@@ -1,0 +1,106 @@
+"""Threads that handle deliveries: each kind has its own, so a slow kind delays no other."""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from threading import Condition, Event, Thread, current_thread
+from time import monotonic
+from typing import Generic, TypeVar
+
+import structlog
+
+from store.database import AT_ONCE_BYTES
+from worker.messaging.broker import Settle, Verdict
+
+IDLE_SECONDS = 5.0
+FAILED_SECONDS = 1.0
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+
+
+class Lane(Generic[T]):
+    """The threads of one kind: started as they are needed, ended when they were idle for a while.
+
+    Each takes what is there, up to `batch` at once, so batches grow only under load; with the `size` of an item in
+    bytes a batch is of AT_ONCE_BYTES at most, or a single item.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        handle: Callable[[Sequence[T]], list[Verdict]],
+        *,
+        threads: int,
+        batch: int = 1,
+        size: Callable[[T], int] = lambda _: 0,
+    ) -> None:
+        self._kind, self._handle, self._most, self._batch, self._size = kind, handle, threads, batch, size
+        self._items: deque[tuple[T, Settle]] = deque()
+        self._threads: list[Thread] = []
+        self._waiting = 0
+        self._stopping = False
+        self._changed = Condition()
+
+    def put(self, item: T, settle: Settle) -> None:
+        """Have it handled; `settle` is called with the verdict."""
+        with self._changed:
+            self._items.append((item, settle))
+            if len(self._items) <= self._waiting:
+                self._changed.notify()
+            elif len(self._threads) < self._most:
+                thread = Thread(target=self._work, name=self._kind, daemon=True)
+                thread.start()
+                self._threads.append(thread)
+
+    def stop(self, until: float) -> bool:
+        """Let the threads end after what they have; whether they did by this monotonic time."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+            threads = [*self._threads]
+        for thread in threads:
+            thread.join(max(0.0, until - monotonic()))
+        return not any(thread.is_alive() for thread in threads)
+
+    def _work(self) -> None:
+        """Handle, settle; whatever is raised, the thread goes on and the messages come again."""
+        pause = Event()
+        while taken := self._take():
+            items = [(item, settle) for item, settle in taken if not _is_void(settle)]
+            del taken  # while it waits, a thread keeps nothing: these may be huge
+            if not items:
+                continue
+            try:
+                verdicts = self._handle([item for item, _ in items])
+            except Exception:
+                log.exception("messages.failed")
+                pause.wait(FAILED_SECONDS)
+                verdicts = [Verdict.AGAIN] * len(items)
+            for (_, settle), verdict in zip(items, verdicts, strict=True):
+                settle(verdict)
+            del items
+
+    def _take(self) -> list[tuple[T, Settle]]:
+        """Take the items that are there, up to a batch, after a wait for the first. Nothing = this thread ends."""
+        with self._changed:
+            self._waiting += 1
+            self._changed.wait_for(lambda: self._items or self._stopping, IDLE_SECONDS)
+            self._waiting -= 1
+            if not self._items:
+                self._threads.remove(current_thread())
+            taken, room = list[tuple[T, Settle]](), AT_ONCE_BYTES
+            while self._items and len(taken) < self._batch:
+                room -= self._size(self._items[0][0])
+                if taken and room < 0:
+                    break
+                taken.append(self._items.popleft())
+            return taken
+
+
+def _is_void(settle: Settle) -> bool:
+    """True if its connection is lost: then it is dropped, which lets its repetition be handled."""
+    is_void = settle.lost.is_set()
+    if is_void:
+        settle(Verdict.RELEASED)
+    return is_void

@@ -1,0 +1,140 @@
+"""Consuming from the outbox itself: rows are claimed, handed to handlers, and leave when these have committed."""
+
+from abc import ABC, abstractmethod
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Sequence
+from threading import Event
+from time import monotonic, sleep
+
+from messages import SealError
+from store import Database, StoreError, outbox
+from store.database import AT_ONCE_BYTES
+from store.outbox import Claim, OutboxRow
+from worker.health import Part, Readiness
+from worker.messaging.broker import Deliver, Delivery, Settle, Verdict, never
+from worker.messaging.dead_letters import send_back
+from worker.topology import Queue, Topology
+
+POLL_SECONDS = 0.05
+# A killed process's deliveries are taken over after this long; a living one extends its own.
+CLAIM_SECONDS = 10.0
+EXTEND_SECONDS = 3.0
+AGAIN_SECONDS = 1.0
+TROUBLE_SECONDS = 1.0
+
+
+class OutboxConsumer(ABC):
+    """Several processes may share one store: a row is claimed by one. Its tries are counted before it is handed on."""
+
+    def __init__(
+        self,
+        database: Database,
+        topology: Topology,
+        opened: Callable[[OutboxRow], OutboxRow],
+        readiness: Readiness | None = None,
+        part: Part = "broker",
+    ) -> None:
+        self.topology = topology
+        self._database, self._opened = database, opened
+        self._readiness, self._part = readiness or Readiness(), part
+        self._in_hand: dict[int, tuple[OutboxRow, str]] = {}
+        self._per_queue: Counter[str] = Counter()
+        self._settled: deque[tuple[OutboxRow, str, Verdict]] = deque()
+
+    def consume(self, deliver: Deliver, stop: Event, is_paused: Callable[[], bool] = never) -> None:
+        """Deliver, unless it is paused, until `stop` is set and what was delivered is settled."""
+        extended = monotonic()
+        while not stop.is_set() or self._in_hand:
+            pause = POLL_SECONDS
+            try:
+                busy = self._settle()
+                if monotonic() > extended + EXTEND_SECONDS:
+                    self._extend()
+                    extended = monotonic()
+                if not stop.is_set() and not is_paused():
+                    busy = self._take(deliver) or busy
+                self._readiness.fine(self._part)
+                pause = 0.0 if busy else POLL_SECONDS
+            except Exception as error:  # noqa: BLE001 - readiness tells it
+                self._readiness.trouble(self._part, error, expected=isinstance(error, StoreError))
+                if stop.is_set():
+                    return  # what is in hand is free again once its claim is over
+                pause = TROUBLE_SECONDS
+            sleep(pause)
+
+    @abstractmethod
+    def _take(self, deliver: Deliver) -> bool:
+        """Claim what may be in hand and `_deliver` it; whether there was any."""
+
+    @property
+    def _room(self) -> int:
+        """Bytes that may be taken besides what is in hand; nothing in hand leaves room for the largest row."""
+        return AT_ONCE_BYTES - sum(len(row.body) for row, _ in self._in_hand.values())
+
+    def _read(self, claimed: Claim) -> list[OutboxRow]:
+        """The rows of a claim, which is committed: if this process dies of what it reads now, that was a try."""
+        with self._database.begin() as tx:
+            return outbox.read(tx, claimed)
+
+    def _deliver(self, deliver: Deliver, row: OutboxRow, token: str, queues: Collection[Queue]) -> None:
+        """Hand a claimed row to the handlers of these queues."""
+        try:
+            opened = self._opened(row)
+        except SealError as error:
+            self._send_back(row, str(error))
+            return
+        # After a freeze longer than its claim a row may be claimed again that is still in hand here.
+        fresh = row.id not in self._in_hand
+        self._in_hand[row.id] = (row, token)
+        for queue in queues if fresh else ():
+            self._per_queue[queue.name] += 1
+            deliver(_delivery(queue, opened, self.topology.prefix), self._settler(row, queue.name))
+
+    def _send_back(self, row: OutboxRow, why: str) -> None:
+        with self._database.begin() as tx:
+            send_back(tx, row, why)
+
+    def _settler(self, row: OutboxRow, queue_name: str) -> Settle:
+        return Settle(lambda _, verdict: self._settled.append((row, queue_name, verdict)))
+
+    def _settle(self) -> bool:
+        """Store the verdicts that came; whether there were any."""
+        settled = list(self._settled)
+        if not settled:
+            return False
+        with self._database.begin() as tx:
+            outbox.delete(tx, [row.id for row, _, verdict in settled if verdict is Verdict.DONE])
+            for claimed in self._claims([row for row, _, verdict in settled if verdict is Verdict.AGAIN]):
+                outbox.give_back(tx, claimed, after=AGAIN_SECONDS)
+            for claimed in self._claims([row for row, _, verdict in settled if verdict is Verdict.RELEASED]):
+                outbox.untouched(tx, claimed)
+        for row, queue_name, _ in settled:
+            self._settled.popleft()
+            self._in_hand.pop(row.id, None)
+            self._per_queue[queue_name] -= 1
+        return True
+
+    def _extend(self) -> None:
+        claims = self._claims([row for row, _ in self._in_hand.values()])
+        with self._database.begin() as tx:
+            for claimed in claims:
+                outbox.extend(tx, claimed, CLAIM_SECONDS)
+
+    def _claims(self, rows: Sequence[OutboxRow]) -> list[Claim]:
+        """The claims by which these rows are in hand."""
+        by_token: dict[str, list[int]] = {}
+        for row in rows:
+            if row.id in self._in_hand:
+                by_token.setdefault(self._in_hand[row.id][1], []).append(row.id)
+        return [Claim(token, ids) for token, ids in by_token.items()]
+
+
+def _delivery(queue: Queue, row: OutboxRow, prefix: str) -> Delivery:
+    return Delivery(
+        kind=queue.kind or "",
+        queue=queue.name.removeprefix(prefix),
+        body=row.body,
+        properties=row.properties,
+        redelivered=row.attempts > 1,
+        delivery_count=row.attempts - 1,
+    )

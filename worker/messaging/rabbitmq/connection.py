@@ -1,0 +1,131 @@
+"""Connections to RabbitMQ, the topology on it, and its errors by remedy."""
+
+import ssl
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from amqp import exceptions as amqp_errors
+from kombu.connection import Connection
+
+from worker.messaging.broker import BrokerUnavailable, TopologyMismatch
+from worker.topology import Topology
+
+HEARTBEAT = 30
+CONNECT_TIMEOUT = 5.0
+
+CONNECTION_ERRORS = (OSError, amqp_errors.ConnectionError, amqp_errors.RecoverableChannelError)
+"""The errors that a lost or blocked connection raises; py-amqp lets some errors of the socket pass as they are."""
+
+
+class Server(NamedTuple):
+    """A RabbitMQ by its URL. With amqps `ca_file` (PEM) is trusted instead of the system's authorities."""
+
+    url: str
+    ca_file: Path | None = None
+
+    @property
+    def place(self) -> str:
+        """Host and port, without user and password."""
+        parts = urlsplit(self.url)
+        return f"{parts.hostname}:{parts.port or (5671 if parts.scheme == 'amqps' else 5672)}"
+
+
+def connect(server: Server, on_blocked: Callable[[str], None] | None = None) -> Connection:
+    """Make a connection with heartbeats; over TLS the host's name is verified. Opens it at first use.
+
+    `on_blocked` is called when RabbitMQ stops taking messages from it (an alarm of memory or disk).
+    """
+    parts = urlsplit(server.url)
+    tls: dict[str, Any] | bool = False
+    if parts.scheme == "amqps":
+        tls = {"server_hostname": parts.hostname, "cert_reqs": ssl.CERT_REQUIRED}
+        if server.ca_file is not None:
+            tls["ca_certs"] = str(server.ca_file)
+    return Connection(
+        server.url.replace("amqps://", "amqp://", 1),
+        heartbeat=HEARTBEAT,
+        connect_timeout=CONNECT_TIMEOUT,
+        ssl=tls,
+        transport_options={
+            "client_properties": {"connection_name": "phin-connectwise"},
+            "max_retries": 0,
+            "on_blocked": on_blocked,
+        },
+    )
+
+
+def abandon(connection: Connection) -> None:
+    """Drop a connection that is in trouble: a broker that is blocked or gone would not answer a close."""
+    with suppress(*CONNECTION_ERRORS, amqp_errors.AMQPError):
+        connection.collect(socket_timeout=1.0)
+
+
+@contextmanager
+def translated(server: Server) -> Iterator[None]:
+    """Raise BrokerUnavailable, which names the host but no password, for what py-amqp makes of a lost connection."""
+    try:
+        yield
+    except amqp_errors.AccessRefused as error:
+        raise BrokerUnavailable(f"RabbitMQ at {server.place} refused the user name or password") from error
+    except ssl.SSLCertVerificationError as error:
+        said = error.verify_message.rstrip(".")
+        raise BrokerUnavailable(
+            f"RabbitMQ at {server.place}: its certificate is refused ({said}); it must bear the host name that is in"
+            " BROKER_URL, and be issued by an authority in BROKER_CA_FILE or, without that, one that the system trusts"
+        ) from error
+    except CONNECTION_ERRORS as error:
+        raise BrokerUnavailable(f"RabbitMQ at {server.place}: {error or type(error).__name__}") from error
+
+
+def declare(connection: Connection, topology: Topology) -> None:
+    """Declare exchanges, queues and bindings, idempotently. Raises TopologyMismatch."""
+    for name, kind in topology.exchanges:
+        with _question(connection, name) as channel:
+            channel.exchange_declare(name, kind, durable=True, auto_delete=False)
+    for queue in topology.queues:
+        with _question(connection, queue.name) as channel:
+            channel.queue_declare(queue.name, durable=True, auto_delete=False, arguments=dict(queue.arguments))
+            for exchange, key in queue.bindings:
+                channel.queue_bind(queue.name, exchange, key)
+
+
+def check(connection: Connection, topology: Topology) -> None:
+    """Look whether everything is there, changing nothing. Raises TopologyMismatch naming the first that is missing."""
+    for name, kind in topology.exchanges:
+        with _question(connection, name) as channel:
+            channel.exchange_declare(name, kind, passive=True)
+    for queue in topology.queues:
+        with _question(connection, queue.name) as channel:
+            channel.queue_declare(queue.name, passive=True)
+
+
+def delete(connection: Connection, topology: Topology) -> None:
+    """Remove all of it, with what the queues hold. For an installation (or a test) that goes away."""
+    with connection.channel() as channel:
+        for queue in topology.queues:
+            channel.queue_delete(queue.name)
+        for name, _ in topology.exchanges:
+            channel.exchange_delete(name)
+
+
+@contextmanager
+def _question(connection: Connection, name: str) -> Iterator[Any]:
+    # A refusal closes the channel, so each question has its own.
+    channel: Any = connection.channel()
+    try:
+        yield channel
+    except amqp_errors.PreconditionFailed as error:
+        raise TopologyMismatch(
+            f"{name} exists with other arguments ({error.reply_text}); stop the worker, move its messages away, "
+            f"delete {name} and run `phin-connectwise topology declare`"
+        ) from error
+    except amqp_errors.NotFound as error:
+        raise TopologyMismatch(f"{name} is missing; run `phin-connectwise topology declare`") from error
+    except amqp_errors.AccessRefused as error:
+        raise TopologyMismatch(f"{name}: the user may not configure or read it ({error.reply_text})") from error
+    finally:
+        with suppress(*CONNECTION_ERRORS, amqp_errors.AMQPError):
+            channel.close()

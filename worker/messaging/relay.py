@@ -1,0 +1,172 @@
+"""The relay: takes what is due out of the outbox, publishes it with confirms, and only then deletes it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from threading import Event
+from time import monotonic
+
+import structlog
+
+from messages import SealError
+from store import Database, StoreError, Tx, outbox, replays
+from store.outbox import EXCHANGE_REPLIES, Claim, OutboxRow
+from worker.health import Readiness
+from worker.messaging.broker import Broker, BrokerUnavailable, Fault, Refusal, TopologyMismatch
+from worker.messaging.dead_letters import send_back
+from worker.messaging.full_queues import FullQueues
+
+POLL_SECONDS = 0.05
+BATCH = 500
+CLAIM_SECONDS = 60.0
+TRIES = 10
+BACKOFF_FIRST, BACKOFF_MOST = 1.0, 300.0
+TROUBLE_FIRST, TROUBLE_MOST = 0.5, 2.0
+# When stopping: other workers' rows keep coming, and they relay them.
+LAST_SECONDS = 5.0
+
+log = structlog.get_logger()
+
+
+class Relay:
+    """Runs in each worker; rows are claimed, so several relays share the work."""
+
+    def __init__(
+        self,
+        database: Database,
+        broker: Broker,
+        readiness: Readiness,
+        opened: Callable[[OutboxRow], OutboxRow],
+    ) -> None:
+        self._database, self._broker, self._readiness, self._opened = database, broker, readiness, opened
+        self._pause = POLL_SECONDS
+        self._full = FullQueues()
+        self._in_trouble = False
+
+    def run(self, stop: Event) -> None:
+        """Relay until `stop`, then once more what is due by then."""
+        while not stop.is_set():
+            if not self.relay_some():
+                stop.wait(self._pause)
+        until = monotonic() + LAST_SECONDS
+        while monotonic() < until and self.relay_some():
+            pass
+
+    def relay_some(self) -> bool:
+        """Relay one batch; whether it may be worth to go on at once."""
+        try:
+            with self._database.begin() as tx:
+                claimed = self._claim(tx)
+            # Committed: if this worker dies of what it reads now, that was a try.
+            with self._database.begin() as tx:
+                kept = outbox.read(tx, claimed)
+            if not kept:
+                self._rest()
+                return False
+            rows = self._open(kept)
+            refusals = self._broker.publish(rows) if rows else []
+            self._tell(rows, refusals)
+            self._store(claimed.token, rows, refusals, {row.id: row for row in kept})
+        except (BrokerUnavailable, TopologyMismatch) as error:
+            self._readiness.trouble("publisher", error)
+            self._slow_down()
+            return False
+        except Exception as error:  # noqa: BLE001 - readiness tells it
+            self._readiness.trouble("store", error, expected=isinstance(error, StoreError))
+            self._slow_down()
+            return False
+        return self._pause == POLL_SECONDS
+
+    def _rest(self) -> None:
+        """Nothing is due. After a trouble nothing may be for long: then only a look tells that it is over."""
+        if self._in_trouble and not self._full:
+            self._broker.check()
+            self._readiness.fine("publisher")
+            self._in_trouble = False
+        self._pause = POLL_SECONDS
+
+    def _claim(self, tx: Tx) -> Claim:
+        """Claim what is due: one row as long as the broker is away, or for a queue that was full and may have room."""
+        for destination in self._full.to_be_tried():
+            claimed = outbox.claim(tx, 1, CLAIM_SECONDS, only=destination)
+            if claimed.ids:
+                return claimed
+            self._full.note([destination], [])
+        limit = BATCH if self._pause == POLL_SECONDS else 1
+        return outbox.claim(tx, limit, CLAIM_SECONDS, but=self._full)
+
+    def _slow_down(self) -> None:
+        self._pause = min(max(TROUBLE_FIRST, self._pause * 2), TROUBLE_MOST)
+
+    def _open(self, rows: Sequence[OutboxRow]) -> list[OutboxRow]:
+        """Those that can leave, with sealed bodies open; what cannot is a dead letter, or back with its own."""
+        opened: list[OutboxRow] = []
+        for row in rows:
+            if row.attempts > TRIES:
+                self._give_up(row, f"the worker that published it died, {TRIES} times")
+                continue
+            try:
+                opened.append(self._opened(row))
+            except SealError as error:
+                self._give_up(row, str(error))
+        return opened
+
+    def _give_up(self, row: OutboxRow, why: str) -> None:
+        with self._database.begin() as tx:
+            send_back(tx, row, why)
+
+    def _tell(self, rows: Sequence[OutboxRow], refusals: Sequence[Refusal | None]) -> None:
+        """Say how publishing goes; wait if the broker is away, and leave alone what is full."""
+        outcomes = list(zip(rows, refusals, strict=True))
+        taken = {(row.exchange, row.routing_key) for row, refusal in outcomes if refusal is None}
+        waited_for = [row for row, refusal in outcomes if refusal and _is_waited_for(row, refusal)]
+        full = {(row.exchange, row.routing_key) for row in waited_for}
+        self._full.note(taken, full)
+        waits = [refusal for refusal in refusals if refusal and refusal.fault in {Fault.QUEUE, Fault.BROKER}]
+        if waits:
+            self._in_trouble = True
+            self._readiness.trouble("publisher", BrokerUnavailable(waits[-1].why))
+        elif not self._full:
+            self._in_trouble = False
+            self._readiness.fine("publisher")
+        if any(refusal.fault is Fault.BROKER for refusal in waits):
+            self._slow_down()
+        else:
+            self._pause = POLL_SECONDS
+
+    def _store(
+        self, token: str, rows: Sequence[OutboxRow], refusals: Sequence[Refusal | None], kept: Mapping[int, OutboxRow]
+    ) -> None:
+        sent: list[OutboxRow] = []
+        waiting: list[OutboxRow] = []
+        refused: list[tuple[OutboxRow, Refusal]] = []
+        for row, refusal in zip(rows, refusals, strict=True):
+            if refusal is None:
+                sent.append(row)
+            elif refusal.fault is Fault.BROKER or _is_waited_for(row, refusal):
+                waiting.append(row)
+            elif row.exchange == EXCHANGE_REPLIES:
+                # Who asked waits no more, or does not read; the answer is kept with the question.
+                log.warning("reply.dropped", message_id=row.message_id, queue=row.routing_key, error=refusal.why)
+                sent.append(row)
+            else:
+                refused.append((row, refusal))
+        with self._database.begin() as tx:
+            outbox.untouched(tx, Claim(token, [row.id for row in waiting]))
+            for row, refusal in refused:
+                log.warning("outbox.refused", message_id=row.message_id, error=refusal.why, attempts=row.attempts)
+                if row.attempts < TRIES:
+                    give_back = outbox.give_back_alone if refusal.fault is Fault.CHANNEL else outbox.give_back
+                    give_back(tx, Claim(token, [row.id]), after=min(BACKOFF_MOST, BACKOFF_FIRST * 2.0**row.attempts))
+                else:
+                    # As it is stored: what was sealed stays so.
+                    send_back(tx, kept[row.id], refusal.why)
+            outbox.delete(tx, [row.id for row in sent])
+            for row in sent:
+                # What goes to an exchange is not for us, so nobody else can say that it arrived.
+                replay = replays.replay_of(row.properties) if row.exchange else None
+                if replay is not None:
+                    replays.note(tx, replay)
+
+
+def _is_waited_for(row: OutboxRow, refusal: Refusal) -> bool:
+    """True if its queue is full, unless that is the queue of somebody who waits for an answer and reads no more."""
+    return refusal.fault is Fault.QUEUE and row.exchange != EXCHANGE_REPLIES

@@ -1,0 +1,52 @@
+"""Patience with the store: what is worth doing again, for how long, and when a message is better given back."""
+
+from collections.abc import Callable
+from threading import Event
+from time import monotonic
+from typing import TypeVar
+
+from store import StoreBusy, StoreConflict, StoreUnavailable
+from worker.health import Readiness
+from worker.messaging.store_outage import StoreOutage
+
+CONFLICTS = 5
+PAUSE_FIRST, PAUSE_MOST = 0.2, 5.0
+# A message that waits for a lock is given back after this long, and comes again: what is behind it has its turn, and
+# RabbitMQ's consumer timeout (30 minutes) is not reached. One wait for a lock takes longer (`LOCK_TIMEOUT`): a thread
+# spends about ten seconds on each of the 50 messages that may be in hand.
+HELD_SECONDS = 5.0
+
+R = TypeVar("R")
+
+
+class GivenUp(Exception):
+    """The database is away, or makes us wait for long: the message goes back, through no fault of its own."""
+
+
+class Patience:
+    """Safe from many threads. `stop` ends waiting."""
+
+    def __init__(self, stop: Event, outage: StoreOutage, readiness: Readiness) -> None:
+        self._stop, self._outage, self._readiness = stop, outage, readiness
+
+    def do(self, action: Callable[[], R]) -> R:
+        """Do it again if transactions meet, or the database makes us wait. Raises GivenUp; nothing is stored then."""
+        pause, conflicts, until = PAUSE_FIRST, 0, monotonic() + HELD_SECONDS
+        while True:
+            if self._outage.is_on():
+                raise GivenUp
+            try:
+                return action()
+            except StoreConflict:
+                conflicts += 1
+                if conflicts > CONFLICTS:
+                    raise
+            except StoreBusy as error:
+                # Only waiting: however long it lasts, nothing has failed.
+                self._readiness.trouble("store", error)
+                if self._stop.wait(pause) or monotonic() > until:
+                    raise GivenUp from error
+                pause = min(pause * 2, PAUSE_MOST)
+            except StoreUnavailable as error:
+                self._outage.begin(error)
+                raise GivenUp from error

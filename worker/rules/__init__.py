@@ -1,0 +1,1 @@
+"""The judgement: pure functions that touch no network, database or clock."""

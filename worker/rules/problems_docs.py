@@ -1,0 +1,39 @@
+"""`python -m worker.problems_docs`: docs/problems.md, the catalogue of problems as a table (`make docs`)."""
+
+import re
+import sys
+
+from worker.rules.problems import CATALOGUE, Entry
+
+_WHO = {
+    "billing_coordinator": "billing coordinator",
+    "connectwise_administrator": "ConnectWise administrator",
+    "phin_support": "Phin support",
+    "nobody": "nobody has to",
+}
+
+_HEAD = """\
+# Problems
+
+What may stand in the way of a connection, a mapping or a push: the `problem` of a result, as `messages.Problem`. Codes
+are stable. Text in *italics* is filled in. ConnectWise's own words, if it said any, come beside it as `said`, and
+`link` leads to the record. Written by `make docs` from `worker/rules/problems.py`.
+
+| Code | What happened | What to do | Where in ConnectWise | Who can |
+|---|---|---|---|---|
+"""
+
+
+def page() -> str:
+    """The text of docs/problems.md."""
+    return _HEAD + "".join(map(_row, CATALOGUE.values()))
+
+
+def _row(entry: Entry) -> str:
+    detail = re.sub(r"{(\w+)}", r"*\1*", entry.detail)
+    cells = (f"`{entry.code}`", f"**{entry.title}.** {detail}", entry.fix, entry.where or "", _WHO[entry.who])
+    return f"| {' | '.join(cells)} |\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(page())

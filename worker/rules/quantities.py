@@ -1,0 +1,244 @@
+"""The decision about a wish, from what is wanted and what is there. Pure: no network, database or clock."""
+
+from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Mapping as Map
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from cwclient import Addition as ActualAddition
+from messages import BillingPeriod, LineStatus, Problem
+from store.confirmed_writes import ConfirmedWrite
+from store.connections import ConnectionVersion, tenant_at
+from store.mappings import Addition, Mapping
+from store.pushes import Restore
+from store.targets import Days
+from worker.rules.billable import DATED, Judgement
+from worker.rules.problems import problem
+
+CONFIRMABLE = DATED | {"older_period", "changed_elsewhere", "zero", "big_jump", "below_included"}
+"""The reasons for holding a line that a confirmation lets through."""
+
+VERSION_WAIT = timedelta(seconds=60)
+"""The time that a line waits for the mapping or connection version that its sender saw."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One line that asks for a quantity: of an apply (then it is the newest wish) or of a preview."""
+
+    company_id: str
+    company_name: str
+    period: BillingPeriod
+    billable_users: int
+    requested_at: datetime
+    push_id: str
+    accepted_at: datetime
+    mapping_changed_at: datetime | None = None
+    connection_changed_at: datetime | None = None
+    confirmation: Map[str, Any] | None = None
+    cancelled: bool = False
+    restore: Restore | None = None
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The partner's connection and mappings, as they are stored when a decision is made."""
+
+    connection: ConnectionVersion | None
+    tenants: Sequence[tuple[datetime, str | None]]
+    mappings: Map[str, Mapping]
+
+
+@dataclass(frozen=True)
+class Unusual:
+    """Above both of these a change is a big jump: a share of the quantity before, and a number of users."""
+
+    jump_share: float
+    jump_count: int
+
+
+@dataclass(frozen=True)
+class Go:
+    """Ask ConnectWise for this addition."""
+
+    addition: Addition
+
+
+@dataclass(frozen=True)
+class Wait:
+    """A version that the sender saw has not arrived; look again when it does, or at `until`."""
+
+    until: datetime
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The line is answered: `status` with its problem; `reasons` are all that it is held for."""
+
+    status: LineStatus
+    problem: Problem
+    reasons: tuple[Problem, ...] = ()
+
+
+def ready(wanted: Wanted, settings: Settings, now: datetime) -> Go | Wait | Answer:
+    """May this line go to ConnectWise, and to which addition?"""
+    connection, mapping = settings.connection, settings.mappings.get(wanted.company_id)
+    until = wanted.accepted_at + VERSION_WAIT
+    seen = wanted.connection_changed_at
+    if seen is not None and (connection is None or connection.changed_at < seen):
+        return Wait(until) if now < until else Answer("failed", problem("connection_not_received"))
+    if connection is None or connection.tenant is None:
+        return Answer("failed", problem("not_connected"))
+    if wanted.restore is not None:
+        same = wanted.restore.tenant == connection.tenant
+        return Go(wanted.restore.addition) if same else Answer("failed", problem("other_connectwise"))
+    seen = wanted.mapping_changed_at
+    if seen is not None and (mapping is None or mapping.changed_at < seen):
+        return Wait(until) if now < until else Answer("failed", problem("mapping_not_received"))
+    if mapping is None or mapping.cw_company_id is None:
+        return Answer("skipped", problem("unmapped"))
+    if mapping.addition is None:
+        return Answer("skipped", problem("mapping_unfinished"))
+    if tenant_at(settings.tenants, mapping.changed_at) != connection.tenant:
+        return Answer("skipped", problem("map_again"))
+    return Go(mapping.addition)
+
+
+def counted(mapping: Mapping, billable_users: int) -> int:
+    """The quantity that one company adds to its addition: its users, but at least the mapping's minimum."""
+    return max(billable_users, mapping.minimum or 0)
+
+
+def shared(sharing: Sequence[Mapping], counts: Map[str, int]) -> int | Answer:
+    """The quantity of an addition that several companies are mapped to; `counts` = users by company id."""
+    if any(mapping.rule == "refuse" for mapping in sharing):
+        names = [mapping.company_name for mapping in sharing]
+        return Answer("failed", problem("shared_addition", addition=sharing[0].addition_id, companies=names))
+    missing = [mapping.company_name for mapping in sharing if mapping.company_id not in counts]
+    if missing:
+        return Answer("held", problem("group_incomplete", missing=missing))
+    return sum(counted(mapping, counts[mapping.company_id]) for mapping in sharing)
+
+
+@dataclass(frozen=True)
+class Written:
+    """This worker's writes to an addition: the newest period, every quantity, and the last one.
+
+    `confirmed`: the last one, if anything was confirmed for it. `perhaps`: those since the last one of which it is not
+    certain that ConnectWise took them, each with its period.
+    """
+
+    newest_period: Days | None = None
+    quantities: frozenset[float] = frozenset()
+    last: float | None = None
+    confirmed: ConfirmedWrite | None = None
+    perhaps: frozenset[tuple[float, Days]] = frozenset()
+
+    def shown_by(self, quantity: float | None) -> "Written":
+        """Take those for certain whose quantity was just read: a read can lag (connectwise-api.md 6.1)."""
+        shown = {days for wanted, days in self.perhaps if wanted == quantity}
+        known = shown if self.newest_period is None else shown | {self.newest_period}
+        return replace(self, newest_period=max(known, default=None))
+
+
+@dataclass(frozen=True)
+class Write:
+    """Set the quantity."""
+
+    quantity: float
+
+
+@dataclass(frozen=True)
+class Unchanged:
+    """ConnectWise already holds the quantity."""
+
+
+def decide(
+    actual: ActualAddition,
+    *,
+    judgement: Judgement,
+    quantity: float,
+    period: BillingPeriod,
+    written: Written,
+    confirmations: Sequence[Map[str, Any]],
+    unusual: Unusual,
+) -> Write | Unchanged | Answer:
+    """Compare what is wanted with what is there. What is unusual is held until it is confirmed for this quantity.
+
+    So are days of the period that are not billed, and a quantity that is there already if that is true of all of them,
+    unless it was confirmed when it was written, the last of all, for this period.
+    """
+    if judgement.refused is not None:
+        return Answer("failed", judgement.refused)
+    is_there = actual.quantity is not None and actual.quantity == quantity
+    if is_there and not judgement.no_day:
+        return Unchanged()
+    confirmed = _reasons(confirmations, actual.quantity, quantity)
+    last = written.confirmed
+    if last is not None and is_there and (last.quantity_wanted, last.days) == (quantity, (period.start, period.end)):
+        confirmed |= _reasons(last.confirmations, last.quantity_before, last.quantity_wanted)
+    found = (
+        judgement.outside if is_there else (*judgement.outside, *_unusual(actual, quantity, period, written, unusual))
+    )
+    reasons = tuple(reason for reason in found if reason.code not in confirmed)
+    if reasons:
+        return Answer("held", reasons[0], reasons)
+    return Unchanged() if is_there else Write(quantity)
+
+
+def _reasons(confirmations: Sequence[Map[str, Any]], before: float | None, wanted: float) -> set[str]:
+    """The reasons that are confirmed for this change."""
+    return {
+        reason
+        for confirmation in confirmations
+        for reason in confirmation["reasons"]
+        if float(confirmation["quantity_before"]) == (before or 0.0)
+        and confirmation.get("quantity_wanted") in {None, wanted}
+    }
+
+
+def _unusual(
+    actual: ActualAddition, quantity: float, period: BillingPeriod, written: Written, unusual: Unusual
+) -> Iterator[Problem]:
+    before, included = actual.quantity or 0.0, actual.less_included or 0.0
+    change = abs(quantity - before)
+    if written.newest_period is not None and (period.start, period.end) < written.newest_period:
+        newest = BillingPeriod(start=written.newest_period[0], end=written.newest_period[1])
+        yield problem("older_period", newest=newest.key)
+    if written.last is not None and actual.quantity not in written.quantities:
+        yield problem("changed_elsewhere", actual=actual.quantity, ours=written.last)
+    if quantity == 0 and before > 0:
+        yield problem("zero", before=before)
+    elif change > unusual.jump_count and change > unusual.jump_share * before:
+        yield problem("big_jump", before=actual.quantity, wanted=quantity)
+    if 0 < quantity <= included < before:
+        yield problem("below_included", included=included)
+
+
+def warnings(next_invoice: str, period: BillingPeriod) -> Iterator[Problem]:
+    """Yield a preview's warnings. `next_invoice`: the agreement's nextInvoiceDate, of which no format is documented."""
+    try:
+        day = date.fromisoformat(next_invoice[:10])
+    except ValueError:
+        return
+    # Billed in arrears, the invoice of a period is dated the day after it; a later one is of the next period.
+    if day > period.end + timedelta(days=1):
+        yield problem("maybe_invoiced", next_invoice=day.isoformat())
+
+
+def decide_revert(
+    actual: ActualAddition, *, judgement: Judgement, holds: Collection[float], restore: float
+) -> Write | Unchanged | Answer:
+    """Compare what a revert puts back with what is there: only what still `holds` a value of the push is written.
+
+    The days of its period do not matter, as the push was confirmed for those that are not billed; newer periods do not
+    either: an addition that a newer push wants as it is was sorted out before.
+    """
+    if actual.quantity == restore:
+        return Unchanged()
+    if actual.quantity not in holds:
+        return Answer("failed", problem("changed_since", former=restore, ours=sorted(holds), actual=actual.quantity))
+    if judgement.refused is not None:
+        return Answer("failed", judgement.refused)
+    return Write(restore)

@@ -1,0 +1,107 @@
+"""The end of a push: its lines as a sum that closes, and the mapped companies that were not in it."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from math import fsum
+
+from messages import (
+    Absent,
+    AbsentCompany,
+    LineCounts,
+    LineStatus,
+    PushCompleted,
+    Tally,
+    Totals,
+    UnmappedCompany,
+    derived_id,
+)
+from messages.completions import NAMED
+from store import Tx, absent, answers
+from store.pushes import Push
+from worker.rules.problems import problem
+from worker.sync.results import number
+
+TERMS: Mapping[LineStatus, str] = {
+    "updated": "written",
+    "preview": "written",
+    "unchanged": "unchanged",
+    "held": "held",
+    "skipped": "skipped",
+    "failed": "failed",
+    "superseded": "superseded",
+    "cancelled": "cancelled",
+}
+"""The term of the sum that a line of each final status is counted in; see `term`."""
+
+
+def completed(tx: Tx, push: Push) -> PushCompleted:
+    """Make the message that says how a push ended, all of whose lines have their final answer."""
+    tallies = answers.tallies(tx, push.partner_id, push.push_id)
+    counts = {status: companies for status, (companies, _) in tallies.items()}
+    # What a revert skips was not written; that says nothing about mappings.
+    skipped = () if push.mode == "revert" else ("skipped",)
+    unmapped = answers.lines_with_status(tx, push.partner_id, push.push_id, *skipped)
+    return PushCompleted(
+        id=derived_id(push.requested_at, "push.completed", push.partner_id, push.push_id, str(push.round)),
+        partner_id=push.partner_id,
+        correlation_id=push.correlation_id,
+        causation_id=push.message_id,
+        traceparent=push.traceparent,
+        push_id=push.push_id,
+        mode=push.mode,
+        period=push.period,
+        status="cancelled" if counts.get("cancelled") else "completed",
+        problem=problem("cancelled") if counts.get("cancelled") else None,
+        counts=LineCounts(**counts),
+        totals=totals((term(status, changes=True), *tally) for status, tally in _split(tx, push, tallies)),
+        unmapped=tuple(
+            UnmappedCompany(
+                company_id=line.company_id, company_name=line.company_name, billable_users=line.billable_users
+            )
+            for line in unmapped
+            if line.billable_users
+        ),
+        absent=None if push.mode == "revert" else told(absent.of_push(tx, push.partner_id, push.push_id)),
+    )
+
+
+def term(status: str, *, changes: bool) -> str:
+    """The term that a line is counted in; a preview's is what a push would do: `changes` = its quantity changes."""
+    return "unchanged" if status == "preview" and not changes else TERMS[status]  # type: ignore[index]
+
+
+def totals(terms: Iterable[tuple[str, int, int]]) -> Totals:
+    """Sum (term, companies, users), each of which may come several times."""
+    sums: dict[str, tuple[int, int]] = {}
+    for name, companies, users in terms:
+        for one in (name, "imported"):
+            before = sums.get(one, (0, 0))
+            sums[one] = (before[0] + companies, before[1] + users)
+    return Totals(**{name: Tally(companies=companies, users=users) for name, (companies, users) in sums.items()})
+
+
+def told(missing: Sequence[absent.Absent]) -> Absent:
+    """Say of these companies that they are mapped and were not pushed, and what is still billed for them."""
+    known = [one.quantity for one in missing if one.quantity is not None]
+    return Absent(
+        companies=len(missing),
+        quantity=number(fsum(known)) or 0,
+        unknown=len(missing) - len(known),
+        not_billed=sum(one.not_billed for one in missing),
+        named=tuple(
+            AbsentCompany(
+                company_id=one.company_id,
+                company_name=one.company_name,
+                quantity=number(one.quantity),
+                not_billed=one.not_billed,
+            )
+            for one in missing[:NAMED]
+        ),
+    )
+
+
+def _split(tx: Tx, push: Push, tallies: Mapping[str, tuple[int, int]]) -> list[tuple[str, tuple[int, int]]]:
+    """The tallies; of a preview those lines apart that would change nothing."""
+    same = answers.previewed_unchanged(tx, push.partner_id, push.push_id) if "preview" in tallies else (0, 0)
+    companies, users = tallies.get("preview", (0, 0))
+    others = [(status, tally) for status, tally in tallies.items() if status != "preview"]
+    return [*others, ("preview", (companies - same[0], users - same[1])), ("unchanged", same)]

@@ -1,0 +1,136 @@
+"""A job: one addition's work on its way through a run, and what becomes of it."""
+
+from collections.abc import Collection
+from collections.abc import Mapping as Map
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from cwclient import Addition as ActualAddition
+from cwclient import Agreement as ActualAgreement
+from messages import LineStatus, Problem
+from store.ledger import Closing, OpenEntry, Shown
+from store.mappings import Addition, Mapping
+from store.pushes import Line
+from store.targets import Wish
+from worker.checks.mapping_check import ToCheck
+from worker.rules import quantities
+
+GREEN = frozenset({"updated", "unchanged"})
+
+
+@dataclass(frozen=True)
+class Member:
+    """A line that a job answers, and the versions that it was decided with. `wish` is None in a preview."""
+
+    line: Line
+    wanted: quantities.Wanted
+    mapping: Mapping | None
+    wish: Wish | None
+
+
+@dataclass(frozen=True)
+class Settled:
+    """The final answer for a job's members; `bury` = the reason of the dead letter that their lines become too.
+
+    `instead`: the problem of a company, by its id, where it is another one than `problem`.
+    """
+
+    status: LineStatus
+    problem: Problem | None = None
+    before: float | None = None
+    after: float | None = None
+    actual: ActualAddition | None = None
+    bury: str | None = None
+    reasons: tuple[Problem, ...] = ()
+    warnings: tuple[Problem, ...] = ()
+    instead: Map[str, Problem] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Postponed:
+    """Look again at `until`. A problem is reported as `retrying`; `counts` = it was an attempt of the line's own."""
+
+    until: datetime
+    problem: Problem | None = None
+    counts: bool = True
+
+
+@dataclass
+class Job:
+    """One addition's work, on its way: read, then perhaps written. `outcome` None at the end = decide again.
+
+    `summed`: lines of the same push that are counted in the quantity, but are not answered by this job. `left`: what
+    the push that a revert takes back may have left. `shown`: what the answer to its write showed instead. `sharing`:
+    the mappings behind the quantity, as last checked; none if a revert puts it back.
+    """
+
+    members: list[Member]
+    addition: Addition | None = None
+    summed: list[Line] = field(default_factory=list)
+    quantity: float = 0
+    preview: bool = False
+    written: quantities.Written = field(default_factory=quantities.Written)
+    left: Collection[float] = ()
+    previous: OpenEntry | None = None
+    actual: ActualAddition | None = None
+    agreement: ActualAgreement | None = None
+    sharing: list[ToCheck] = field(default_factory=list)
+    entry: OpenEntry | None = None
+    start_by: float = 0.0
+    closings: list[Closing] = field(default_factory=list)
+    shown: Shown | None = None
+    outcome: Settled | Postponed | None = None
+
+    @property
+    def address(self) -> Addition:
+        """The addition; only jobs without calls have none."""
+        return self.addition or (0, 0)
+
+    @property
+    def lines(self) -> list[Line]:
+        """All lines that make the quantity."""
+        return [*(member.line for member in self.members), *self.summed]
+
+    @property
+    def tags(self) -> dict[str, object]:
+        """The tags that log lines about it carry."""
+        named: dict[str, object] = {"addition": self.addition}
+        if self.members:
+            push = self.members[0].line.push
+            named |= {"push": push.push_id, "correlation_id": push.correlation_id}
+        return named
+
+    @property
+    def attempts(self) -> int:
+        """The number of times that its lines were tried before: the most of any one."""
+        return max((member.wish.attempts for member in self.members if member.wish is not None), default=0)
+
+    @property
+    def first_failed_at(self) -> datetime | None:
+        """Since when its lines have been failing."""
+        failed = [member.wish.first_failed_at for member in self.members if member.wish is not None]
+        return min((at for at in failed if at is not None), default=None)
+
+    @property
+    def is_decided(self) -> bool:
+        """True if nothing is left to be written: there is an outcome, or nobody asked."""
+        return self.outcome is not None or not self.members
+
+
+def wanted_of(line: Line, *, cancelled: bool = False) -> quantities.Wanted:
+    """Return the request of this line in the form that plan.py decides about."""
+    push = line.push
+    return quantities.Wanted(
+        company_id=line.company_id,
+        company_name=line.company_name,
+        period=push.period,
+        billable_users=line.billable_users,
+        requested_at=push.requested_at,
+        push_id=push.push_id,
+        accepted_at=push.accepted_at,
+        mapping_changed_at=line.mapping_changed_at,
+        connection_changed_at=push.connection_changed_at,
+        confirmation=line.confirmation,
+        cancelled=cancelled,
+        restore=line.restore,
+    )

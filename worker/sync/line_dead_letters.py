@@ -1,0 +1,92 @@
+"""Lines that become a dead letter: one per push and reason, which holds the request that a replay sends."""
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from messages import Confirmation, PushLine, PushRequested, RevertRequested, encode
+from store import Tx, dead_letters, outbox
+from store.dead_letters import DeadLetter
+from store.pushes import Line
+from worker.rules.errors import AllFailed
+from worker.rules.problems import told
+from worker.topology import queue_of
+
+
+def bury(tx: Tx, lines: Sequence[Line], verdict: AllFailed) -> None:
+    """Put lines of one push into its dead letter of this reason; while that is open, to those that are there."""
+    push = lines[0].push
+    letter_id, kept = dead_letters.letter_of_lines(tx, push.partner_id, push.push_id, verdict.reason)
+    request = request_of(lines)
+    wire = encode(request if kept is None else _with_lines_of(kept, request))
+    dead_letters.add(
+        tx,
+        DeadLetter(
+            id=letter_id,
+            queue=queue_of(wire.routing_key),
+            body=wire.body,
+            properties=outbox.properties_of(wire),
+            reason=verdict.reason,
+            error=told(verdict.problem),
+            error_type=verdict.problem.code,
+            partner_id=push.partner_id,
+            message_id=wire.properties.message_id,
+            kind=wire.routing_key,
+        ),
+    )
+
+
+def _with_lines_of(body: bytes, request: PushRequested | RevertRequested) -> PushRequested | RevertRequested:
+    """The request with the lines that a kept one of the same push has besides."""
+    if isinstance(request, RevertRequested):
+        before = RevertRequested.model_validate_json(body, extra="ignore")
+        companies = dict.fromkeys((*(before.company_ids or ()), *(request.company_ids or ())))
+        return request.model_copy(update={"company_ids": tuple(companies)})
+    kept = PushRequested.model_validate_json(body, extra="ignore")
+    new = {line.company_id for line in request.lines}
+    lines = [line for line in kept.lines if line.company_id not in new]
+    confirmations = [one for one in kept.confirmations if one.company_id not in new]
+    return request.model_copy(
+        update={"lines": (*lines, *request.lines), "confirmations": (*confirmations, *request.confirmations)}
+    )
+
+
+def request_of(lines: Sequence[Line]) -> PushRequested | RevertRequested:
+    """A request with exactly these lines, all of one push: what a replay sends."""
+    push = lines[0].push
+    envelope: dict[str, Any] = {
+        "partner_id": push.partner_id,
+        "correlation_id": push.correlation_id,
+        "causation_id": push.message_id,
+        "traceparent": push.traceparent,
+        "requested_at": push.requested_at,
+        "requested_by": push.requested_by,
+    }
+    if push.reverts is not None:
+        companies = tuple(line.company_id for line in lines)
+        return RevertRequested(**envelope, revert_id=push.push_id, push_id=push.reverts, company_ids=companies)
+    return PushRequested(
+        **envelope,
+        push_id=push.push_id,
+        period=push.period,
+        mode="preview" if push.mode == "preview" else "apply",
+        connection_changed_at=push.connection_changed_at,
+        confirmations=_confirmations(lines),
+        lines=tuple(
+            PushLine(
+                company_id=line.company_id,
+                company_name=line.company_name,
+                billable_users=line.billable_users,
+                mapping_changed_at=line.mapping_changed_at,
+            )
+            for line in lines
+        ),
+    )
+
+
+def _confirmations(lines: Iterable[Line]) -> tuple[Confirmation, ...]:
+    return tuple(
+        Confirmation.model_validate_json(json.dumps(line.confirmation))
+        for line in lines
+        if line.confirmation is not None
+    )

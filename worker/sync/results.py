@@ -1,0 +1,100 @@
+"""The message that says what became of a line."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from math import isfinite
+
+from cwclient import Addition
+from messages import Problem, SyncResult
+from messages.results import LineStatus
+from store.pushes import Line, Push
+from worker.rules.billable import is_billable
+from worker.rules.problems import problem
+
+_SUPERSEDED = problem("superseded")  # made once: ten thousand lines may say so at a time
+
+
+@dataclass(frozen=True)
+class Money:
+    """The change that a preview shows, in money, as far as the addition tells."""
+
+    unit_price: float | None
+    less_included: float | None
+    difference: float
+    amount: float | None
+    amount_difference: float | None
+
+
+def money(actual: Addition, wanted: float) -> Money:
+    """(quantity - lessIncluded) x unitPrice, now and with the wanted quantity (connectwise-api.md 5.1).
+
+    Nothing is billed for an addition that is not Billable: its quantity is counted for its cost only.
+    """
+    before, included = actual.quantity or 0.0, actual.less_included or 0.0
+    rate = actual.unit_price if is_billable(actual) else 0.0
+    # What is billed below the included quantity is not documented; nothing, by the name of the field.
+    now, then = max(0.0, before - included), max(0.0, wanted - included)
+    return Money(
+        unit_price=actual.unit_price,
+        less_included=actual.less_included,
+        difference=wanted - before,
+        amount=None if rate is None else round(then * rate, 2),
+        amount_difference=None if rate is None else round((then - now) * rate, 2),
+    )
+
+
+def result(
+    line: Line,
+    status: LineStatus,
+    *,
+    attempts: int,
+    problem: Problem | None = None,
+    before: float | None = None,
+    wanted: float | None = None,
+    after: float | None = None,
+    next_attempt_at: datetime | None = None,
+    money: Money | None = None,
+    reasons: tuple[Problem, ...] = (),
+    warnings: tuple[Problem, ...] = (),
+) -> SyncResult:
+    """The next result of this line. Quantities are ConnectWise's, of the whole addition."""
+    push: Push = line.push
+    return SyncResult(
+        partner_id=push.partner_id,
+        correlation_id=push.correlation_id,
+        causation_id=push.message_id,
+        traceparent=push.traceparent,
+        push_id=push.push_id,
+        mode=push.mode,
+        reverts=push.reverts,
+        company_id=line.company_id,
+        period=push.period,
+        requested_at=push.requested_at,
+        sequence=line.sequence + 1,
+        status=status,
+        quantity_before=number(before),
+        quantity_wanted=number(wanted),
+        quantity_after=number(after),
+        attempts=attempts,
+        next_attempt_at=next_attempt_at,
+        unit_price=number(money.unit_price) if money else None,
+        less_included=number(money.less_included) if money else None,
+        difference=number(money.difference) if money else None,
+        amount=number(money.amount) if money else None,
+        amount_difference=number(money.amount_difference) if money else None,
+        problem=problem,
+        reasons=reasons or ((problem,) if problem is not None and status == "held" else ()),
+        warnings=warnings,
+    )
+
+
+def superseded(line: Line) -> SyncResult:
+    """A newer wish took the place of this line's."""
+    return result(line, "superseded", attempts=line.attempts, problem=_SUPERSEDED)
+
+
+def number(value: float | None) -> int | float | None:
+    """Whole quantities as integers: 42, not 42.0. A product too large for a number is not told."""
+    if value is None or not isfinite(value):
+        return None
+    return int(value) if value == int(value) else value

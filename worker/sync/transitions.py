@@ -1,0 +1,257 @@
+"""A job on its way: what an answer of ConnectWise, or an error, makes of it. Touches nothing but the job."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from cwclient import Addition, Agreement, ConnectWiseError, QuantityNotKept, ServerTrouble, Unreachable
+from messages import Problem
+from store.ledger import Closing, Entry, OpenEntry, Shown
+from worker.checks.mapping_check import CheckedMapping, ToCheck, read_check
+from worker.rules import billable, quantities
+from worker.rules.blame import Unconfirmed
+from worker.rules.errors import Failed, KeyUnreadable, Later, NotStarted, Paused, RightRefused, Verdict, given_up
+from worker.rules.problems import exhausted, perhaps_written, problem
+from worker.sync.job import Job, Postponed, Settled
+
+READ_AGAIN_AFTER = timedelta(seconds=5)
+"""A quantity that did not stick is read again after this; other clients wait half as long (connectwise-api.md 6.1)."""
+
+READ_LATE_AFTER = timedelta(minutes=1)
+"""Once it has been due for so long, the second read may find what a person has entered meanwhile."""
+
+
+@dataclass(frozen=True)
+class Moment:
+    """When something came of a call, how long a line may be retried, and what is unusual."""
+
+    now: datetime
+    retry_for: timedelta
+    unusual: quantities.Unusual
+
+
+def in_doubt(job: Job, actual: Addition, agreement: Agreement | None, now: datetime) -> list[ToCheck]:
+    """The mappings to check before the job is decided; `agreement`: if it was read too."""
+    if not job.members or not job.sharing:
+        return []
+    wanted = [member.wanted for member in job.members]
+    return [
+        one
+        for one in job.sharing
+        if billable.is_in_doubt(
+            actual,
+            agreement,
+            one.mapping,
+            billable.known_of(one.mapping, read_check(one.mapping)),
+            period=wanted[0].period,
+            since=max(one.accepted_at for one in wanted),
+            today=now.date(),
+        )
+    ]
+
+
+def asked_again(job: Job, checked: Sequence[CheckedMapping]) -> None:
+    """These mappings of the job were checked anew."""
+    found = {one.mapping.company_id: one.message for one in checked if one.message is not None}
+    for place, one in enumerate(job.sharing):
+        if (message := found.get(one.mapping.company_id)) is not None:
+            now_checked = replace(one.mapping, check=message.model_dump(mode="json"))
+            job.sharing[place] = replace(one, mapping=now_checked)
+
+
+def after_read(job: Job, actual: Addition, moment: Moment) -> None:
+    """Decide what to do with the addition: the job gets its outcome, or is to be written (`outcome` None)."""
+    job.actual = actual
+    quantity = actual.quantity
+    job.written = job.written.shown_by(quantity)
+    wrote_it = job.previous is not None and quantity == job.previous.quantity_wanted
+    if job.previous is not None and not job.preview:
+        # A preview leaves the row to the push that opened it, whose line would not say any more that it wrote.
+        job.closings.append(_read_after(job.previous, quantity, moment.now))
+    if not job.members:
+        return
+    if job.previous is not None and job.previous.http_status is not None and not wrote_it and _asked_for(job):
+        why = problem("not_kept", wanted=job.previous.quantity_wanted, got=quantity)
+        job.outcome = Settled("failed", why, before=job.previous.quantity_before, actual=actual)
+        return
+    if job.previous is not None and wrote_it and quantity == job.quantity and _asked_for(job) and not job.preview:
+        # The answer to that write was lost; this is how it ended, whatever has become of the addition since.
+        job.outcome = Settled("updated", before=job.previous.quantity_before, after=quantity, actual=actual)
+        return
+    match _decide(job, actual, moment):
+        case quantities.Answer(status, why, reasons):
+            instead = _blamed(job, actual, moment) if status == "failed" else {}
+            job.outcome = Settled(status, why, before=quantity, actual=actual, reasons=reasons, instead=instead)
+        case quantities.Write() | quantities.Unchanged() if job.preview:
+            next_invoice = job.agreement.next_invoice_date if job.agreement else ""
+            warnings = tuple(quantities.warnings(next_invoice, job.members[0].wanted.period))
+            job.outcome = Settled("preview", before=quantity, actual=actual, warnings=warnings)
+        case quantities.Unchanged():
+            job.outcome = Settled("unchanged", before=quantity, after=quantity, actual=actual)
+        case quantities.Write() if all(member.wanted.cancelled for member in job.members):
+            job.outcome = Settled("cancelled", problem("cancelled"), before=quantity, actual=actual)
+        case quantities.Write() if job.previous is not None and given_up(
+            job.first_failed_at, moment.now, moment.retry_for
+        ):
+            # Written again and again without an answer, and now it is certain that none arrived.
+            why = exhausted(problem("unreachable", reason="No answer to the change of the quantity."))
+            job.outcome = Settled("failed", why, before=quantity, actual=actual, bury="exhausted")
+        case quantities.Write():
+            pass  # outcome None: its ledger row is to be opened.
+
+
+def _read_after(previous: OpenEntry, quantity: float | None, now: datetime) -> Closing:
+    """Return the end of a write whose addition holds this quantity now."""
+    if quantity == previous.quantity_wanted:
+        return Closing(previous.id, "written", quantity, previous.http_status)
+    if previous.http_status is None:
+        return Closing(previous.id, "not_applied", quantity, None)
+    if quantity != previous.shown and now - previous.call_until > READ_LATE_AFTER:
+        # It is neither the push's work nor what its answer showed: a revert must not take it back.
+        return Closing(previous.id, "unknown", None, previous.http_status)
+    return Closing(previous.id, "not_kept", quantity, previous.http_status)
+
+
+def _decide(job: Job, actual: Addition, moment: Moment) -> quantities.Write | quantities.Unchanged | quantities.Answer:
+    first, restore = job.members[0].wanted, job.members[0].wanted.restore
+    judgement = billable.judge(actual, _known(job), first.period, moment.now.date())
+    if restore is not None:
+        holds = {restore.holds, *job.left}
+        return quantities.decide_revert(actual, judgement=judgement, holds=holds, restore=restore.quantity)
+    return quantities.decide(
+        actual,
+        judgement=judgement,
+        quantity=job.quantity,
+        period=first.period,
+        written=job.written,
+        confirmations=[line.confirmation for line in job.lines if line.confirmation is not None],
+        unusual=moment.unusual,
+    )
+
+
+def _blamed(job: Job, actual: Addition, moment: Moment) -> dict[str, Problem]:
+    """Return the problem of each company that shares the addition: its own mapping's, else whose mapping is refused.
+
+    None of a revert, which puts back whatever the mappings are.
+    """
+    period, today = job.members[0].wanted.period, moment.now.date()
+    refusals = {
+        one.mapping.company_id: billable.judge(actual, [_known_of(one)], period, today).refused for one in job.sharing
+    }
+    blamed = [(one.mapping, why) for one in job.sharing if (why := refusals[one.mapping.company_id]) is not None]
+    if not blamed:
+        return {}
+    mapping, why_refused = blamed[0]
+    company = f"{mapping.company_name} ({mapping.company_id})"
+    theirs = problem("sharing_refused", company=company, why=f"{why_refused.title}.")
+    return {company_id: why or theirs for company_id, why in refusals.items()}
+
+
+def _known_of(one: ToCheck) -> billable.Known:
+    return billable.known_of(one.mapping, read_check(one.mapping))
+
+
+def _known(job: Job) -> list[billable.Known]:
+    """Return the facts of the mappings that share the addition; of a revert only its agreement's days, if known.
+
+    A revert writes what is not billable too, as the push that it takes back was allowed to.
+    """
+    if job.sharing:
+        return [_known_of(one) for one in job.sharing]
+    known = billable.Known(job.address[0], allows_not_billable=True)
+    for member in job.members:
+        checked = read_check(member.mapping) if member.mapping and member.mapping.addition == job.addition else None
+        if checked is not None and checked.agreement is not None:
+            known = replace(known, agreement=checked.agreement)
+    return [known]
+
+
+def entry_of(job: Job) -> Entry:
+    """The ledger row to open before this job's PATCH."""
+    first = job.members[0].wanted
+    return Entry(
+        addition=job.address,
+        push_id=first.push_id,
+        period_key=first.period.key,
+        period_start=first.period.start,
+        period_end=first.period.end,
+        company_ids=tuple(line.company_id for line in job.lines),
+        quantity_before=job.actual.quantity if job.actual else None,
+        quantity_wanted=float(job.quantity),
+    )
+
+
+def after_write(job: Job, actual: Addition) -> None:
+    """ConnectWise returned the quantity that was sent."""
+    before = job.actual.quantity if job.actual else None
+    if job.entry is not None:
+        job.closings.append(Closing(job.entry.id, "written", actual.quantity, 200))
+    job.outcome = Settled("updated", before=before, after=actual.quantity, actual=actual)
+
+
+def after_error(job: Job, error: BaseException, verdict: Verdict, moment: Moment) -> None:
+    """The read or the write failed: say how the ledger row ends, if that is known, and what becomes of the line."""
+    if isinstance(error, NotStarted):
+        if job.entry is not None:
+            job.closings.append(Closing(job.entry.id, "not_sent", None, None))
+        return
+    if job.entry is not None:
+        if isinstance(error, QuantityNotKept):
+            # A read that lags shows the former quantity although the new one is kept (connectwise-api.md 6.1).
+            read_at = moment.now + READ_AGAIN_AFTER
+            job.shown = Shown(job.entry.id, error.got, error.status, read_at)
+            job.outcome = Postponed(read_at, counts=False)
+            return
+        if _may_be_applied(error):
+            # The row stays open: nobody touches the addition until that call is certainly over, then it is read.
+            job.outcome = Postponed(job.entry.call_until, verdict.problem)
+            if isinstance(verdict, Failed):
+                # A bug of ours, met by each write of this line: another would meet it too.
+                why = perhaps_written(verdict.problem)
+                job.outcome = Settled("failed", why, actual=job.actual, bury="unexpected")
+            return
+        job.closings.append(_refused(job.entry.id, error))
+    in_doubt = job.previous is not None and not job.preview and not job.closings and job.entry is None
+    if in_doubt and job.previous is not None and isinstance(verdict, Failed):
+        job.closings.append(Closing(job.previous.id, "unknown", None, job.previous.http_status))
+    before = job.actual.quantity if job.actual else None
+    match verdict:
+        case Failed(why):
+            bury = "unexpected" if why.code == "unexpected" else None
+            why = perhaps_written(why) if in_doubt else why
+            job.outcome = Settled("failed", why, before=before, actual=job.actual, bury=bury)
+        case Later(why) | Paused(why) if job.preview:
+            # Somebody waits for a preview, so it says what stands in the way now.
+            job.outcome = Settled("failed", why, before=before, actual=job.actual)
+        case Later(why) if given_up(job.first_failed_at, moment.now, moment.retry_for):
+            why = perhaps_written(exhausted(why)) if in_doubt else exhausted(why)
+            job.outcome = Settled("failed", why, actual=job.actual, bury="exhausted")
+        case Later(why, seconds):
+            # Whatever it is asked to wait for: a last time when its time is up.
+            last = (job.first_failed_at or moment.now) + moment.retry_for
+            job.outcome = Postponed(min(moment.now + timedelta(seconds=seconds), last), why)
+        case Paused(why, seconds):
+            job.outcome = Postponed(moment.now + timedelta(seconds=seconds), why, counts=False)
+        case _:
+            pass  # AllFailed: the run answers every open line of the partner at once.
+
+
+def _asked_for(job: Job) -> bool:
+    return job.previous is not None and job.previous.push_id in {member.wanted.push_id for member in job.members}
+
+
+def _may_be_applied(error: BaseException) -> bool:
+    if isinstance(error, Unconfirmed):
+        return _may_be_applied(error.met)
+    if isinstance(error, Unreachable | ServerTrouble):
+        return error.sent
+    return not isinstance(error, ConnectWiseError | KeyUnreadable | RightRefused)
+
+
+def _refused(entry_id: int, error: BaseException) -> Closing:
+    """Return the end, in the ledger, of a write that was certainly not applied as sent."""
+    if isinstance(error, RightRefused):
+        return Closing(entry_id, "refused", None, 403)
+    met = error.met if isinstance(error, Unconfirmed) else error
+    status = met.status if isinstance(met, ConnectWiseError) else None
+    return Closing(entry_id, "not_sent" if status is None else "refused", None, status)
