@@ -87,7 +87,7 @@ def _let_leave(tx: Tx, partner_id: str, rows: Sequence[OutboxRow]) -> datetime:
     return times[-1]
 
 
-def say_again(tx: Tx, partner_id: str, push_id: str) -> int:
+def republish_results(tx: Tx, partner_id: str, push_id: str) -> int:
     """Let the recorded final answers of a push leave again, with the same ids; returns how many.
 
     Call it inside `Database.partner(partner_id)`.

@@ -183,7 +183,7 @@ def wake_all(tx: Tx) -> None:
     tx.execute(update(leases).values(wake_at=db_now()))
 
 
-def wake_forgotten(tx: Tx) -> list[str]:
+def wake_orphaned(tx: Tx) -> list[str]:
     """Wake partners with something due whom nobody has woken, though none should be: the net under all that is careful.
 
     Partners that an operator has paused are left alone. Returns whom it woke.

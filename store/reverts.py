@@ -12,7 +12,7 @@ from store.mappings import Addition
 from store.pushes import Line, Push
 from store.schema import pushes as pushes_table
 from store.schema import syncs
-from store.targets import Wish
+from store.targets import Target
 
 Together = dict[tuple[str, str, Addition], list[Line]]
 """All lines of a revert for one addition, by (revert id, tenant, addition)."""
@@ -32,7 +32,9 @@ def together(tx: Tx, partner_id: str, lines: Collection[Line]) -> Together:
     return found
 
 
-def others(tx: Tx, partner_id: str, found: Together, known: Map[tuple[str, str], Line]) -> Iterator[tuple[Wish, Line]]:
+def others(
+    tx: Tx, partner_id: str, found: Together, known: Map[tuple[str, str], Line]
+) -> Iterator[tuple[Target, Line]]:
     """The lines that wait with their wish, and are not known already."""
     lines = [line for some in found.values() for line in some if line.is_open and line.key not in known]
     stored = targets.of_companies(tx, partner_id, {line.company_id for line in lines})

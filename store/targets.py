@@ -20,12 +20,12 @@ Days = tuple[date, date]
 KEY = ("partner_id", "company_id", "period_key")
 """The columns that name a wish."""
 
-WishKey = tuple[str, str]
+TargetKey = tuple[str, str]
 """(company id, period key)"""
 
 
 @dataclass(frozen=True)
-class Wish:
+class Target:
     """The newest count asked for. `due_at` None = settled: ConnectWise was made to match, or the line was answered."""
 
     company_id: str
@@ -42,7 +42,7 @@ class Wish:
     due_at: datetime | None
 
     @property
-    def key(self) -> WishKey:
+    def key(self) -> TargetKey:
         """The wish's key within its partner."""
         return (self.company_id, self.period_key)
 
@@ -131,13 +131,13 @@ def want_again(tx: Tx, push: Request, company_ids: Sequence[str], at: datetime) 
     return mine
 
 
-def unsettled(tx: Tx, partner_id: str) -> list[Wish]:
+def unsettled(tx: Tx, partner_id: str) -> list[Target]:
     """All wishes of a partner that wait for an answer, due or not."""
     query = select(syncs).where(syncs.c.partner_id == partner_id, syncs.c.due_at.is_not(None))
     return [_wish(row) for row in tx.execute(query.order_by(syncs.c.company_id, syncs.c.period_key))]
 
 
-def due(tx: Tx, partner_id: str, at: datetime, limit: int) -> list[Wish]:
+def due(tx: Tx, partner_id: str, at: datetime, limit: int) -> list[Target]:
     """Wishes to be settled now: newest push first, newest period first."""
     query = (
         select(syncs)
@@ -148,7 +148,7 @@ def due(tx: Tx, partner_id: str, at: datetime, limit: int) -> list[Wish]:
     return [_wish(row) for row in tx.execute(query)]
 
 
-def of_companies(tx: Tx, partner_id: str, company_ids: Collection[str]) -> dict[WishKey, Wish]:
+def of_companies(tx: Tx, partner_id: str, company_ids: Collection[str]) -> dict[TargetKey, Target]:
     """All wishes of these companies, settled ones too, by key."""
     if not company_ids:
         return {}
@@ -164,7 +164,7 @@ class Holder:
     addition: Addition
 
 
-def settle(tx: Tx, partner_id: str, wishes: Sequence[tuple[Wish, Holder | None]]) -> None:
+def settle(tx: Tx, partner_id: str, wishes: Sequence[tuple[Target, Holder | None]]) -> None:
     """These wishes are answered, each with the addition that holds its quantity now, if one does.
 
     Call it with what `of_companies` gave in the same transaction.
@@ -217,7 +217,7 @@ def last_held(tx: Tx, partner_id: str, tenant: str, company_ids: Collection[str]
     return {row[0]: ((row[1], row[2]), row[3]) for row in tx.execute(query)}
 
 
-def postpone(tx: Tx, partner_id: str, wishes: Sequence[Wish]) -> None:
+def postpone(tx: Tx, partner_id: str, wishes: Sequence[Target]) -> None:
     """Store the attempts, first failure and due time that these wishes carry."""
     _each(
         tx,
@@ -243,13 +243,13 @@ def look_now(tx: Tx, partner_id: str, at: datetime, company_ids: Collection[str]
     tx.execute(update(syncs).where(*which).values(due_at=at))
 
 
-def _each(tx: Tx, partner_id: str, values: list[dict[str, object]], wishes: Sequence[Wish]) -> None:
+def _each(tx: Tx, partner_id: str, values: list[dict[str, object]], wishes: Sequence[Target]) -> None:
     keys = [{"partner_id": partner_id, "company_id": wish.company_id, "period_key": wish.period_key} for wish in wishes]
     update_many(tx, syncs, KEY, [key | value for key, value in zip(keys, values, strict=True)])
 
 
-def _wish(row: Row[tuple[object, ...]]) -> Wish:
-    return Wish(
+def _wish(row: Row[tuple[object, ...]]) -> Target:
+    return Target(
         company_id=row.company_id,
         period_key=row.period_key,
         period_start=row.period_start,

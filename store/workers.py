@@ -31,7 +31,7 @@ class Worker:
     silent: bool
 
 
-def say(tx: Tx, worker_id: str, host: str, pid: int, trouble: str | None, clock_ahead: float) -> None:
+def heartbeat(tx: Tx, worker_id: str, host: str, pid: int, trouble: str | None, clock_ahead: float) -> None:
     """A worker lives, and how it does."""
     news = {"seen_at": db_now(), "trouble": trouble, "clock_ahead": clock_ahead}
     statement = upsert(tx, workers).values(id=worker_id, host=host[:255], pid=pid, started_at=db_now(), **news)

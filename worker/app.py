@@ -27,7 +27,7 @@ from worker.bootstrap import key_ring, open_broker, open_database, publish
 from worker.clock import Clock
 from worker.connectwise.api_version import ApiVersions, Discovery
 from worker.connectwise.rate_limit import Budget
-from worker.connectwise.session import Remote
+from worker.connectwise.session import ConnectWiseSession
 from worker.handlers.pushes import Context
 from worker.health import Readiness
 from worker.messaging import deferred
@@ -35,16 +35,16 @@ from worker.messaging.broker import Broker, Delivery, Settle
 from worker.messaging.dead_letters import DeadLetters
 from worker.messaging.deferred import Deferred
 from worker.messaging.dispatcher import Dispatcher
-from worker.messaging.fair_share import Turns
-from worker.messaging.handler_pool import Lane
-from worker.messaging.rates import Shares
+from worker.messaging.fair_share import FairShare
+from worker.messaging.handler_pool import HandlerPool
+from worker.messaging.rates import PartnerRates
 from worker.messaging.relay import Relay
 from worker.messaging.store_outage import StoreOutage
-from worker.messaging.store_retry import Patience
+from worker.messaging.store_retry import StoreRetry
 from worker.rules.quantities import Unusual
 from worker.settings import Settings
-from worker.sync.context import CALLS_AT_ONCE, Tools
-from worker.sync.partner_pool import Partners
+from worker.sync.context import CALLS_AT_ONCE, RunContext
+from worker.sync.partner_pool import PartnerPool
 from worker.topology import KIND_DEAD
 
 DRAIN_SECONDS = 25.0
@@ -91,7 +91,7 @@ class App:
         self._transports = _Transports(settings, self._clock)
         calls = ThreadPoolExecutor(settings.partners_at_once * CALLS_AT_ONCE, thread_name_prefix="call")
         self._calls = calls
-        self.tools = Tools(
+        self.tools = RunContext(
             database=database,
             calls=calls,
             connect=self._transports.connect,
@@ -99,23 +99,23 @@ class App:
             retry_for=settings.retry_for,
             unusual=Unusual(settings.big_jump_share, settings.big_jump_count),
         )
-        letters, shares = DeadLetters(key_ring(settings), settings.queue_prefix), Shares()
+        letters, shares = DeadLetters(key_ring(settings), settings.queue_prefix), PartnerRates()
         self._outage = StoreOutage(partial(self._say, ended=False), self._stop, readiness)
-        patience = Patience(self.tools.draining, self._outage, readiness)
+        patience = StoreRetry(self.tools.draining, self._outage, readiness)
         self.dispatcher = Dispatcher(
             Context(database), letters, self.tools.draining, patience, self._clock, shares.charge
         )
         handle = self.dispatcher.handle
         self._lanes = {
-            kind: Lane(kind, handle, threads=count, batch=BATCHES.get(kind, 1), size=_size)
+            kind: HandlerPool(kind, handle, threads=count, batch=BATCHES.get(kind, 1), size=_size)
             for kind, count in THREADS.items()
         }
-        self._turns = Turns(shares, database, letters.closed, handle, patience)
-        self._deferring = Lane(
+        self._turns = FairShare(shares, database, letters.closed, handle, patience)
+        self._deferring = HandlerPool(
             "deferring", self._turns.defer, threads=1, batch=DEFERRED_AT_ONCE, size=lambda o: _size(o.delivery)
         )
-        self._deferred_lane = Lane("deferred", handle, threads=deferred.AT_ONCE)
-        self._partners = Partners(self.tools, settings.partners_at_once, readiness)
+        self._deferred_lane = HandlerPool("deferred", handle, threads=deferred.AT_ONCE)
+        self._partners = PartnerPool(self.tools, settings.partners_at_once, readiness)
         waiting = Deferred(database, broker.topology, letters.opened, readiness, shares.owing)
         # Its own connection: while all others wait for a lock the worker still says so, and is not taken for dead.
         self._pulse_database = open_database(settings, connections=1)
@@ -142,7 +142,7 @@ class App:
         log.info("worker.draining")
         self.tools.draining.set()
         self._stop.set()
-        lanes: list[Lane[Any]] = [*self._lanes.values(), self._deferring, self._deferred_lane]
+        lanes: list[HandlerPool[Any]] = [*self._lanes.values(), self._deferring, self._deferred_lane]
         in_time = _joined([self._consumer, *self._beside], until)
         stopped = [lane.stop(until) for lane in lanes]
         in_time = all(stopped) and in_time
@@ -217,7 +217,7 @@ class App:
 
     def _wake_forgotten(self) -> None:
         with self._pulse_database.begin() as tx:
-            forgotten = leases.wake_forgotten(tx)
+            forgotten = leases.wake_orphaned(tx)
         if forgotten:
             log.error("partners.forgotten", partners=forgotten)
 
@@ -227,7 +227,7 @@ class App:
                 workers.forget(tx, self._id)
             else:
                 self._clock.read(tx)
-                workers.say(tx, self._id, gethostname(), getpid(), str(self.readiness) or None, self._clock.ahead)
+                workers.heartbeat(tx, self._id, gethostname(), getpid(), str(self.readiness) or None, self._clock.ahead)
 
 
 def build(settings: Settings) -> App:
@@ -270,9 +270,9 @@ class _Transports:
         self._by_authority: dict[str | None, Transport] = {}
         self._lock = Lock()
 
-    def connect(self, connection: ConnectionVersion, budget: Budget) -> Remote:
+    def connect(self, connection: ConnectionVersion, budget: Budget) -> ConnectWiseSession:
         """A partner's ConnectWise; nothing is called yet."""
-        return Remote(
+        return ConnectWiseSession(
             connection=connection,
             client_id=self._client_id,
             open_transport=lambda: self._transport(connection.ca_bundle),

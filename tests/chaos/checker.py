@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from messages import ConnectionChecked, MappingChanged, MappingChecked, PushCompleted, PushRequested, SyncResult
-from tests.chaos.history import Days, Entry, History, Patch, Place, Wish, by_place
+from tests.chaos.history import Days, Entry, History, Patch, Place, Target, by_place
 
 # A line that ends so is not the coordinator's to mend alone: it waits for an operator in a dead letter.
 BURIED = frozenset({
@@ -50,7 +50,7 @@ class _Case:
             rows = [*self.rows.get(place, []), *[None] * len(patches)]
             self.written[place] = [Written(patch, row) for patch, row in zip(patches, rows, strict=False)]
 
-    def result(self, wish: Wish) -> SyncResult | None:
+    def result(self, wish: Target) -> SyncResult | None:
         """The final result of the push that the wish is of."""
         return next(iter(self.final.get((wish.push_id, wish.company_id), {}).values()), None)
 
@@ -251,7 +251,7 @@ def out_of_memory(case: _Case) -> Iterator[str]:
         yield f"{worker} took more memory than its limit, and was ended"
 
 
-def company_of(wish: Wish) -> str:
+def company_of(wish: Target) -> str:
     """For a finding."""
     return f"{wish.partner_id} {wish.company_id} {wish.period[0]}"
 

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from messages import PushRequested, decode
 from store import Database, Tx
 from store.schema import connections, dead_letters, ledger, mappings, syncs
-from tests.chaos.history import Entry, History, Patch, Wish
+from tests.chaos.history import Entry, History, Patch, Target
 from tests.support.platform import Platform
 
 ADDITION = re.compile(r"/agreements/\d+/additions/(\d+)$")
@@ -92,8 +92,8 @@ def _entry(row: Any) -> Entry:
     )
 
 
-def _wish(row: Any) -> Wish:
-    return Wish(
+def _wish(row: Any) -> Target:
+    return Target(
         partner_id=row.partner_id,
         company_id=row.company_id,
         period=(row.period_start, row.period_end),

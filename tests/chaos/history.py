@@ -51,7 +51,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Wish:
+class Target:
     """A row of syncs; `addition_id` is the addition that was made to hold it, None if the line ended otherwise."""
 
     partner_id: str
@@ -76,7 +76,7 @@ class History:
     received: Sequence[Message] = ()
     patches: Sequence[Patch] = ()
     entries: Sequence[Entry] = ()
-    wishes: Sequence[Wish] = ()
+    wishes: Sequence[Target] = ()
     buried: frozenset[tuple[str, str]] = frozenset()
     blamed: Sequence[str] = ()
     stored: dict[tuple[str, str], datetime] = field(default_factory=dict)

@@ -20,7 +20,7 @@ from tests.support.waiting import wait_for
 from tests.support.world import World
 from worker import bootstrap
 from worker.health import Readiness
-from worker.messaging.broker import Delivery, Settle, Verdict
+from worker.messaging.broker import Delivery, Settle, Settlement
 from worker.messaging.rabbitmq import RabbitBroker
 from worker.messaging.relay import Relay
 
@@ -56,7 +56,7 @@ class Consumer:
 
 @contextmanager
 def consuming(
-    world: World, answer: Callable[[Delivery, Settle], None] = lambda _, settle: settle(Verdict.DONE)
+    world: World, answer: Callable[[Delivery, Settle], None] = lambda _, settle: settle(Settlement.ACK)
 ) -> Iterator[Consumer]:
     """Consume while the block lasts."""
     consumer = Consumer(world, answer)
@@ -179,7 +179,7 @@ def test_a_message_to_be_tried_again_holds_up_no_other(world: World) -> None:
     def answer(delivery: Delivery, settle: Settle) -> None:
         nonlocal times
         times += delivery.message_id == refused
-        settle(Verdict.AGAIN if delivery.message_id == refused and times < 3 else Verdict.DONE)
+        settle(Settlement.REQUEUE if delivery.message_id == refused and times < 3 else Settlement.ACK)
 
     with consuming(world, answer) as consumer:
         wait_for(lambda: consumer.ids().count(refused) == 3, "the third try")
@@ -196,7 +196,7 @@ def test_stopping_waits_for_what_is_in_hand(world: World) -> None:
         wait_for(lambda: held, "the delivery")
         consumer.stop.set()
         assert consumer.thread.is_alive()
-        held[0](Verdict.DONE)
+        held[0](Settlement.ACK)
         consumer.thread.join()
     with consuming(world) as later:
         second = world.mapped("p1", 2)
@@ -215,7 +215,7 @@ def test_a_message_may_be_released_for_ever(world: World) -> None:
     assert world.broker.publish([row]) == [None]
 
     def answer(_: Delivery, settle: Settle) -> None:
-        settle(Verdict.RELEASED if len(consumer.got) <= 25 else Verdict.DONE)
+        settle(Settlement.RELEASE if len(consumer.got) <= 25 else Settlement.ACK)
 
     with consuming(world, answer) as consumer:
         wait_for(lambda: len(consumer.got) == 26, "26 deliveries")
@@ -233,9 +233,9 @@ def test_a_paused_consumer_has_nothing(world: World) -> None:
 
     def answer(delivery: Delivery, settle: Settle) -> None:
         if delivery.message_id == str(last.id):
-            settle(Verdict.DONE)
+            settle(Settlement.ACK)
         elif consumer.paused.is_set():
-            settle(Verdict.RELEASED)
+            settle(Settlement.RELEASE)
         else:
             held.append(settle)
 
@@ -244,7 +244,7 @@ def test_a_paused_consumer_has_nothing(world: World) -> None:
         wait_for(lambda: len(held) == 10, "the deliveries")
         consumer.paused.set()
         for settle in held:
-            settle(Verdict.RELEASED)
+            settle(Settlement.RELEASE)
         world.publish(*sent[10:])
         with consuming(world) as other:
             wait_for(lambda: len(set(other.ids())) == 20, "all messages at the other consumer")

@@ -12,7 +12,7 @@ from tests.support.case import Case
 from tests.support.waiting import wait_for
 from worker.checks import connection_check
 from worker.sync import commit, partner, run
-from worker.sync.job import Settled
+from worker.sync.job import Final
 
 FAULT = "a fault of ours"
 
@@ -22,7 +22,7 @@ def _spoil_c1(monkeypatch: pytest.MonkeyPatch) -> None:
     take = commit._Batch.take
 
     def faulty(self: Any, job: Any, member: Any) -> None:
-        if member.line.company_id == "c1" and isinstance(job.outcome, Settled) and job.outcome.status != "failed":
+        if member.line.company_id == "c1" and isinstance(job.outcome, Final) and job.outcome.status != "failed":
             raise RuntimeError(FAULT)
         take(self, job, member)
 

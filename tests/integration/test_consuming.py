@@ -13,8 +13,8 @@ from tests.support import proxy
 from tests.support.own_servers import OwnRabbitMQ
 from tests.support.waiting import wait_for
 from worker.health import Readiness
-from worker.messaging.broker import Delivery, Settle, Verdict
-from worker.messaging.handler_pool import Lane
+from worker.messaging.broker import Delivery, Settle, Settlement
+from worker.messaging.handler_pool import HandlerPool
 from worker.messaging.rabbitmq import RabbitBroker
 from worker.topology import Topology
 
@@ -33,14 +33,14 @@ class Handler:
         self.settles: list[Settle] = []
         self.go = {name: threading.Event() for name in HELD_UP}
         self._lock = threading.Lock()
-        self.lane = Lane(KIND, self.handle, threads=2)
+        self.lane = HandlerPool(KIND, self.handle, threads=2)
 
     def deliver(self, delivery: Delivery, settle: Settle) -> None:
         """Put it into the lane."""
         self.settles.append(settle)
         self.lane.put(delivery, settle)
 
-    def handle(self, deliveries: Sequence[Delivery]) -> list[Verdict]:
+    def handle(self, deliveries: Sequence[Delivery]) -> list[Settlement]:
         """Count, and find out what is handled beside itself."""
         name = str(deliveries[0].message_id)
         with self._lock:
@@ -52,7 +52,7 @@ class Handler:
             self.go[name].wait()
         with self._lock:
             self.at_once[name] -= 1
-        return [Verdict.DONE]
+        return [Settlement.ACK]
 
 
 def test_what_a_dead_connection_delivered_is_not_handled_beside_its_repetition(own_rabbitmq: OwnRabbitMQ) -> None:
@@ -107,11 +107,11 @@ def test_a_channel_that_rabbitmq_closes_takes_no_other_with_it(own_rabbitmq: Own
             pushes += 1
             wait_for(lambda: len(held["push.requested.v1"]) == pushes, "a push")  # noqa: B023
             for settle in held["push.requested.v1"][-2:-1]:
-                settle(Verdict.DONE)
+                settle(Settlement.ACK)
         for settle in (mapping, held["push.requested.v1"][-1]):
-            settle(Verdict.DONE)
+            settle(Settlement.ACK)
         wait_for(lambda: counts["m"] == 2, "the mapping again")
-        held["mapping.changed.v1"][-1](Verdict.DONE)
+        held["mapping.changed.v1"][-1](Settlement.ACK)
     stop.set()
     thread.join()
     assert counts == {"m": 2} | {f"p-{number}": 1 for number in range(pushes)}
@@ -141,6 +141,6 @@ def test_what_is_in_hand_is_bounded_in_bytes(amqp_url: str) -> None:
     thread.join(0.5)
     assert sum(sizes) < AT_ONCE_BYTES + SIZE
     stop.set()
-    wait_for(lambda: [in_hand.pop()(Verdict.DONE) for _ in in_hand[:]] or not thread.is_alive(), "the end")
+    wait_for(lambda: [in_hand.pop()(Settlement.ACK) for _ in in_hand[:]] or not thread.is_alive(), "the end")
     broker.delete()
     broker.close()

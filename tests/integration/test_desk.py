@@ -10,7 +10,7 @@ from store.catalog import Question
 from tests.support.samples import PARTNER, TENANT
 from worker.catalog.choices import Listing
 from worker.catalog.queries import Shelf
-from worker.catalog.scheduler import Desk, Task
+from worker.catalog.scheduler import Scheduler, Task
 from worker.rules.problems import problem
 
 pytestmark = pytest.mark.parametrize("backend", ["sqlite"])
@@ -24,11 +24,11 @@ def _ask(database: Database, kind: CatalogKind, number: int = 1) -> Question:
     return question
 
 
-def _desk(database: Database) -> Desk:
-    return Desk(database, PARTNER, lambda: datetime.now(UTC))
+def _desk(database: Database) -> Scheduler:
+    return Scheduler(database, PARTNER, lambda: datetime.now(UTC))
 
 
-def _next(desk: Desk) -> Task:
+def _next(desk: Scheduler) -> Task:
     task = desk.next()
     assert task is not None
     return task

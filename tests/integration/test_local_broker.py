@@ -13,11 +13,11 @@ from store.schema import outbox as outbox_table
 from tests.support.samples import mapping_changed
 from tests.support.waiting import wait_for
 from worker.messaging import outbox_consumer
-from worker.messaging.broker import Delivery, Verdict
+from worker.messaging.broker import Delivery, Settlement
 from worker.messaging.embedded import LocalBroker
 from worker.topology import Topology
 
-Settle = Callable[[Verdict], None]
+Settle = Callable[[Settlement], None]
 
 
 @contextmanager
@@ -51,7 +51,7 @@ def test_a_verdict_survives_a_store_that_is_away(sqlite_url: str, monkeypatch: p
 
     def deliver(delivery: Delivery, settle: Settle) -> None:
         got.append(delivery)
-        settle(Verdict.DONE)
+        settle(Settlement.ACK)
         away.set()
 
     monkeypatch.setattr(database, "begin", begin_unless_away)
@@ -81,6 +81,6 @@ def test_a_row_in_hand_is_not_delivered_again_to_the_same_process(
     with _consuming(database, lambda _, settle: held.append(settle)):
         wait_for(lambda: len(claims) >= 3, "the row to be claimed again")
         assert len(held) == 1
-        held[0](Verdict.DONE)
+        held[0](Settlement.ACK)
         wait_for(lambda: _left(database) == 0, "the row to be deleted")
     database.close()

@@ -13,7 +13,7 @@ from store.schema import dead_letters, outbox
 from tests.support.reverting import revert_of
 from tests.support.samples import push
 from worker.app import App, build
-from worker.messaging.broker import Delivery, Verdict
+from worker.messaging.broker import Delivery, Settlement
 from worker.settings import load
 from worker.topology import queue_of
 
@@ -98,7 +98,7 @@ def test_a_broken_question_that_can_be_addressed_is_answered(database: Database)
         with database.begin() as tx:
             tx.execute(delete(dead_letters))
             tx.execute(delete(outbox))
-        assert app.dispatcher.handle([_delivery(content)]) == [Verdict.DONE]
+        assert app.dispatcher.handle([_delivery(content)]) == [Settlement.ACK]
         with database.begin() as tx:
             assert list(tx.execute(select(dead_letters.c.reason)).scalars()) == ["contract"]
             (body,) = tx.execute(select(outbox.c.body)).scalars()

@@ -249,8 +249,8 @@ def test_who_should_have_been_woken_is_found(database: Database) -> None:
     accept(database, push("p-2", partner_id="msp-2"))
     with database.begin() as tx:
         pauses.pause(tx, "msp-2", "olga", "upgrade")
-        assert leases.wake_forgotten(tx) == [PARTNER]
-        assert leases.wake_forgotten(tx) == []
+        assert leases.wake_orphaned(tx) == [PARTNER]
+        assert leases.wake_orphaned(tx) == []
     assert _claimed(database) == [PARTNER]
     with database.begin() as tx:
-        assert leases.wake_forgotten(tx) == []
+        assert leases.wake_orphaned(tx) == []

@@ -191,7 +191,7 @@ def test_a_repeat_says_the_recorded_answers_again(database: Database) -> None:
     _answer(database, *results)
     with database.begin() as tx:
         outbox.delete(tx, [row.id for row in claimed(tx)])
-        assert answers.say_again(tx, PARTNER, "p-1") == 2
+        assert answers.republish_results(tx, PARTNER, "p-1") == 2
     assert sorted(leaving(database)) == sorted(str(result.id) for result in results[:2])
 
 
@@ -206,7 +206,7 @@ def test_a_repeat_of_a_completed_push_says_its_completion_again(database: Databa
     with database.begin() as tx:
         answers.complete(tx, completed)
         outbox.delete(tx, [row.id for row in claimed(tx)])
-        answers.say_again(tx, PARTNER, "p-1")
+        answers.republish_results(tx, PARTNER, "p-1")
     assert leaving(database) == [str(result.id), str(completed.id)]
 
 
@@ -221,7 +221,7 @@ def test_a_repeats_completion_leaves_after_its_results(database: Database, monke
     with database.partner(PARTNER) as tx:
         answers.complete(tx, completed)
         tx.execute(delete(outbox_table))
-        assert answers.say_again(tx, PARTNER, "p-1") == 20
+        assert answers.republish_results(tx, PARTNER, "p-1") == 20
         times = dict(tx.execute(select(outbox_table.c.message_id, outbox_table.c.not_before)).all())
     assert max(times, key=lambda name: (times[name], name == str(completed.id))) == str(completed.id)
     assert len(set(times.values())) >= 19

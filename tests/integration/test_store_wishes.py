@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from store import Database, now, targets
-from store.targets import Holder, Wish
+from store.targets import Holder, Target
 from tests.support.samples import NOVEMBER, OCTOBER, PARTNER, TENANT, minute, push
 from tests.support.store import accept
 
@@ -14,7 +14,7 @@ def _due(database: Database, limit: int = 100) -> list[tuple[str, str, str]]:
         return [(wish.push_id, wish.period_key, wish.company_id) for wish in targets.due(tx, PARTNER, now(tx), limit)]
 
 
-def _all(database: Database) -> dict[str, Wish]:
+def _all(database: Database) -> dict[str, Target]:
     with database.begin() as tx:
         found = targets.of_companies(tx, PARTNER, ["c-1", "c-2", "c-3"])
     return {wish.company_id: wish for wish in found.values()}

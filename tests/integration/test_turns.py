@@ -13,12 +13,12 @@ from store.database import db_now
 from store.outbox import OutboxRow, claim_deferred, read
 from store.schema import EXCHANGE_DEFERRED, outbox
 from worker.health import Readiness
-from worker.messaging.broker import Delivery, Verdict
+from worker.messaging.broker import Delivery, Settlement
 from worker.messaging.dead_letters import DeadLetters
-from worker.messaging.fair_share import LARGE, Turns
-from worker.messaging.rates import BYTES_PER_TURN, Share, Shares
+from worker.messaging.fair_share import LARGE, FairShare
+from worker.messaging.rates import BYTES_PER_TURN, PartnerRates, Share
 from worker.messaging.store_outage import StoreOutage
-from worker.messaging.store_retry import Patience
+from worker.messaging.store_retry import StoreRetry
 
 QUEUE = "connectwise.push-requested.v1"
 LETTERS = DeadLetters(KeyRing.parse(generate_keypair().private))
@@ -41,25 +41,25 @@ class Handled:
     def __init__(self) -> None:
         self.bodies: list[bytes] = []
 
-    def __call__(self, deliveries: Sequence[Delivery]) -> list[Verdict]:
+    def __call__(self, deliveries: Sequence[Delivery]) -> list[Settlement]:
         """Handle."""
         self.bodies += [delivery.body for delivery in deliveries]
-        return [Verdict.DONE] * len(deliveries)
+        return [Settlement.ACK] * len(deliveries)
 
 
 SHARES = {"push.requested.v1": Share(per_second=0.001, burst_seconds=3500.0)}
 
 
-def _patience() -> Patience:
+def _patience() -> StoreRetry:
     stop, readiness = Event(), Readiness()
-    return Patience(stop, StoreOutage(lambda: None, stop, readiness), readiness)
+    return StoreRetry(stop, StoreOutage(lambda: None, stop, readiness), readiness)
 
 
-def _turns(database: Database, handled: Handled) -> Turns:
-    return Turns(Shares(SHARES), database, LETTERS.closed, handled, _patience())
+def _turns(database: Database, handled: Handled) -> FairShare:
+    return FairShare(PartnerRates(SHARES), database, LETTERS.closed, handled, _patience())
 
 
-def _take(turns: Turns, deliveries: Sequence[Delivery]) -> list[Delivery]:
+def _take(turns: FairShare, deliveries: Sequence[Delivery]) -> list[Delivery]:
     """Those whose turn it is now; the others are deferred."""
     late = [turns.late(delivery) for delivery in deliveries]
     if any(late):
@@ -142,7 +142,7 @@ def test_what_cannot_be_deferred_is_handled_at_once(database: Database) -> None:
     def closed(_: OutboxRow) -> OutboxRow:
         raise RuntimeError
 
-    turns = Turns(Shares(SHARES), database, closed, handled, _patience())
+    turns = FairShare(PartnerRates(SHARES), database, closed, handled, _patience())
     now = _take(turns, [_message("p1", number) for number in range(9)])
     assert len(now) + len(handled.bodies) == 9
 
@@ -156,7 +156,7 @@ def test_one_that_cannot_be_deferred_spoils_no_other(database: Database) -> None
             raise RuntimeError
         return row
 
-    turns = Turns(Shares(SHARES), database, closed, handled, _patience())
+    turns = FairShare(PartnerRates(SHARES), database, closed, handled, _patience())
     flood = [_message("p1", number) for number in range(9)]
     now = _take(turns, flood)
     assert handled.bodies == [flood[7].body]

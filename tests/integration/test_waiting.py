@@ -26,7 +26,7 @@ def why(database: Database, settings: Settings) -> str | None:
 def work(database: Database, trouble: str | None) -> None:
     """Let a worker say how it does."""
     with database.begin() as tx:
-        workers.say(tx, "w", "host", 1, trouble, 0.0)
+        workers.heartbeat(tx, "w", "host", 1, trouble, 0.0)
 
 
 def test_no_worker_or_none_that_works(database: Database, settings: Settings) -> None:

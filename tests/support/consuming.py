@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.support.hooked_worker import shorten
 from worker.bootstrap import open_broker, open_database
-from worker.messaging.broker import Delivery, Verdict
+from worker.messaging.broker import Delivery, Settlement
 from worker.settings import load
 
 
@@ -22,13 +22,13 @@ def main(path: Path, answer_first: int) -> None:
     got = 0
     with path.open("a") as notes:
 
-        def deliver(delivery: Delivery, settle: Callable[[Verdict], None]) -> None:
+        def deliver(delivery: Delivery, settle: Callable[[Settlement], None]) -> None:
             nonlocal got
             got += 1
             notes.write(f"{delivery.message_id} {delivery.redelivered}\n")
             notes.flush()
             if got <= answer_first:
-                settle(Verdict.DONE)
+                settle(Settlement.ACK)
 
         open_broker(settings, open_database(settings)).consume(deliver, threading.Event())
 

@@ -18,7 +18,7 @@ from messages import PushRequested
 from store import leases
 from worker import app, logs, memory
 from worker.connectwise import rate_limit
-from worker.connectwise.session import Remote
+from worker.connectwise.session import ConnectWiseSession
 from worker.handlers import pushes
 from worker.messaging import dispatcher, outbox_consumer, relay, store_outage, store_retry
 from worker.messaging.embedded import LocalBroker
@@ -138,11 +138,11 @@ def hook(point: str, strike: Callable[[], None]) -> None:
 
         pushes.HANDLERS[PushRequested] = accepted  # type: ignore[index] # a test may
     elif point == "after_get":
-        after(Remote, "addition", strike, lambda *_: _is_working())
+        after(ConnectWiseSession, "addition", strike, lambda *_: _is_working())
     elif point == "after_ledger_open":
         after(Run, "_flush", strike, lambda _result, self: bool(self._to_write))
     elif point == "after_patch":
-        after(Remote, "set_quantity", strike)
+        after(ConnectWiseSession, "set_quantity", strike)
     elif point == "before_flush_commit":
         after(run, "settle", strike, lambda flushed, *_: bool(flushed.answers))
     elif point == "after_flush_commit":
@@ -189,16 +189,16 @@ def has_bug(point: str) -> bool:
 
         transitions.after_read = decided
     elif point == "bug_in_a_write":
-        write = Remote.set_quantity
+        write = ConnectWiseSession.set_quantity
 
-        def written(self: Remote, agreement_id: int, addition_id: int, quantity: float) -> Any:
+        def written(self: ConnectWiseSession, agreement_id: int, addition_id: int, quantity: float) -> Any:
             if addition_id == 100_001:
                 mistake()
             return write(self, agreement_id, addition_id, quantity)
 
-        Remote.set_quantity = written  # type: ignore[method-assign] # a test may
+        ConnectWiseSession.set_quantity = written  # type: ignore[method-assign] # a test may
     elif point == "bug_after_a_write":
-        after(Remote, "set_quantity", mistake)
+        after(ConnectWiseSession, "set_quantity", mistake)
     else:
         return False
     return True

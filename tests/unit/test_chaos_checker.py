@@ -23,7 +23,7 @@ from messages import (
 )
 from tests.chaos.checker import COLUMNS, check
 from tests.chaos.collect import applied
-from tests.chaos.history import Entry, History, Patch, Wish
+from tests.chaos.history import Entry, History, Patch, Target
 from tests.chaos.scan import scan
 
 START = datetime(2026, 11, 1, 12, tzinfo=UTC)
@@ -106,10 +106,10 @@ def entry(of: PushRequested, number: int, before: float, **changes: Any) -> Entr
     return replace(row, **changes)
 
 
-def wish(of: PushRequested, **changes: Any) -> Wish:
+def wish(of: PushRequested, **changes: Any) -> Target:
     """The row of syncs after the push."""
     return replace(
-        Wish("p", "c1", (of.period.start, of.period.end), of.push_id, settled=True, addition_id=11), **changes
+        Target("p", "c1", (of.period.start, of.period.end), of.push_id, settled=True, addition_id=11), **changes
     )
 
 

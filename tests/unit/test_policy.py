@@ -41,11 +41,11 @@ from store.leases import Health
 from tests.support.samples import TEN, minute
 from worker.rules import errors
 from worker.rules.blame import RecordDenied, Unconfirmed
-from worker.rules.errors import AllFailed, Failed, Later, Paused, Verdict, judge
+from worker.rules.errors import AllFailed, ErrorOutcome, Failed, Later, Paused, classify
 from worker.rules.problems import AGREEMENT_EDIT, MISSING
 
 # error, verdict's class, problem's code, dead letters' reason or seconds at the first attempt and chance 1
-JUDGED: list[tuple[BaseException, type[Verdict], str, str | float | None]] = [
+JUDGED: list[tuple[BaseException, type[ErrorOutcome], str, str | float | None]] = [
     (RecordRefused("no"), Failed, "record_refused", None),
     (RecordNotFound("no"), Failed, "record_not_found", None),
     (RecordBusy("no"), Later, "record_busy", 2.0),
@@ -91,7 +91,7 @@ JUDGED: list[tuple[BaseException, type[Verdict], str, str | float | None]] = [
 ]
 
 
-def _detail(verdict: Verdict) -> str | float | None:
+def _detail(verdict: ErrorOutcome) -> str | float | None:
     match verdict:
         case Failed():
             return None
@@ -103,10 +103,10 @@ def _detail(verdict: Verdict) -> str | float | None:
 
 @pytest.mark.parametrize(("error", "kind", "code", "detail"), JUDGED, ids=lambda value: type(value).__name__)
 def test_each_error_has_its_remedy(
-    error: BaseException, kind: type[Verdict], code: str, detail: str | float | None
+    error: BaseException, kind: type[ErrorOutcome], code: str, detail: str | float | None
 ) -> None:
     """The line, all lines, or nobody is answered, now or later, as the error's remedy asks."""
-    verdict = judge(error, attempts=0, chance=1.0)
+    verdict = classify(error, attempts=0, chance=1.0)
     assert (type(verdict), verdict.problem.code, _detail(verdict)) == (kind, code, detail)
 
 
@@ -119,7 +119,7 @@ def test_every_error_of_the_client_is_judged_here() -> None:
 @pytest.mark.parametrize("right", MISSING)
 def test_a_missing_right_names_the_row_to_change(right: str) -> None:
     """The ConnectWise administrator reads which right to set to All."""
-    verdict = judge(errors.RightRefused(right), attempts=0, chance=0.5)
+    verdict = classify(errors.RightRefused(right), attempts=0, chance=0.5)
     assert right in verdict.problem.detail
     row, _, level = right.removesuffix(" (All)").partition(": ")
     assert f"{row} > {level}" in verdict.problem.fix
@@ -127,9 +127,9 @@ def test_a_missing_right_names_the_row_to_change(right: str) -> None:
 
 
 @pytest.mark.parametrize(("attempts", "kind"), [(0, Later), (1, Later), (2, Failed), (99, Failed)])
-def test_a_bug_of_ours_is_tried_three_times(attempts: int, kind: type[Verdict]) -> None:
+def test_a_bug_of_ours_is_tried_three_times(attempts: int, kind: type[ErrorOutcome]) -> None:
     """An error that nobody foresaw ends as an answer, not as a loop."""
-    verdict = judge(KeyError("ours"), attempts=attempts, chance=0.5)
+    verdict = classify(KeyError("ours"), attempts=attempts, chance=0.5)
     assert type(verdict) is kind
     assert verdict.problem.code == "unexpected"
 
@@ -137,20 +137,20 @@ def test_a_bug_of_ours_is_tried_three_times(attempts: int, kind: type[Verdict]) 
 def test_an_answer_that_nothing_confirms_is_tried_three_times() -> None:
     """A record that is refused again and again, as if it were the connection, fails alone in the end."""
     error = Unconfirmed(BadCredentials("no", status=401))
-    assert [type(judge(error, attempts=count, chance=0.5)) for count in range(3)] == [Later, Later, Failed]
+    assert [type(classify(error, attempts=count, chance=0.5)) for count in range(3)] == [Later, Later, Failed]
 
 
 @pytest.mark.parametrize("met", [CertificateExpired("no"), ForbiddenHost("no"), UnknownCompany("acme")])
 def test_what_no_record_can_cause_is_held_against_none(met: ConnectWiseError) -> None:
     """One bad node behind a balancer: its lines wait until RETRY_FOR, and nobody looks for a fault in their records."""
-    verdict = judge(Unconfirmed(met), attempts=99, chance=0.5)
+    verdict = classify(Unconfirmed(met), attempts=99, chance=0.5)
     assert (type(verdict), verdict.problem.code) == (Later, "server_trouble")
 
 
 @pytest.mark.parametrize("attempts", [3, 1000])
 def test_trouble_of_theirs_is_retried_whatever_the_count(attempts: int) -> None:
     """The wait for a server ends by time, not by attempts."""
-    assert type(judge(Unreachable("no", sent=False), attempts=attempts, chance=0.5)) is Later
+    assert type(classify(Unreachable("no", sent=False), attempts=attempts, chance=0.5)) is Later
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,7 @@ LIMITED = RateLimited("no", retry_after=60)
 
 
 def _after(health: Health, error: BaseException | None) -> Health:
-    verdict = None if error is None else judge(error, attempts=0, chance=1.0)
+    verdict = None if error is None else classify(error, attempts=0, chance=1.0)
     return errors.health_after(health, error, verdict, minute(1), chance=1.0)
 
 

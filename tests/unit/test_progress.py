@@ -19,13 +19,13 @@ from cwclient import (
 from messages import SyncMode
 from store.ledger import Closing, OpenEntry
 from store.pushes import Line, Push
-from store.targets import Wish
+from store.targets import Target
 from tests.support.samples import NOVEMBER, OCTOBER, PARTNER, TEN, mapping, minute
 from worker.checks.mapping_check import ToCheck
 from worker.rules import quantities
-from worker.rules.errors import KeyUnreadable, NotStarted, RightRefused, judge
+from worker.rules.errors import KeyUnreadable, NotStarted, RightRefused, classify
 from worker.sync import transitions
-from worker.sync.job import Job, Member, Postponed, Settled
+from worker.sync.job import Final, Job, Member, RetryAt
 from worker.sync.transitions import Moment
 
 NOW = minute(10)
@@ -57,7 +57,7 @@ def _push(mode: SyncMode) -> Push:
 
 def _member(*, preview: bool = False, attempts: int = 0, first_failed_at: datetime | None = None) -> Member:
     line = Line(_push("preview" if preview else "apply"), "c-1", "Acme", 42, None, None, "pending", 0, 0)
-    wish = Wish(
+    wish = Target(
         "c-1", NOVEMBER.key, NOVEMBER.start, NOVEMBER.end, 42, TEN, "p-1", TEN, attempts, first_failed_at, None, TEN
     )
     wanted = quantities.Wanted("c-1", "Acme", NOVEMBER, 42, TEN, "p-1", TEN)
@@ -94,10 +94,10 @@ def _addition(quantity: float | None = 4.0, **changes: Any) -> Addition:
 
 def _short(outcome: object) -> object:
     match outcome:
-        case Settled():
+        case Final():
             code = outcome.problem.code if outcome.problem else None
-            return (outcome.status, code, outcome.before, outcome.after, outcome.bury)
-        case Postponed():
+            return (outcome.status, code, outcome.before, outcome.after, outcome.dead_letter_reason)
+        case RetryAt():
             return (outcome.until, outcome.problem.code if outcome.problem else None, outcome.counts)
     return None
 
@@ -272,7 +272,7 @@ WRITING: list[tuple[BaseException, object, list[Closing]]] = [
 def test_what_follows_from_a_write_that_failed(error: BaseException, outcome: object, closings: list[Closing]) -> None:
     """A write that may have landed stays open until it is certainly over; any other is closed with what is known."""
     job = _job(entry=_entry(), actual=_addition())
-    transitions.after_error(job, error, judge(error, attempts=0, chance=1.0), MOMENT)
+    transitions.after_error(job, error, classify(error, attempts=0, chance=1.0), MOMENT)
     assert _short(job.outcome) == outcome
     assert job.closings == closings
 
@@ -280,9 +280,9 @@ def test_what_follows_from_a_write_that_failed(error: BaseException, outcome: ob
 def test_a_bug_that_each_write_meets_fails_its_line() -> None:
     """The third time the line fails and says that it may have been written; its row stays open until that is read."""
     job, error = _job(attempts=2, entry=_entry(), actual=_addition()), RuntimeError("a bug of ours")
-    transitions.after_error(job, error, judge(error, attempts=job.attempts, chance=1.0), MOMENT)
+    transitions.after_error(job, error, classify(error, attempts=job.attempts, chance=1.0), MOMENT)
     assert _short(job.outcome) == ("failed", "unexpected", None, None, "unexpected")
-    assert isinstance(job.outcome, Settled)
+    assert isinstance(job.outcome, Final)
     assert job.outcome.problem is not None
     assert "The quantity may have been changed before" in job.outcome.problem.detail
     assert job.closings == []
@@ -314,7 +314,7 @@ READING: list[tuple[Job, BaseException, object]] = [
 @pytest.mark.parametrize(("job", "error", "outcome"), READING, ids=lambda value: type(value).__name__)
 def test_what_follows_from_a_read_that_failed(job: Job, error: BaseException, outcome: object) -> None:
     """A line is answered, or tried again until its time is up; a preview says at once what is wrong."""
-    transitions.after_error(job, error, judge(error, attempts=job.attempts, chance=1.0), MOMENT)
+    transitions.after_error(job, error, classify(error, attempts=job.attempts, chance=1.0), MOMENT)
     assert _short(job.outcome) == outcome
     assert job.closings == []
 
@@ -323,8 +323,8 @@ def test_a_line_that_is_given_up_says_why() -> None:
     """The coordinator reads what the last failure was, not only that there were many."""
     job = _job(first_failed_at=minute(-50))
     error = ServerTrouble("ConnectWise is upgrading", sent=True)
-    transitions.after_error(job, error, judge(error, attempts=0, chance=1.0), MOMENT)
-    assert isinstance(job.outcome, Settled)
+    transitions.after_error(job, error, classify(error, attempts=0, chance=1.0), MOMENT)
+    assert isinstance(job.outcome, Final)
     assert job.outcome.problem is not None
     assert "ConnectWise is upgrading" in job.outcome.problem.detail
     assert job.outcome.problem.code == "exhausted"
@@ -339,8 +339,8 @@ def test_a_write_that_never_gets_an_answer_is_given_up() -> None:
     failing = replace(wish, first_failed_at=NOW - timedelta(hours=2))
     job.members[0] = replace(job.members[0], wish=failing)
     transitions.after_read(job, _addition(1), MOMENT)
-    assert isinstance(job.outcome, Settled)
-    assert (job.outcome.status, job.outcome.bury) == ("failed", "exhausted")
+    assert isinstance(job.outcome, Final)
+    assert (job.outcome.status, job.outcome.dead_letter_reason) == ("failed", "exhausted")
     assert [closing.outcome for closing in job.closings] == ["not_applied"]
 
 
@@ -349,6 +349,6 @@ def test_a_preview_leaves_the_row_of_a_lost_write_to_its_push() -> None:
     read, failed = (_job(preview=True, previous=_entry()) for _ in range(2))
     transitions.after_read(read, _addition(42.0), MOMENT)
     error = RecordRefused("refused", status=400)
-    transitions.after_error(failed, error, judge(error, attempts=0, chance=0.0), MOMENT)
+    transitions.after_error(failed, error, classify(error, attempts=0, chance=0.0), MOMENT)
     assert (read.closings, failed.closings) == ([], [])
     assert _short(read.outcome) == ("preview", None, 42.0, None, None)

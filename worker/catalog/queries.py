@@ -13,9 +13,9 @@ from store.mappings import Mapping as StoredMapping
 from worker.catalog import suggestions
 from worker.catalog.choices import Listing, of_addition, of_agreement, of_company
 from worker.catalog.name_matching import Matcher
-from worker.catalog.questions import COMPANIES, FRESH, Found, key_of, mapped, page_of
+from worker.catalog.questions import COMPANIES, FRESH, AnswerFields, key_of, mapped, page_of
 from worker.catalog.suggestions import Matched
-from worker.connectwise.session import Remote
+from worker.connectwise.session import ConnectWiseSession
 
 Clock = Callable[[], datetime]
 Turn = Callable[[], None]
@@ -28,11 +28,11 @@ class Call:
     `asks`: it reads listings, by their keys, from ConnectWise; `Turn` is called between its requests.
     """
 
-    make: Callable[[Remote, Turn], Any]
+    make: Callable[[ConnectWiseSession, Turn], Any]
     asks: bool = True
 
 
-Steps = Generator[list[Call], list[Any], Found]
+Steps = Generator[list[Call], list[Any], AnswerFields]
 """Yields calls, all of which may be made at once, and is sent their results; returns what the answer says."""
 
 
@@ -129,12 +129,12 @@ def _calls(keys: Sequence[str], clock: Clock) -> list[Call]:
     return calls + [Call(partial(_additions, clock, number)) for number in ids["additions"]]
 
 
-def _companies(clock: Clock, remote: Remote, turn: Turn) -> dict[str, Listing]:
+def _companies(clock: Clock, remote: ConnectWiseSession, turn: Turn) -> dict[str, Listing]:
     at = clock()
     return {COMPANIES: Listing.of(remote.companies(of_company, turn), at)}
 
 
-def _agreements(clock: Clock, company_ids: Sequence[int], remote: Remote, turn: Turn) -> dict[str, Listing]:
+def _agreements(clock: Clock, company_ids: Sequence[int], remote: ConnectWiseSession, turn: Turn) -> dict[str, Listing]:
     at = clock()
     found: dict[int, list[Choice]] = {company_id: [] for company_id in company_ids}
     for agreement in remote.agreements(company_ids, turn):
@@ -143,7 +143,7 @@ def _agreements(clock: Clock, company_ids: Sequence[int], remote: Remote, turn: 
     return {f"agreements {company_id}": Listing.of(choices, at) for company_id, choices in found.items()}
 
 
-def _additions(clock: Clock, agreement_id: int, remote: Remote, turn: Turn) -> dict[str, Listing]:
+def _additions(clock: Clock, agreement_id: int, remote: ConnectWiseSession, turn: Turn) -> dict[str, Listing]:
     at = clock()
     found = (of_addition(addition, agreement_id, at) for addition in remote.additions(agreement_id, turn))
     return {f"additions {agreement_id}": Listing.of(found, at)}

@@ -13,7 +13,7 @@ from store import Tx, catalog, connections, leases, mappings, now, outbox, pause
 from store.catalog import Question
 from store.mappings import Mapping
 from worker.catalog.choices import Listing
-from worker.rules.errors import PASSING, Verdict
+from worker.rules.errors import PASSING, ErrorOutcome
 from worker.rules.problems import problem
 
 FRESH = timedelta(minutes=10)
@@ -35,7 +35,7 @@ _WHY_PAUSED = {
     "moved": problem("moved", reason="it is looked up again."),
 }
 
-Found = dict[str, Any]
+AnswerFields = dict[str, Any]
 """The content of an answer: fields of CatalogListed."""
 
 log = structlog.get_logger()
@@ -76,7 +76,7 @@ def of_pause(code: str | None) -> Problem:
     return _ask_again(_WHY_PAUSED.get(code or "", problem("unexpected")))
 
 
-def of_verdict(verdict: Verdict) -> Problem:
+def of_verdict(verdict: ErrorOutcome) -> Problem:
     """The answer to a question after an error."""
     return _ask_again(verdict.problem) if isinstance(verdict, PASSING) else verdict.problem
 
@@ -92,7 +92,7 @@ def mapped(tx: Tx, partner_id: str) -> dict[str, Mapping]:
     }
 
 
-def _at_once(tx: Tx, event: CatalogRequested) -> Found | None:
+def _at_once(tx: Tx, event: CatalogRequested) -> AnswerFields | None:
     connection = connections.current(tx, event.partner_id)
     if connection is None or connection.tenant is None:
         return {"problem": problem("not_connected")}
@@ -106,7 +106,7 @@ def _at_once(tx: Tx, event: CatalogRequested) -> Found | None:
     return None
 
 
-def answer(tx: Tx, event: CatalogRequested, found: Found) -> None:
+def answer(tx: Tx, event: CatalogRequested, found: AnswerFields) -> None:
     """Keep the answer with its question and let it leave, unless the question has been answered meanwhile."""
     listed = CatalogListed(
         id=derived_id(event.time, "catalog.listed", event.partner_id, str(event.id)),
@@ -143,7 +143,7 @@ def _ask_again(why: Problem) -> Problem:
     return why.model_copy(update={"fix": _ASK_AGAIN})
 
 
-def page_of(event: CatalogRequested, listing: Listing) -> Found:
+def page_of(event: CatalogRequested, listing: Listing) -> AnswerFields:
     """The page of a list that was asked for."""
     choices, more = listing.page(event.search, event.page)
     return {"choices": tuple(choices), "more": more, "fetched_at": listing.fetched_at}

@@ -13,7 +13,7 @@ from messages import CatalogRequested, Problem
 from store import Database, StoreError, Tx, catalog
 from store.catalog import Question
 from worker.catalog.queries import Call, Shelf, Steps
-from worker.catalog.questions import Found, answer, event_of
+from worker.catalog.questions import AnswerFields, answer, event_of
 from worker.rules.problems import problem
 
 log = structlog.get_logger()
@@ -50,7 +50,7 @@ class _Inquiry:
         return self.event.kind in {"companies", "suggestions"}
 
 
-class Desk:
+class Scheduler:
     """Only the run's own thread uses it. One long question is under way at a time, and a short one beside it.
 
     So the next one of its kind finds what was read for the first.
@@ -61,7 +61,7 @@ class Desk:
         self._shelf = Shelf(database, partner_id, "", clock)
         self._waiting: list[_Inquiry] = []
         self._begun: list[_Inquiry] = []
-        self._answers: list[tuple[CatalogRequested, Found]] = []
+        self._answers: list[tuple[CatalogRequested, AnswerFields]] = []
 
     @property
     def has_next(self) -> bool:
@@ -155,7 +155,7 @@ class Desk:
             inquiry.over = True
             self._begun.remove(inquiry)
 
-    def _end(self, inquiry: _Inquiry, found: Found) -> None:
+    def _end(self, inquiry: _Inquiry, found: AnswerFields) -> None:
         inquiry.over = True
         self._begun.remove(inquiry)
         self._answers.append((inquiry.event, found))

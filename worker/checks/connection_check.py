@@ -17,8 +17,8 @@ from messages import ConnectionChecked, ConnectionCheckRequested, Problem, Right
 from store import Tx, connections, mappings, now, outbox
 from store.connections import ConnectionVersion, tenant_at
 from worker.checks import mapping_check
-from worker.connectwise.session import Remote
-from worker.rules.errors import judge
+from worker.connectwise.session import ConnectWiseSession
+from worker.rules.errors import classify
 from worker.rules.problems import AGREEMENT_EDIT, AGREEMENT_INQUIRE, CATALOGUE, COMPANY_INQUIRE, MISSING, problem
 
 NAMED = 20
@@ -76,7 +76,7 @@ def mapped_agreements(tx: Tx, version: ConnectionVersion) -> dict[int, str]:
     return seen
 
 
-def check_connection(remote: Remote, agreements: Mapping[int, str]) -> CheckedConnection:
+def check_connection(remote: ConnectWiseSession, agreements: Mapping[int, str]) -> CheckedConnection:
     """Find the base URL, prove the rights that can be proven, look for mapped agreements that are hidden: four GETs.
 
     Never raises: an error is a finding (connectwise-api.md 1.2, 2.3, 4.1).
@@ -99,7 +99,7 @@ def check_connection(remote: Remote, agreements: Mapping[int, str]) -> CheckedCo
         # No record was asked for. Wrong keys may be a 404 where the base URL is a router (connectwise-api.md 1.3).
         why, ended_by = problem("api_refused", reason=f"HTTP {error.status}", said=error.said), error
     except Exception as error:  # noqa: BLE001 - whatever it is, the coordinator gets an answer
-        why, ended_by = judge(error, attempts=0, chance=0.0).problem, error
+        why, ended_by = classify(error, attempts=0, chance=0.0).problem, error
     message = ConnectionChecked(
         partner_id=version.partner_id,
         correlation_id=version.correlation,
@@ -161,7 +161,7 @@ def _of_counts(counts: Mapping[str, int | None]) -> Problem | None:
     return problem("no_agreements") if counts[AGREEMENT_INQUIRE] == 0 else None
 
 
-def _hidden(remote: Remote, agreements: Mapping[int, str]) -> tuple[Problem, ...]:
+def _hidden(remote: ConnectWiseSession, agreements: Mapping[int, str]) -> tuple[Problem, ...]:
     """A warning if mapped agreements are not listed: a role limited to some types gets short lists, with no error."""
     if not agreements:
         return ()

@@ -17,7 +17,7 @@ from store.connections import ConnectionVersion
 from store.mappings import Addition, Mapping
 from worker.catalog.choices import of_addition, of_agreement
 from worker.catalog.suggestions import looked_into, proposal
-from worker.connectwise.session import Remote
+from worker.connectwise.session import ConnectWiseSession
 from worker.rules import billable, quantities
 from worker.rules.blame import Unconfirmed
 from worker.rules.errors import RestrictedAgreement, RightRefused
@@ -131,7 +131,7 @@ def read_check(mapping: Mapping) -> MappingChecked | None:
 
 
 def check_mapping(
-    remote: Remote,
+    remote: ConnectWiseSession,
     to_check: ToCheck,
     now: datetime,
     turn: Callable[[], None],
@@ -152,7 +152,7 @@ def check_mapping(
 
 
 def _compare(
-    remote: Remote,
+    remote: ConnectWiseSession,
     to_check: ToCheck,
     now: datetime,
     turn: Callable[[], None],
@@ -208,7 +208,7 @@ def _compare(
     )
 
 
-def _company(remote: Remote, mapping: Mapping) -> tuple[str | None, tuple[Problem, ...]]:
+def _company(remote: ConnectWiseSession, mapping: Mapping) -> tuple[str | None, tuple[Problem, ...]]:
     """The company's name, and what is wrong with it. A mapping with an agreement does without, so nothing stops it."""
     try:
         company = remote.company(mapping.cw_company_id or 0)
@@ -225,7 +225,7 @@ def _company(remote: Remote, mapping: Mapping) -> tuple[str | None, tuple[Proble
 
 
 def _successor(
-    remote: Remote, to_check: ToCheck, product: str | None, now: datetime, turn: Callable[[], None]
+    remote: ConnectWiseSession, to_check: ToCheck, product: str | None, now: datetime, turn: Callable[[], None]
 ) -> Successor | None:
     """The one live addition of an active agreement of the company that has the product, or looks like Phin's.
 

@@ -75,7 +75,7 @@ class Tally:
 
 
 @dataclass(frozen=True)
-class Outlook:
+class ReplayPreview:
     """A replay's effect: letters by (kind, reason), lines that newer pushes have overtaken, letters too large."""
 
     counts: dict[tuple[str, str], int]
@@ -88,7 +88,7 @@ def can_be_replayed(letter: Summary) -> bool:
     return letter.exchange is not None or letter.queue in KINDS
 
 
-def outlook(database: Database, letter_ids: Sequence[str]) -> Outlook:
+def outlook(database: Database, letter_ids: Sequence[str]) -> ReplayPreview:
     """Look at what a replay of these would do, changing nothing."""
     counts: dict[tuple[str, str], int] = {}
     overtaken = too_large = 0
@@ -102,7 +102,7 @@ def outlook(database: Database, letter_ids: Sequence[str]) -> Outlook:
         if push is not None:
             with database.begin() as tx:
                 overtaken += _overtaken(tx, push)
-    return Outlook(counts, overtaken, too_large)
+    return ReplayPreview(counts, overtaken, too_large)
 
 
 def in_full(database: Database, letter_ids: Sequence[str]) -> Iterator[Kept]:

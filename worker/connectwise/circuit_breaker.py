@@ -12,12 +12,12 @@ from store.leases import Health
 from worker.rules.errors import (
     RATE_LIMITED_FOR,
     AllFailed,
+    ErrorOutcome,
     Failed,
     NotStarted,
-    Verdict,
+    classify,
     given_up,
     health_after,
-    judge,
     longest_wait,
     seconds_for_call,
 )
@@ -35,7 +35,7 @@ def look_again(health: Health) -> Health:
 
 
 @dataclass
-class Outlook:
+class CircuitBreaker:
     """Starts from what the last run stored; `stop` set = every open line of the partner fails for this reason."""
 
     retry_for: timedelta
@@ -83,10 +83,10 @@ class Outlook:
         self.answered = True
         self.health = health_after(self.health, None, None, now, chance=0.0)
 
-    def note_error(self, error: BaseException, now: datetime, *, attempts: int = 0) -> Verdict:
+    def note_error(self, error: BaseException, now: datetime, *, attempts: int = 0) -> ErrorOutcome:
         """Judge an error of a call, and learn from it."""
         chance, again, longest = random.random(), random.random(), longest_wait(self.retry_for)  # noqa: S311 - jitter
-        verdict = judge(error, attempts=attempts, chance=chance, longest=longest)
+        verdict = classify(error, attempts=attempts, chance=chance, longest=longest)
         _alert(error, verdict)
         self.health = health_after(self.health, error, verdict, now, chance=again, longest=longest)
         self.answered = self.answered or isinstance(verdict, Failed)
@@ -118,7 +118,7 @@ class Outlook:
             self.stored = self.health
 
 
-def _alert(error: BaseException, verdict: Verdict) -> None:
+def _alert(error: BaseException, verdict: ErrorOutcome) -> None:
     """Log as an error what is ours to mend; all else is the partner's, or passes."""
     match verdict.problem.code:
         case "client_id":

@@ -45,7 +45,7 @@ REDISCOVER_EVERY = timedelta(minutes=5)
 
 
 @dataclass
-class Remote:
+class ConnectWiseSession:
     """One partner's ConnectWise for the length of a run; every request is taken from the budget.
 
     Raises cwclient's errors and those of policy.py.

@@ -156,7 +156,11 @@ def push_requested(context: Context, event: PushRequested, replay: Replay | None
         accepted = pushes.accept(tx, event, _fingerprint(event), now(tx))
         if accepted.acceptance is Acceptance.CONFLICT:
             raise Refused("conflict", f"a push {event.push_id} with other content was accepted before")
-        said = answers.say_again(tx, event.partner_id, event.push_id) if accepted.acceptance is Acceptance.REPEAT else 0
+        said = (
+            answers.republish_results(tx, event.partner_id, event.push_id)
+            if accepted.acceptance is Acceptance.REPEAT
+            else 0
+        )
         lines = pushes.lines(tx, event.partner_id, accepted.superseded)
         answers.answer(tx, (superseded(line) for line in lines.values() if line.is_open))
         if cancellations.of_pushes(tx, event.partner_id, [event.push_id]):
@@ -177,7 +181,9 @@ def revert_requested(context: Context, event: RevertRequested, replay: Replay | 
         acceptance = revert(tx, event, _fingerprint(event), now(tx))
         if acceptance is Acceptance.CONFLICT:
             raise Refused("conflict", f"a push or revert {event.revert_id} with other content was accepted before")
-        said = answers.say_again(tx, event.partner_id, event.revert_id) if acceptance is Acceptance.REPEAT else 0
+        said = (
+            answers.republish_results(tx, event.partner_id, event.revert_id) if acceptance is Acceptance.REPEAT else 0
+        )
         if cancellations.of_pushes(tx, event.partner_id, [event.revert_id]):
             cancel(tx, event.partner_id, event.revert_id)
         leases.wake(tx, event.partner_id)

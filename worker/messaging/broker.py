@@ -14,12 +14,12 @@ from store.outbox import OutboxRow
 from worker.topology import Topology
 
 
-class Verdict(Enum):
+class Settlement(Enum):
     """The end of a delivery: it is done with, it failed, or (AMQP 1.0's word) it was not the message's fault."""
 
-    DONE = "done"
-    AGAIN = "again"
-    RELEASED = "released"
+    ACK = "done"
+    REQUEUE = "again"
+    RELEASE = "released"
 
 
 @dataclass(frozen=True)
@@ -71,10 +71,10 @@ class Settle:
     `lost` is set when the connection that delivered it is: it comes again, so it is not worth to begin with it.
     """
 
-    settled: Callable[["Settle", Verdict], None]
+    settled: Callable[["Settle", Settlement], None]
     lost: Event = field(default_factory=Event)
 
-    def __call__(self, verdict: Verdict) -> None:
+    def __call__(self, verdict: Settlement) -> None:
         """Say what becomes of it."""
         self.settled(self, verdict)
 

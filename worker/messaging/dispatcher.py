@@ -14,10 +14,10 @@ from store.dead_letters import DeadLetter
 from store.replays import Replay, replay_of
 from worker.clock import Clock
 from worker.handlers.pushes import BATCH_HANDLERS, HANDLERS, REPLAYED, Context, Refused
-from worker.messaging.broker import Delivery, Verdict
+from worker.messaging.broker import Delivery, Settlement
 from worker.messaging.dead_letters import DeadLetters, first_own_frame
 from worker.messaging.refusals import Refusal, refuse
-from worker.messaging.store_retry import GivenUp, Patience
+from worker.messaging.store_retry import GivenUp, StoreRetry
 from worker.topology import KIND_DEAD
 
 TRIES = 3
@@ -37,7 +37,7 @@ class Dispatcher:
         context: Context,
         letters: DeadLetters,
         stop: Event,
-        patience: Patience,
+        patience: StoreRetry,
         clock: Clock,
         charge: Callable[[str, int], None],
     ) -> None:
@@ -45,7 +45,7 @@ class Dispatcher:
         self._clock, self._charge = clock, charge
         self._turn = Lock()
 
-    def handle(self, deliveries: Sequence[Delivery]) -> list[Verdict]:
+    def handle(self, deliveries: Sequence[Delivery]) -> list[Settlement]:
         """Handle these, all of one kind; a verdict for each."""
         if deliveries[0].kind == KIND_DEAD:
             kept = self._tried(lambda: self._bury(*map(self._letters.given_up, deliveries)))
@@ -59,12 +59,12 @@ class Dispatcher:
             done = self._handle_each(deliveries)
         return [done.get(place) or self._handle(delivery) for place, delivery in enumerate(deliveries)]
 
-    def _handle_each(self, deliveries: Sequence[Delivery]) -> dict[int, Verdict | None]:
+    def _handle_each(self, deliveries: Sequence[Delivery]) -> dict[int, Settlement | None]:
         """One after the other, each decoded when its turn comes; what is to be refused in one transaction.
 
-        Verdicts by place; who has none is to be handled alone: replays, and what comes again.
+        Settlements by place; who has none is to be handled alone: replays, and what comes again.
         """
-        done: dict[int, Verdict | None] = {}
+        done: dict[int, Settlement | None] = {}
         refused: dict[int, Refusal] = {}
         for place, delivery in enumerate(deliveries):
             if delivery.redelivered or replay_of(delivery.properties):
@@ -76,16 +76,16 @@ class Dispatcher:
 
     def _handle_together(
         self, deliveries: Sequence[Delivery], handler: Callable[[Context, Sequence[Message]], None]
-    ) -> dict[int, Verdict | None]:
+    ) -> dict[int, Settlement | None]:
         """Refuse in one transaction, and handle what is good in another.
 
-        Verdicts by place; who has none is to be handled alone: replays, and what was in hand when a worker died.
+        Settlements by place; who has none is to be handled alone: replays, and what was in hand when a worker died.
         """
         again = {place: _key(one) for place, one in enumerate(deliveries) if one.redelivered}
         suspects, noted = set(again), False
         if again:
             note = self._tried(lambda: suspects.intersection_update(self._noted_before(deliveries, again)))
-            noted = note is Verdict.DONE
+            noted = note is Settlement.ACK
         good: dict[int, Message] = {}
         refused: dict[int, Refusal] = {}
         for place, delivery in enumerate(deliveries):
@@ -97,7 +97,7 @@ class Dispatcher:
         done = self._refuse_together(refused)
         if good:
             done |= dict.fromkeys(good, self._tried(lambda: handler(self._context, [*good.values()])))
-        over = [key for place, key in again.items() if done.get(place) is Verdict.DONE]
+        over = [key for place, key in again.items() if done.get(place) is Settlement.ACK]
         if noted and over:
             self._tried(lambda: self._out_of_hand(deliveries[0], *over))
         return done
@@ -113,7 +113,7 @@ class Dispatcher:
             pass
         return None
 
-    def _refuse_together(self, refused: Mapping[int, Refusal]) -> dict[int, Verdict | None]:
+    def _refuse_together(self, refused: Mapping[int, Refusal]) -> dict[int, Settlement | None]:
         if not refused:
             return {}
         return dict.fromkeys(refused, self._tried(lambda: self._refuse(*refused.values())))
@@ -124,17 +124,17 @@ class Dispatcher:
             new = redeliveries.note(tx, deliveries[0].queue, *again.values())
         return {place for place, key in again.items() if key not in new}
 
-    def _tried(self, action: Callable[[], None]) -> Verdict | None:
+    def _tried(self, action: Callable[[], None]) -> Settlement | None:
         """The verdict for all that this is about; None = something is wrong, and each alone shows which is at fault."""
         try:
             self._patience.do(action)
         except GivenUp:
-            return Verdict.RELEASED
+            return Settlement.RELEASE
         except Exception:  # noqa: BLE001 - found again, and dealt with, when handled alone
             return None
-        return Verdict.DONE
+        return Settlement.ACK
 
-    def _handle(self, delivery: Delivery, message: Message | None = None) -> Verdict:
+    def _handle(self, delivery: Delivery, message: Message | None = None) -> Settlement:
         """Handle it alone; `message` is what it says, if that is known."""
         # By the body's own once that is read; what cannot be read is told with this.
         correlation_id = delivery.properties.get("correlation_id")
@@ -146,14 +146,14 @@ class Dispatcher:
                         return self._again(delivery)
                 self._do(delivery, message)
             except GivenUp:
-                return Verdict.RELEASED
+                return Settlement.RELEASE
             except Exception:
                 log.exception("message.failed")
                 self._stop.wait(FAILED_PAUSE)
-                return Verdict.AGAIN
-            return Verdict.DONE
+                return Settlement.REQUEUE
+            return Settlement.ACK
 
-    def _again(self, delivery: Delivery) -> Verdict:
+    def _again(self, delivery: Delivery) -> Settlement:
         """Handle a redelivered message after a committed note of it: one that kills the process is found out.
 
         While the store is away nobody can take back the note of a message that is released; but the broker has not
@@ -185,7 +185,7 @@ class Dispatcher:
                     )
                 )
         self._patience.do(lambda: self._out_of_hand(delivery, key))
-        return Verdict.DONE
+        return Settlement.ACK
 
     def _do(self, delivery: Delivery, message: Message | None = None) -> None:
         """Decode and handle; what is not ours, or not acceptable, becomes a dead letter."""

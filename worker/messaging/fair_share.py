@@ -14,9 +14,9 @@ from store import Database, outbox
 from store.amqp_properties import encoded_size
 from store.outbox import OutboxRow
 from store.schema import EXCHANGE_DEFERRED
-from worker.messaging.broker import Delivery, Verdict
-from worker.messaging.rates import Shares, partner_of
-from worker.messaging.store_retry import GivenUp, Patience
+from worker.messaging.broker import Delivery, Settlement
+from worker.messaging.rates import PartnerRates, partner_of
+from worker.messaging.store_retry import GivenUp, StoreRetry
 
 LARGE = 256 * 1024
 """Bytes of a message that takes long to handle, and memory: of these few are in hand at a time."""
@@ -33,16 +33,16 @@ class Late:
     seconds: float
 
 
-class Turns:
+class FairShare:
     """Knows whose turn it is. `closed` gives a row as it may be stored, `handle` handles what cannot be deferred."""
 
     def __init__(
         self,
-        shares: Shares,
+        shares: PartnerRates,
         database: Database,
         closed: Callable[[OutboxRow], OutboxRow],
-        handle: Callable[[Sequence[Delivery]], list[Verdict]],
-        patience: Patience,
+        handle: Callable[[Sequence[Delivery]], list[Settlement]],
+        patience: StoreRetry,
     ) -> None:
         self._shares, self._database, self._closed, self._handle = shares, database, closed, handle
         self._patience = patience
@@ -55,19 +55,19 @@ class Turns:
         wait = self._shares.wait(delivery.kind, partner_id, len(delivery.body))
         return Late(delivery, partner_id, wait) if wait or len(delivery.body) > LARGE else None
 
-    def defer(self, late: Sequence[Late]) -> list[Verdict]:
+    def defer(self, late: Sequence[Late]) -> list[Settlement]:
         """Put them into the outbox, in one transaction; what cannot be is handled as if it were its turn."""
         try:
             self._patience.do(lambda: self._store(late))
         except GivenUp:
-            return [Verdict.RELEASED] * len(late)
+            return [Settlement.RELEASE] * len(late)
         except Exception as error:  # noqa: BLE001 - handled now, whatever stands in the way of handling it later
             if len(late) > 1:
                 return [verdict for one in late for verdict in self.defer([one])]
             log.warning("message.not_deferred", message_id=late[0].delivery.message_id, error=type(error).__name__)
             return self._handle([late[0].delivery])
         log.info("messages.deferred", count=len(late), longest=max(one.seconds for one in late))
-        return [Verdict.DONE] * len(late)
+        return [Settlement.ACK] * len(late)
 
     def _store(self, late: Sequence[Late]) -> None:
         rows = [(self._closed(_row(one)), one.seconds) for one in late]

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 import structlog
 
 from store.database import AT_ONCE_BYTES
-from worker.messaging.broker import Settle, Verdict
+from worker.messaging.broker import Settle, Settlement
 
 IDLE_SECONDS = 5.0
 FAILED_SECONDS = 1.0
@@ -19,7 +19,7 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 
-class Lane(Generic[T]):
+class HandlerPool(Generic[T]):
     """The threads of one kind: started as they are needed, ended when they were idle for a while.
 
     Each takes what is there, up to `batch` at once, so batches grow only under load; with the `size` of an item in
@@ -29,7 +29,7 @@ class Lane(Generic[T]):
     def __init__(
         self,
         kind: str,
-        handle: Callable[[Sequence[T]], list[Verdict]],
+        handle: Callable[[Sequence[T]], list[Settlement]],
         *,
         threads: int,
         batch: int = 1,
@@ -76,7 +76,7 @@ class Lane(Generic[T]):
             except Exception:
                 log.exception("messages.failed")
                 pause.wait(FAILED_SECONDS)
-                verdicts = [Verdict.AGAIN] * len(items)
+                verdicts = [Settlement.REQUEUE] * len(items)
             for (_, settle), verdict in zip(items, verdicts, strict=True):
                 settle(verdict)
             del items
@@ -102,5 +102,5 @@ def _is_void(settle: Settle) -> bool:
     """True if its connection is lost: then it is dropped, which lets its repetition be handled."""
     is_void = settle.lost.is_set()
     if is_void:
-        settle(Verdict.RELEASED)
+        settle(Settlement.RELEASE)
     return is_void

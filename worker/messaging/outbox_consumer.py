@@ -11,7 +11,7 @@ from store import Database, StoreError, outbox
 from store.database import AT_ONCE_BYTES
 from store.outbox import Claim, OutboxRow
 from worker.health import Part, Readiness
-from worker.messaging.broker import Deliver, Delivery, Settle, Verdict, never
+from worker.messaging.broker import Deliver, Delivery, Settle, Settlement, never
 from worker.messaging.dead_letters import send_back
 from worker.topology import Queue, Topology
 
@@ -39,7 +39,7 @@ class OutboxConsumer(ABC):
         self._readiness, self._part = readiness or Readiness(), part
         self._in_hand: dict[int, tuple[OutboxRow, str]] = {}
         self._per_queue: Counter[str] = Counter()
-        self._settled: deque[tuple[OutboxRow, str, Verdict]] = deque()
+        self._settled: deque[tuple[OutboxRow, str, Settlement]] = deque()
 
     def consume(self, deliver: Deliver, stop: Event, is_paused: Callable[[], bool] = never) -> None:
         """Deliver, unless it is paused, until `stop` is set and what was delivered is settled."""
@@ -103,10 +103,10 @@ class OutboxConsumer(ABC):
         if not settled:
             return False
         with self._database.begin() as tx:
-            outbox.delete(tx, [row.id for row, _, verdict in settled if verdict is Verdict.DONE])
-            for claimed in self._claims([row for row, _, verdict in settled if verdict is Verdict.AGAIN]):
+            outbox.delete(tx, [row.id for row, _, verdict in settled if verdict is Settlement.ACK])
+            for claimed in self._claims([row for row, _, verdict in settled if verdict is Settlement.REQUEUE]):
                 outbox.give_back(tx, claimed, after=AGAIN_SECONDS)
-            for claimed in self._claims([row for row, _, verdict in settled if verdict is Verdict.RELEASED]):
+            for claimed in self._claims([row for row, _, verdict in settled if verdict is Settlement.RELEASE]):
                 outbox.untouched(tx, claimed)
         for row, queue_name, _ in settled:
             self._settled.popleft()

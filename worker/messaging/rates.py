@@ -47,7 +47,7 @@ def partner_of(body: bytes) -> str | None:
     return storable(named[1].decode(errors="replace"))[:128] if named else None
 
 
-class Shares:
+class PartnerRates:
     """Counts what partners send, per kind."""
 
     def __init__(self, shares: Mapping[str, Share] = SHARES) -> None:

@@ -23,7 +23,7 @@ class GivenUp(Exception):
     """The database is away, or makes us wait for long: the message goes back, through no fault of its own."""
 
 
-class Patience:
+class StoreRetry:
     """Safe from many threads. `stop` ends waiting."""
 
     def __init__(self, stop: Event, outage: StoreOutage, readiness: Readiness) -> None:

@@ -129,13 +129,13 @@ class Paused:
     seconds: float
 
 
-Verdict = Failed | AllFailed | Later | Paused
+ErrorOutcome = Failed | AllFailed | Later | Paused
 
 PASSING = (Later, Paused)
 """The verdicts after which the same is tried again."""
 
 
-def judge(error: BaseException, *, attempts: int, chance: float, longest: float = RETRY_MOST) -> Verdict:
+def classify(error: BaseException, *, attempts: int, chance: float, longest: float = RETRY_MOST) -> ErrorOutcome:
     """The outcome table: what follows from this error at this many earlier attempts.
 
     `chance` is in 0 … 1; `longest`: the seconds that a back-off may last.
@@ -265,7 +265,7 @@ def given_up(first_failed_at: datetime | None, now: datetime, retry_for: timedel
 def health_after(
     health: Health,
     error: BaseException | None,
-    verdict: Verdict | None,
+    verdict: ErrorOutcome | None,
     now: datetime,
     *,
     chance: float,

@@ -23,15 +23,15 @@ from worker.catalog.scheduler import Task
 from worker.checks import connection_check, mapping_check
 from worker.checks.connection_check import CheckedConnection
 from worker.checks.mapping_check import CheckedMapping, ToCheck
-from worker.connectwise.circuit_breaker import Outlook
+from worker.connectwise.circuit_breaker import CircuitBreaker
 from worker.connectwise.rate_limit import Budget
-from worker.connectwise.session import Remote
+from worker.connectwise.session import ConnectWiseSession
 from worker.rules.blame import REFUSED_IN_A_ROW, Unconfirmed, WriteRefused, Writes
-from worker.rules.errors import PASSING, NotStarted, Paused, RightRefused, given_up, judge
+from worker.rules.errors import PASSING, NotStarted, Paused, RightRefused, classify, given_up
 from worker.rules.links import linked
 from worker.rules.problems import AGREEMENT_EDIT
 from worker.sync import context, transitions
-from worker.sync.context import CALLS_AT_ONCE, Tools
+from worker.sync.context import CALLS_AT_ONCE, RunContext
 from worker.sync.job import Job
 
 Taken = Callable[[Future[Any]], None]
@@ -42,7 +42,7 @@ log = structlog.get_logger()
 
 
 @dataclass
-class Found:
+class CallResults:
     """The outcome of calls that is to be stored: jobs that have an outcome, those to be written, checks."""
 
     finished: list[Job] = field(default_factory=list)
@@ -57,14 +57,19 @@ class Calls:
     """The run keeps current what its calls look at before they go out: the lease, pauses, whether all is void."""
 
     def __init__(
-        self, tools: Tools, budget: Budget, outlook: Outlook, now: Callable[[], datetime], lease_until: float
+        self,
+        tools: RunContext,
+        budget: Budget,
+        circuit: CircuitBreaker,
+        now: Callable[[], datetime],
+        lease_until: float,
     ) -> None:
         self._tools, self._budget, self._now = tools, budget, now
-        self.outlook, self.lease_until = outlook, lease_until
+        self.circuit, self.lease_until = circuit, lease_until
         self.is_paused, self.is_outdated = False, False
         self.connection: ConnectionVersion | None = None
-        self.remote: Remote | None = None
-        self.found = Found()
+        self.remote: ConnectWiseSession | None = None
+        self.found = CallResults()
         self.edit: Edit | None = None
         self._writes, self._writing = Writes(), 0
         self._refused_reads = set[Place]()
@@ -75,7 +80,7 @@ class Calls:
         """From now on call this ConnectWise."""
         if self.remote is None or connection != self.connection:
             if self.connection and connection and self.connection.version != connection.version:
-                self.outlook.answered = False  # Nothing is known of these keys.
+                self.circuit.answered = False  # Nothing is known of these keys.
                 self._writes = Writes()
             self.connection = connection
             connected = connection is not None and connection.tenant is not None
@@ -98,7 +103,7 @@ class Calls:
     @property
     def has_room(self) -> bool:
         """True if one more may be made beside them. Until ConnectWise is proven one call at a time must do."""
-        return len(self._under_way) < (CALLS_AT_ONCE if self.outlook.is_proven else 1)
+        return len(self._under_way) < (CALLS_AT_ONCE if self.circuit.is_proven else 1)
 
     @property
     def may_write(self) -> bool:
@@ -117,7 +122,7 @@ class Calls:
         elif held_back:
             self._tools.draining.wait(timeout)
 
-    def _start(self, call: Callable[[Remote], Any], then: Taken, **tags: object) -> Future[Any] | None:
+    def _start(self, call: Callable[[ConnectWiseSession], Any], then: Taken, **tags: object) -> Future[Any] | None:
         if self.remote is None:
             return None
         future = self._tools.calls.submit(logs.carried(call, **tags), self.remote)
@@ -130,7 +135,7 @@ class Calls:
         """Read the job's addition, have its mappings checked if they are in doubt, and decide."""
         agreement_id, addition_id = job.address
         at, turn = self._now(), partial(self._turn, self.connection)
-        seconds = self.outlook.seconds_for_call(job.first_failed_at, at)
+        seconds = self.circuit.seconds_for_call(job.first_failed_at, at)
 
         def then(future: Future[Any]) -> None:
             error = future.exception()
@@ -149,10 +154,10 @@ class Calls:
                 self.failed(job, error)
                 return
             self._refused_reads.clear()
-            self.outlook.note_answer(self._now())
+            self.circuit.note_answer(self._now())
             (self.found.finished if job.is_decided else self.found.to_open).append(job)
 
-        def read(remote: Remote) -> tuple[Addition, Agreement | None, list[CheckedMapping]]:
+        def read(remote: ConnectWiseSession) -> tuple[Addition, Agreement | None, list[CheckedMapping]]:
             actual = remote.addition(agreement_id, addition_id, seconds)
             agreement = remote.agreement_if_allowed(agreement_id) if job.preview else None
             checked = [
@@ -168,9 +173,9 @@ class Calls:
         agreement_id, addition_id = job.address
         connection = self.connection
 
-        def patch(remote: Remote) -> Addition:
+        def patch(remote: ConnectWiseSession) -> Addition:
             late = monotonic() > min(job.start_by, self.lease_until - context.LEASE_LEFT_FOR_PATCH)
-            if late or self.is_outdated or self.outlook.is_bad or self._tools.draining.is_set():
+            if late or self.is_outdated or self.circuit.is_bad or self._tools.draining.is_set():
                 raise NotStarted
             return remote.set_quantity(agreement_id, addition_id, job.quantity)
 
@@ -188,7 +193,7 @@ class Calls:
             if error is not None:
                 self.failed(job, error)
                 return
-            self.outlook.note_answer(self._now())
+            self.circuit.note_answer(self._now())
             transitions.after_write(job, future.result())
             self.found.finished.append(job)
 
@@ -206,11 +211,11 @@ class Calls:
 
     def failed(self, job: Job, error: BaseException) -> None:
         """Take the error of a job's call."""
-        verdict = self.outlook.note_error(error, self._now(), attempts=job.attempts)
+        verdict = self.circuit.note_error(error, self._now(), attempts=job.attempts)
         if not isinstance(error, NotStarted):
             log.info("call.failed", error=str(error), error_type=type(error).__name__, **job.tags)
         # Once all has failed the line fails with the others, not alone.
-        transitions.after_error(job, error, self.outlook.stop or verdict, self._moment())
+        transitions.after_error(job, error, self.circuit.stop or verdict, self._moment())
         self.found.finished.append(job)
 
     def _moment(self) -> transitions.Moment:
@@ -225,7 +230,7 @@ class Calls:
             checked = future.result()
             self.found.checked.append(checked)
             if checked.error is not None:
-                self.outlook.note_error(checked.error, self._now())
+                self.circuit.note_error(checked.error, self._now())
 
         self._start(lambda remote: connection_check.check_connection(remote, agreements), then)
 
@@ -236,10 +241,10 @@ class Calls:
         def then(future: Future[Any]) -> None:
             error = future.exception()
             if error is None:
-                self.outlook.note_answer(self._now())
+                self.circuit.note_answer(self._now())
                 self.found.checked.append(CheckedMapping(mapping, future.result()))
                 return
-            verdict = self.outlook.note_error(error, self._now(), attempts=mapping.check_attempts)
+            verdict = self.circuit.note_error(error, self._now(), attempts=mapping.check_attempts)
             # One that was checked before keeps what was found then until it can be checked again.
             late = mapping.check is None and given_up(mapping.changed_at, self._now(), self._tools.retry_for)
             passes = isinstance(verdict, Paused) or isinstance(error, NotStarted)
@@ -269,17 +274,17 @@ class Calls:
                 task.not_made()
             elif error is None:
                 if task.call.asks:
-                    self.outlook.note_answer(self._now())
+                    self.circuit.note_answer(self._now())
                 task.done(future.result())
             elif isinstance(error, RightRefused):
                 # Lines may do without this right, so they find out by themselves.
-                self.outlook.note_answer(self._now())
-                task.failed(questions.of_verdict(judge(error, attempts=0, chance=0.0)))
+                self.circuit.note_answer(self._now())
+                task.failed(questions.of_verdict(classify(error, attempts=0, chance=0.0)))
             elif isinstance(error, NotStarted):
                 task.not_made()
             else:
                 log.info("call.failed", error=str(error), error_type=type(error).__name__)
-                task.failed(questions.of_verdict(self.outlook.note_error(error, self._now())))
+                task.failed(questions.of_verdict(self.circuit.note_error(error, self._now())))
 
         future = self._start(lambda remote: task.call.make(remote, partial(self._turn, connection)), then)
         if future is not None:
@@ -293,11 +298,11 @@ class Calls:
     def _turn(self, connection: ConnectionVersion | None) -> None:
         """Wait, in a thread of the pool, until a list's next page may be asked for. Raises NotStarted."""
         while True:
-            stops = self._tools.draining.is_set() or self.is_paused or self.outlook.is_bad or self.is_outdated
+            stops = self._tools.draining.is_set() or self.is_paused or self.circuit.is_bad or self.is_outdated
             if stops or not self._is_current(connection) or monotonic() > self.lease_until:
                 raise NotStarted
             # A page came: lines need not wait for the whole list to see that ConnectWise answers and takes the keys.
-            self.outlook.answered = True
+            self.circuit.answered = True
             seconds = self._budget.seconds_to_wait()
             if not seconds:
                 return

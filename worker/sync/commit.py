@@ -11,11 +11,11 @@ from store import Tx, answers, connections, ledger, mappings, pushes, targets
 from store.connections import ConnectionVersion
 from store.mappings import Mapping
 from store.pushes import Line
-from store.targets import Holder, Wish
+from store.targets import Holder, Target
 from worker.rules.errors import REPORT_EVERY, AllFailed
 from worker.rules.links import linked
-from worker.sync.job import GREEN, Job, Member, Postponed, Settled
-from worker.sync.line_dead_letters import bury
+from worker.sync.job import GREEN, Final, Job, Member, RetryAt
+from worker.sync.line_dead_letters import dead_letter_lines
 from worker.sync.results import money, result
 
 log = structlog.get_logger()
@@ -80,9 +80,9 @@ class _Batch:
         self._wishes = targets.of_companies(tx, partner_id, companies)
         self._mappings = mappings.of_companies(tx, partner_id, companies)
         self._lines = pushes.lines(tx, partner_id, {member.line.key for member in members})
-        self._settled: list[tuple[Wish, Holder | None]] = []
-        self._postponed: list[Wish] = []
-        self._buried: dict[tuple[str, str], tuple[Problem, list[Line]]] = {}
+        self._settled: list[tuple[Target, Holder | None]] = []
+        self._postponed: list[Target] = []
+        self._dead: dict[tuple[str, str], tuple[Problem, list[Line]]] = {}
         self.answers: list[SyncResult] = []
 
     def still_holds(self, member: Member) -> bool:
@@ -101,22 +101,24 @@ class _Batch:
         line = self._lines[member.line.key]
         wish = member.wish and self._wishes[member.wish.key]
         match job.outcome:
-            case Settled() as end:
+            case Final() as end:
                 attempts = 1 if wish is None else wish.attempts + 1
                 self.answers.append(_answer(job, line, self._linked(end, member), attempts))
-                if end.bury is not None and end.problem is not None:
-                    self._buried.setdefault((line.push.push_id, end.bury), (end.problem, []))[1].append(line)
+                if end.dead_letter_reason is not None and end.problem is not None:
+                    self._dead.setdefault((line.push.push_id, end.dead_letter_reason), (end.problem, []))[1].append(
+                        line
+                    )
                 if wish is not None:
                     self._settled.append((wish, self._holder(job, member, end)))
-            case Postponed(until) if wish is None:
+            case RetryAt(until) if wish is None:
                 pushes.look_at_preview(self._tx, line, until)
-            case Postponed(until, None) if wish is not None:
+            case RetryAt(until, None) if wish is not None:
                 self._postponed.append(replace(wish, due_at=until))
-            case Postponed() as later if wish is not None:
+            case RetryAt() as later if wish is not None:
                 why = later.problem and linked(later.problem, self._connection, member.mapping)
                 self._retry(line, wish, replace(later, problem=why))
 
-    def _linked(self, end: Settled, member: Member) -> Settled:
+    def _linked(self, end: Final, member: Member) -> Final:
         def link(why: Problem) -> Problem:
             return linked(why, self._connection, member.mapping)
 
@@ -124,7 +126,7 @@ class _Batch:
         reasons, warnings = map(link, end.reasons), map(link, end.warnings)
         return replace(end, problem=why and link(why), reasons=tuple(reasons), warnings=tuple(warnings))
 
-    def _holder(self, job: Job, member: Member, end: Settled) -> Holder | None:
+    def _holder(self, job: Job, member: Member, end: Final) -> Holder | None:
         """Return the addition that holds a count of ours now.
 
         After a revert it may be one that a push before wrote, or none.
@@ -133,7 +135,7 @@ class _Batch:
         holds = ours and end.status in GREEN and self._tenant is not None and job.addition is not None
         return Holder(self._tenant or "", job.address) if holds else None
 
-    def _retry(self, line: Line, wish: Wish, later: Postponed) -> None:
+    def _retry(self, line: Line, wish: Target, later: RetryAt) -> None:
         told = wish.reported_at is not None and self._now - wish.reported_at < REPORT_EVERY
         tried = replace(
             wish,
@@ -150,14 +152,14 @@ class _Batch:
 
     def store(self) -> None:
         """Store it all; the answers leave with the transaction."""
-        for (_, reason), (problem, lines) in self._buried.items():
-            bury(self._tx, lines, AllFailed(problem, reason))
+        for (_, reason), (problem, lines) in self._dead.items():
+            dead_letter_lines(self._tx, lines, AllFailed(problem, reason))
         targets.settle(self._tx, self._partner_id, self._settled)
         targets.postpone(self._tx, self._partner_id, self._postponed)
         answers.answer(self._tx, self.answers)
 
 
-def _answer(job: Job, line: Line, end: Settled, attempts: int) -> SyncResult:
+def _answer(job: Job, line: Line, end: Final, attempts: int) -> SyncResult:
     actual = end.actual
     return result(
         line,

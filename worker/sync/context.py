@@ -10,7 +10,7 @@ from cwclient import CallBudget
 from store import Database
 from store.connections import ConnectionVersion
 from worker.connectwise.rate_limit import Budget
-from worker.connectwise.session import Remote
+from worker.connectwise.session import ConnectWiseSession
 from worker.rules.quantities import Unusual
 
 CALLS_AT_ONCE = 4
@@ -20,12 +20,12 @@ START_WITHIN = 10.0
 
 
 @dataclass(frozen=True)
-class Tools:
+class RunContext:
     """One for all runs of a worker. `draining` set = start nothing new."""
 
     database: Database
     calls: Executor
-    connect: Callable[[ConnectionVersion, Budget], Remote]
+    connect: Callable[[ConnectionVersion, Budget], ConnectWiseSession]
     call_budget: CallBudget
     retry_for: timedelta
     unusual: Unusual

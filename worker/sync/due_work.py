@@ -10,12 +10,12 @@ from store.connections import ConnectionVersion
 from store.mappings import Addition, Mapping
 from store.pushes import Line, Push, Restore
 from store.reverts import Together
-from store.targets import Wish
+from store.targets import Target
 from worker.checks import mapping_check
 from worker.checks.mapping_check import ToCheck
 from worker.rules import quantities
 from worker.rules.problems import problem
-from worker.sync.job import GREEN, Job, Member, Postponed, Settled, wanted_of
+from worker.sync.job import GREEN, Final, Job, Member, RetryAt, wanted_of
 
 BATCH = 100
 """Lines read at a time: a huge push is worked through in pieces, so memory stays flat and the newest comes first."""
@@ -25,7 +25,7 @@ SHARED_LOOK_AGAIN = timedelta(seconds=5)
 
 
 @dataclass(frozen=True)
-class Look:
+class DueWork:
     """The work that a run sees: jobs that need ConnectWise, jobs answered without, mappings to check, questions."""
 
     connection: ConnectionVersion | None
@@ -35,7 +35,7 @@ class Look:
     questions: list[Question]
 
 
-def look(tx: Tx, partner_id: str, now: datetime) -> Look:
+def load_due_work(tx: Tx, partner_id: str, now: datetime) -> DueWork:
     """Read what is due, at most BATCH of each kind; each addition is in one job only."""
     connection = connections.current(tx, partner_id)
     due = targets.due(tx, partner_id, now, BATCH)
@@ -61,15 +61,15 @@ def look(tx: Tx, partner_id: str, now: datetime) -> Look:
     members += [_member(line, settings, None, cancelled) for line in previews]
     for member in members:
         if member.wanted.cancelled and member.wanted.company_id not in under_way:
-            decided.append(Job([member], outcome=Settled("cancelled", problem("cancelled"))))
+            decided.append(Job([member], outcome=Final("cancelled", problem("cancelled"))))
             continue
         match quantities.ready(member.wanted, settings, now):
             case quantities.Go(addition):
                 going.append((addition, member))
             case quantities.Wait(until):
-                decided.append(Job([member], outcome=Postponed(until)))
+                decided.append(Job([member], outcome=RetryAt(until)))
             case quantities.Answer(status, why):
-                decided.append(Job([member], outcome=Settled(status, why)))
+                decided.append(Job([member], outcome=Final(status, why)))
     jobs = _grouped(tx, partner_id, settings, going, restored, now)
     _prepare(tx, connection, jobs)
     jobs.sort(key=_newest, reverse=True)
@@ -79,7 +79,7 @@ def look(tx: Tx, partner_id: str, now: datetime) -> Look:
     # A line may have its mapping checked: no other check of that beside it.
     with_lines = {one.mapping.company_id for job in jobs if job.outcome is None for one in job.sharing}
     due_checks = mapping_check.due(tx, partner_id, connection, now)
-    return Look(
+    return DueWork(
         connection=connection,
         jobs=[job for job in jobs if job.outcome is None],
         decided=decided + [job for job in jobs if job.outcome is not None],
@@ -88,7 +88,7 @@ def look(tx: Tx, partner_id: str, now: datetime) -> Look:
     )
 
 
-def _member(line: Line, settings: quantities.Settings, wish: Wish | None, cancelled: Collection[str]) -> Member:
+def _member(line: Line, settings: quantities.Settings, wish: Target | None, cancelled: Collection[str]) -> Member:
     wanted = wanted_of(line, cancelled=line.push.push_id in cancelled)
     return Member(line=line, wanted=wanted, mapping=settings.mappings.get(line.company_id), wish=wish)
 
@@ -142,19 +142,19 @@ def _prepare(tx: Tx, connection: ConnectionVersion | None, jobs: Iterable[Job]) 
         job.sharing = [next(ready) for _ in job.sharing]
 
 
-def _pushed_since(tx: Tx, revert: Push, restore: Restore) -> Settled | None:
+def _pushed_since(tx: Tx, revert: Push, restore: Restore) -> Final | None:
     """A push of another period may have found what the revert takes back as it wants it, since that was accepted."""
     reverted = pushes.find(tx, revert.partner_id, revert.reverts or "")
     newer = reverts.pushed_since(tx, revert.partner_id, reverted) if reverted else {}
     period = newer.get((restore.tenant, restore.addition))
-    return Settled("failed", problem("pushed_since", period=period)) if period else None
+    return Final("failed", problem("pushed_since", period=period)) if period else None
 
 
-def _held_revert(job: Job, together: Sequence[Line]) -> Settled | None:
+def _held_revert(job: Job, together: Sequence[Line]) -> Final | None:
     """A sum is put back only as a whole: not if a newer push has taken over one of its companies."""
     mine = {member.line.key for member in job.members}
     missing = [line.company_name for line in together if line.key not in mine and line.status not in GREEN]
-    return Settled("held", problem("revert_incomplete", others=missing)) if missing else None
+    return Final("held", problem("revert_incomplete", others=missing)) if missing else None
 
 
 def _turn(member: Member) -> tuple[bool, int, int, float, str]:
@@ -222,7 +222,7 @@ def _set_quantity(
         if isinstance(may, quantities.Wait) and line.is_open:
             # Its mapping is on the way and may take it off this addition: the sum is not known yet.
             # It may arrive before this is stored, and then nothing would wake this line: look again soon.
-            job.outcome = Postponed(min(may.until, now + SHARED_LOOK_AGAIN))
+            job.outcome = RetryAt(min(may.until, now + SHARED_LOOK_AGAIN))
             return
         if not isinstance(may, quantities.Go):
             continue  # Nobody knows whether its users belong to this addition.
@@ -230,7 +230,7 @@ def _set_quantity(
         job.summed.append(line)
     match quantities.shared(sharing, counts):
         case quantities.Answer(status, why):
-            job.outcome = Settled(status, why)
+            job.outcome = Final(status, why)
         case quantity:
             job.quantity = quantity
 
@@ -254,7 +254,7 @@ def _left_open(tx: Tx, partner_id: str, tenant: str, jobs: list[Job], now: datet
         job = by_addition.get(addition)
         if entry.call_until > now:
             if job is not None:
-                job.outcome = Postponed(entry.call_until)
+                job.outcome = RetryAt(entry.call_until)
         elif job is not None:
             job.previous = entry
         else:

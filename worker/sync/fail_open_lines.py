@@ -12,7 +12,7 @@ from worker.checks import mapping_check
 from worker.rules import problems, quantities
 from worker.rules.errors import AllFailed
 from worker.sync.job import wanted_of
-from worker.sync.line_dead_letters import bury
+from worker.sync.line_dead_letters import dead_letter_lines
 from worker.sync.results import result
 
 MAX_LINES = 10_000
@@ -40,7 +40,7 @@ def fail_all(tx: Tx, at: datetime, partner_id: str, verdict: AllFailed) -> list[
         if line.key not in skipped:
             by_push.setdefault(line.push.push_id, []).append(line)
     for lines in by_push.values():
-        bury(tx, lines, verdict)
+        dead_letter_lines(tx, lines, verdict)
     for mapping in mappings.due_checks(tx, partner_id, at, MAX_LINES):
         mapping_check.refused(mapping, verdict.problem).save(tx)
     failed = [

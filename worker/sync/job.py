@@ -11,7 +11,7 @@ from messages import LineStatus, Problem
 from store.ledger import Closing, OpenEntry, Shown
 from store.mappings import Addition, Mapping
 from store.pushes import Line
-from store.targets import Wish
+from store.targets import Target
 from worker.checks.mapping_check import ToCheck
 from worker.rules import quantities
 
@@ -25,12 +25,12 @@ class Member:
     line: Line
     wanted: quantities.Wanted
     mapping: Mapping | None
-    wish: Wish | None
+    wish: Target | None
 
 
 @dataclass(frozen=True)
-class Settled:
-    """The final answer for a job's members; `bury` = the reason of the dead letter that their lines become too.
+class Final:
+    """The final answer for a job's members; with a `dead_letter_reason` their lines become dead letters too.
 
     `instead`: the problem of a company, by its id, where it is another one than `problem`.
     """
@@ -40,14 +40,14 @@ class Settled:
     before: float | None = None
     after: float | None = None
     actual: ActualAddition | None = None
-    bury: str | None = None
+    dead_letter_reason: str | None = None
     reasons: tuple[Problem, ...] = ()
     warnings: tuple[Problem, ...] = ()
     instead: Map[str, Problem] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class Postponed:
+class RetryAt:
     """Look again at `until`. A problem is reported as `retrying`; `counts` = it was an attempt of the line's own."""
 
     until: datetime
@@ -79,7 +79,7 @@ class Job:
     start_by: float = 0.0
     closings: list[Closing] = field(default_factory=list)
     shown: Shown | None = None
-    outcome: Settled | Postponed | None = None
+    outcome: Final | RetryAt | None = None
 
     @property
     def address(self) -> Addition:

@@ -13,7 +13,7 @@ from worker.rules.problems import told
 from worker.topology import queue_of
 
 
-def bury(tx: Tx, lines: Sequence[Line], verdict: AllFailed) -> None:
+def dead_letter_lines(tx: Tx, lines: Sequence[Line], verdict: AllFailed) -> None:
     """Put lines of one push into its dead letter of this reason; while that is open, to those that are there."""
     push = lines[0].push
     letter_id, kept = dead_letters.letter_of_lines(tx, push.partner_id, push.push_id, verdict.reason)

@@ -11,7 +11,7 @@ from store.leases import Lease
 from worker.rules.errors import UNEXPECTED_TRIES, AllFailed
 from worker.rules.problems import problem
 from worker.sync.commit import log_answers
-from worker.sync.context import Tools
+from worker.sync.context import RunContext
 from worker.sync.fail_open_lines import fail_all
 from worker.sync.run import LeaseLost, Run
 
@@ -20,7 +20,7 @@ BUG_PAUSE = timedelta(minutes=1)
 log = structlog.get_logger()
 
 
-def serve(tools: Tools, lease: Lease, lease_until: float) -> None:
+def serve(tools: RunContext, lease: Lease, lease_until: float) -> None:
     """Work until nothing is due for the partner or it is time to stop. The lease ends at `lease_until`, monotonic.
 
     Raises StoreError if the store stands in the way.
@@ -40,7 +40,7 @@ def serve(tools: Tools, lease: Lease, lease_until: float) -> None:
             _after_bug(tools, lease.partner_id, lease.token)
 
 
-def _after_bug(tools: Tools, partner_id: str, token: str) -> None:
+def _after_bug(tools: RunContext, partner_id: str, token: str) -> None:
     """Leave the partner alone for a while: whatever it was, it must neither spin nor hold up the others.
 
     The third run in a row that ends so fails all that is open: it waits as dead letters, and somebody is told.
@@ -64,7 +64,7 @@ def _after_bug(tools: Tools, partner_id: str, token: str) -> None:
         leases.release(tx, partner_id, token, wake_at=None if due is None else max(due, until))
 
 
-def _give_up(tools: Tools, partner_id: str) -> None:
+def _give_up(tools: RunContext, partner_id: str) -> None:
     with tools.database.partner(partner_id) as tx:
         answers = fail_all(tx, now(tx), partner_id, AllFailed(problem("unexpected"), "unexpected"))
     log_answers(answers)

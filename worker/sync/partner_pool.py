@@ -6,7 +6,7 @@ from time import monotonic
 from store import StoreError, leases
 from store.leases import Lease
 from worker.health import Readiness
-from worker.sync.context import Tools
+from worker.sync.context import RunContext
 from worker.sync.partner import serve
 
 POLL_SECONDS = 0.05
@@ -15,10 +15,10 @@ AT_ONCE = 50
 """Leases taken in one transaction."""
 
 
-class Partners:
+class PartnerPool:
     """Serves up to `most` partners side by side."""
 
-    def __init__(self, tools: Tools, most: int, readiness: Readiness) -> None:
+    def __init__(self, tools: RunContext, most: int, readiness: Readiness) -> None:
         self._tools, self._most, self._readiness = tools, most, readiness
         self._lock = Lock()
         self._served: set[Thread] = set()

@@ -13,18 +13,18 @@ import structlog
 from messages import SyncResult
 from store import StoreError, Tx, connections, leases, ledger, now
 from worker.catalog import questions
-from worker.catalog.scheduler import Desk
+from worker.catalog.scheduler import Scheduler
 from worker.checks import connection_check, mapping_check
 from worker.checks.mapping_check import ToCheck
 from worker.clock import Clock
-from worker.connectwise.circuit_breaker import Outlook
+from worker.connectwise.circuit_breaker import CircuitBreaker
 from worker.connectwise.rate_limit import Budget
 from worker.rules.problems import problem
 from worker.sync import context, transitions
-from worker.sync.calls import Calls, Edit, Found
+from worker.sync.calls import CallResults, Calls, Edit
 from worker.sync.commit import is_outdated, log_answers, settle
-from worker.sync.context import Tools
-from worker.sync.due_work import look
+from worker.sync.context import RunContext
+from worker.sync.due_work import load_due_work
 from worker.sync.fail_open_lines import fail_all, refuse
 from worker.sync.job import Job
 
@@ -48,7 +48,7 @@ class LeaseLost(Exception):
 class Run:
     """The state of one run; see the module."""
 
-    def __init__(self, tools: Tools, lease: leases.Lease, lease_until: float) -> None:
+    def __init__(self, tools: RunContext, lease: leases.Lease, lease_until: float) -> None:
         self._tools, self._partner_id, self._token = tools, lease.partner_id, lease.token
         self._budget = Budget(lease.budget_tokens, lease.budget_age)
         self._slice_until = monotonic() + SLICE_SECONDS
@@ -62,11 +62,11 @@ class Run:
         self._clock = Clock()
         with tools.database.begin() as tx:
             self._clock.read(tx)
-            outlook = Outlook(tools.retry_for, leases.health(tx, lease.partner_id))
-        outlook.pause_is_over(self._clock.now())
-        self._calls = Calls(tools, self._budget, outlook, self._clock.now, lease_until)
+            circuit = CircuitBreaker(tools.retry_for, leases.health(tx, lease.partner_id))
+        circuit.pause_is_over(self._clock.now())
+        self._calls = Calls(tools, self._budget, circuit, self._clock.now, lease_until)
         self._calls.is_paused = lease.paused
-        self._desk = Desk(tools.database, lease.partner_id, self._clock.now)
+        self._desk = Scheduler(tools.database, lease.partner_id, self._clock.now)
 
     def work(self) -> None:
         """Work until there is nothing to do or it is time to stop, then let the lease go.
@@ -90,7 +90,7 @@ class Run:
     def _is_over(self) -> bool:
         """Start nothing new: the slice is over, the worker drains, or ConnectWise is to be left alone."""
         ended = self._tools.draining.is_set() or self._slice_is_over()
-        return ended or self._calls.is_paused or self._calls.outlook.is_bad
+        return ended or self._calls.is_paused or self._calls.circuit.is_bad
 
     def _slice_is_over(self) -> bool:
         """Others wait. A list begun in time is read to its end, and what comes meanwhile need not wait for that."""
@@ -118,7 +118,7 @@ class Run:
 
     def _look(self) -> None:
         with self._tools.database.begin() as tx:
-            seen = look(tx, self._partner_id, now(tx))
+            seen = load_due_work(tx, self._partner_id, now(tx))
             asked = seen.connection is not None and seen.connection.check_due_at is not None
             agreements = connection_check.mapped_agreements(tx, seen.connection) if seen.connection and asked else {}
             if self._has_looked and is_outdated(tx, self._partner_id, self._calls.connection):
@@ -167,7 +167,7 @@ class Run:
 
     def _flush(self) -> None:
         """Store what came of the calls; what a fault of ours keeps from being stored fails by itself."""
-        found, self._calls.found = self._calls.found, Found()
+        found, self._calls.found = self._calls.found, CallResults()
         started = monotonic()
         try:
             self._store(found)
@@ -179,10 +179,10 @@ class Run:
         # Many runs at once make each transaction slow: then store larger batches, less often.
         self._next_flush = started + max(FLUSH_SECONDS, FLUSH_SHARE * (monotonic() - started))
 
-    def _store_singly(self, found: Found) -> None:
+    def _store_singly(self, found: CallResults) -> None:
         """One addition a transaction. What cannot be stored is taken like a failed call."""
-        single = [(job, Found(finished=[job])) for job in found.finished]
-        single += [(job, Found(to_open=[job])) for job in found.to_open]
+        single = [(job, CallResults(finished=[job])) for job in found.finished]
+        single += [(job, CallResults(to_open=[job])) for job in found.to_open]
         for job, alone in single:
             try:
                 self._store(alone)
@@ -190,11 +190,11 @@ class Run:
                 raise
             except Exception as bug:  # noqa: BLE001 - it fails this line, not the partner
                 self._calls.failed(job, bug)
-                failed, self._calls.found = self._calls.found, Found()
+                failed, self._calls.found = self._calls.found, CallResults()
                 self._store(failed)
-        self._store(Found(checked=found.checked))
+        self._store(CallResults(checked=found.checked))
 
-    def _store(self, found: Found) -> None:
+    def _store(self, found: CallResults) -> None:
         """One transaction: settle what is finished, open the ledger rows of what is to be written, keep the lease."""
         started = monotonic()
         connection, edit = self._calls.connection, self._calls.edit
@@ -234,9 +234,9 @@ class Run:
     def _store_learned(self, tx: Tx, *, outdated: bool) -> None:
         """Keep how ConnectWise does and where its API is; forget it if that was learned of another connection."""
         if outdated:
-            self._calls.outlook = Outlook(self._tools.retry_for, leases.health(tx, self._partner_id))
+            self._calls.circuit = CircuitBreaker(self._tools.retry_for, leases.health(tx, self._partner_id))
             return
-        self._calls.outlook.store(tx, self._partner_id)
+        self._calls.circuit.store(tx, self._partner_id)
         found = self._calls.remote.discovery if self._calls.remote else None
         if self._calls.connection and found and found.is_new and found.base_url and found.looked_up_at:
             at, version, answered = found.looked_up_at, found.api_version, found.answered
@@ -251,22 +251,22 @@ class Run:
             outdated = self._has_looked and is_outdated(tx, self._partner_id, self._calls.connection)
             if not outdated:
                 if connection_check.is_asked(tx, self._partner_id):
-                    self._calls.outlook.look_again()
+                    self._calls.circuit.look_again()
                 answers = self._give_up(tx, at)
             due = leases.next_due(tx, self._partner_id)
             if due is None:
-                self._calls.outlook.nobody_waits()
+                self._calls.circuit.nobody_waits()
             self._store_learned(tx, outdated=outdated)
             if due is not None and due <= at and not self._is_over():
                 return False
             if self._has_looked:
                 # One that found ConnectWise to be left alone has not come to where the one before it failed.
-                self._calls.outlook.run_ended()
-                self._calls.outlook.store(tx, self._partner_id)
+                self._calls.circuit.run_ended()
+                self._calls.circuit.store(tx, self._partner_id)
             due = self._or_open_writes(tx, at, due)
             if due is not None:
                 # What is due now waits its turn behind other partners.
-                due = max(due, at, self._calls.outlook.left_alone_until or due)
+                due = max(due, at, self._calls.circuit.left_alone_until or due)
             # Who ends an operator's pause wakes the partner.
             leases.release(tx, self._partner_id, self._token, None if self._calls.is_paused else due)
         log_answers(answers)
@@ -274,14 +274,14 @@ class Run:
 
     def _give_up(self, tx: Tx, at: datetime) -> list[SyncResult]:
         """Fail what cannot succeed. While ConnectWise is left alone say so to those who wait for an answer."""
-        outlook, why_paused = self._calls.outlook, questions.of_pause(self._calls.outlook.health.paused_why)
-        if outlook.health.paused_why == "unreachable" and not self._calls.is_paused:
-            outlook.give_up(why_paused, at)
-        if outlook.stop is not None:
-            return fail_all(tx, at, self._partner_id, outlook.stop)
+        circuit, why_paused = self._calls.circuit, questions.of_pause(self._calls.circuit.health.paused_why)
+        if circuit.health.paused_why == "unreachable" and not self._calls.is_paused:
+            circuit.give_up(why_paused, at)
+        if circuit.stop is not None:
+            return fail_all(tx, at, self._partner_id, circuit.stop)
         if self._calls.is_paused:
             return refuse(tx, at, self._partner_id, problem("paused"))
-        if outlook.is_bad:
+        if circuit.is_bad:
             return refuse(tx, at, self._partner_id, why_paused)
         return []
 

@@ -10,9 +10,9 @@ from store.ledger import Closing, Entry, OpenEntry, Shown
 from worker.checks.mapping_check import CheckedMapping, ToCheck, read_check
 from worker.rules import billable, quantities
 from worker.rules.blame import Unconfirmed
-from worker.rules.errors import Failed, KeyUnreadable, Later, NotStarted, Paused, RightRefused, Verdict, given_up
+from worker.rules.errors import ErrorOutcome, Failed, KeyUnreadable, Later, NotStarted, Paused, RightRefused, given_up
 from worker.rules.problems import exhausted, perhaps_written, problem
-from worker.sync.job import Job, Postponed, Settled
+from worker.sync.job import Final, Job, RetryAt
 
 READ_AGAIN_AFTER = timedelta(seconds=5)
 """A quantity that did not stick is read again after this; other clients wait half as long (connectwise-api.md 6.1)."""
@@ -72,30 +72,30 @@ def after_read(job: Job, actual: Addition, moment: Moment) -> None:
         return
     if job.previous is not None and job.previous.http_status is not None and not wrote_it and _asked_for(job):
         why = problem("not_kept", wanted=job.previous.quantity_wanted, got=quantity)
-        job.outcome = Settled("failed", why, before=job.previous.quantity_before, actual=actual)
+        job.outcome = Final("failed", why, before=job.previous.quantity_before, actual=actual)
         return
     if job.previous is not None and wrote_it and quantity == job.quantity and _asked_for(job) and not job.preview:
         # The answer to that write was lost; this is how it ended, whatever has become of the addition since.
-        job.outcome = Settled("updated", before=job.previous.quantity_before, after=quantity, actual=actual)
+        job.outcome = Final("updated", before=job.previous.quantity_before, after=quantity, actual=actual)
         return
     match _decide(job, actual, moment):
         case quantities.Answer(status, why, reasons):
             instead = _blamed(job, actual, moment) if status == "failed" else {}
-            job.outcome = Settled(status, why, before=quantity, actual=actual, reasons=reasons, instead=instead)
+            job.outcome = Final(status, why, before=quantity, actual=actual, reasons=reasons, instead=instead)
         case quantities.Write() | quantities.Unchanged() if job.preview:
             next_invoice = job.agreement.next_invoice_date if job.agreement else ""
             warnings = tuple(quantities.warnings(next_invoice, job.members[0].wanted.period))
-            job.outcome = Settled("preview", before=quantity, actual=actual, warnings=warnings)
+            job.outcome = Final("preview", before=quantity, actual=actual, warnings=warnings)
         case quantities.Unchanged():
-            job.outcome = Settled("unchanged", before=quantity, after=quantity, actual=actual)
+            job.outcome = Final("unchanged", before=quantity, after=quantity, actual=actual)
         case quantities.Write() if all(member.wanted.cancelled for member in job.members):
-            job.outcome = Settled("cancelled", problem("cancelled"), before=quantity, actual=actual)
+            job.outcome = Final("cancelled", problem("cancelled"), before=quantity, actual=actual)
         case quantities.Write() if job.previous is not None and given_up(
             job.first_failed_at, moment.now, moment.retry_for
         ):
             # Written again and again without an answer, and now it is certain that none arrived.
             why = exhausted(problem("unreachable", reason="No answer to the change of the quantity."))
-            job.outcome = Settled("failed", why, before=quantity, actual=actual, bury="exhausted")
+            job.outcome = Final("failed", why, before=quantity, actual=actual, dead_letter_reason="exhausted")
         case quantities.Write():
             pass  # outcome None: its ledger row is to be opened.
 
@@ -186,10 +186,10 @@ def after_write(job: Job, actual: Addition) -> None:
     before = job.actual.quantity if job.actual else None
     if job.entry is not None:
         job.closings.append(Closing(job.entry.id, "written", actual.quantity, 200))
-    job.outcome = Settled("updated", before=before, after=actual.quantity, actual=actual)
+    job.outcome = Final("updated", before=before, after=actual.quantity, actual=actual)
 
 
-def after_error(job: Job, error: BaseException, verdict: Verdict, moment: Moment) -> None:
+def after_error(job: Job, error: BaseException, verdict: ErrorOutcome, moment: Moment) -> None:
     """The read or the write failed: say how the ledger row ends, if that is known, and what becomes of the line."""
     if isinstance(error, NotStarted):
         if job.entry is not None:
@@ -200,15 +200,15 @@ def after_error(job: Job, error: BaseException, verdict: Verdict, moment: Moment
             # A read that lags shows the former quantity although the new one is kept (connectwise-api.md 6.1).
             read_at = moment.now + READ_AGAIN_AFTER
             job.shown = Shown(job.entry.id, error.got, error.status, read_at)
-            job.outcome = Postponed(read_at, counts=False)
+            job.outcome = RetryAt(read_at, counts=False)
             return
         if _may_be_applied(error):
             # The row stays open: nobody touches the addition until that call is certainly over, then it is read.
-            job.outcome = Postponed(job.entry.call_until, verdict.problem)
+            job.outcome = RetryAt(job.entry.call_until, verdict.problem)
             if isinstance(verdict, Failed):
                 # A bug of ours, met by each write of this line: another would meet it too.
                 why = perhaps_written(verdict.problem)
-                job.outcome = Settled("failed", why, actual=job.actual, bury="unexpected")
+                job.outcome = Final("failed", why, actual=job.actual, dead_letter_reason="unexpected")
             return
         job.closings.append(_refused(job.entry.id, error))
     in_doubt = job.previous is not None and not job.preview and not job.closings and job.entry is None
@@ -217,21 +217,21 @@ def after_error(job: Job, error: BaseException, verdict: Verdict, moment: Moment
     before = job.actual.quantity if job.actual else None
     match verdict:
         case Failed(why):
-            bury = "unexpected" if why.code == "unexpected" else None
+            dead_letter_reason = "unexpected" if why.code == "unexpected" else None
             why = perhaps_written(why) if in_doubt else why
-            job.outcome = Settled("failed", why, before=before, actual=job.actual, bury=bury)
+            job.outcome = Final("failed", why, before=before, actual=job.actual, dead_letter_reason=dead_letter_reason)
         case Later(why) | Paused(why) if job.preview:
             # Somebody waits for a preview, so it says what stands in the way now.
-            job.outcome = Settled("failed", why, before=before, actual=job.actual)
+            job.outcome = Final("failed", why, before=before, actual=job.actual)
         case Later(why) if given_up(job.first_failed_at, moment.now, moment.retry_for):
             why = perhaps_written(exhausted(why)) if in_doubt else exhausted(why)
-            job.outcome = Settled("failed", why, actual=job.actual, bury="exhausted")
+            job.outcome = Final("failed", why, actual=job.actual, dead_letter_reason="exhausted")
         case Later(why, seconds):
             # Whatever it is asked to wait for: a last time when its time is up.
             last = (job.first_failed_at or moment.now) + moment.retry_for
-            job.outcome = Postponed(min(moment.now + timedelta(seconds=seconds), last), why)
+            job.outcome = RetryAt(min(moment.now + timedelta(seconds=seconds), last), why)
         case Paused(why, seconds):
-            job.outcome = Postponed(moment.now + timedelta(seconds=seconds), why, counts=False)
+            job.outcome = RetryAt(moment.now + timedelta(seconds=seconds), why, counts=False)
         case _:
             pass  # AllFailed: the run answers every open line of the partner at once.
 

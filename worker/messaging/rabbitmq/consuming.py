@@ -15,7 +15,7 @@ from kombu.connection import Connection
 from store.amqp_properties import as_copied
 from store.database import AT_ONCE_BYTES
 from store.outbox import OutboxRow
-from worker.messaging.broker import Delivery, Fault, Refusal, Verdict
+from worker.messaging.broker import Delivery, Fault, Refusal, Settlement
 from worker.messaging.rabbitmq.connection import CONNECTION_ERRORS, HEARTBEAT, Server, abandon, connect, declare
 from worker.messaging.rabbitmq.unsettled import Receipt, Unsettled
 from worker.topology import KIND_DEAD, Queue, Topology
@@ -150,9 +150,9 @@ class Consumer:
         elif len(self._tags) < len(self._channels):
             self._subscribe()
         for receipt, verdict in verdicts:
-            if verdict is Verdict.DONE:
+            if verdict is Settlement.ACK:
                 receipt.channel.basic_ack(receipt.tag)
-            elif verdict is Verdict.AGAIN:
+            elif verdict is Settlement.REQUEUE:
                 receipt.channel.basic_reject(receipt.tag, requeue=True)
             elif _is_counted(receipt.delivery):
                 self._to_copy.append(receipt)

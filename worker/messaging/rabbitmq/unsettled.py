@@ -4,7 +4,7 @@ from collections import deque
 from threading import Event
 from typing import Any, NamedTuple
 
-from worker.messaging.broker import Deliver, Delivery, Settle, Verdict
+from worker.messaging.broker import Deliver, Delivery, Settle, Settlement
 
 
 class Receipt(NamedTuple):
@@ -28,7 +28,7 @@ class Unsettled:
 
     def __init__(self, deliver: Deliver) -> None:
         self._deliver = deliver
-        self._verdicts: deque[tuple[Settle, Verdict]] = deque()
+        self._verdicts: deque[tuple[Settle, Settlement]] = deque()
         self._current: dict[Settle, Receipt] = {}
         self._void: dict[Settle, Receipt] = {}
         self._waiting: list[Receipt] = []
@@ -53,7 +53,7 @@ class Unsettled:
         self._current[settle] = receipt
         self._deliver(receipt.delivery, settle)
 
-    def verdicts(self) -> list[tuple[Receipt, Verdict]]:
+    def verdicts(self) -> list[tuple[Receipt, Settlement]]:
         """Deliveries to be settled on this connection."""
         verdicts, ended = [], False
         while self._verdicts:
