@@ -134,7 +134,8 @@ def _held(case: _Case) -> dict[Place, tuple[float | None, str]]:
             if push is not None:
                 written = (row.period, push.requested_at, push.requested_at, row.after, f"push {row.push_id} wrote")
                 claims.setdefault(place, []).append(written)
-    newest = {place: max(some, key=lambda claim: claim[:3]) for place, some in claims.items()}
+    # Of several writes for one push the last counts: a company has joined the sum since.
+    newest = {place: max(reversed(some), key=lambda claim: claim[:3]) for place, some in claims.items()}
     return {place: claim[3:] for place, claim in newest.items()}
 
 

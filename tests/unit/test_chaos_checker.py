@@ -260,6 +260,20 @@ def test_write_of_unknown_end_may_have_been_applied_or_not(*, applied: bool) -> 
     assert check(lost)["wrong ledger"] != []
 
 
+def test_of_one_push_the_last_write_counts() -> None:
+    """A sum is written again when a company joins it, and its lines may end otherwise: that is no finding."""
+    gone = Problem(code="superseded", title="t", detail="d", fix="f")
+    history = replace(
+        good(),
+        **written((OLDER, 5), (NEWER, 8), (NEWER, 10)) | {"quantities": {("p", 11): 10.0}},
+        **told(
+            *BOTH[:2], result(NEWER, "superseded", problem=gone, quantity_after=None), completed(NEWER, superseded=1)
+        ),
+        wishes=[],
+    )
+    assert check(history) == {name: [] for name in COLUMNS}
+
+
 def test_every_column_is_tested() -> None:
     """No column of the judge is without a history that it must find."""
     assert {spoiled.column for spoiled in SPOILED.values()} == set(COLUMNS)

@@ -157,6 +157,12 @@ def _short(outcome: object) -> object:
             id="its write was taken and does not show on second reading",
         ),
         pytest.param(
+            _job(previous=_entry(wanted=40.0, http_status=200)),
+            _addition(),
+            None,
+            id="its write does not show, and another quantity is wanted since a company has joined the sum",
+        ),
+        pytest.param(
             _job(previous=_entry(http_status=200)),
             _addition(42.0),
             ("updated", None, 4.0, 42.0, None),

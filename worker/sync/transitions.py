@@ -70,14 +70,17 @@ def after_read(job: Job, actual: Addition, moment: Moment) -> None:
         job.closings.append(_read_after(job.previous, quantity, moment.now))
     if not job.members:
         return
-    if job.previous is not None and job.previous.http_status is not None and not wrote_it and _asked_for(job):
-        why = problem("not_kept", wanted=job.previous.quantity_wanted, got=quantity)
-        job.outcome = Final("failed", why, before=job.previous.quantity_before, actual=actual)
-        return
-    if job.previous is not None and wrote_it and quantity == job.quantity and _asked_for(job) and not job.preview:
-        # The answer to that write was lost; this is how it ended, whatever has become of the addition since.
-        job.outcome = Final("updated", before=job.previous.quantity_before, after=quantity, actual=actual)
-        return
+    previous = job.previous
+    # With another quantity (a company has joined the sum since) the line is decided about anew.
+    if previous is not None and previous.quantity_wanted == job.quantity and _asked_for(job):
+        if not wrote_it and previous.http_status is not None:
+            why = problem("not_kept", wanted=previous.quantity_wanted, got=quantity)
+            job.outcome = Final("failed", why, before=previous.quantity_before, actual=actual)
+            return
+        if wrote_it and not job.preview:
+            # The answer to that write was lost; this is how it ended, whatever has become of the addition since.
+            job.outcome = Final("updated", before=previous.quantity_before, after=quantity, actual=actual)
+            return
     match _decide(job, actual, moment):
         case quantities.Answer(status, why, reasons):
             instead = _blamed(job, actual, moment) if status == "failed" else {}
