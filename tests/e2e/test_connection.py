@@ -212,3 +212,16 @@ def test_a_check_while_an_operator_has_paused_the_partner_is_answered(busy: Case
         leases.wake(tx, "p1")
     wait_for(lambda: (busy.check() or {})["id"] != before, "the check")
     assert (busy.check() or {})["status"] == "ok"
+
+
+def test_a_check_that_met_an_outage_is_made_again_once_a_write_is_taken(case: Case) -> None:
+    """A connection that was saved while ConnectWise was away turns green by itself when a push gets through."""
+    case.world.simulator.faults.set([faults.Status(status=503, match=Match(path=r"/count$"))])
+    connected = case.world.connected("p1")
+    case.world.publish(connected)
+    wait_for(lambda: case.version() == connected.changed_at and case.check(), "the check")
+    assert (case.check() or {})["problem"]["code"] == "unreachable"
+    case.world.simulator.faults.clear()
+    assert case.push(7)["c1"].status == "updated"
+    wait_for(lambda: (case.check() or {})["status"] == "ok", "the second check")
+    assert _edit(case.check()) == "granted"

@@ -21,6 +21,9 @@ from worker.connectwise.session import ConnectWiseSession
 from worker.rules.errors import classify
 from worker.rules.problems import AGREEMENT_EDIT, AGREEMENT_INQUIRE, CATALOGUE, COMPANY_INQUIRE, MISSING, problem
 
+AWAY = frozenset({"moved", "rate_limited", "unreachable"})
+"""The problems of a check that pass by themselves: a write that is taken shows that they have."""
+
 NAMED = 20
 """So many hidden agreements are named in a warning."""
 
@@ -132,6 +135,7 @@ def unchecked(
 def note_edit(tx: Tx, version: ConnectionVersion, state: RightState) -> bool:
     """Keep whether ConnectWise takes writes under this version, and tell it if that is news.
 
+    A check that failed because ConnectWise was away is made again once a write is taken.
     False = the version has not been checked yet, so there is nothing to keep it with. Call it as the partner's owner.
     """
     stored = connections.current(tx, version.partner_id)
@@ -140,6 +144,8 @@ def note_edit(tx: Tx, version: ConnectionVersion, state: RightState) -> bool:
     known = read_check(stored)
     if known is None:
         return False
+    if state == "granted" and known.problem is not None and known.problem.code in AWAY:
+        connections.check_again(tx, stored, now(tx), stored.correlation)
     if _edit_state(known) != state:
         fields = dict(_with_edit(known, state))
         del fields["id"], fields["time"]
