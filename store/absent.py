@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, exists, func, select
 
 from store import connections
 from store.database import Tx
-from store.ledger import last_written
+from store.ledger import last_written_rows
 from store.pushes import chunks
 from store.schema import company_status, mappings, push_lines, syncs
 
@@ -31,7 +31,7 @@ NOT_BILLED = frozenset(
 
 
 @dataclass(frozen=True)
-class Absent:
+class AbsentCompany:
     """A company that is mapped and absent. `quantity`: still billed for it as far as is known, None = not known.
 
     `not_billed`: ConnectWise bills nothing for it, so that its quantity is 0.
@@ -52,13 +52,13 @@ class _Told:
     not_billed: bool | None = None
 
 
-def of_push(tx: Tx, partner_id: str, push_id: str) -> list[Absent]:
+def of_push(tx: Tx, partner_id: str, push_id: str) -> list[AbsentCompany]:
     """The companies that have no line in this push, by company id."""
     mine = (push_lines.c.partner_id == partner_id, push_lines.c.push_id == push_id)
     return _absent(tx, partner_id, ~exists().where(*mine, push_lines.c.company_id == mappings.c.company_id))
 
 
-def of_newest_period(tx: Tx, partner_id: str) -> tuple[str, list[Absent]] | None:
+def of_newest_period(tx: Tx, partner_id: str) -> tuple[str, list[AbsentCompany]] | None:
     """The newest period that was pushed, and the companies that no push of it had; None = nothing was pushed."""
     newest = select(syncs.c.period_key).where(syncs.c.partner_id == partner_id)
     key = tx.execute(newest.order_by(syncs.c.period_start.desc(), syncs.c.period_end.desc()).limit(1)).scalar()
@@ -68,7 +68,7 @@ def of_newest_period(tx: Tx, partner_id: str) -> tuple[str, list[Absent]] | None
     return key, _absent(tx, partner_id, ~exists().where(*mine, syncs.c.company_id == mappings.c.company_id))
 
 
-def _absent(tx: Tx, partner_id: str, is_absent: ColumnElement[bool]) -> list[Absent]:
+def _absent(tx: Tx, partner_id: str, is_absent: ColumnElement[bool]) -> list[AbsentCompany]:
     """Those of the companies mapped to an addition of the ConnectWise that was connected last.
 
     What is billed for a company is the newest that is known of its addition without asking ConnectWise: what its last
@@ -76,7 +76,7 @@ def _absent(tx: Tx, partner_id: str, is_absent: ColumnElement[bool]) -> list[Abs
     the company was pushed with last: the addition holds those of the others too. Nothing is billed if the newest check
     or result that tells says so.
     """
-    history = connections.tenants(tx, partner_id)
+    history = connections.tenant_history(tx, partner_id)
     tenant = next((tenant for _, tenant in reversed(history) if tenant), None)
     mapped = (mappings.c.partner_id == partner_id, mappings.c.addition_id.is_not(None))
     found = [
@@ -95,7 +95,7 @@ def _absent(tx: Tx, partner_id: str, is_absent: ColumnElement[bool]) -> list[Abs
     quantities = _last_pushed(tx, partner_id, [row for row in found if (row.agreement_id, row.addition_id) in shared])
     for some in chunks(alone, AT_ONCE):
         companies = {(row.agreement_id, row.addition_id): row.company_id for row in some}
-        for row in last_written(tx, partner_id, tenant or "", companies):
+        for row in last_written_rows(tx, partner_id, tenant or "", companies):
             company_id = companies[row.agreement_id, row.addition_id]
             told[company_id].append(_Told(row.closed_at, row.quantity_after))
     for row in alone:
@@ -103,9 +103,9 @@ def _absent(tx: Tx, partner_id: str, is_absent: ColumnElement[bool]) -> list[Abs
         if known:
             quantities[row.company_id] = max(known, key=lambda one: one.at).quantity or 0
     return [
-        Absent(row.company_id, row.company_name, 0, not_billed=True)
+        AbsentCompany(row.company_id, row.company_name, 0, not_billed=True)
         if _is_not_billed(told[row.company_id])
-        else Absent(row.company_id, row.company_name, quantities.get(row.company_id))
+        else AbsentCompany(row.company_id, row.company_name, quantities.get(row.company_id))
         for row in found
     ]
 

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from sqlalchemy import Row, delete, func, insert, select, update
 
-from store.database import Tx, carried, now, upsert
+from store.database import Tx, detach_if_large, now, upsert
 from store.schema import catalog_cache, catalog_questions
 
 READ_AT_ONCE = 500
@@ -42,7 +42,7 @@ def cached(tx: Tx, partner_id: str, tenant: str, keys: Collection[str]) -> dict[
             catalog_cache.c.cache_key.in_(some),
         )
         rows = tx.execute(query).all()
-        carried(tx, sum(len(row.choices) for row in rows))
+        detach_if_large(tx, sum(len(row.choices) for row in rows))
         found |= {row.cache_key: Cached(row.fetched_at, zlib.decompress(row.choices).decode()) for row in rows}
     return found
 
@@ -56,7 +56,7 @@ def keep(tx: Tx, partner_id: str, tenant: str, fetched: Mapping[str, Cached]) ->
         whose = {"partner_id": partner_id, "tenant": tenant}
         rows = [{"cache_key": key, "fetched_at": fetched[key].fetched_at, "choices": small[key]} for key in some]
         tx.execute(insert(catalog_cache), [whose | row for row in rows])
-        carried(tx, sum(map(len, small.values())))
+        detach_if_large(tx, sum(map(len, small.values())))
 
 
 def forget(tx: Tx, partner_id: str) -> None:
@@ -95,7 +95,7 @@ def find(tx: Tx, partner_id: str, message_id: str) -> Question | None:
     return None if row is None else _question(row)
 
 
-def answered(tx: Tx, partner_id: str, message_ids: Collection[str]) -> tuple[int, int]:
+def count_answered(tx: Tx, partner_id: str, message_ids: Collection[str]) -> tuple[int, int]:
     """Return the number of these questions that have come, and the number of those that are answered."""
     query = select(func.count(), func.count(catalog_questions.c.answer_json)).where(
         catalog_questions.c.partner_id == partner_id, catalog_questions.c.message_id.in_(message_ids)

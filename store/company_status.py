@@ -6,8 +6,8 @@ from datetime import date, datetime
 from sqlalchemy import and_, or_, select, tuple_, update
 
 from messages import SyncResult
-from store.answers import read_result
 from store.database import Tx, db_now, upsert
+from store.line_results import read_result
 from store.schema import company_status
 
 

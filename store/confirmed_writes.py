@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import select
 
 from store.database import Tx
-from store.ledger import last_written
+from store.ledger import last_written_rows
 from store.mappings import Addition
 from store.schema import push_lines
 from store.targets import Days
@@ -26,7 +26,7 @@ class ConfirmedWrite:
 
 def last_of(tx: Tx, partner_id: str, tenant: str, additions: Collection[Addition]) -> dict[Addition, ConfirmedWrite]:
     """Return the last write to each of these additions, if anything was confirmed for it."""
-    rows = last_written(tx, partner_id, tenant, additions)
+    rows = last_written_rows(tx, partner_id, tenant, additions)
     confirmed = _confirmations(tx, partner_id, {row.push_id for row in rows})
     found = {}
     for row in rows:

@@ -106,7 +106,7 @@ def all_current(tx: Tx, partner_id: str | None = None) -> list[ConnectionVersion
     return [version for version in found if version is not None]
 
 
-def tenants(tx: Tx, partner_id: str) -> list[tuple[datetime, str | None]]:
+def tenant_history(tx: Tx, partner_id: str) -> list[tuple[datetime, str | None]]:
     """(changed_at, tenant) of all versions, oldest first: under which tenant was a mapping made?"""
     query = (
         select(connections.c.changed_at, connections.c.tenant)

@@ -75,7 +75,7 @@ def upsert(tx: Tx, table: Table) -> "postgresql.Insert | sqlite.Insert":
     return postgresql.insert(table) if tx.dialect.name == "postgresql" else sqlite.insert(table)
 
 
-def carried(tx: Tx, size: int) -> None:
+def detach_if_large(tx: Tx, size: int) -> None:
     """So many bytes went over this connection at once: one that carried much is closed after its transaction.
 
     libpq's buffers grow to the largest message and never shrink; ten connections would keep them for good.

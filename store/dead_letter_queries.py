@@ -15,7 +15,7 @@ from store.schema import dead_letters
 
 
 @dataclass(frozen=True)
-class Filter:
+class DeadLetterFilter:
     """A choice of dead letters; a field that is None or empty restricts nothing.
 
     `since` and `until` are of the last failure: a time, or so long ago.
@@ -32,7 +32,7 @@ class Filter:
 
 
 @dataclass(frozen=True)
-class Summary:
+class DeadLetterSummary:
     """A dead letter in a list. `returns` = how often it came back after a replay."""
 
     id: str
@@ -56,7 +56,7 @@ class Summary:
 
 
 @dataclass(frozen=True)
-class Kept(Summary):
+class StoredDeadLetter(DeadLetterSummary):
     """All of a dead letter; `history` is what was done with it, oldest first: at, what, by, why, …"""
 
     properties: dict[str, Any]
@@ -66,7 +66,7 @@ class Kept(Summary):
 
 
 @dataclass(frozen=True)
-class Group:
+class DeadLetterGroup:
     """Dead letters of one cause; `example` is the error of one of them, `kind` that of all, or None."""
 
     fingerprint: str
@@ -81,46 +81,46 @@ class Group:
     example: str
 
 
-_SUMMARY = [dead_letters.c[name] for name in Summary.__dataclass_fields__]
+_SUMMARY = [dead_letters.c[name] for name in DeadLetterSummary.__dataclass_fields__]
 
 
-def of_ids(which: Filter, letter_ids: tuple[str, ...]) -> Filter:
+def of_ids(which: DeadLetterFilter, letter_ids: tuple[str, ...]) -> DeadLetterFilter:
     """The same, of these letters alone; none given restricts nothing."""
     return replace(which, ids=letter_ids)
 
 
-def listing(tx: Tx, which: Filter, limit: int) -> list[Summary]:
+def newest(tx: Tx, which: DeadLetterFilter, limit: int) -> list[DeadLetterSummary]:
     """The newest of them, without their bodies."""
     query = select(*_SUMMARY).where(*_conditions(which))
     query = query.order_by(dead_letters.c.last_failed_at.desc(), dead_letters.c.id).limit(limit)
-    return [Summary(**row) for row in tx.execute(query).mappings()]
+    return [DeadLetterSummary(**row) for row in tx.execute(query).mappings()]
 
 
-def ids(tx: Tx, which: Filter, limit: int | None = None) -> list[str]:
+def ids(tx: Tx, which: DeadLetterFilter, limit: int | None = None) -> list[str]:
     """Their ids, oldest first: the order of replays."""
     query = select(dead_letters.c.id).where(*_conditions(which))
     return list(tx.execute(query.order_by(dead_letters.c.first_failed_at, dead_letters.c.id).limit(limit)).scalars())
 
 
-def count(tx: Tx, which: Filter) -> int:
+def count(tx: Tx, which: DeadLetterFilter) -> int:
     """Return the number of dead letters that the filter lets through."""
     return tx.execute(select(func.count()).select_from(dead_letters).where(*_conditions(which))).scalar_one()
 
 
-def named(tx: Tx, prefix: str) -> list[str]:
+def ids_beginning_with(tx: Tx, prefix: str) -> list[str]:
     """Up to two ids that begin so: one that is unique names a dead letter."""
     beginning = func.substr(dead_letters.c.id, 1, len(prefix)) == prefix.lower()
     return list(tx.execute(select(dead_letters.c.id).where(beginning).limit(2)).scalars())
 
 
-def get(tx: Tx, letter_id: str, *, lock: bool = False) -> Kept | None:
+def get(tx: Tx, letter_id: str, *, lock: bool = False) -> StoredDeadLetter | None:
     """All of one, or None; `lock` keeps others from changing it until the transaction ends."""
     query = select(dead_letters).where(dead_letters.c.id == letter_id)
     row = tx.execute(query.with_for_update() if lock else query).mappings().first()
     return None if row is None else _kept(row)
 
 
-def first_of(tx: Tx, letter_ids: Sequence[str]) -> Sequence[str]:
+def first_that_fit(tx: Tx, letter_ids: Sequence[str]) -> Sequence[str]:
     """The first of these, as many as have AT_ONCE_BYTES in their bodies together; at least one."""
     table = dead_letters.c
     query = select(table.id, func.length(table.body)).where(table.id.in_(letter_ids))
@@ -129,14 +129,14 @@ def first_of(tx: Tx, letter_ids: Sequence[str]) -> Sequence[str]:
     return letter_ids[: max(1, sum(total <= AT_ONCE_BYTES for total in totals))]
 
 
-def in_full(tx: Tx, letter_ids: Sequence[str]) -> list[Kept]:
+def get_many(tx: Tx, letter_ids: Sequence[str]) -> list[StoredDeadLetter]:
     """All of these, in this order. Bodies are large: ask for what `first_of` names."""
     rows = tx.execute(select(dead_letters).where(dead_letters.c.id.in_(letter_ids))).mappings()
     found = {row["id"]: _kept(row) for row in rows}
     return [found[letter_id] for letter_id in letter_ids if letter_id in found]
 
 
-def groups(tx: Tx, which: Filter) -> list[Group]:
+def groups(tx: Tx, which: DeadLetterFilter) -> list[DeadLetterGroup]:
     """By cause, the most frequent first."""
     table = dead_letters.c
     cause = (table.fingerprint, table.reason, table.error_type, table.error_at)
@@ -156,7 +156,7 @@ def groups(tx: Tx, which: Filter) -> list[Group]:
         .order_by(func.count().desc(), table.fingerprint)
     )
     return [
-        Group(
+        DeadLetterGroup(
             fingerprint=row.fingerprint,
             reason=row.reason,
             kind=row.kind if row.kinds == 1 else None,
@@ -172,7 +172,7 @@ def groups(tx: Tx, which: Filter) -> list[Group]:
     ]
 
 
-def _conditions(which: Filter) -> list[ColumnElement[bool]]:
+def _conditions(which: DeadLetterFilter) -> list[ColumnElement[bool]]:
     table = dead_letters.c
     equal = {
         table.partner_id: which.partner_id,
@@ -191,6 +191,10 @@ def _conditions(which: Filter) -> list[ColumnElement[bool]]:
     return conditions
 
 
-def _kept(row: Any) -> Kept:  # noqa: ANN401 - a row of dead_letters
-    values = {name: row[name] for name in Kept.__dataclass_fields__ if name not in {"properties", "history"}}
-    return Kept(**values, properties=amqp.loads(row["properties_json"]), history=json.loads(row["history_json"]))
+def _kept(row: Any) -> StoredDeadLetter:  # noqa: ANN401 - a row of dead_letters
+    values = {
+        name: row[name] for name in StoredDeadLetter.__dataclass_fields__ if name not in {"properties", "history"}
+    }
+    return StoredDeadLetter(
+        **values, properties=amqp.loads(row["properties_json"]), history=json.loads(row["history_json"])
+    )

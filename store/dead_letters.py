@@ -12,7 +12,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, bindparam, case, func, literal, select
 
 from store import amqp_properties as amqp
-from store.database import Tx, carried, now, upsert
+from store.database import Tx, detach_if_large, now, upsert
 from store.schema import dead_letters
 
 _NEVER_LATE = 2**31 - 1
@@ -118,7 +118,7 @@ def add(tx: Tx, *letters: DeadLetter) -> None:
     )
     # In one order, so that workers with the same letters do not wait for each other.
     tx.execute(statement, [_row(letter, at) for letter in sorted(letters, key=lambda letter: letter.id)])
-    carried(tx, sum(len(letter.body) for letter in letters))
+    detach_if_large(tx, sum(len(letter.body) for letter in letters))
 
 
 def count_by_reason(tx: Tx) -> dict[str, int]:

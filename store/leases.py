@@ -74,7 +74,7 @@ def claim(tx: Tx, limit: int) -> list[Lease]:
         .returning(leases.c.partner_id, leases.c.budget_tokens, leases.c.budget_at, db_now().label("now"))
     )
     rows = tx.execute(taken).all()
-    paused = {pause.partner_id for pause in pauses.all_of_them(tx)} if rows else set()
+    paused = {pause.partner_id for pause in pauses.all_pauses(tx)} if rows else set()
     return [
         Lease(
             partner_id=row.partner_id,
@@ -111,7 +111,7 @@ def release(tx: Tx, partner_id: str, token: str, wake_at: datetime | None = None
     return tx.execute(update(leases).where(*mine).values(token=None, until=None, wake_at=wake_at)).rowcount == 1
 
 
-def end_now(tx: Tx, partner_id: str, token: str) -> None:
+def expire(tx: Tx, partner_id: str, token: str) -> None:
     """Let the lease run out at once; like that of a vanished holder, whose budget counts as spent."""
     mine = (leases.c.partner_id == partner_id, leases.c.token == token)
     tx.execute(update(leases).where(*mine).values(until=db_now()))
@@ -148,7 +148,7 @@ def save_health(tx: Tx, partner_id: str, health: Health) -> None:
     )
 
 
-def failing(tx: Tx) -> list[str]:
+def failing_partners(tx: Tx) -> list[str]:
     """Partners with failures that are counted against what waits."""
     counted = or_(leases.c.unreachable_since.is_not(None), leases.c.limited_since.is_not(None))
     query = (
@@ -159,7 +159,7 @@ def failing(tx: Tx) -> list[str]:
     return sorted(tx.execute(query).scalars())
 
 
-def count_anew(tx: Tx, partner_id: str) -> None:
+def reset_failures(tx: Tx, partner_id: str) -> None:
     """Forget since when the partner's ConnectWise and its open wishes have been failing: nobody could try meanwhile.
 
     Call it inside `Database.partner(partner_id)`.

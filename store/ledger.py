@@ -20,7 +20,7 @@ Outcome = Literal["written", "not_kept", "refused", "not_sent", "not_applied", "
 
 
 @dataclass(frozen=True)
-class Entry:
+class LedgerEntry:
     """A write that is about to be made. `call_seconds`: when it is certainly over, counted from the opening."""
 
     addition: Addition
@@ -34,7 +34,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class OpenEntry(Entry):
+class OpenEntry(LedgerEntry):
     """A write whose end is not known (yet); until `call_until` it may still reach ConnectWise.
 
     `http_status`: of its answer, if there was one that showed another quantity than was sent: `shown`.
@@ -60,7 +60,7 @@ class Closing:
 
 
 @dataclass(frozen=True)
-class Shown:
+class MismatchedWrite:
     """ConnectWise took a write, but the answer shows another quantity; whether it stays so is read at `read_at`."""
 
     id: int
@@ -70,7 +70,7 @@ class Shown:
 
 
 def open_entries(
-    tx: Tx, partner_id: str, tenant: str, entries: Sequence[Entry], call_seconds: float
+    tx: Tx, partner_id: str, tenant: str, entries: Sequence[LedgerEntry], call_seconds: float
 ) -> dict[Addition, OpenEntry]:
     """Open a row for each write, in the transaction that has checked the lease's token; by addition."""
     if not entries:
@@ -124,7 +124,7 @@ def close(tx: Tx, closings: Collection[Closing]) -> None:
     tx.execute(statement, rows)
 
 
-def leave_open(tx: Tx, shown: Collection[Shown]) -> None:
+def leave_open(tx: Tx, shown: Collection[MismatchedWrite]) -> None:
     """Keep what the answers to these writes showed; nobody touches their additions until they are read again."""
     for one in shown:
         values = {"quantity_after": one.quantity, "http_status": one.http_status, "call_until": one.read_at}
@@ -150,7 +150,7 @@ def companies_under_way(tx: Tx, partner_id: str) -> dict[str, datetime]:
 
 
 @dataclass(frozen=True)
-class Trace:
+class WrittenQuantity:
     """A quantity that was written to an addition for a period, or may have been.
 
     `after`: what ConnectWise answered to the write; not what was found there later, which may be somebody else's.
@@ -163,7 +163,7 @@ class Trace:
     is_certain: bool
 
 
-def traces(tx: Tx, partner_id: str, tenant: str, additions: Collection[Addition]) -> list[Trace]:
+def written_quantities(tx: Tx, partner_id: str, tenant: str, additions: Collection[Addition]) -> list[WrittenQuantity]:
     """Return all that was ever written to these additions: a (period, quantity) once, the last written at the end."""
     if not additions:
         return []
@@ -182,11 +182,12 @@ def traces(tx: Tx, partner_id: str, tenant: str, additions: Collection[Addition]
         .order_by(func.max(ledger.c.id))
     )
     return [
-        Trace((row[0], row[1]), (row[2], row[3]), row[4], row[5], is_certain=bool(row[6])) for row in tx.execute(query)
+        WrittenQuantity((row[0], row[1]), (row[2], row[3]), row[4], row[5], is_certain=bool(row[6]))
+        for row in tx.execute(query)
     ]
 
 
-def answers(tx: Tx, partner_id: str, tenant: str, since: datetime) -> list[tuple[Addition, bool]]:
+def write_answers(tx: Tx, partner_id: str, tenant: str, since: datetime) -> list[tuple[Addition, bool]]:
     """Return (addition, was it taken?) in the order of ConnectWise's answers to the writes begun since then.
 
     Of those that it took each addition's last one, and each one that it refused as such (401, 403).
@@ -202,7 +203,7 @@ def answers(tx: Tx, partner_id: str, tenant: str, since: datetime) -> list[tuple
 
 
 @dataclass(frozen=True)
-class Written:
+class PushWrite:
     """A write that ConnectWise took, or may have taken: what the addition held before, and what it was to hold."""
 
     tenant: str
@@ -212,14 +213,14 @@ class Written:
     quantity_wanted: float
 
 
-def written_by(tx: Tx, partner_id: str, push_id: str) -> list[Written]:
+def writes_of_push(tx: Tx, partner_id: str, push_id: str) -> list[PushWrite]:
     """Return a push's writes, oldest first.
 
     Those that it may have made are among them, since a read can lag (connectwise-api.md 6.1).
     """
     query = select(ledger).where(ledger.c.partner_id == partner_id, ledger.c.push_id == push_id, _may_be_written())
     return [
-        Written(
+        PushWrite(
             tenant=row.tenant,
             addition=(row.agreement_id, row.addition_id),
             company_ids=tuple(json.loads(row.companies_json)),
@@ -230,7 +231,7 @@ def written_by(tx: Tx, partner_id: str, push_id: str) -> list[Written]:
     ]
 
 
-def left_by(tx: Tx, partner_id: str, push_id: str, tenant: str, addition: Addition) -> set[float]:
+def quantities_left_by(tx: Tx, partner_id: str, push_id: str, tenant: str, addition: Addition) -> set[float]:
     """The quantities that an addition may hold after a push: what it wrote last, and what came of less certain writes.
 
     ConnectWise may have made another number of a write: what it showed then is the push's work too.
@@ -276,7 +277,7 @@ def _entry(row: Row[tuple[object, ...]]) -> OpenEntry:
     )
 
 
-def last_written(tx: Tx, partner_id: str, tenant: str, additions: Collection[Addition]) -> Sequence[Row[Any]]:
+def last_written_rows(tx: Tx, partner_id: str, tenant: str, additions: Collection[Addition]) -> Sequence[Row[Any]]:
     """Return the ledger's row of the last write that ConnectWise took, of each of these additions that has one."""
     if not additions:
         return []

@@ -16,7 +16,7 @@ ROWS_AT_ONCE = 1_000
 
 
 @dataclass(frozen=True)
-class Filter:
+class LedgerFilter:
     """A choice of a partner's writes: None = any. `since` counts from the opening: a time, or so long ago."""
 
     partner_id: str
@@ -27,7 +27,7 @@ class Filter:
 
 
 @dataclass(frozen=True)
-class Write:
+class LedgerWrite:
     """One write; `outcome` None = under way, or its end is not known.
 
     `kind` is the push's mode and `requested_by` who wanted it: None once the push, or the name in it, was removed.
@@ -51,9 +51,9 @@ class Write:
     http_status: int | None
 
 
-def newest(tx: Tx, which: Filter, limit: int) -> list[Write]:
+def newest(tx: Tx, which: LedgerFilter, limit: int) -> list[LedgerWrite]:
     """At most so many, the newest first."""
-    found: list[Write] = []
+    found: list[LedgerWrite] = []
     before: int | None = None
     while len(found) < limit:
         query = _query(which) if before is None else _query(which).where(ledger.c.id < before)
@@ -65,7 +65,7 @@ def newest(tx: Tx, which: Filter, limit: int) -> list[Write]:
     return found[:limit]
 
 
-def oldest_first(database: Database, which: Filter) -> Iterator[Write]:
+def oldest_first(database: Database, which: LedgerFilter) -> Iterator[LedgerWrite]:
     """All of them, few in memory at a time, and no transaction open between."""
     after = 0
     while True:
@@ -84,7 +84,7 @@ def company_names(tx: Tx, partner_id: str) -> dict[str, str]:
     return dict(tx.execute(query).all())
 
 
-def _query(which: Filter) -> Select[Any]:
+def _query(which: LedgerFilter) -> Select[Any]:
     its_push = (pushes.c.partner_id == ledger.c.partner_id) & (pushes.c.push_id == ledger.c.push_id)
     query = (
         select(ledger, pushes.c.requested_by, pushes.c.mode)
@@ -102,13 +102,13 @@ def _query(which: Filter) -> Select[Any]:
     return query
 
 
-def _of_company(which: Filter, writes: Iterator[Write]) -> Iterator[Write]:
+def _of_company(which: LedgerFilter, writes: Iterator[LedgerWrite]) -> Iterator[LedgerWrite]:
     """Those of exactly this company: SQLite finds its id in any capitals."""
     return (write for write in writes if which.company_id is None or which.company_id in write.company_ids)
 
 
-def _write(row: Any) -> Write:  # noqa: ANN401 - a row of `_query`
-    return Write(
+def _write(row: Any) -> LedgerWrite:  # noqa: ANN401 - a row of `_query`
+    return LedgerWrite(
         id=row.id,
         opened_at=row.opened_at,
         closed_at=row.closed_at,

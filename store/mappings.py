@@ -107,7 +107,7 @@ def mapped_additions(tx: Tx, partner_id: str) -> list[tuple[Addition, datetime]]
     return [((row[0], row[1]), row[2]) for row in tx.execute(select(*columns).where(*which))]
 
 
-def sharing(tx: Tx, partner_id: str, company_ids: Collection[str]) -> set[str]:
+def sharing_additions(tx: Tx, partner_id: str, company_ids: Collection[str]) -> set[str]:
     """The companies that are mapped to the same additions as these, they themselves too if they are mapped."""
     additions = {mapping.addition for mapping in of_companies(tx, partner_id, company_ids).values()} - {None}
     found = of_additions(tx, partner_id, [addition for addition in additions if addition is not None])
@@ -178,7 +178,7 @@ def _mapping(row: dict[str, Any]) -> Mapping:
     return Mapping(**row, check=json.loads(check) if check else None)
 
 
-def since(tx: Tx, partner_id: str, changed_at: datetime) -> tuple[set[str], set[str]]:
+def mapped_since(tx: Tx, partner_id: str, changed_at: datetime) -> tuple[set[str], set[str]]:
     """Companies mapped at or after that time: those that are stored, and of these those that have been checked."""
     query = select(mappings.c.company_id, mappings.c.check_json.is_not(None)).where(
         mappings.c.partner_id == partner_id, mappings.c.changed_at >= changed_at

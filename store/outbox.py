@@ -13,7 +13,7 @@ from sqlalchemy import delete as sql_delete
 from messages import EXCHANGE_IN, EXCHANGE_OUT, OUTPUTS, Message, Wire, encode
 from store import amqp_properties as amqp
 from store.bulk import insert_many
-from store.database import AT_ONCE_BYTES, Tx, carried, db_now, now
+from store.database import AT_ONCE_BYTES, Tx, db_now, detach_if_large, now
 from store.dead_letters import storable
 from store.schema import EXCHANGE_DEFERRED, outbox
 
@@ -58,14 +58,14 @@ def put(tx: Tx, *messages: Message, not_before: datetime | None = None) -> None:
 def put_reply(tx: Tx, message: Message, queue: str) -> None:
     """Let this message leave to the queue of who asked, when the transaction commits."""
     wire = encode(message)
-    put_rows(tx, [row(EXCHANGE_REPLIES, queue, properties_of(wire), wire.body)])
+    put_rows(tx, [new_row(EXCHANGE_REPLIES, queue, properties_of(wire), wire.body)])
 
 
 def row_of(message: Message) -> OutboxRow:
     """The message as a row that is not in the table yet, with the exchange that its kind leaves by."""
     wire = encode(message)
     exchange = _EXCHANGES.get(type(message), EXCHANGE_IN)
-    return row(exchange, wire.routing_key, properties_of(wire), wire.body)
+    return new_row(exchange, wire.routing_key, properties_of(wire), wire.body)
 
 
 def put_rows(tx: Tx, rows: Sequence[OutboxRow], *, not_before: datetime | None = None) -> None:
@@ -78,7 +78,7 @@ def put_each(tx: Tx, rows: Sequence[tuple[OutboxRow, datetime]]) -> None:
     """Let bytes leave as they are, each at its own time."""
     if rows:
         insert_many(tx, outbox, [{**_values(row), "not_before": at} for row, at in rows])
-        carried(tx, sum(len(row.body) for row, _ in rows))
+        detach_if_large(tx, sum(len(row.body) for row, _ in rows))
 
 
 def defer(tx: Tx, rows: Sequence[tuple[OutboxRow, float]]) -> None:
@@ -93,7 +93,7 @@ def due_keys(tx: Tx) -> list[Destination]:
     return [(exchange, key) for exchange, key in tx.execute(query)]
 
 
-def holds(tx: Tx, correlation_id: str) -> bool:
+def holds_correlation_id(tx: Tx, correlation_id: str) -> bool:
     """True if a message with this correlation id waits to leave."""
     said = outbox.c.properties_json.contains(json.dumps(correlation_id), autoescape=True)
     return tx.execute(select(outbox.c.id).where(said).limit(1)).first() is not None
@@ -130,7 +130,7 @@ def read(tx: Tx, claimed: Claim) -> list[OutboxRow]:
     if not claimed.ids:
         return []
     rows = tx.execute(select(outbox).where(*_are(claimed)).order_by(outbox.c.not_before, outbox.c.id)).all()
-    carried(tx, sum(len(row.body) for row in rows))
+    detach_if_large(tx, sum(len(row.body) for row in rows))
     return [
         OutboxRow(
             id=row.id,
@@ -156,31 +156,31 @@ def delete(tx: Tx, ids: Collection[int]) -> None:
     tx.execute(sql_delete(outbox).where(outbox.c.id.in_(ids)))
 
 
-def give_back(tx: Tx, claimed: Claim, *, after: float) -> None:
+def retry(tx: Tx, claimed: Claim, *, after: float) -> None:
     """These were tried in vain: let somebody try again `after` seconds."""
     free = {"claim_token": None, "claim_until": None}
     tx.execute(update(outbox).where(*_are(claimed)).values(**free, not_before=db_now(after)))
 
 
-def give_back_alone(tx: Tx, claimed: Claim, *, after: float) -> None:
+def retry_alone(tx: Tx, claimed: Claim, *, after: float) -> None:
     """These were tried in vain, and spoil what is beside them: each is claimed alone, `after` seconds from now."""
     tx.execute(update(outbox).where(*_are(claimed)).values(claim_until=db_now(after)))
 
 
-def untouched(tx: Tx, claimed: Claim) -> None:
+def release(tx: Tx, claimed: Claim) -> None:
     """Nobody tried these, so they stay where they were: it was an outage, or their queue is full."""
     free = {"claim_token": None, "claim_until": None}
     tx.execute(update(outbox).where(*_are(claimed)).values(**free, attempts=outbox.c.attempts - 1))
 
 
-def take_back(tx: Tx, message_ids: Sequence[str]) -> None:
+def withdraw(tx: Tx, message_ids: Sequence[str]) -> None:
     """Let these messages not leave, unless a relay has them already."""
     if message_ids:
         ours = (outbox.c.exchange == EXCHANGE_OUT, outbox.c.message_id.in_(message_ids))
         tx.execute(sql_delete(outbox).where(*ours, outbox.c.claim_token.is_(None)))
 
 
-def row(exchange: str, routing_key: str, properties: dict[str, Any], body: bytes) -> OutboxRow:
+def new_row(exchange: str, routing_key: str, properties: dict[str, Any], body: bytes) -> OutboxRow:
     """A row that is not in the table yet; `properties` are AMQP's, by their names."""
     return OutboxRow(0, str(properties["message_id"]), 0, exchange, routing_key, properties, body)
 

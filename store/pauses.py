@@ -45,7 +45,7 @@ def find(tx: Tx, partner_id: str) -> Pause | None:
     return next((_pause(row) for row in tx.execute(query.order_by(pauses.c.partner_id.desc()))), None)
 
 
-def all_of_them(tx: Tx) -> list[Pause]:
+def all_pauses(tx: Tx) -> list[Pause]:
     """Every pause, that of EVERYBODY first."""
     return [_pause(row) for row in tx.execute(select(pauses).order_by(pauses.c.partner_id))]
 

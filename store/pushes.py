@@ -138,12 +138,12 @@ def accept(tx: Tx, event: PushRequested, body_hash: str, at: datetime) -> Accept
         )
         for line in event.lines
     ]
-    keep(tx, push, lines)
-    superseded = [] if event.mode == "preview" else targets.want(tx, push, users_of(lines), at)
+    save(tx, push, lines)
+    superseded = [] if event.mode == "preview" else targets.request(tx, push, users_of(lines), at)
     return Accepted(Acceptance.NEW, superseded)
 
 
-def keep(tx: Tx, push: Push, lines: Iterable[Line]) -> None:
+def save(tx: Tx, push: Push, lines: Iterable[Line]) -> None:
     """Insert a push that is not known yet, and its lines."""
     values = {name: getattr(push, name) for name in Push.__dataclass_fields__ if name != "period"}
     period = {"period_start": push.period.start, "period_end": push.period.end, "period_key": push.period.key}
@@ -199,14 +199,14 @@ def lines(tx: Tx, partner_id: str, keys: Collection[LineKey]) -> dict[LineKey, L
     return {key: found[key] for key in keys if key in found}
 
 
-def restoring(tx: Tx, partner_id: str, push_id: str, additions: Collection[Addition]) -> list[Line]:
+def lines_restoring(tx: Tx, partner_id: str, push_id: str, additions: Collection[Addition]) -> list[Line]:
     """The lines of a revert that restore one of these additions, by company id."""
     which = tuple_(push_lines.c.restore_agreement_id, push_lines.c.restore_addition_id).in_(additions)
     query = line_query(partner_id).where(push_lines.c.push_id == push_id, which).order_by(push_lines.c.company_id)
     return [line_of(row) for row in tx.execute(query).mappings()]
 
 
-def preview_lines(tx: Tx, partner_id: str, at: datetime, limit: int) -> list[Line]:
+def due_preview_lines(tx: Tx, partner_id: str, at: datetime, limit: int) -> list[Line]:
     """Lines of due previews that have no answer yet, newest push first."""
     query = (
         line_query(partner_id)
@@ -217,14 +217,14 @@ def preview_lines(tx: Tx, partner_id: str, at: datetime, limit: int) -> list[Lin
     return [line_of(row) for row in tx.execute(query).mappings()]
 
 
-def look_at_preview(tx: Tx, line: Line, at: datetime) -> None:
+def postpone_preview(tx: Tx, line: Line, at: datetime) -> None:
     """Look at this line of a preview then; it waits for something."""
     which = (push_lines.c.push_id == line.push.push_id, push_lines.c.company_id == line.company_id)
     mine = push_lines.c.partner_id == line.push.partner_id
     tx.execute(update(push_lines).where(mine, *which).values(preview_due_at=at))
 
 
-def look_now(tx: Tx, partner_id: str, at: datetime) -> None:
+def make_previews_due(tx: Tx, partner_id: str, at: datetime) -> None:
     """Something came that lines of previews may wait for."""
     waiting = (push_lines.c.partner_id == partner_id, push_lines.c.preview_due_at > at)
     tx.execute(update(push_lines).where(*waiting).values(preview_due_at=at))

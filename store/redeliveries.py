@@ -6,7 +6,7 @@ from store.database import Tx, db_now, upsert
 from store.schema import in_hand
 
 
-def take(tx: Tx, queue: str, message_key: str) -> int:
+def count_attempt(tx: Tx, queue: str, message_key: str) -> int:
     """Note, before a redelivered message is handled, that it is; which try this is. Commit it at once."""
     statement = upsert(tx, in_hand).values(queue=queue, tries=1, since=db_now())
     again = statement.on_conflict_do_update(
@@ -16,7 +16,7 @@ def take(tx: Tx, queue: str, message_key: str) -> int:
     return tries
 
 
-def note(tx: Tx, queue: str, *message_keys: str) -> set[str]:
+def note_new(tx: Tx, queue: str, *message_keys: str) -> set[str]:
     """Note redelivered messages before they are handled together; which of them were not noted yet.
 
     Those that were are suspects. They are not counted here: while they wait for their turn nothing is tried, and the
@@ -28,6 +28,6 @@ def note(tx: Tx, queue: str, *message_keys: str) -> set[str]:
     return {key for key in noted if key is not None}
 
 
-def done(tx: Tx, queue: str, *message_keys: str) -> None:
+def forget(tx: Tx, queue: str, *message_keys: str) -> None:
     """The messages are done with."""
     tx.execute(delete(in_hand).where(in_hand.c.queue == queue, in_hand.c.message_key.in_(message_keys)))

@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlalchemy import update
 
 from messages import Confirmation, PushRequested, RevertRequested
-from store import answers, pushes, targets
+from store import line_results, pushes, targets
 from store.database import Tx
 from store.pushes import Line, LineKey, Push, chunks
 from store.schema import push_lines
@@ -16,14 +16,14 @@ from store.schema import pushes as table
 
 
 @dataclass(frozen=True)
-class Round:
+class Reopened:
     """`opened` are the lines that are asked again; `overtaken` those of them whose wish is a newer push's by now."""
 
     opened: list[LineKey]
     overtaken: list[LineKey]
 
 
-def open_again(tx: Tx, event: PushRequested, at: datetime) -> Round | None:
+def reopen_push(tx: Tx, event: PushRequested, at: datetime) -> Reopened | None:
     """Open those of the event's lines that failed; what is answered otherwise, or still open, stays as it is.
 
     None = the push is unknown, or this is not the question that it asked. Call it inside `Database.partner`.
@@ -49,28 +49,30 @@ def open_again(tx: Tx, event: PushRequested, at: datetime) -> Round | None:
     return _open_again(tx, push, [line for line in stored.values() if line.status == "failed"], at)
 
 
-def open_revert_again(tx: Tx, event: RevertRequested, at: datetime) -> Round | None:
+def reopen_revert(tx: Tx, event: RevertRequested, at: datetime) -> Reopened | None:
     """The same for a revert, of which only the lines that have something to restore are asked again."""
     push = pushes.find(tx, event.partner_id, event.revert_id)
     if push is None or (push.reverts, push.requested_at) != (event.push_id, event.requested_at):
         return None
-    failed = {line.company_id: line for line in answers.lines_with_status(tx, push.partner_id, push.push_id, "failed")}
+    failed = {
+        line.company_id: line for line in line_results.lines_with_status(tx, push.partner_id, push.push_id, "failed")
+    }
     named = failed.keys() if event.company_ids is None else failed.keys() & set(event.company_ids)
     return _open_again(tx, push, [line for company, line in failed.items() if company in named and line.restore], at)
 
 
-def _open_again(tx: Tx, push: Push, failed: Sequence[Line], at: datetime) -> Round:
+def _open_again(tx: Tx, push: Push, failed: Sequence[Line], at: datetime) -> Reopened:
     if not failed:
-        return Round([], [])
+        return Reopened([], [])
     which = (table.c.partner_id == push.partner_id, table.c.push_id == push.push_id)
     tx.execute(update(table).where(*which).values(round=push.round + 1, state="accepted", completed_json=None))
     companies = [line.company_id for line in failed]
     _reopen(tx, push, companies, at)
-    mine = set(companies) if push.mode == "preview" else targets.want_again(tx, push, companies, at)
-    return Round([line.key for line in failed], [line.key for line in failed if line.company_id not in mine])
+    mine = set(companies) if push.mode == "preview" else targets.request_again(tx, push, companies, at)
+    return Reopened([line.key for line in failed], [line.key for line in failed if line.company_id not in mine])
 
 
-def overtaken(tx: Tx, lines: Sequence[Line]) -> int:
+def count_overtaken(tx: Tx, lines: Sequence[Line]) -> int:
     """Return the number of these lines of one push whose wish is a newer push's by now."""
     if not lines or lines[0].push.mode == "preview":
         return 0
@@ -80,7 +82,7 @@ def overtaken(tx: Tx, lines: Sequence[Line]) -> int:
     return sum(key in stored and stored[key].version != (push.requested_at, push.push_id) for key in keys)
 
 
-def overtaken_before(tx: Tx, event: PushRequested) -> int:
+def count_overtaken_if_new(tx: Tx, event: PushRequested) -> int:
     """Return the number of lines of a push that was never accepted whose wish is a newer push's by now."""
     if event.mode == "preview":
         return 0

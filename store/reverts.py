@@ -14,26 +14,26 @@ from store.schema import pushes as pushes_table
 from store.schema import syncs
 from store.targets import Target
 
-Together = dict[tuple[str, str, Addition], list[Line]]
+LinesByAddition = dict[tuple[str, str, Addition], list[Line]]
 """All lines of a revert for one addition, by (revert id, tenant, addition)."""
 
 
-def together(tx: Tx, partner_id: str, lines: Collection[Line]) -> Together:
+def lines_by_addition(tx: Tx, partner_id: str, lines: Collection[Line]) -> LinesByAddition:
     """Those of these lines that restore something, with all others of their addition."""
     additions: dict[str, set[Addition]] = {}
     for line in lines:
         if line.restore is not None:
             additions.setdefault(line.push.push_id, set()).add(line.restore.addition)
-    found: Together = {}
+    found: LinesByAddition = {}
     for push_id, some in additions.items():
-        for line in pushes.restoring(tx, partner_id, push_id, some):
+        for line in pushes.lines_restoring(tx, partner_id, push_id, some):
             if line.restore is not None:
                 found.setdefault((push_id, line.restore.tenant, line.restore.addition), []).append(line)
     return found
 
 
-def others(
-    tx: Tx, partner_id: str, found: Together, known: Map[tuple[str, str], Line]
+def other_open_lines(
+    tx: Tx, partner_id: str, found: LinesByAddition, known: Map[tuple[str, str], Line]
 ) -> Iterator[tuple[Target, Line]]:
     """The lines that wait with their wish, and are not known already."""
     lines = [line for some in found.values() for line in some if line.is_open and line.key not in known]

@@ -45,7 +45,7 @@ _COLUMNS: dict[Place, _Columns] = {
 }
 
 
-def sealed_otherwise(tx: Tx, place: Place, key_id: str, *, after: str, limit: int) -> list[Sealed]:
+def sealed_to_other_keys(tx: Tx, place: Place, key_id: str, *, after: str, limit: int) -> list[Sealed]:
     """Rows that are sealed to another key than this, ordered by row, from the first behind `after`.
 
     At most `limit` rows and AT_ONCE_BYTES of boxes, or a single larger one.
@@ -73,7 +73,7 @@ def sealed_otherwise(tx: Tx, place: Place, key_id: str, *, after: str, limit: in
 
 def dead_letters_after(tx: Tx, row: str, limit: int) -> list[Sealed]:
     """Dead letters whose body is sealed, ordered by row, from the first behind this one."""
-    return sealed_otherwise(tx, "dead_letter", "", after=row, limit=limit)
+    return sealed_to_other_keys(tx, "dead_letter", "", after=row, limit=limit)
 
 
 def replace(tx: Tx, old: Sealed, key_id: str, box: bytes) -> bool:

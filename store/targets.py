@@ -65,7 +65,7 @@ class Request(Protocol):
     def requested_at(self) -> datetime: ...  # noqa: D102
 
 
-def want(tx: Tx, push: Request, users: Map[str, int], at: datetime) -> list[tuple[str, str]]:
+def request(tx: Tx, push: Request, users: Map[str, int], at: datetime) -> list[tuple[str, str]]:
     """Upsert the wishes for these users by company; returns (push id, company id) of the lines superseded by that.
 
     A line is superseded when it is older than the stored wish, or when its wish is displaced before it was settled.
@@ -100,7 +100,7 @@ def want(tx: Tx, push: Request, users: Map[str, int], at: datetime) -> list[tupl
     return superseded
 
 
-def want_again(tx: Tx, push: Request, company_ids: Sequence[str], at: datetime) -> set[str]:
+def request_again(tx: Tx, push: Request, company_ids: Sequence[str], at: datetime) -> set[str]:
     """Make the wishes of these companies due again as if new; returns those whose wish is still this push's."""
     mine: set[str] = set()
     for start in range(0, len(company_ids), 1000):
@@ -235,7 +235,7 @@ def postpone(tx: Tx, partner_id: str, wishes: Sequence[Target]) -> None:
     )
 
 
-def look_now(tx: Tx, partner_id: str, at: datetime, company_ids: Collection[str] | None = None) -> None:
+def make_due(tx: Tx, partner_id: str, at: datetime, company_ids: Collection[str] | None = None) -> None:
     """Make open wishes due: what they waited for is here, mappings of these companies or the connection (of all)."""
     which = [syncs.c.partner_id == partner_id, syncs.c.due_at > at]
     if company_ids is not None:

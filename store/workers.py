@@ -43,7 +43,7 @@ def forget(tx: Tx, worker_id: str) -> None:
     tx.execute(delete(workers).where(workers.c.id == worker_id))
 
 
-def seen(tx: Tx) -> list[Worker]:
+def recent(tx: Tx) -> list[Worker]:
     """The workers that spoke lately, oldest first."""
     silent = (workers.c.seen_at < db_now(-SILENT_AFTER)).label("silent")
     query = (

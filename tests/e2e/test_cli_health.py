@@ -38,7 +38,7 @@ def test_a_killed_worker_is_an_alarm_until_another_runs(settings: tuple[str, str
     with World(*settings, tmp_path) as world:
         _kill_one(world)
         with world.database.begin() as tx:
-            (dead,) = workers.seen(tx)
+            (dead,) = workers.recent(tx)
         goes = f"{dead.seen_at + timedelta(hours=1):%H:%M} UTC"
         code, shown = _health(world)
         assert code == 1

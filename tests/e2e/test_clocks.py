@@ -87,4 +87,4 @@ def test_a_clock_that_is_right_is_not_told_of(postgresql_url: str, tmp_path: Pat
 
 def _speaks(world: World) -> bool:
     with world.database.begin() as tx:
-        return any(one.trouble is None for one in workers.seen(tx))
+        return any(one.trouble is None for one in workers.recent(tx))

@@ -20,7 +20,7 @@ from sqlalchemy import text, update
 from messages import KeyRing, encode, generate_keypair
 from store import dead_letters, outbox
 from store.amqp_properties import as_sent
-from store.dead_letter_queries import Kept
+from store.dead_letter_queries import StoredDeadLetter
 from store.schema import outbox as outbox_table
 from tests.support.letters import Letters
 from tests.support.waiting import wait_for
@@ -261,16 +261,16 @@ def test_a_masked_body_may_be_deep(depth: int) -> None:
     delivery = Delivery("connection.changed.v1", QUEUE_OF_KEYS, body, {"message_id": "m"}, redelivered=False)
     letter = sealing.of(delivery, "contract", "too deep")
     at = datetime.fromisoformat("2026-11-22T10:00:00+00:00")
-    given = {name: getattr(letter, name) for name in Kept.__dataclass_fields__ if hasattr(letter, name)}
+    given = {name: getattr(letter, name) for name in StoredDeadLetter.__dataclass_fields__ if hasattr(letter, name)}
     counted: dict[str, Any] = {"first_failed_at": at, "last_failed_at": at, "replays": 0, "returns": 0, "applied": 0}
-    kept = Kept(**given, **counted, state="open", history=[])
+    kept = StoredDeadLetter(**given, **counted, state="open", history=[])
     masked = in_full_as_json(kept, sealing.keys)["masked"]
     assert "s3cret" not in masked
     assert f"sealed with the key {letter.sealed_with}" in masked
 
 
 def _send_as_connection(world: World, body: bytes) -> None:
-    row = outbox.row("phin.billing", "connection.changed.v1", {"message_id": str(uuid.uuid4())}, body)
+    row = outbox.new_row("phin.billing", "connection.changed.v1", {"message_id": str(uuid.uuid4())}, body)
     assert world.broker.publish([row]) == [None]
 
 
@@ -285,7 +285,7 @@ def test_what_no_queue_takes_is_kept_and_goes_to_its_exchange_later(world: World
     """A result that cannot be published is a dead letter; once a queue is bound, a replay brings it there."""
     queue, body = f"{world.settings.queue_prefix}late", b'{"partner_id": "p1"}'
     with world.database.begin() as tx:
-        outbox.put_rows(tx, [outbox.row("phin.billing", "nobody.v1", {"message_id": "m-1"}, body)])
+        outbox.put_rows(tx, [outbox.new_row("phin.billing", "nobody.v1", {"message_id": "m-1"}, body)])
         tx.execute(update(outbox_table).values(attempts=9))
     letters = Letters(world)
     with _relaying(world):
@@ -304,7 +304,7 @@ def test_what_was_sealed_and_no_queue_takes_stays_sealed(world: World, channel: 
     """A message that may hold a private key and cannot leave is a sealed dead letter, and leaves later as it was."""
     sealing = DeadLetters(KeyRing.parse(world.keys.private))
     body = json.dumps({"private_key": PRIVATE_KEY}).encode()
-    row = sealing.closed(outbox.row("", QUEUE_OF_KEYS, {"message_id": "m-1"}, body))
+    row = sealing.closed(outbox.new_row("", QUEUE_OF_KEYS, {"message_id": "m-1"}, body))
     channel.queue_delete(world.settings.queue_prefix + QUEUE_OF_KEYS)
     with world.database.begin() as tx:
         outbox.put_rows(tx, [row])

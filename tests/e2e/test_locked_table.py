@@ -54,7 +54,7 @@ def health(case: Case) -> str:
 def seen(case: Case) -> list[workers.Worker]:
     """The workers, as they speak of themselves."""
     with case.world.database.begin() as tx:
-        return workers.seen(tx)
+        return workers.recent(tx)
 
 
 # The first is also in the way of what looks after all partners; the second only of who accepts a push.

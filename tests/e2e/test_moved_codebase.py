@@ -7,7 +7,7 @@ import pytest
 from cwclient.simulator import faults
 from cwclient.simulator.faults import Match
 from messages import ConnectionCheckRequested
-from store.ledger import Entry
+from store.ledger import LedgerEntry
 from tests.support.case import Case, code
 from tests.support.passing import is_left_alone, time_passes
 from tests.support.waiting import wait_for
@@ -41,7 +41,7 @@ def test_a_codebase_that_moves_between_read_and_write_is_found_again(
     time_passes(case.world.database, REDISCOVERED)
     entry_of = transitions.entry_of
 
-    def upgraded(job: Job) -> Entry:
+    def upgraded(job: Job) -> LedgerEntry:
         case.world.simulator.state.upgrade("cw-p1", "v2026_1/")
         return entry_of(job)
 
@@ -87,7 +87,7 @@ def test_a_codebase_that_moves_just_after_it_was_found_between_read_and_write_is
     """The refused write has changed nothing and leaves no row open."""
     entry_of = transitions.entry_of
 
-    def upgraded(job: Job) -> Entry:
+    def upgraded(job: Job) -> LedgerEntry:
         case.world.simulator.state.upgrade("cw-p1", "v2026_1/")
         return entry_of(job)
 

@@ -62,7 +62,7 @@ def test_what_a_dead_connection_delivered_is_not_handled_beside_its_repetition(o
         url = own_rabbitmq.url.replace(str(own_rabbitmq.port), str(line.port))
         broker = RabbitBroker(url, Topology(prefix=f"test-{uuid4().hex[:8]}."))
         broker.declare()
-        rows = [outbox.row("phin.billing", KIND, {"message_id": f"m-{n}"}, b"{}") for n in range(1, 4)]
+        rows = [outbox.new_row("phin.billing", KIND, {"message_id": f"m-{n}"}, b"{}") for n in range(1, 4)]
         thread = threading.Thread(target=broker.consume, args=(handler.deliver, stop), daemon=True)
         thread.start()
         assert broker.publish(rows[:2]) == [None, None]
@@ -98,7 +98,7 @@ def test_a_channel_that_rabbitmq_closes_takes_no_other_with_it(own_rabbitmq: Own
     thread = threading.Thread(target=broker.consume, args=(deliver, stop), daemon=True)
     with own_rabbitmq.consumer_timeout(2.0):
         thread.start()
-        publish = partial(outbox.row, "phin.billing")
+        publish = partial(outbox.new_row, "phin.billing")
         broker.publish([publish("mapping.changed.v1", {"message_id": "m"}, b"{}")])
         [mapping] = wait_for(lambda: held["mapping.changed.v1"], "the mapping")
         pushes = 0
@@ -132,7 +132,9 @@ def test_what_is_in_hand_is_bounded_in_bytes(amqp_url: str) -> None:
 
     broker = RabbitBroker(amqp_url, Topology(prefix=f"test-{uuid4().hex[:8]}."))
     broker.declare()
-    rows = [outbox.row("phin.billing", "push.requested.v1", {"message_id": f"m-{n}"}, bytes(SIZE)) for n in range(12)]
+    rows = [
+        outbox.new_row("phin.billing", "push.requested.v1", {"message_id": f"m-{n}"}, bytes(SIZE)) for n in range(12)
+    ]
     assert broker.publish(rows) == [None] * 12
     thread = threading.Thread(target=broker.consume, args=(deliver, stop, paused.is_set), daemon=True)
     thread.start()

@@ -7,9 +7,9 @@ from alembic.config import Config
 from sqlalchemy import text
 
 from messages import PushRequested
-from store import Database, answers
-from store.answers import read_result
+from store import Database, line_results
 from store.database import Tx
+from store.line_results import read_result
 from store.migrate import MIGRATIONS, upgrade
 from tests.support.samples import PARTNER, minute, push, sync_result
 from tests.support.store import accept
@@ -18,7 +18,7 @@ from tests.support.store import accept
 def _answered(database: Database, event: PushRequested, status: Any) -> None:
     accept(database, event, at=minute(0))
     with database.partner(PARTNER) as tx:
-        answers.answer(tx, [sync_result(event, "c-1", status, mode=event.mode)])
+        line_results.record(tx, [sync_result(event, "c-1", status, mode=event.mode)])
 
 
 def test_a_preview_of_other_counts_is_nothing_to_confirm(database: Database) -> None:
@@ -28,8 +28,8 @@ def test_a_preview_of_other_counts_is_nothing_to_confirm(database: Database) -> 
     for number, (users, status) in enumerate(((950, "held"), (5, "preview"))):
         _answered(database, push(f"tried-{number}", {"c-1": users}, mode="preview", at=1), status)
     with database.begin() as tx:
-        (last,) = answers.newest_of_period(tx, PARTNER, "2025-11", {"c-1": 95})
-        (tried,) = answers.newest_of_period(tx, PARTNER, "2025-11", {"c-1": 950})
+        (last,) = line_results.newest_of_period(tx, PARTNER, "2025-11", {"c-1": 95})
+        (tried,) = line_results.newest_of_period(tx, PARTNER, "2025-11", {"c-1": 950})
     assert (last.push_id, tried.push_id) == ("p-1", "tried-0")
 
 

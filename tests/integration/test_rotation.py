@@ -132,7 +132,7 @@ def test_a_connection_that_is_saved_meanwhile_is_left_alone(database: Database) 
     """A partner who enters new keys during a rotation keeps the new ones."""
     _connect(database, "msp-1")
     with database.begin() as tx:
-        [read] = sealed_rows.sealed_otherwise(tx, "connection", NEW.key_id, after="", limit=9)
+        [read] = sealed_rows.sealed_to_other_keys(tx, "connection", NEW.key_id, after="", limit=9)
     with database.begin() as tx:
         tx.execute(update(table).values(box="bmV3"))
     with database.begin() as tx:
@@ -175,7 +175,7 @@ def test_the_command_says_what_it_did_and_what_may_go(database: Database, databa
 
 def test_a_key_stays_while_something_waits_to_be_opened_with_it(database: Database) -> None:
     """A deferred or replayed message opens when it leaves; until then its key may not go."""
-    row = outbox.row("", "connectwise.connection-changed.v1", {"message_id": "m-1"}, BODY)
+    row = outbox.new_row("", "connectwise.connection-changed.v1", {"message_id": "m-1"}, BODY)
     with database.begin() as tx:
         outbox.put_rows(tx, [DeadLetters(KeyRing.parse(OLD.private)).closed(row)])
     for dry_run in (True, False):

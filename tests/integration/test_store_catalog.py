@@ -12,14 +12,14 @@ def test_a_question_waits_until_it_is_answered(database: Database) -> None:
         assert catalog.ask(tx, PARTNER, "q-1", "{}") is None
         assert [question.event for question in catalog.due(tx, PARTNER, 10)] == ["{}"]
         assert catalog.due(tx, "another", 10) == []
-        assert catalog.answered(tx, PARTNER, ["q-1", "q-2"]) == (1, 0)
+        assert catalog.count_answered(tx, PARTNER, ["q-1", "q-2"]) == (1, 0)
         assert catalog.answer(tx, PARTNER, "q-1", "first") is True
         assert catalog.answer(tx, PARTNER, "q-1", "second") is False
         again = catalog.ask(tx, PARTNER, "q-1", "{}")
         assert again is not None
         assert (again.answer, again.event) == ("first", None)
         assert catalog.due(tx, PARTNER, 10) == []
-        assert catalog.answered(tx, PARTNER, ["q-1", "q-2"]) == (1, 1)
+        assert catalog.count_answered(tx, PARTNER, ["q-1", "q-2"]) == (1, 1)
 
 
 def test_what_was_read_is_kept_for_one_connectwise(database: Database) -> None:

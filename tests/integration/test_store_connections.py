@@ -39,7 +39,7 @@ def test_the_newest_version_wins_in_any_order(database: Database) -> None:
             for position, index in enumerate(order):
                 assert connections.save(tx, versions[index]) == (index == max(order[: position + 1]))
             assert connections.current(tx, f"msp-{number}") == versions[-1]
-            assert connections.tenants(tx, f"msp-{number}") == [(one.changed_at, one.tenant) for one in versions]
+            assert connections.tenant_history(tx, f"msp-{number}") == [(one.changed_at, one.tenant) for one in versions]
     with database.begin() as tx:
         kept = tx.execute(select(table.c.box, table.c.ca_bundle).where(table.c.box.is_not(None))).all()
         waiting = tx.execute(select(table.c.check_due_at).where(table.c.check_due_at.is_not(None))).scalars().all()

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import update
 
 from store import Database, dead_letter_queries, dead_letters, now, replays, schema
-from store.dead_letter_queries import Filter, Kept
+from store.dead_letter_queries import DeadLetterFilter, StoredDeadLetter
 from store.dead_letters import DeadLetter
 from tests.support.waiting import together
 
@@ -43,7 +43,7 @@ def add(database: Database, *letters: DeadLetter) -> None:
         dead_letters.add(tx, *letters)
 
 
-def kept(database: Database, letter: DeadLetter = LETTER) -> Kept:
+def kept(database: Database, letter: DeadLetter = LETTER) -> StoredDeadLetter:
     """All that is stored of one."""
     with database.begin() as tx:
         found = dead_letter_queries.get(tx, letter.id)
@@ -154,22 +154,22 @@ def test_filters_and_groups(database: Database) -> None:
         at = now(tx)
 
         def count(**given: Any) -> int:
-            return dead_letter_queries.count(tx, Filter(**given))
+            return dead_letter_queries.count(tx, DeadLetterFilter(**given))
 
         assert [count(), count(partner_id="p2"), count(kind="a.v1"), count(reason="crashed")] == [3, 2, 1, 1]
         assert count(fingerprint=LETTER.fingerprint, partner_id="p2") == 1
         assert count(since=at - timedelta(minutes=1), until=at + timedelta(minutes=1)) == 3
         assert count(until=at - timedelta(minutes=1)) == count(since=at + timedelta(minutes=1)) == 0
         assert count(state="discarded") == 0
-        first, second = dead_letter_queries.groups(tx, Filter(state="open"))
+        first, second = dead_letter_queries.groups(tx, DeadLetterFilter(state="open"))
         assert (first.count, first.partners, first.kind, first.reason) == (2, 2, None, "contract")
         assert (second.count, second.partners, second.kind, second.reason) == (1, 1, "b.v1", "crashed")
-        assert len(dead_letter_queries.named(tx, "00000000")) == 2
-        assert dead_letter_queries.named(tx, numbered(3).id) == [numbered(3).id]
-        newest = dead_letter_queries.listing(tx, Filter(), 2)
+        assert len(dead_letter_queries.ids_beginning_with(tx, "00000000")) == 2
+        assert dead_letter_queries.ids_beginning_with(tx, numbered(3).id) == [numbered(3).id]
+        newest = dead_letter_queries.newest(tx, DeadLetterFilter(), 2)
         assert [one.id for one in newest] == [numbered(3).id, numbered(1).id]
-        oldest = dead_letter_queries.ids(tx, Filter())
-        assert [one.id for one in dead_letter_queries.in_full(tx, oldest)] == [numbered(n).id for n in (1, 2, 3)]
+        oldest = dead_letter_queries.ids(tx, DeadLetterFilter())
+        assert [one.id for one in dead_letter_queries.get_many(tx, oldest)] == [numbered(n).id for n in (1, 2, 3)]
 
 
 def test_lines_after_discarded_ones_are_another_letter(database: Database) -> None:

@@ -234,13 +234,13 @@ def test_what_failed_before_a_pause_is_counted_anew(database: Database) -> None:
         targets.postpone(tx, PARTNER, [replace(wish, attempts=3, first_failed_at=long_ago)])
         leases.save_health(tx, PARTNER, Health(unreachable_count=2, unreachable_since=long_ago))
     with database.begin() as tx:
-        assert leases.failing(tx) == [PARTNER]
+        assert leases.failing_partners(tx) == [PARTNER]
     with database.partner(PARTNER) as tx:
-        leases.count_anew(tx, PARTNER)
+        leases.reset_failures(tx, PARTNER)
         (wish,) = targets.unsettled(tx, PARTNER)
         assert (wish.attempts, wish.first_failed_at, leases.health(tx, PARTNER)) == (0, None, Health())
     with database.begin() as tx:
-        assert leases.failing(tx) == []
+        assert leases.failing_partners(tx) == []
 
 
 def test_who_should_have_been_woken_is_found(database: Database) -> None:

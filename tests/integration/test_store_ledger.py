@@ -8,12 +8,12 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
 from store import Database, ledger, now
-from store.ledger import Closing, Entry, OpenEntry, Outcome
+from store.ledger import Closing, LedgerEntry, OpenEntry, Outcome
 from store.mappings import Addition
 from store.schema import ledger as table
 from tests.support.samples import NOVEMBER, OCTOBER, PARTNER, TENANT
 
-ENTRY = Entry(
+ENTRY = LedgerEntry(
     addition=(7, 11),
     push_id="p-1",
     period_key=NOVEMBER.key,
@@ -25,7 +25,7 @@ ENTRY = Entry(
 )
 
 
-def _open(database: Database, *entries: Entry, tenant: str = TENANT) -> dict[Addition, OpenEntry]:
+def _open(database: Database, *entries: LedgerEntry, tenant: str = TENANT) -> dict[Addition, OpenEntry]:
     with database.partner(PARTNER) as tx:
         return ledger.open_entries(tx, PARTNER, tenant, entries, 75.0)
 
@@ -46,7 +46,7 @@ def test_an_open_write_is_found_by_the_next_worker(database: Database) -> None:
     opened = _open(database, ENTRY, other)
     assert _still_open(database) == opened
     first = opened[7, 11]
-    assert replace(ENTRY) == Entry(**{name: getattr(first, name) for name in ENTRY.__dataclass_fields__})
+    assert replace(ENTRY) == LedgerEntry(**{name: getattr(first, name) for name in ENTRY.__dataclass_fields__})
     with database.begin() as tx:
         assert timedelta(seconds=60) < first.call_until - now(tx) <= timedelta(seconds=75)
 
@@ -103,9 +103,15 @@ def test_what_a_push_may_have_left_is_known(database: Database) -> None:
         _close(database, _open(database, replace(ENTRY, quantity_wanted=wanted))[7, 11].id, outcome, after)
     _open(database, replace(ENTRY, quantity_wanted=80.0))
     with database.begin() as tx:
-        assert ledger.left_by(tx, PARTNER, "p-1", TENANT, (7, 11)) == {42.0, 50.0, 48.0, 60.0, 80.0}
-        assert ledger.left_by(tx, PARTNER, "p-2", TENANT, (7, 11)) == set()
-        assert [one.quantity_wanted for one in ledger.written_by(tx, PARTNER, "p-1")] == [9.0, 42.0, 50.0, 60.0, 80.0]
+        assert ledger.quantities_left_by(tx, PARTNER, "p-1", TENANT, (7, 11)) == {42.0, 50.0, 48.0, 60.0, 80.0}
+        assert ledger.quantities_left_by(tx, PARTNER, "p-2", TENANT, (7, 11)) == set()
+        assert [one.quantity_wanted for one in ledger.writes_of_push(tx, PARTNER, "p-1")] == [
+            9.0,
+            42.0,
+            50.0,
+            60.0,
+            80.0,
+        ]
 
 
 def test_a_period_counts_only_if_it_was_written(database: Database) -> None:
@@ -116,9 +122,9 @@ def test_a_period_counts_only_if_it_was_written(database: Database) -> None:
     _close(database, _open(database, replace(ENTRY, addition=(7, 12)))[7, 12].id, "refused", None)
     _open(database, replace(ENTRY, addition=(7, 13)))
     with database.begin() as tx:
-        traces = ledger.traces(tx, PARTNER, TENANT, [(7, 11), (7, 12), (7, 13)])
-        assert ledger.traces(tx, PARTNER, "other", [(7, 11)]) == []
-        assert ledger.traces(tx, PARTNER, TENANT, []) == []
+        traces = ledger.written_quantities(tx, PARTNER, TENANT, [(7, 11), (7, 12), (7, 13)])
+        assert ledger.written_quantities(tx, PARTNER, "other", [(7, 11)]) == []
+        assert ledger.written_quantities(tx, PARTNER, TENANT, []) == []
     november, october = (NOVEMBER.start, NOVEMBER.end), (OCTOBER.start, OCTOBER.end)
     written = [(trace.addition, trace.days) for trace in traces if trace.is_certain]
     assert written == [((7, 11), november), ((7, 11), october), ((7, 12), october)]

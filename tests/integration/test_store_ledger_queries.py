@@ -7,14 +7,14 @@ from sqlalchemy import delete, update
 
 from store import Database, ledger, ledger_queries, now
 from store.database import Tx
-from store.ledger import Closing, Entry
-from store.ledger_queries import Filter
+from store.ledger import Closing, LedgerEntry
+from store.ledger_queries import LedgerFilter
 from store.retention import NO_NAME
 from store.schema import pushes
 from tests.support.samples import NOVEMBER, OCTOBER, PARTNER, TENANT, push
 from tests.support.store import accept
 
-ENTRY = Entry(
+ENTRY = LedgerEntry(
     addition=(7, 11),
     push_id="p-1",
     period_key=NOVEMBER.key,
@@ -26,14 +26,14 @@ ENTRY = Entry(
 )
 
 
-def _write(tx: Tx, *entries: Entry) -> None:
+def _write(tx: Tx, *entries: LedgerEntry) -> None:
     """Write these one after the other."""
     for entry in entries:
         opened = ledger.open_entries(tx, PARTNER, TENANT, [entry], 75.0)[entry.addition]
         ledger.close(tx, [Closing(opened.id, "written", entry.quantity_wanted, 200)])
 
 
-def _wanted(database: Database, which: Filter) -> list[float]:
+def _wanted(database: Database, which: LedgerFilter) -> list[float]:
     """The quantities found, the oldest first, both ways."""
     found = [write.quantity_wanted for write in ledger_queries.oldest_first(database, which)]
     with database.begin() as tx:
@@ -61,25 +61,25 @@ def written(database: Database) -> Database:
 def test_what_is_asked_for_is_found(written: Database, monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
     """By partner, push, period and company, whose id is taken literally; however the rows are read."""
     monkeypatch.setattr(ledger_queries, "ROWS_AT_ONCE", at_once)
-    assert _wanted(written, Filter(PARTNER)) == [1, 2, 3, 4]
-    assert _wanted(written, Filter("another")) == []
-    assert _wanted(written, Filter(PARTNER, push_id="p-2")) == [3, 4]
-    assert _wanted(written, Filter(PARTNER, period_key=OCTOBER.key)) == [1]
-    assert _wanted(written, Filter(PARTNER, company_id="c-1")) == [1, 4]
-    assert _wanted(written, Filter(PARTNER, company_id="c-2")) == [1]
-    assert _wanted(written, Filter(PARTNER, company_id="é%_")) == [3]
-    assert _wanted(written, Filter(PARTNER, company_id="%")) == []
-    assert _wanted(written, Filter(PARTNER, push_id="p-2", company_id="c-1")) == [4]
+    assert _wanted(written, LedgerFilter(PARTNER)) == [1, 2, 3, 4]
+    assert _wanted(written, LedgerFilter("another")) == []
+    assert _wanted(written, LedgerFilter(PARTNER, push_id="p-2")) == [3, 4]
+    assert _wanted(written, LedgerFilter(PARTNER, period_key=OCTOBER.key)) == [1]
+    assert _wanted(written, LedgerFilter(PARTNER, company_id="c-1")) == [1, 4]
+    assert _wanted(written, LedgerFilter(PARTNER, company_id="c-2")) == [1]
+    assert _wanted(written, LedgerFilter(PARTNER, company_id="é%_")) == [3]
+    assert _wanted(written, LedgerFilter(PARTNER, company_id="%")) == []
+    assert _wanted(written, LedgerFilter(PARTNER, push_id="p-2", company_id="c-1")) == [4]
     with written.begin() as tx:
-        later = Filter(PARTNER, since=now(tx))
-        assert [write.quantity_wanted for write in ledger_queries.newest(tx, Filter(PARTNER), 2)] == [4, 3]
+        later = LedgerFilter(PARTNER, since=now(tx))
+        assert [write.quantity_wanted for write in ledger_queries.newest(tx, LedgerFilter(PARTNER), 2)] == [4, 3]
     assert _wanted(written, later) == []
 
 
 def test_who_wanted_it_is_the_pushs(written: Database) -> None:
     """A name that was removed with its time is not there any more; nor is that of a push that was."""
     accept(written, push("p-1"))
-    which = Filter(PARTNER, push_id="p-1")
+    which = LedgerFilter(PARTNER, push_id="p-1")
     names = []
     for change in (None, update(pushes).values(requested_by=NO_NAME), delete(pushes)):
         with written.begin() as tx:
@@ -94,6 +94,6 @@ def test_a_write_that_is_under_way_is_shown(database: Database) -> None:
     """Its end is not known; what it is about to overwrite is."""
     with database.partner(PARTNER) as tx:
         ledger.open_entries(tx, PARTNER, TENANT, [ENTRY], 75.0)
-    (write,) = ledger_queries.oldest_first(database, Filter(PARTNER))
+    (write,) = ledger_queries.oldest_first(database, LedgerFilter(PARTNER))
     assert (write.quantity_before, write.quantity_after, write.outcome, write.closed_at) == (4.5, None, None, None)
     assert (write.tenant, write.agreement_id, write.addition_id) == (TENANT, 7, 11)

@@ -18,7 +18,9 @@ from tests.support.waiting import together
 
 def _put(database: Database, count: int, exchange: str = "x", routing_key: str = "k") -> None:
     with database.begin() as tx:
-        outbox.put_rows(tx, [outbox.row(exchange, routing_key, {"message_id": str(n)}, b"{}") for n in range(count)])
+        outbox.put_rows(
+            tx, [outbox.new_row(exchange, routing_key, {"message_id": str(n)}, b"{}") for n in range(count)]
+        )
 
 
 def _claim(database: Database, limit: int = 100, seconds: float = 60.0) -> list[OutboxRow]:
@@ -119,8 +121,8 @@ def test_a_row_that_was_refused_is_taken_again_later(database: Database) -> None
     with database.begin() as tx:
         taken = outbox.claim(tx, 10, 60.0)
         first, second = sorted(taken.ids)
-        outbox.give_back(tx, Claim(taken.token, [first]), after=60.0)
-        outbox.give_back(tx, Claim(taken.token, [second]), after=0.0)
+        outbox.retry(tx, Claim(taken.token, [first]), after=60.0)
+        outbox.retry(tx, Claim(taken.token, [second]), after=0.0)
     assert [(row.id, row.attempts) for row in _claim(database)] == [(second, 2)]
 
 
@@ -128,13 +130,13 @@ def test_a_row_that_nobody_tried_keeps_its_place(database: Database) -> None:
     """After an outage what was due first leaves first, and nothing has come nearer to its dead letter."""
     _put(database, 3)
     with database.begin() as tx:
-        outbox.untouched(tx, outbox.claim(tx, 2, 60.0))
+        outbox.release(tx, outbox.claim(tx, 2, 60.0))
     assert [(row.message_id, row.attempts) for row in _claim(database)] == [("0", 1), ("1", 1), ("2", 1)]
 
 
 def _put_sized(database: Database, *sizes: int) -> None:
     with database.begin() as tx:
-        outbox.put_rows(tx, [outbox.row("x", "k", {"message_id": str(size)}, bytes(size)) for size in sizes])
+        outbox.put_rows(tx, [outbox.new_row("x", "k", {"message_id": str(size)}, bytes(size)) for size in sizes])
 
 
 @pytest.mark.parametrize(
@@ -153,7 +155,7 @@ def test_a_row_in_doubt_is_claimed_alone(database: Database) -> None:
     _put(database, 4)
     with database.begin() as tx:
         taken = outbox.claim(tx, 10, 60.0)
-        outbox.give_back_alone(tx, Claim(taken.token, [sorted(taken.ids)[1]]), after=-1.0)
+        outbox.retry_alone(tx, Claim(taken.token, [sorted(taken.ids)[1]]), after=-1.0)
         tx.execute(update(table).where(table.c.message_id != "1").values(claim_token=None, claim_until=None))
     assert [_names(_claim(database)) for _ in range(3)] == [["0"], ["1"], ["2", "3"]]
 
@@ -173,8 +175,8 @@ def test_a_late_word_frees_nothing_of_anothers(database: Database) -> None:
     with database.begin() as tx:
         late = outbox.claim(tx, 1, -1.0)
         outbox.claim(tx, 1, 60.0)
-        outbox.untouched(tx, late)
-        outbox.give_back(tx, late, after=0.0)
+        outbox.release(tx, late)
+        outbox.retry(tx, late, after=0.0)
     assert _claim(database) == []
 
 

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import delete, select
 
 from messages import PushCompleted, PushRequested, SyncResult
-from store import Database, answers, outbox, pushes, targets
+from store import Database, line_results, outbox, pushes, targets
 from store.pushes import Acceptance, Accepted, LineKey
 from store.schema import outbox as outbox_table
 from store.targets import Holder
@@ -20,12 +20,14 @@ THREE = {"c-1": 1, "c-2": 2, "c-3": 3}
 
 def _answer(database: Database, *results: SyncResult) -> None:
     with database.partner(PARTNER) as tx:
-        answers.answer(tx, results)
+        line_results.record(tx, results)
 
 
 def _report(database: Database, push_id: str, results: Sequence[SyncResult]) -> bool:
     with database.begin() as tx:
-        reported = answers.report(tx, PARTNER, push_id, {result.company_id: str(result.id) for result in results})
+        reported = line_results.mark_reported(
+            tx, PARTNER, push_id, {result.company_id: str(result.id) for result in results}
+        )
         assert reported is not None
         return reported[1]
 
@@ -36,8 +38,8 @@ def test_a_new_push_is_kept_with_its_lines(database: Database) -> None:
     assert accept(database, event) == Accepted(Acceptance.NEW, [])
     with database.begin() as tx:
         kept = pushes.find(tx, PARTNER, "p-1")
-        lines = answers.lines_with_status(tx, PARTNER, "p-1", "pending")
-        progress = answers.progress(tx, PARTNER, "p-1")
+        lines = line_results.lines_with_status(tx, PARTNER, "p-1", "pending")
+        progress = line_results.progress(tx, PARTNER, "p-1")
     assert kept is not None
     assert (kept.message_id, kept.requested_by, kept.period) == (str(event.id), event.requested_by, NOVEMBER)
     assert [(line.company_id, line.billable_users, line.push) for line in lines] == [
@@ -57,7 +59,7 @@ def test_another_push_of_the_same_id_is_a_conflict(database: Database) -> None:
     accept(database, push(users={"c-1": 5}), body="five")
     assert accept(database, push(users={"c-1": 6}), body="six") == Accepted(Acceptance.CONFLICT, [])
     with database.begin() as tx:
-        assert [line.billable_users for line in answers.lines_with_status(tx, PARTNER, "p-1", "pending")] == [5]
+        assert [line.billable_users for line in line_results.lines_with_status(tx, PARTNER, "p-1", "pending")] == [5]
 
 
 def test_partners_may_use_the_same_push_id(database: Database) -> None:
@@ -108,14 +110,14 @@ def test_a_preview_touches_no_wish(database: Database) -> None:
     assert accept(database, push("p-2", {"c-1": 99}, at=1, mode="preview")).superseded == []
     with database.begin() as tx:
         [wish] = targets.unsettled(tx, PARTNER)
-        [line] = pushes.preview_lines(tx, PARTNER, wish.accepted_at.replace(year=9999), limit=10)
+        [line] = pushes.due_preview_lines(tx, PARTNER, wish.accepted_at.replace(year=9999), limit=10)
     assert (wish.push_id, wish.billable_users) == ("p-1", 5)
     assert line.key == ("p-2", "c-1")
 
 
 def _previewed(database: Database, at: datetime) -> list[str]:
     with database.begin() as tx:
-        return [line.company_id for line in pushes.preview_lines(tx, PARTNER, at, limit=10)]
+        return [line.company_id for line in pushes.due_preview_lines(tx, PARTNER, at, limit=10)]
 
 
 def test_a_line_of_a_preview_is_due_until_it_is_answered(database: Database) -> None:
@@ -132,12 +134,12 @@ def test_a_line_of_a_preview_that_waits_is_due_at_its_time_or_when_something_com
     """A preview waits for the mapping it was asked under, and no longer than needed."""
     accept(database, push(users=THREE, mode="preview"), at=minute(0))
     with database.partner(PARTNER) as tx:
-        for line in pushes.preview_lines(tx, PARTNER, minute(0), limit=2):
-            pushes.look_at_preview(tx, line, minute(1))
+        for line in pushes.due_preview_lines(tx, PARTNER, minute(0), limit=2):
+            pushes.postpone_preview(tx, line, minute(1))
     assert _previewed(database, minute(0)) == ["c-3"]
     assert _previewed(database, minute(1)) == ["c-1", "c-2", "c-3"]
     with database.partner(PARTNER) as tx:
-        pushes.look_now(tx, PARTNER, minute(0))
+        pushes.make_previews_due(tx, PARTNER, minute(0))
     assert _previewed(database, minute(0)) == ["c-1", "c-2", "c-3"]
 
 
@@ -152,8 +154,8 @@ def test_ten_thousand_lines_are_one_push(database: Database) -> None:
         assert len(pushes.lines(tx, PARTNER, superseded)) == 10_000
     _answer(database, *(sync_result(first, company, "superseded") for company in users))
     with database.begin() as tx:
-        assert answers.counts(tx, PARTNER, "p-1") == {"superseded": 10_000}
-        assert answers.counts(tx, PARTNER, "p-2") == {"pending": 10_000}
+        assert line_results.count_by_status(tx, PARTNER, "p-1") == {"superseded": 10_000}
+        assert line_results.count_by_status(tx, PARTNER, "p-2") == {"pending": 10_000}
 
 
 def test_an_answer_is_kept_and_leaves_in_one_transaction(database: Database) -> None:
@@ -164,7 +166,7 @@ def test_an_answer_is_kept_and_leaves_in_one_transaction(database: Database) -> 
     _answer(database, retrying)
     _answer(database, updated)
     with database.begin() as tx:
-        [(company, _, _, newest)] = answers.answers(tx, PARTNER, "p-1")
+        [(company, _, _, newest)] = line_results.of_push(tx, PARTNER, "p-1")
         line = pushes.lines(tx, PARTNER, [("p-1", "c-1")])["p-1", "c-1"]
     assert (company, newest, line.status, line.sequence) == ("c-1", updated, "updated", 2)
     assert leaving(database) == [str(updated.id)]
@@ -191,7 +193,7 @@ def test_a_repeat_says_the_recorded_answers_again(database: Database) -> None:
     _answer(database, *results)
     with database.begin() as tx:
         outbox.delete(tx, [row.id for row in claimed(tx)])
-        assert answers.republish_results(tx, PARTNER, "p-1") == 2
+        assert line_results.republish(tx, PARTNER, "p-1") == 2
     assert sorted(leaving(database)) == sorted(str(result.id) for result in results[:2])
 
 
@@ -204,24 +206,24 @@ def test_a_repeat_of_a_completed_push_says_its_completion_again(database: Databa
     completed = PushCompleted(partner_id=PARTNER, correlation_id="q-1", push_id="p-1", status="completed")
     assert _report(database, "p-1", [result])
     with database.begin() as tx:
-        answers.complete(tx, completed)
+        line_results.complete_push(tx, completed)
         outbox.delete(tx, [row.id for row in claimed(tx)])
-        answers.republish_results(tx, PARTNER, "p-1")
+        line_results.republish(tx, PARTNER, "p-1")
     assert leaving(database) == [str(result.id), str(completed.id)]
 
 
 def test_a_repeats_completion_leaves_after_its_results(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many results are spread over time, the word that all are there comes last."""
-    monkeypatch.setattr(answers, "BURST", 1)
+    monkeypatch.setattr(line_results, "BURST", 1)
     event = push(users={f"c-{number}": 1 for number in range(20)})
     accept(database, event)
     results = [sync_result(event, line.company_id) for line in event.lines]
     _answer(database, *results)
     completed = PushCompleted(partner_id=PARTNER, correlation_id="q-1", push_id="p-1", status="completed")
     with database.partner(PARTNER) as tx:
-        answers.complete(tx, completed)
+        line_results.complete_push(tx, completed)
         tx.execute(delete(outbox_table))
-        assert answers.republish_results(tx, PARTNER, "p-1") == 20
+        assert line_results.republish(tx, PARTNER, "p-1") == 20
         times = dict(tx.execute(select(outbox_table.c.message_id, outbox_table.c.not_before)).all())
     assert max(times, key=lambda name: (times[name], name == str(completed.id))) == str(completed.id)
     assert len(set(times.values())) >= 19
@@ -237,10 +239,10 @@ def test_exactly_one_worker_sees_the_last_result(database: Database) -> None:
 
     def complete(result: SyncResult) -> bool:
         with database.begin() as tx:
-            reported = answers.report(tx, PARTNER, "p-1", {result.company_id: str(result.id)})
+            reported = line_results.mark_reported(tx, PARTNER, "p-1", {result.company_id: str(result.id)})
             assert reported is not None
             if reported[1]:
-                answers.complete(tx, completed)
+                line_results.complete_push(tx, completed)
             return reported[1]
 
     assert not complete(first)
@@ -264,5 +266,5 @@ def test_a_push_is_not_complete_without_its_newest_results(database: Database) -
 def test_an_unknown_push_is_nobodys_to_complete(database: Database) -> None:
     """A result of a push that was removed meanwhile is read without harm."""
     with database.begin() as tx:
-        assert answers.report(tx, PARTNER, "p-0", {"c-1": "r-1"}) is None
+        assert line_results.mark_reported(tx, PARTNER, "p-0", {"c-1": "r-1"}) is None
         assert pushes.find(tx, PARTNER, "p-0") is None

@@ -6,7 +6,7 @@ import pytest
 
 from store import Database, dead_letter_queries, replays
 from store.amqp_properties import as_sent
-from store.dead_letter_queries import Filter
+from store.dead_letter_queries import DeadLetterFilter
 from store.outbox import OutboxRow
 from store.replays import Noted, Replay
 from tests.integration.test_store_dead_letters import LETTER, PROPERTIES, add, kept
@@ -109,7 +109,7 @@ def test_a_replay_that_cannot_leave_does_not_vanish_under_other_lines(database: 
     (row,) = _leaving(database)
     with database.begin() as tx:
         send_back(tx, row, "no queue takes it")
-        letters = dead_letter_queries.in_full(tx, dead_letter_queries.ids(tx, Filter()))
+        letters = dead_letter_queries.get_many(tx, dead_letter_queries.ids(tx, DeadLetterFilter()))
     assert sorted(letter.body for letter in letters) == sorted([LETTER.body, b"other lines"])
     assert {letter.state for letter in letters} == {"open"}
 

@@ -9,10 +9,10 @@ import pytest
 from sqlalchemy import Table, func, insert, select, update
 
 from messages import LineCounts, PushCompleted, PushRequested
-from store import Database, answers, company_status, ledger, targets
+from store import Database, company_status, ledger, line_results, targets
 from store import schema as tables
 from store.database import db_now
-from store.ledger import Closing, Entry
+from store.ledger import Closing, LedgerEntry
 from store.pushes import Acceptance
 from store.retention import NO_NAME, Pruned, Retention, prune
 from store.targets import Holder
@@ -30,12 +30,14 @@ def _ended(database: Database, event: PushRequested) -> None:
     accept(database, event, at=OLD)
     results = [sync_result(event, line.company_id) for line in event.lines]
     with database.partner(event.partner_id) as tx:
-        answers.answer(tx, results)
+        line_results.record(tx, results)
         tx.execute(update(tables.push_lines).where(tables.push_lines.c.push_id == event.push_id).values(result_at=OLD))
         if event.mode == "apply":
             targets.settle(tx, PARTNER, [(wish, Holder(TENANT, (7, 11))) for wish in targets.unsettled(tx, PARTNER)])
             company_status.keep_newest(tx, results)
-        answers.report(tx, event.partner_id, event.push_id, {result.company_id: str(result.id) for result in results})
+        line_results.mark_reported(
+            tx, event.partner_id, event.push_id, {result.company_id: str(result.id) for result in results}
+        )
         completed = PushCompleted(
             partner_id=event.partner_id,
             correlation_id="q",
@@ -43,7 +45,7 @@ def _ended(database: Database, event: PushRequested) -> None:
             status="completed",
             counts=LineCounts(updated=len(results)),
         )
-        answers.complete(tx, completed)
+        line_results.complete_push(tx, completed)
 
 
 def _count(database: Database, table: Table) -> int:
@@ -111,7 +113,7 @@ def test_names_go_before_the_pushes(database: Database) -> None:
     assert _ids(database, tables.pushes.c.requested_by) == [NO_NAME]
     assert _ids(database, tables.cancellations.c.requested_by) == [NO_NAME]
     with database.begin() as tx:
-        assert answers.progress(tx, PARTNER, "p-1") == (1, 1)
+        assert line_results.progress(tx, PARTNER, "p-1") == (1, 1)
 
 
 def test_a_cancellation_stays_as_long_as_its_push_is_under_way(database: Database) -> None:
@@ -127,7 +129,7 @@ def test_a_cancellation_stays_as_long_as_its_push_is_under_way(database: Databas
 
 def _write(database: Database, *, month: Any, addition: int = 11, outcome: Any = "written", closed: bool = True) -> int:
     """A row of the ledger, closed 5,000 days ago."""
-    entry = Entry(
+    entry = LedgerEntry(
         addition=(7, addition),
         push_id="p-1",
         period_key=month.key,
@@ -157,14 +159,14 @@ def test_the_ledger_keeps_the_guard_against_older_periods(database: Database) ->
     unfinished = _write(database, month=OCTOBER, addition=13, closed=False)
     additions = [(7, 11), (7, 12), (7, 13)]
     with database.begin() as tx:
-        before = ledger.traces(tx, PARTNER, TENANT, additions)
+        before = ledger.written_quantities(tx, PARTNER, TENANT, additions)
 
     assert prune(database, Retention(ledger=timedelta(5001))).ledger == 0
     assert prune(database, KEEP, dry_run=True).ledger == 2
     assert prune(database, KEEP) == Pruned(ledger=2)
     assert _ids(database, tables.ledger.c.id) == [newest, confirmed, refused, alone, unfinished]
     with database.begin() as tx:
-        assert set(ledger.traces(tx, PARTNER, TENANT, additions)) == set(before)
+        assert set(ledger.written_quantities(tx, PARTNER, TENANT, additions)) == set(before)
         assert list(ledger.still_open(tx, PARTNER, TENANT)) == [(7, 13)]
 
 

@@ -4,9 +4,9 @@ from dataclasses import replace
 from typing import Any
 
 from messages import Confirmation, PushRequested, RevertRequested, SyncResult
-from store import Database, answers, now, pushes, reopening, targets
+from store import Database, line_results, now, pushes, reopening, targets
 from store.pushes import Line, Restore
-from store.reopening import Round
+from store.reopening import Reopened
 from tests.support.samples import PARTNER, TENANT, minute, push, sync_result
 from tests.support.store import accept
 
@@ -23,17 +23,17 @@ def _failed(database: Database, event: PushRequested, *companies: str) -> None:
     with database.partner(PARTNER) as tx:
         open_wishes = targets.unsettled(tx, PARTNER)
         targets.settle(tx, PARTNER, [(wish, None) for wish in open_wishes])
-        answers.answer(tx, results)
+        line_results.record(tx, results)
 
 
-def _open_again(database: Database, event: PushRequested) -> Round | None:
+def _open_again(database: Database, event: PushRequested) -> Reopened | None:
     with database.partner(PARTNER) as tx:
-        return reopening.open_again(tx, event, now(tx))
+        return reopening.reopen_push(tx, event, now(tx))
 
 
 def _statuses(database: Database, push_id: str = "p-1") -> dict[str, int]:
     with database.begin() as tx:
-        return answers.counts(tx, PARTNER, push_id)
+        return line_results.count_by_status(tx, PARTNER, push_id)
 
 
 def test_only_the_failed_lines_are_asked_again(database: Database) -> None:
@@ -41,7 +41,7 @@ def test_only_the_failed_lines_are_asked_again(database: Database) -> None:
     event = push(users=THREE)
     _failed(database, event, "c-1", "c-2")
     part = event.model_copy(update={"lines": event.lines[1:]})
-    assert _open_again(database, part) == Round([("p-1", "c-2")], [])
+    assert _open_again(database, part) == Reopened([("p-1", "c-2")], [])
     assert _statuses(database) == {"failed": 1, "pending": 1, "updated": 1}
     with database.begin() as tx:
         kept = pushes.find(tx, PARTNER, "p-1")
@@ -49,7 +49,7 @@ def test_only_the_failed_lines_are_asked_again(database: Database) -> None:
         line = pushes.lines(tx, PARTNER, [("p-1", "c-2")])["p-1", "c-2"]
     assert kept is not None
     assert (kept.round, kept.state, due, line.sequence) == (1, "accepted", ["c-2"], 1)
-    assert _open_again(database, part) == Round([], [])
+    assert _open_again(database, part) == Reopened([], [])
 
 
 def test_what_a_newer_push_took_over_is_not_wanted_again(database: Database) -> None:
@@ -57,7 +57,7 @@ def test_what_a_newer_push_took_over_is_not_wanted_again(database: Database) -> 
     old, new = push(users=THREE), push("p-2", {"c-1": 9}, at=5)
     _failed(database, old, "c-1", "c-2")
     _failed(database, new)
-    assert _open_again(database, old) == Round([("p-1", "c-1"), ("p-1", "c-2")], [("p-1", "c-1")])
+    assert _open_again(database, old) == Reopened([("p-1", "c-1"), ("p-1", "c-2")], [("p-1", "c-1")])
     with database.begin() as tx:
         assert [(wish.company_id, wish.push_id) for wish in targets.unsettled(tx, PARTNER)] == [("c-2", "p-1")]
 
@@ -84,10 +84,10 @@ def test_a_preview_is_asked_again(database: Database) -> None:
     accept(database, event)
     result: SyncResult = sync_result(event, status="failed")
     with database.partner(PARTNER) as tx:
-        answers.answer(tx, [result])
-    assert _open_again(database, event) == Round([("p-1", "c-1")], [])
+        line_results.record(tx, [result])
+    assert _open_again(database, event) == Reopened([("p-1", "c-1")], [])
     with database.begin() as tx:
-        assert [line.company_id for line in pushes.preview_lines(tx, PARTNER, now(tx), 10)] == ["c-1"]
+        assert [line.company_id for line in pushes.due_preview_lines(tx, PARTNER, now(tx), 10)] == ["c-1"]
         assert targets.unsettled(tx, PARTNER) == []
 
 
@@ -98,7 +98,7 @@ def test_what_newer_pushes_have_overtaken_is_counted_before(database: Database) 
     _failed(database, push("p-2", {"c-1": 9, "c-3": 9}, at=5))
     with database.begin() as tx:
         lines = pushes.lines(tx, PARTNER, [("p-1", company) for company in THREE])
-        assert reopening.overtaken(tx, list(lines.values())) == 2
+        assert reopening.count_overtaken(tx, list(lines.values())) == 2
 
 
 def test_other_confirmations_are_another_question(database: Database) -> None:
@@ -110,7 +110,7 @@ def test_other_confirmations_are_another_question(database: Database) -> None:
     assert _open_again(database, event.model_copy(update={"connection_changed_at": minute(1)})) is None
     line = event.lines[0].model_copy(update={"mapping_changed_at": minute(1)})
     assert _open_again(database, event.model_copy(update={"lines": (line,)})) is None
-    assert _open_again(database, event) == Round([("p-1", "c-1")], [])
+    assert _open_again(database, event) == Reopened([("p-1", "c-1")], [])
 
 
 def test_confirmed_lines_are_asked_again(database: Database) -> None:
@@ -121,7 +121,7 @@ def test_confirmed_lines_are_asked_again(database: Database) -> None:
     event = push(users=THREE, confirmations=confirmed)
     _failed(database, event, "c-2")
     part = event.model_copy(update={"lines": event.lines[1:], "confirmations": confirmed[1:]})
-    assert _open_again(database, part) == Round([("p-1", "c-2")], [])
+    assert _open_again(database, part) == Reopened([("p-1", "c-2")], [])
 
 
 def test_a_revert_asks_only_what_it_can_put_back(database: Database) -> None:
@@ -142,15 +142,13 @@ def test_a_revert_asks_only_what_it_can_put_back(database: Database) -> None:
         restore = Restore(TENANT, (7, 11), quantity=4.5, holds=5.0)
         lines = [Line(kept, company, company, 1, None, None) for company in THREE]
         lines = [replace(line, restore=restore if line.company_id != "c-3" else None) for line in lines]
-        pushes.keep(tx, kept, lines)
-        targets.want(tx, kept, {"c-1": 1, "c-2": 2}, now(tx))
-        answers.answer(tx, [sync_result(push("r-1"), company, "failed") for company in THREE])
+        pushes.save(tx, kept, lines)
+        targets.request(tx, kept, {"c-1": 1, "c-2": 2}, now(tx))
+        line_results.record(tx, [sync_result(push("r-1"), company, "failed") for company in THREE])
         others: list[dict[str, Any]] = [{"push_id": "p-2"}, {"requested_at": minute(2)}, {"revert_id": "r-2"}]
-        assert [reopening.open_revert_again(tx, event.model_copy(update=other), now(tx)) for other in others] == [
-            None
-        ] * 3
+        assert [reopening.reopen_revert(tx, event.model_copy(update=other), now(tx)) for other in others] == [None] * 3
         part = event.model_copy(update={"company_ids": ("c-2", "c-3")})
-        assert reopening.open_revert_again(tx, part, now(tx)) == Round([("r-1", "c-2")], [])
-        assert reopening.open_revert_again(tx, event, now(tx)) == Round([("r-1", "c-1")], [])
-        assert [line.company_id for line in answers.lines_with_status(tx, PARTNER, "r-1", "failed")] == ["c-3"]
-        assert [line.company_id for line in pushes.restoring(tx, PARTNER, "r-1", [(7, 11)])] == ["c-1", "c-2"]
+        assert reopening.reopen_revert(tx, part, now(tx)) == Reopened([("r-1", "c-2")], [])
+        assert reopening.reopen_revert(tx, event, now(tx)) == Reopened([("r-1", "c-1")], [])
+        assert [line.company_id for line in line_results.lines_with_status(tx, PARTNER, "r-1", "failed")] == ["c-3"]
+        assert [line.company_id for line in pushes.lines_restoring(tx, PARTNER, "r-1", [(7, 11)])] == ["c-1", "c-2"]

@@ -108,10 +108,10 @@ def test_what_was_waited_for_makes_a_wish_due_at_once(database: Database) -> Non
         one, two, three = targets.unsettled(tx, PARTNER)
         targets.postpone(tx, PARTNER, [replace(wish, due_at=later) for wish in (one, two)])
         targets.settle(tx, PARTNER, [(three, None)])
-        targets.look_now(tx, PARTNER, now(tx), ["c-2"])
+        targets.make_due(tx, PARTNER, now(tx), ["c-2"])
     assert _due(database) == [("p-1", NOVEMBER.key, "c-2")]
     with database.partner(PARTNER) as tx:
-        targets.look_now(tx, PARTNER, now(tx))
+        targets.make_due(tx, PARTNER, now(tx))
     assert _due(database) == [("p-1", NOVEMBER.key, "c-1"), ("p-1", NOVEMBER.key, "c-2")]
 
 

@@ -4,7 +4,7 @@ import subprocess
 from dataclasses import dataclass
 
 from store import dead_letter_queries, replays
-from store.dead_letter_queries import Filter, Kept
+from store.dead_letter_queries import DeadLetterFilter, StoredDeadLetter
 from tests.support.waiting import wait_for
 from tests.support.world import World
 
@@ -15,12 +15,12 @@ class Letters:
 
     world: World
 
-    def all(self) -> list[Kept]:
+    def all(self) -> list[StoredDeadLetter]:
         """All of them, oldest first."""
         with self.world.database.begin() as tx:
-            return dead_letter_queries.in_full(tx, dead_letter_queries.ids(tx, Filter()))
+            return dead_letter_queries.get_many(tx, dead_letter_queries.ids(tx, DeadLetterFilter()))
 
-    def wait(self, count: int = 1) -> list[Kept]:
+    def wait(self, count: int = 1) -> list[StoredDeadLetter]:
         """Wait until so many are there."""
         return wait_for(lambda: found if len(found := self.all()) >= count else None, f"{count} dead letters") or []
 

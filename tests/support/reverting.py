@@ -4,7 +4,7 @@ import uuid
 from typing import Any
 
 from messages import PushCompleted, PushRequested, RevertRequested, SyncResult
-from store import answers, pushes
+from store import line_results, pushes
 from tests.support.waiting import wait_for
 from tests.support.world import World, now
 
@@ -33,7 +33,7 @@ def state_of(world: World, revert: RevertRequested) -> str | None:
 def answers_of(world: World, revert: RevertRequested) -> dict[str, SyncResult]:
     """The newest answers by company."""
     with world.database.begin() as tx:
-        found = answers.answers(tx, revert.partner_id, revert.revert_id)
+        found = line_results.of_push(tx, revert.partner_id, revert.revert_id)
     return {company: answer for company, _, _, answer in found if answer is not None}
 
 
@@ -47,4 +47,4 @@ def carried_out(world: World, revert: RevertRequested) -> dict[str, SyncResult]:
 def completion_of(world: World, revert: RevertRequested) -> PushCompleted | None:
     """The completion of the revert; None = it is not completed."""
     with world.database.begin() as tx:
-        return answers.completion(tx, revert.partner_id, revert.revert_id)
+        return line_results.completion(tx, revert.partner_id, revert.revert_id)

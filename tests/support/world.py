@@ -29,7 +29,7 @@ from messages import (
     seal,
 )
 from messages.values import MAX_COUNT
-from store import Database, answers, migrate, pushes
+from store import Database, line_results, migrate, pushes
 from store.schema import ledger
 from tests.support.commands import run
 from tests.support.platform import Platform, nobody_reads
@@ -265,7 +265,9 @@ class World:
     def answers(self, push: PushRequested) -> dict[str, SyncResult | None]:
         """The newest answer of each line, by company."""
         with self.database.begin() as tx:
-            return {company: answer for company, _, _, answer in answers.answers(tx, push.partner_id, push.push_id)}
+            return {
+                company: answer for company, _, _, answer in line_results.of_push(tx, push.partner_id, push.push_id)
+            }
 
     def quantity(self, partner: str, addition_id: int) -> float | None:
         """The quantity that the simulated ConnectWise holds."""

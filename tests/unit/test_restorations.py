@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from store.ledger import Written
+from store.ledger import PushWrite
 from store.pushes import Line, Push, Restore
 from tests.support.samples import NOVEMBER, PARTNER, TEN, TENANT
 from worker.rules.quantities import Answer
@@ -30,12 +30,12 @@ PUSH = Push(
 
 def _written(
     companies: str = "a", before: float | None = 4.5, wanted: float = 9.0, addition: int = 11, tenant: str = TENANT
-) -> Written:
-    return Written(tenant, (7, addition), tuple(companies), before, wanted)
+) -> PushWrite:
+    return PushWrite(tenant, (7, addition), tuple(companies), before, wanted)
 
 
 def _fates(
-    *written: Written, running: str = "", named: Collection[str] | None = None, newer: int = 0
+    *written: PushWrite, running: str = "", named: Collection[str] | None = None, newer: int = 0
 ) -> dict[str, object]:
     """The fate of companies a to d, all of which are in the push; an answer by status and code."""
     lines = {

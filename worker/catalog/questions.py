@@ -83,7 +83,7 @@ def of_verdict(verdict: ErrorOutcome) -> Problem:
 
 def mapped(tx: Tx, partner_id: str) -> dict[str, Mapping]:
     """The mappings that were made under the ConnectWise that is connected, by company; tombstones are none."""
-    history = connections.tenants(tx, partner_id)
+    history = connections.tenant_history(tx, partner_id)
     tenant = history[-1][1] if history else None
     return {
         mapping.company_id: mapping

@@ -69,7 +69,7 @@ def is_asked(tx: Tx, partner_id: str) -> bool:
 
 def mapped_agreements(tx: Tx, version: ConnectionVersion) -> dict[int, str]:
     """The first 150 agreements, id → name, that checks of mappings have seen in this ConnectWise."""
-    history = connections.tenants(tx, version.partner_id)
+    history = connections.tenant_history(tx, version.partner_id)
     seen: dict[int, str] = {}
     for mapping in mappings.of_partner(tx, version.partner_id):
         name = (mapping.check or {}).get("agreement_name")

@@ -78,7 +78,7 @@ def due(tx: Tx, partner_id: str, connection: ConnectionVersion | None, now: date
 def prepared(tx: Tx, connection: ConnectionVersion, found: Sequence[Mapping]) -> list[ToCheck]:
     """These mappings with what the store knows of them, in the same order."""
     partner_id, tenant = connection.partner_id, connection.tenant or ""
-    tenants = connections.tenants(tx, partner_id)
+    tenants = connections.tenant_history(tx, partner_id)
     held = targets.last_held(tx, partner_id, tenant, {mapping.company_id for mapping in found})
     additions = {mapping.addition for mapping in found if mapping.addition} | {
         addition for addition, _ in held.values()
@@ -99,7 +99,7 @@ def prepared(tx: Tx, connection: ConnectionVersion, found: Sequence[Mapping]) ->
 
 def not_well(tx: Tx, connection: ConnectionVersion) -> set[str]:
     """Companies whose mapping was found invalid, or was made under another ConnectWise than this."""
-    tenants = connections.tenants(tx, connection.partner_id)
+    tenants = connections.tenant_history(tx, connection.partner_id)
     return {
         mapping.company_id
         for mapping in mappings.of_partner(tx, connection.partner_id)

@@ -86,7 +86,7 @@ def ask(opened: Session, events: Sequence[CatalogRequested], *, what: str, timeo
     partner_id, ids = events[0].partner_id, [str(event.id) for event in events]
 
     def look(tx: Tx) -> Seen:
-        come, done = catalog.answered(tx, partner_id, ids)
+        come, done = catalog.count_answered(tx, partner_id, ids)
         return Seen(done=done, total=len(ids), accepted=bool(come), finished=done == len(ids))
 
     opened.carry_out(events, look, what=what, timeout=timeout, wait=True, unit="question")

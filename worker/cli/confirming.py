@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import typer
 
 from messages import Confirmation, PushLine, SyncResult
-from store import Database, answers
+from store import Database, line_results
 from worker.cli.display.causes import listed
 from worker.cli.display.output import complain, err, safe
 from worker.cli.results import Row
@@ -28,7 +28,7 @@ def confirmations(
     names = {line.company_id: line.company_name for line in lines}
     users = {line.company_id: line.billable_users for line in lines}
     with database.begin() as tx:
-        last = answers.newest_of_period(tx, partner_id, period_key, users)
+        last = line_results.newest_of_period(tx, partner_id, period_key, users)
     held = {result.company_id: result for result in last if result.status == "held" and is_confirmable(result)}
     wanted = [_id_of(one, names) for one in wanted]
     unknown = [company for company in wanted if company not in held and company != ALL]

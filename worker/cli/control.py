@@ -47,7 +47,7 @@ def cancel(
         with opened.database.begin() as tx:
             known_partner(tx, partner)
             known = pushes.find(tx, partner, push_id)
-            waits = opened.settings.is_embedded and outbox.holds(tx, push_id)
+            waits = opened.settings.is_embedded and outbox.holds_correlation_id(tx, push_id)
         if known is None and opened.settings.is_embedded and not waits:
             complain(f"No push {push_id} of partner {partner} was sent; there is nothing to cancel. Correct the id.")
             raise typer.Exit(USAGE)
@@ -111,12 +111,12 @@ def resume(
     who = _who(partner, everybody=everybody)
     with session() as opened:
         with opened.database.begin() as tx:
-            failing = leases.failing(tx)
+            failing = leases.failing_partners(tx)
         for one in failing:
             # The time of the pause is not to be counted against what failed before it.
             if who in {one, pauses.EVERYBODY}:
                 with opened.database.partner(one) as tx:
-                    leases.count_anew(tx, one)
+                    leases.reset_failures(tx, one)
         # One transaction, and whether there was a pause or not: nobody stays asleep if this is cut off and repeated.
         everybody = who == pauses.EVERYBODY
         with opened.database.begin() if everybody else opened.database.partner(who) as tx:

@@ -6,7 +6,7 @@ import typer
 from typer.core import TyperArgument, TyperCommand
 
 from store import Tx, dead_letter_queries
-from store.dead_letter_queries import Filter
+from store.dead_letter_queries import DeadLetterFilter
 from worker.cli.options import identifier, time_of
 
 Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Their ids, or the beginnings of these.")]
@@ -49,9 +49,9 @@ def chosen(
     until: str | None,
     *,
     state: str = "all",
-) -> Filter:
+) -> DeadLetterFilter:
     """The filter that these options are. Raises typer.BadParameter."""
-    return Filter(
+    return DeadLetterFilter(
         partner_id=partner,
         kind=kind,
         reason=reason,
@@ -62,9 +62,9 @@ def chosen(
     )
 
 
-def demand(which: Filter, ids: list[str] | None, *, everything: bool) -> None:
+def demand(which: DeadLetterFilter, ids: list[str] | None, *, everything: bool) -> None:
     """Refuse to change dead letters that nobody named."""
-    if not ids and not everything and which == Filter(state=which.state):
+    if not ids and not everything and which == DeadLetterFilter(state=which.state):
         raise typer.BadParameter(
             "say which: ids, --partner, --kind, --reason, --group, --since, --until, or --all", param_hint="[ID]..."
         )
@@ -78,7 +78,7 @@ def full_ids(tx: Tx, beginnings: list[str] | None) -> tuple[str, ...]:
 def full_id(tx: Tx, beginning: str) -> str:
     """The id that begins so. Raises typer.BadParameter."""
     # Of a shell's empty variable every id is a continuation.
-    found = dead_letter_queries.named(tx, beginning) if beginning else []
+    found = dead_letter_queries.ids_beginning_with(tx, beginning) if beginning else []
     if len(found) == 1:
         return found[0]
     told = "give more of it; several dead letters' ids begin with" if found else "no dead letter's id begins with"

@@ -60,7 +60,7 @@ def list_(
     which = chosen(partner, kind, reason, group, since, until, state="all" if ids else state)
     with session() as opened, opened.database.begin() as tx:
         which = dead_letter_queries.of_ids(which, full_ids(tx, ids))
-        found = dead_letter_queries.listing(tx, which, limit)
+        found = dead_letter_queries.newest(tx, which, limit)
         count = dead_letter_queries.count(tx, which)
     if as_json:
         dump({"count": count, "letters": [display.as_json(letter) for letter in found]})
@@ -109,7 +109,7 @@ def show(
     """
     with session() as opened:
         with opened.database.begin() as tx:
-            letter = dead_letter_queries.in_full(tx, [full_id(tx, id_)])[0]
+            letter = dead_letter_queries.get_many(tx, [full_id(tx, id_)])[0]
         keys = key_ring(opened.settings)
     if as_json:
         dump(display.in_full_as_json(letter, keys))
@@ -151,7 +151,7 @@ def replay(
         with opened.database.begin() as tx:
             named = full_ids(tx, ids)
             which = dead_letter_queries.of_ids(which, named)
-            found = dead_letter_queries.listing(tx, which, dead_letter_queries.count(tx, which) or 1)
+            found = dead_letter_queries.newest(tx, which, dead_letter_queries.count(tx, which) or 1)
         able = [letter.id for letter in reversed(found) if can_be_replayed(letter)][:limit]
         say_not_open(len(named) - len(found) if named else 0, len(found) - sum(map(can_be_replayed, found)))
         if not able:
@@ -253,6 +253,6 @@ def export(
         complain(f"Written: {file}, with {many(len(found), 'dead letter')}.")
 
 
-def _ids(opened: Session, which: dead_letter_queries.Filter, ids: list[str] | None) -> list[str]:
+def _ids(opened: Session, which: dead_letter_queries.DeadLetterFilter, ids: list[str] | None) -> list[str]:
     with opened.database.begin() as tx:
         return dead_letter_queries.ids(tx, dead_letter_queries.of_ids(which, full_ids(tx, ids)))

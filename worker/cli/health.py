@@ -62,7 +62,7 @@ def _database(settings: Settings, database: Database) -> list[Check]:
 
 
 def _workers(settings: Settings, tx: Tx) -> list[Check]:
-    found = workers.seen(tx)
+    found = workers.recent(tx)
     # One that works is enough: the others are told of, but they are no alarm.
     working = any(not one.silent and one.trouble is None for one in found)
     alive = any(not one.silent for one in found)
@@ -116,7 +116,7 @@ def _waiting(tx: Tx) -> list[Check]:
     for why, count in waiting.paused.items():
         said = f"{count:,} partner{'' if count == 1 else 's'}: {PAUSES.get(why, why)}"
         checks.append(Check("waiting", ok=False, said=said))
-    for pause in pauses.all_of_them(tx):
+    for pause in pauses.all_pauses(tx):
         who = f"partner {pause.partner_id}" if pause.partner_id else "all partners"
         said = f"by {pause.paused_by} since {pause.since:%Y-%m-%d %H:%M} UTC: {pause.why}"
         checks.append(Check(f"paused: {who}", ok=False, said=said))

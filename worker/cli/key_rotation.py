@@ -67,7 +67,7 @@ def _older(database: Database, current: str) -> Iterator[list[Sealed]]:
         after = ""
         while True:
             with database.begin() as tx:
-                some = sealed.sealed_otherwise(tx, place, current, after=after, limit=AT_ONCE)
+                some = sealed.sealed_to_other_keys(tx, place, current, after=after, limit=AT_ONCE)
             if not some:
                 break
             yield some

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from messages import BillingPeriod
 from store import ledger_queries
-from store.ledger_queries import Filter, Write
+from store.ledger_queries import LedgerFilter, LedgerWrite
 from worker.cli.commands import Commands
 from worker.cli.display.output import complain, dump, mark, safe, say, table
 from worker.cli.known import known_partner
@@ -122,14 +122,16 @@ def export(
         complain(f"Written: {file}, with {many(written, 'write')} of partner {partner}.")
 
 
-def _chosen(partner: str, push_id: str | None, company: str | None, period: str | None, since: str | None) -> Filter:
+def _chosen(
+    partner: str, push_id: str | None, company: str | None, period: str | None, since: str | None
+) -> LedgerFilter:
     """The filter that these options are. Raises typer.BadParameter."""
     with usage("--period"):
         key = None if period is None else BillingPeriod.parse(period).key
-    return Filter(partner, push_id, company, key, time_of(since, "--since"))
+    return LedgerFilter(partner, push_id, company, key, time_of(since, "--since"))
 
 
-def _as_json(write: Write, names: Mapping[str, str]) -> dict[str, Any]:
+def _as_json(write: LedgerWrite, names: Mapping[str, str]) -> dict[str, Any]:
     return {
         "opened_at": write.opened_at.isoformat(),
         "closed_at": write.closed_at.isoformat() if write.closed_at else None,
@@ -150,7 +152,7 @@ def _as_json(write: Write, names: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def _row(write: Write, names: Mapping[str, str]) -> list[str]:
+def _row(write: LedgerWrite, names: Mapping[str, str]) -> list[str]:
     values = _as_json(write, names)
     return [_cell(values[column]) for column in COLUMNS]
 
@@ -163,13 +165,13 @@ def _cell(value: Any) -> str:  # noqa: ANN401 - text, texts, a number or nothing
     return escape_formula(value) if isinstance(value, str) else str(value)
 
 
-def _pushed(write: Write) -> str:
+def _pushed(write: LedgerWrite) -> str:
     """Return the heading of the writes of one push."""
     by = f", by {write.requested_by}" if write.requested_by else ""
     return f"{'Revert' if write.kind == 'revert' else 'Push'} {write.push_id}{by}"
 
 
-def _cells(write: Write, names: Mapping[str, str]) -> list[Text]:
+def _cells(write: LedgerWrite, names: Mapping[str, str]) -> list[Text]:
     before, wanted = (_shown(quantity) for quantity in (write.quantity_before, write.quantity_wanted))
     return [
         safe(_minute(write.opened_at)),

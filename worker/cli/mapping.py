@@ -228,7 +228,7 @@ def save(
     since = events[0].changed_at
 
     def look(tx: Tx) -> Seen:
-        stored, checked = mappings.since(tx, partner, since)
+        stored, checked = mappings.mapped_since(tx, partner, since)
         done = len(ours & checked)
         return Seen(done=done, total=len(ours), accepted=bool(ours & stored), finished=done == len(ours))
 

@@ -9,7 +9,7 @@ import typer
 from uuid6 import uuid7
 
 from messages import FINAL, BillingPeriod, Confirmation, PushLine, PushMode, PushRequested
-from store import Tx, answers, connections, mappings, pushes
+from store import Tx, connections, line_results, mappings, pushes
 from worker.cli import control
 from worker.cli.commands import Commands
 from worker.cli.confirming import confirmations
@@ -148,7 +148,7 @@ def carry_out(
 def seen(tx: Tx, partner: str, push_id: str, total: int) -> Seen:
     """Return the progress of a push, or of a revert, of which `total` lines are expected."""
     found = pushes.find(tx, partner, push_id)
-    counts = answers.counts(tx, partner, push_id)
+    counts = line_results.count_by_status(tx, partner, push_id)
     return Seen(
         done=sum(count for status, count in counts.items() if status in FINAL),
         total=found.line_count if found else total,

@@ -9,8 +9,8 @@ from time import monotonic, sleep
 from rich.progress import Progress
 
 from messages import PushRequested, RevertRequested
-from store import Database, StoreError, Tx, answers, dead_letter_queries, pushes, reopening, replays
-from store.dead_letter_queries import Filter, Kept, Summary
+from store import Database, StoreError, Tx, dead_letter_queries, line_results, pushes, reopening, replays
+from store.dead_letter_queries import DeadLetterFilter, DeadLetterSummary, StoredDeadLetter
 from store.pushes import LineKey
 from worker.topology import KINDS
 
@@ -39,7 +39,7 @@ class Replayed:
     `failed` of them failed for reasons that a replay does not mend: the letter did not come back with these.
     """
 
-    letter: Summary
+    letter: DeadLetterSummary
     number: int
     partner_id: str = ""
     lines: frozenset[LineKey] = frozenset()
@@ -83,7 +83,7 @@ class ReplayPreview:
     too_large: int
 
 
-def can_be_replayed(letter: Summary) -> bool:
+def can_be_replayed(letter: DeadLetterSummary) -> bool:
     """True if it names a queue of ours, or the exchange that it goes to."""
     return letter.exchange is not None or letter.queue in KINDS
 
@@ -105,13 +105,13 @@ def outlook(database: Database, letter_ids: Sequence[str]) -> ReplayPreview:
     return ReplayPreview(counts, overtaken, too_large)
 
 
-def in_full(database: Database, letter_ids: Sequence[str]) -> Iterator[Kept]:
+def in_full(database: Database, letter_ids: Sequence[str]) -> Iterator[StoredDeadLetter]:
     """All of these, few in memory at a time, and no transaction open between."""
     left = letter_ids
     while left:
         with database.begin() as tx:
-            first = dead_letter_queries.first_of(tx, left[:BODIES_AT_ONCE])
-            some = dead_letter_queries.in_full(tx, first)
+            first = dead_letter_queries.first_that_fit(tx, left[:BODIES_AT_ONCE])
+            some = dead_letter_queries.get_many(tx, first)
         yield from some
         left = left[len(first) :]
 
@@ -136,7 +136,7 @@ class Replaying:
             if not left or self.tally.stopped:
                 return
             with self.database.begin() as tx:
-                first = dead_letter_queries.first_of(tx, left[:size])
+                first = dead_letter_queries.first_that_fit(tx, left[:size])
             batch = [one for one in map(self._send, first) if one is not None]
             del left[: len(first)]
             self._wait(batch, bar)
@@ -156,7 +156,7 @@ class Replaying:
             return None
         if letter is None or replay is None:
             return None
-        summary = Summary(**{name: getattr(letter, name) for name in Summary.__dataclass_fields__})
+        summary = DeadLetterSummary(**{name: getattr(letter, name) for name in DeadLetterSummary.__dataclass_fields__})
         one = Replayed(summary, replay.number, *_lines_of(letter))
         self.tally.replayed.append(one)
         return one
@@ -190,7 +190,7 @@ def _look(tx: Tx, waiting: Sequence[Replayed]) -> None:
 
 
 def _is_back(tx: Tx, one: Replayed) -> bool:
-    found = dead_letter_queries.listing(tx, Filter(ids=(one.letter.id,)), 1)
+    found = dead_letter_queries.newest(tx, DeadLetterFilter(ids=(one.letter.id,)), 1)
     for letter in found:
         one.applied = letter.applied >= one.number
         if letter.returns > one.letter.returns or letter.state == "open":
@@ -214,7 +214,7 @@ def _is_handled(tx: Tx, one: Replayed) -> bool:
 
 
 def _is_all_answered(tx: Tx, partner_id: str, push_id: str) -> bool:
-    done, total = answers.progress(tx, partner_id, push_id)
+    done, total = line_results.progress(tx, partner_id, push_id)
     return done == total
 
 
@@ -227,13 +227,13 @@ def _why_stop(batch: Sequence[Replayed], timeout: float) -> str | None:
     return None
 
 
-def _lines_of(letter: Kept) -> tuple[str, frozenset[LineKey]]:
+def _lines_of(letter: StoredDeadLetter) -> tuple[str, frozenset[LineKey]]:
     """Return the partner and the lines that it holds; none if it is no push that can be read."""
     push = _push_of(letter)
     return ("", frozenset()) if push is None else (push.partner_id, _keys_of(push))
 
 
-def _push_of(letter: Kept) -> PushRequested | RevertRequested | None:
+def _push_of(letter: StoredDeadLetter) -> PushRequested | RevertRequested | None:
     asking = ASKING.get(letter.kind)
     if asking is None or letter.sealed_with is not None:
         return None
@@ -253,6 +253,6 @@ def _keys_of(push: PushRequested | RevertRequested) -> frozenset[LineKey]:
 def _overtaken(tx: Tx, push: PushRequested | RevertRequested) -> int:
     """Return the number of its lines that a replay would not write; of a revert never accepted, unknown and so none."""
     if isinstance(push, PushRequested) and pushes.find(tx, push.partner_id, push.push_id) is None:
-        return reopening.overtaken_before(tx, push)
+        return reopening.count_overtaken_if_new(tx, push)
     stored = pushes.lines(tx, push.partner_id, _keys_of(push)).values()
-    return reopening.overtaken(tx, [line for line in stored if line.status == "failed"])
+    return reopening.count_overtaken(tx, [line for line in stored if line.status == "failed"])

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from messages import FINAL, SyncResult
-from store import Tx, answers, company_status, pushes
+from store import Tx, company_status, line_results, pushes
 
 LOOKS = {
     "updated": "good",
@@ -63,7 +63,7 @@ class Row:
 
 def of_push(tx: Tx, partner_id: str, push_id: str) -> list[Row]:
     """The lines of one push, by company id."""
-    return [Row(*answer) for answer in answers.answers(tx, partner_id, push_id)]
+    return [Row(*answer) for answer in line_results.of_push(tx, partner_id, push_id)]
 
 
 def of_partner(tx: Tx, partner_id: str) -> list[Row]:

@@ -34,7 +34,7 @@ def _of_workers(tx: Tx, settings: Settings) -> str | None:
     if settings.is_embedded:
         # Whoever waits runs a worker meanwhile.
         return None
-    alive = [worker for worker in workers.seen(tx) if not worker.silent]
+    alive = [worker for worker in workers.recent(tx) if not worker.silent]
     if not alive:
         return "No worker runs; start one with `phin-connectwise worker`."
     troubles = [worker.trouble for worker in alive]

@@ -28,11 +28,11 @@ from messages import (
 from store import (
     Database,
     Tx,
-    answers,
     cancellations,
     company_status,
     connections,
     leases,
+    line_results,
     mappings,
     now,
     outbox,
@@ -126,9 +126,9 @@ def mappings_changed(context: Context, events: Sequence[MappingChanged]) -> None
             at = now(tx)
             companies = {event.company_id for event in its_events}
             # A sum waits for all of its members: also those who share the old or the new addition look again.
-            before = mappings.sharing(tx, partner_id, companies)
+            before = mappings.sharing_additions(tx, partner_id, companies)
             newest = {event.id for event in its_events if mappings.save(tx, _mapping(event, at))}
-            others = (before | mappings.sharing(tx, partner_id, companies)) - companies
+            others = (before | mappings.sharing_additions(tx, partner_id, companies)) - companies
             mappings.check_now(tx, partner_id, at, others)
             _arrived(tx, partner_id, companies | others)
         for event in its_events:
@@ -157,12 +157,12 @@ def push_requested(context: Context, event: PushRequested, replay: Replay | None
         if accepted.acceptance is Acceptance.CONFLICT:
             raise Refused("conflict", f"a push {event.push_id} with other content was accepted before")
         said = (
-            answers.republish_results(tx, event.partner_id, event.push_id)
+            line_results.republish(tx, event.partner_id, event.push_id)
             if accepted.acceptance is Acceptance.REPEAT
             else 0
         )
         lines = pushes.lines(tx, event.partner_id, accepted.superseded)
-        answers.answer(tx, (superseded(line) for line in lines.values() if line.is_open))
+        line_results.record(tx, (superseded(line) for line in lines.values() if line.is_open))
         if cancellations.of_pushes(tx, event.partner_id, [event.push_id]):
             cancel(tx, event.partner_id, event.push_id)
         leases.wake(tx, event.partner_id)
@@ -181,9 +181,7 @@ def revert_requested(context: Context, event: RevertRequested, replay: Replay | 
         acceptance = revert(tx, event, _fingerprint(event), now(tx))
         if acceptance is Acceptance.CONFLICT:
             raise Refused("conflict", f"a push or revert {event.revert_id} with other content was accepted before")
-        said = (
-            answers.republish_results(tx, event.partner_id, event.revert_id) if acceptance is Acceptance.REPEAT else 0
-        )
+        said = line_results.republish(tx, event.partner_id, event.revert_id) if acceptance is Acceptance.REPEAT else 0
         if cancellations.of_pushes(tx, event.partner_id, [event.revert_id]):
             cancel(tx, event.partner_id, event.revert_id)
         leases.wake(tx, event.partner_id)
@@ -215,13 +213,13 @@ def _asked_again(tx: Tx, event: PushRequested | RevertRequested, replay: Replay)
         case Noted.BEFORE:
             return True
     if isinstance(event, RevertRequested):
-        begun, push_id = reopening.open_revert_again(tx, event, now(tx)), event.revert_id
+        begun, push_id = reopening.reopen_revert(tx, event, now(tx)), event.revert_id
     else:
-        begun, push_id = reopening.open_again(tx, event, now(tx)), event.push_id
+        begun, push_id = reopening.reopen_push(tx, event, now(tx)), event.push_id
     if begun is None:
         return False
     lines = pushes.lines(tx, event.partner_id, begun.overtaken)
-    answers.answer(tx, (superseded(line) for line in lines.values()))
+    line_results.record(tx, (superseded(line) for line in lines.values()))
     leases.wake(tx, event.partner_id)
     log.info("push.replayed", push=push_id, lines=len(begun.opened), overtaken=len(begun.overtaken))
     return True
@@ -236,9 +234,9 @@ def sync_results(context: Context, results: Sequence[SyncResult]) -> None:
     with context.database.begin() as tx:
         company_status.keep_newest(tx, [result for result in results if result.changes_status])
         for (partner_id, push_id), result_ids in sorted(final.items()):
-            reported = answers.report(tx, partner_id, push_id, result_ids)
+            reported = line_results.mark_reported(tx, partner_id, push_id, result_ids)
             if reported is not None and reported[1]:
-                answers.complete(tx, completed(tx, reported[0]))
+                line_results.complete_push(tx, completed(tx, reported[0]))
                 log.info("push.completed", partner=partner_id, push=push_id, correlation_id=reported[0].correlation_id)
 
 
@@ -263,8 +261,8 @@ def _mapping(event: MappingChanged, at: datetime) -> mappings.Mapping:
 def _arrived(tx: Tx, partner_id: str, company_ids: Collection[str] | None = None) -> None:
     """Look again at what may have waited for this, and at what is to be checked; None = for the connection."""
     at = now(tx)
-    targets.look_now(tx, partner_id, at, company_ids)
-    pushes.look_now(tx, partner_id, at)
+    targets.make_due(tx, partner_id, at, company_ids)
+    pushes.make_previews_due(tx, partner_id, at)
     leases.wake(tx, partner_id)
 
 

@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from messages import PushCompleted, RevertRequested, derived_id
-from store import Tx, answers, ledger, outbox, pushes, reverts, targets
+from store import Tx, ledger, line_results, outbox, pushes, reverts, targets
 from store.pushes import Acceptance, Line, Push, Restore
 from store.schema import FINAL_STATUSES, OPEN_STATUSES
 from worker.rules.problems import problem
@@ -24,25 +24,25 @@ def revert(tx: Tx, event: RevertRequested, body_hash: str, at: datetime) -> Acce
     if reverted is None:
         outbox.put(tx, _unknown(event, body_hash))
         return None
-    everything = answers.lines_with_status(tx, event.partner_id, event.push_id, *OPEN_STATUSES, *FINAL_STATUSES)
+    everything = line_results.lines_with_status(tx, event.partner_id, event.push_id, *OPEN_STATUSES, *FINAL_STATUSES)
     its_lines = {line.company_id: line for line in everything}
-    written = ledger.written_by(tx, event.partner_id, event.push_id)
+    written = ledger.writes_of_push(tx, event.partner_id, event.push_id)
     # A push that was requested after the revert supersedes it, if it is of the same period; else the run finds it.
     newer = reverts.pushed_since(tx, event.partner_id, reverted, before=event.requested_at)
     may_land = {company for company, until in ledger.companies_under_way(tx, event.partner_id).items() if until > at}
     fates = restorations(written, its_lines, event.company_ids, newer, may_land)
     push = _push(event, reverted, body_hash, len(fates), at)
     lines = {company_id: _line(push, company_id, its_lines, fate) for company_id, fate in fates.items()}
-    pushes.keep(tx, push, lines.values())
+    pushes.save(tx, push, lines.values())
     wanted = pushes.users_of(line for line in lines.values() if line.restore is not None)
-    displaced = pushes.lines(tx, event.partner_id, targets.want(tx, push, wanted, at))
+    displaced = pushes.lines(tx, event.partner_id, targets.request(tx, push, wanted, at))
     told = [superseded(line) for line in displaced.values() if line.is_open]
     for company_id, fate in fates.items():
         if isinstance(fate, Answer):
             told.append(result(lines[company_id], fate.status, attempts=0, problem=fate.problem))
-    answers.answer(tx, told)
+    line_results.record(tx, told)
     if not lines:
-        answers.complete(tx, _nothing_written(push))
+        line_results.complete_push(tx, _nothing_written(push))
     return Acceptance.NEW
 
 

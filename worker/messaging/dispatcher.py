@@ -121,7 +121,7 @@ class Dispatcher:
     def _noted_before(self, deliveries: Sequence[Delivery], again: Mapping[int, str]) -> set[int]:
         """Note that these redelivered ones are in hand; the places of those that were when a worker died."""
         with self._context.database.begin() as tx:
-            new = redeliveries.note(tx, deliveries[0].queue, *again.values())
+            new = redeliveries.note_new(tx, deliveries[0].queue, *again.values())
         return {place for place, key in again.items() if key not in new}
 
     def _tried(self, action: Callable[[], None]) -> Settlement | None:
@@ -255,11 +255,11 @@ class Dispatcher:
 
     def _take_in_hand(self, delivery: Delivery, key: str) -> int:
         with self._context.database.begin() as tx:
-            return redeliveries.take(tx, delivery.queue, key)
+            return redeliveries.count_attempt(tx, delivery.queue, key)
 
     def _out_of_hand(self, delivery: Delivery, *keys: str) -> None:
         with self._context.database.begin() as tx:
-            redeliveries.done(tx, delivery.queue, *keys)
+            redeliveries.forget(tx, delivery.queue, *keys)
 
 
 def _log(letters: Sequence[DeadLetter]) -> None:

@@ -105,9 +105,9 @@ class OutboxConsumer(ABC):
         with self._database.begin() as tx:
             outbox.delete(tx, [row.id for row, _, verdict in settled if verdict is Settlement.ACK])
             for claimed in self._claims([row for row, _, verdict in settled if verdict is Settlement.REQUEUE]):
-                outbox.give_back(tx, claimed, after=AGAIN_SECONDS)
+                outbox.retry(tx, claimed, after=AGAIN_SECONDS)
             for claimed in self._claims([row for row, _, verdict in settled if verdict is Settlement.RELEASE]):
-                outbox.untouched(tx, claimed)
+                outbox.release(tx, claimed)
         for row, queue_name, _ in settled:
             self._settled.popleft()
             self._in_hand.pop(row.id, None)

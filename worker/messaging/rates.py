@@ -7,8 +7,8 @@ from threading import Lock
 from time import monotonic
 from typing import TypeVar
 
-from store.answers import PER_SECOND
 from store.dead_letters import storable
+from store.line_results import PER_SECOND
 
 BYTES_PER_TURN = 250_000
 """A message counts as one, and once more for each of these: about 2,000 lines of a push."""

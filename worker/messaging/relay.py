@@ -150,11 +150,11 @@ class Relay:
             else:
                 refused.append((row, refusal))
         with self._database.begin() as tx:
-            outbox.untouched(tx, Claim(token, [row.id for row in waiting]))
+            outbox.release(tx, Claim(token, [row.id for row in waiting]))
             for row, refusal in refused:
                 log.warning("outbox.refused", message_id=row.message_id, error=refusal.why, attempts=row.attempts)
                 if row.attempts < TRIES:
-                    give_back = outbox.give_back_alone if refusal.fault is Fault.CHANNEL else outbox.give_back
+                    give_back = outbox.retry_alone if refusal.fault is Fault.CHANNEL else outbox.retry
                     give_back(tx, Claim(token, [row.id]), after=min(BACKOFF_MOST, BACKOFF_FIRST * 2.0**row.attempts))
                 else:
                     # As it is stored: what was sealed stays so.

@@ -69,7 +69,7 @@ class Writes:
     def stored(cls, tx: Tx, connection: ConnectionVersion, taken: Collection[Addition]) -> "Writes":
         """Return them as the ledger tells; `taken`: those that were taken just now, which it may not know yet."""
         writes = cls()
-        answers = ledger.answers(tx, connection.partner_id, connection.tenant or "", connection.changed_at)
+        answers = ledger.write_answers(tx, connection.partner_id, connection.tenant or "", connection.changed_at)
         for addition, is_taken in [*answers, *((addition, True) for addition in taken)]:
             (writes.note_taken if is_taken else writes._note_refused)(addition)
         return writes

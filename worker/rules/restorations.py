@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from collections.abc import Mapping as Map
 
-from store.ledger import Written
+from store.ledger import PushWrite
 from store.mappings import Addition
 from store.pushes import Line, Restore
 from worker.rules.problems import problem
@@ -14,7 +14,7 @@ Place = tuple[str, Addition]
 
 
 def restorations(
-    written: Sequence[Written],
+    written: Sequence[PushWrite],
     lines: Map[str, Line],
     named: Collection[str] | None,
     newer: Map[Place, str],
@@ -28,7 +28,7 @@ def restorations(
     share one fate. `newer` are the places that newer pushes have set, or found as they want them, with their period:
     these stay. `under_way` are the companies of writes that may still land.
     """
-    wrote: dict[Place, list[Written]] = {}
+    wrote: dict[Place, list[PushWrite]] = {}
     for entry in written:
         wrote.setdefault((entry.tenant, entry.addition), []).append(entry)
     summed = {
@@ -61,7 +61,7 @@ def restorations(
     return found
 
 
-def _restored(entries: Sequence[Written]) -> Restore | Answer:
+def _restored(entries: Sequence[PushWrite]) -> Restore | Answer:
     first, last = entries[0], entries[-1]
     if first.quantity_before is None or first.quantity_before < 0:
         return Answer("failed", problem("no_former_quantity", before=first.quantity_before))

@@ -7,7 +7,7 @@ from datetime import datetime
 import structlog
 
 from messages import Problem, SyncResult
-from store import Tx, answers, connections, ledger, mappings, pushes, targets
+from store import Tx, connections, ledger, line_results, mappings, pushes, targets
 from store.connections import ConnectionVersion
 from store.mappings import Mapping
 from store.pushes import Line
@@ -111,7 +111,7 @@ class _Batch:
                 if wish is not None:
                     self._settled.append((wish, self._holder(job, member, end)))
             case RetryAt(until) if wish is None:
-                pushes.look_at_preview(self._tx, line, until)
+                pushes.postpone_preview(self._tx, line, until)
             case RetryAt(until, None) if wish is not None:
                 self._postponed.append(replace(wish, due_at=until))
             case RetryAt() as later if wish is not None:
@@ -156,7 +156,7 @@ class _Batch:
             dead_letter_lines(self._tx, lines, AllFailed(problem, reason))
         targets.settle(self._tx, self._partner_id, self._settled)
         targets.postpone(self._tx, self._partner_id, self._postponed)
-        answers.answer(self._tx, self.answers)
+        line_results.record(self._tx, self.answers)
 
 
 def _answer(job: Job, line: Line, end: Final, attempts: int) -> SyncResult:

@@ -15,7 +15,7 @@ from messages import (
     derived_id,
 )
 from messages.completions import NAMED
-from store import Tx, absent, answers
+from store import Tx, absent, line_results
 from store.pushes import Push
 from worker.rules.problems import problem
 from worker.sync.results import number
@@ -35,11 +35,11 @@ TERMS: Mapping[LineStatus, str] = {
 
 def completed(tx: Tx, push: Push) -> PushCompleted:
     """Make the message that says how a push ended, all of whose lines have their final answer."""
-    tallies = answers.tallies(tx, push.partner_id, push.push_id)
+    tallies = line_results.totals_by_status(tx, push.partner_id, push.push_id)
     counts = {status: companies for status, (companies, _) in tallies.items()}
     # What a revert skips was not written; that says nothing about mappings.
     skipped = () if push.mode == "revert" else ("skipped",)
-    unmapped = answers.lines_with_status(tx, push.partner_id, push.push_id, *skipped)
+    unmapped = line_results.lines_with_status(tx, push.partner_id, push.push_id, *skipped)
     return PushCompleted(
         id=derived_id(push.requested_at, "push.completed", push.partner_id, push.push_id, str(push.round)),
         partner_id=push.partner_id,
@@ -79,7 +79,7 @@ def totals(terms: Iterable[tuple[str, int, int]]) -> Totals:
     return Totals(**{name: Tally(companies=companies, users=users) for name, (companies, users) in sums.items()})
 
 
-def told(missing: Sequence[absent.Absent]) -> Absent:
+def told(missing: Sequence[absent.AbsentCompany]) -> Absent:
     """Say of these companies that they are mapped and were not pushed, and what is still billed for them."""
     known = [one.quantity for one in missing if one.quantity is not None]
     return Absent(
@@ -101,7 +101,7 @@ def told(missing: Sequence[absent.Absent]) -> Absent:
 
 def _split(tx: Tx, push: Push, tallies: Mapping[str, tuple[int, int]]) -> list[tuple[str, tuple[int, int]]]:
     """The tallies; of a preview those lines apart that would change nothing."""
-    same = answers.previewed_unchanged(tx, push.partner_id, push.push_id) if "preview" in tallies else (0, 0)
+    same = line_results.previewed_unchanged(tx, push.partner_id, push.push_id) if "preview" in tallies else (0, 0)
     companies, users = tallies.get("preview", (0, 0))
     others = [(status, tally) for status, tally in tallies.items() if status != "preview"]
     return [*others, ("preview", (companies - same[0], users - same[1])), ("unchanged", same)]

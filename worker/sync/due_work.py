@@ -9,7 +9,7 @@ from store.catalog import Question
 from store.connections import ConnectionVersion
 from store.mappings import Addition, Mapping
 from store.pushes import Line, Push, Restore
-from store.reverts import Together
+from store.reverts import LinesByAddition
 from store.targets import Target
 from worker.checks import mapping_check
 from worker.checks.mapping_check import ToCheck
@@ -40,15 +40,15 @@ def load_due_work(tx: Tx, partner_id: str, now: datetime) -> DueWork:
     connection = connections.current(tx, partner_id)
     due = targets.due(tx, partner_id, now, BATCH)
     lines = pushes.lines(tx, partner_id, {(wish.push_id, wish.company_id) for wish in due})
-    previews = pushes.preview_lines(tx, partner_id, now, BATCH)
-    restored = reverts.together(tx, partner_id, lines.values())
-    for wish, line in reverts.others(tx, partner_id, restored, lines):
+    previews = pushes.due_preview_lines(tx, partner_id, now, BATCH)
+    restored = reverts.lines_by_addition(tx, partner_id, lines.values())
+    for wish, line in reverts.other_open_lines(tx, partner_id, restored, lines):
         # A sum is put back by one job, wherever the batch ends.
         due.append(wish)
         lines[line.key] = line
     settings = quantities.Settings(
         connection=connection,
-        tenants=connections.tenants(tx, partner_id),
+        tenants=connections.tenant_history(tx, partner_id),
         mappings=mappings.of_companies(
             tx, partner_id, {wish.company_id for wish in due} | {line.company_id for line in previews}
         ),
@@ -98,7 +98,7 @@ def _grouped(
     partner_id: str,
     settings: quantities.Settings,
     going: Iterable[tuple[Addition, Member]],
-    restored: Together,
+    restored: LinesByAddition,
     now: datetime,
 ) -> list[Job]:
     """One job an addition, of one push: a sum is formed only of what was asked together."""
@@ -124,7 +124,7 @@ def _grouped(
         else:
             job.quantity = restore.quantity
             push = members[0].line.push
-            job.left = ledger.left_by(tx, partner_id, push.reverts or "", restore.tenant, addition)
+            job.left = ledger.quantities_left_by(tx, partner_id, push.reverts or "", restore.tenant, addition)
             job.outcome = _pushed_since(tx, push, restore) or _held_revert(
                 job, restored[push.push_id, restore.tenant, addition]
             )
@@ -187,7 +187,7 @@ def _written(
     """Return the writes to these additions, and the periods that they hold without having been written."""
     tenant = (settings.connection.tenant if settings.connection else None) or ""
     found: dict[Addition, quantities.Written] = {}
-    for trace in ledger.traces(tx, partner_id, tenant, additions):
+    for trace in ledger.written_quantities(tx, partner_id, tenant, additions):
         before = found.get(trace.addition, quantities.Written())
         days, last = before.newest_period, before.last
         found[trace.addition] = quantities.Written(

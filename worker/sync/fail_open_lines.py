@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from messages import Problem, SyncResult
-from store import Tx, answers, connections, ledger, mappings, pushes, targets
+from store import Tx, connections, ledger, line_results, mappings, pushes, targets
 from store.connections import ConnectionVersion
 from store.pushes import Line, LineKey
 from worker.catalog import questions
@@ -54,7 +54,7 @@ def fail_all(tx: Tx, at: datetime, partner_id: str, verdict: AllFailed) -> list[
         for key, line in failing.items()
     ]
     targets.settle(tx, partner_id, [(open_wishes[key], None) for key in failing])
-    answers.answer(tx, failed)
+    line_results.record(tx, failed)
     return failed + refuse(tx, at, partner_id, verdict.problem)
 
 
@@ -62,9 +62,9 @@ def refuse(tx: Tx, at: datetime, partner_id: str, why: Problem) -> list[SyncResu
     """Answer with this problem what somebody waits for now: questions for choices, and previews."""
     questions.refuse(tx, partner_id, why)
     failed: list[SyncResult] = []
-    while previews := pushes.preview_lines(tx, partner_id, at, limit=MAX_LINES):
+    while previews := pushes.due_preview_lines(tx, partner_id, at, limit=MAX_LINES):
         said = [result(line, "failed", attempts=1, problem=why) for line in previews]
-        answers.answer(tx, said)
+        line_results.record(tx, said)
         failed += said
     return failed
 
@@ -75,7 +75,7 @@ def _skipped(
     """The answers of those whose company is not mapped, or which are about another ConnectWise, also reverts."""
     settings = quantities.Settings(
         connection=connection,
-        tenants=connections.tenants(tx, partner_id),
+        tenants=connections.tenant_history(tx, partner_id),
         mappings=mappings.of_companies(tx, partner_id, {line.company_id for line in lines}),
     )
     found = {}

@@ -8,7 +8,7 @@ from datetime import datetime
 from cwclient import Addition as ActualAddition
 from cwclient import Agreement as ActualAgreement
 from messages import LineStatus, Problem
-from store.ledger import Closing, OpenEntry, Shown
+from store.ledger import Closing, MismatchedWrite, OpenEntry
 from store.mappings import Addition, Mapping
 from store.pushes import Line
 from store.targets import Target
@@ -78,7 +78,7 @@ class Job:
     entry: OpenEntry | None = None
     start_by: float = 0.0
     closings: list[Closing] = field(default_factory=list)
-    shown: Shown | None = None
+    shown: MismatchedWrite | None = None
     outcome: Final | RetryAt | None = None
 
     @property

@@ -33,7 +33,7 @@ def serve(tools: RunContext, lease: Lease, lease_until: float) -> None:
         except StoreError:
             # The partner is taken up again as soon as the store allows it: then the lease must not be in the way.
             with suppress(StoreError), tools.database.begin() as tx:
-                leases.end_now(tx, lease.partner_id, lease.token)
+                leases.expire(tx, lease.partner_id, lease.token)
             raise
         except Exception:
             log.exception("run.failed")

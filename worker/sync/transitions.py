@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from cwclient import Addition, Agreement, ConnectWiseError, QuantityNotKept, ServerTrouble, Unreachable
 from messages import Problem
-from store.ledger import Closing, Entry, OpenEntry, Shown
+from store.ledger import Closing, LedgerEntry, MismatchedWrite, OpenEntry
 from worker.checks.mapping_check import CheckedMapping, ToCheck, read_check
 from worker.rules import billable, quantities
 from worker.rules.blame import Unconfirmed
@@ -169,10 +169,10 @@ def _known(job: Job) -> list[billable.Known]:
     return [known]
 
 
-def entry_of(job: Job) -> Entry:
+def entry_of(job: Job) -> LedgerEntry:
     """The ledger row to open before this job's PATCH."""
     first = job.members[0].wanted
-    return Entry(
+    return LedgerEntry(
         addition=job.address,
         push_id=first.push_id,
         period_key=first.period.key,
@@ -202,7 +202,7 @@ def after_error(job: Job, error: BaseException, verdict: ErrorOutcome, moment: M
         if isinstance(error, QuantityNotKept):
             # A read that lags shows the former quantity although the new one is kept (connectwise-api.md 6.1).
             read_at = moment.now + READ_AGAIN_AFTER
-            job.shown = Shown(job.entry.id, error.got, error.status, read_at)
+            job.shown = MismatchedWrite(job.entry.id, error.got, error.status, read_at)
             job.outcome = RetryAt(read_at, counts=False)
             return
         if _may_be_applied(error):

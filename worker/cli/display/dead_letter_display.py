@@ -11,7 +11,7 @@ from rich.text import Text
 from messages import KeyRing, SealError
 from messages.sealing import unseal_bytes
 from store import amqp_properties as amqp
-from store.dead_letter_queries import Group, Kept, Summary
+from store.dead_letter_queries import DeadLetterGroup, DeadLetterSummary, StoredDeadLetter
 from worker.cli.display import causes
 from worker.cli.display.causes import Cause
 from worker.cli.display.output import safe, say, table
@@ -26,7 +26,7 @@ OPEN_FIELDS = frozenset({"id", "type", "time", "partner_id", "changed_at", "sour
 MASK = "•••"
 
 
-def show_list(letters: list[Summary], count: int) -> None:
+def show_list(letters: list[DeadLetterSummary], count: int) -> None:
     """A table of them, and how many more there are."""
     headers = ("ID", "Failed (UTC)", "Partner", "Kind", "Reason")
     table(headers, [_cells(letter) for letter in letters])
@@ -37,7 +37,7 @@ def show_list(letters: list[Summary], count: int) -> None:
         say(f"and {count - len(letters):,} more; see them with --limit, or `dead-letters groups`")
 
 
-def show_groups(groups: list[Group]) -> None:
+def show_groups(groups: list[DeadLetterGroup]) -> None:
     """Each group in three lines: what it is, when, and an example of its error."""
     for group in groups:
         where = f" at {group.error_at}" if group.error_at else ""
@@ -48,7 +48,7 @@ def show_groups(groups: list[Group]) -> None:
         say(f"  {_shortened(group.example)}")
 
 
-def show(letter: Kept, keys: KeyRing) -> None:
+def show(letter: StoredDeadLetter, keys: KeyRing) -> None:
     """All of one."""
     facts = {
         "ID": letter.id,
@@ -81,19 +81,19 @@ def show(letter: Kept, keys: KeyRing) -> None:
         say(line)
 
 
-def as_json(letter: Summary) -> dict[str, Any]:
+def as_json(letter: DeadLetterSummary) -> dict[str, Any]:
     """A letter without its body."""
-    fields = {name: getattr(letter, name) for name in Summary.__dataclass_fields__}
+    fields = {name: getattr(letter, name) for name in DeadLetterSummary.__dataclass_fields__}
     return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in fields.items()}
 
 
-def group_as_json(group: Group) -> dict[str, Any]:
+def group_as_json(group: DeadLetterGroup) -> dict[str, Any]:
     """A group."""
     fields = asdict(group)
     return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in fields.items()}
 
 
-def in_full_as_json(letter: Kept, keys: KeyRing | None = None) -> dict[str, Any]:
+def in_full_as_json(letter: StoredDeadLetter, keys: KeyRing | None = None) -> dict[str, Any]:
     """All of a letter; times, bytes and decimals in headers are tagged. With keys a sealed body is masked.
 
     Without, it is as it is stored: `body_base64` is then a box that the key `sealed_with` opens.
@@ -109,7 +109,7 @@ def in_full_as_json(letter: Kept, keys: KeyRing | None = None) -> dict[str, Any]
     return document | ({"body_base64": base64.b64encode(letter.body).decode()} if text is None else {"body": text})
 
 
-def _cells(letter: Summary) -> list[Text]:
+def _cells(letter: DeadLetterSummary) -> list[Text]:
     came_back = f" (came back {_times(letter.returns)})" if letter.returns else ""
     return [
         safe(letter.id[:SHORT]),
@@ -120,7 +120,7 @@ def _cells(letter: Summary) -> list[Text]:
     ]
 
 
-def _state(letter: Summary) -> str:
+def _state(letter: DeadLetterSummary) -> str:
     replayed = f", replayed {_times(letter.replays)}" if letter.replays else ""
     handled = ", handled" if letter.state == "replayed" and letter.applied == letter.replays else ""
     came_back = f", came back {_times(letter.returns)}" if letter.returns else ""
@@ -135,7 +135,7 @@ def _told(entry: dict[str, Any]) -> str:
     return f"{at}  {entry['what']}{by}{why}{was}"
 
 
-def _body_lines(letter: Kept, keys: KeyRing) -> list[str]:
+def _body_lines(letter: StoredDeadLetter, keys: KeyRing) -> list[str]:
     if letter.sealed_with is not None:
         return _masked_lines(letter, keys)
     try:
@@ -149,7 +149,7 @@ def _body_lines(letter: Kept, keys: KeyRing) -> list[str]:
     return [*lines[:BODY_LINES], *_rest(len(lines) - BODY_LINES, "lines")]
 
 
-def _masked_lines(letter: Kept, keys: KeyRing) -> list[str]:
+def _masked_lines(letter: StoredDeadLetter, keys: KeyRing) -> list[str]:
     size = f"{len(letter.body):,} bytes, sealed with the key {letter.sealed_with}"
     try:
         content = _masked(json.loads(unseal_bytes(letter.body, letter.sealed_with or "", keys)))

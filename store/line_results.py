@@ -29,7 +29,7 @@ AT_ONCE = 500
 """Answers in memory at a time."""
 
 
-def answer(tx: Tx, results: Iterable[SyncResult]) -> int:
+def record(tx: Tx, results: Iterable[SyncResult]) -> int:
     """Record these answers, all of one partner, with their lines and let them leave; for lines that are still open.
 
     Call it inside `Database.partner(partner_id)`, or with the lease renewed in this transaction. Ten thousand may be
@@ -57,7 +57,7 @@ def _take_back(tx: Tx, results: Sequence[SyncResult]) -> None:
         push_lines.c.company_id.in_({result.company_id for result in results}),
         push_lines.c.status == "retrying",
     )
-    outbox.take_back(tx, tx.execute(said).scalars().all())
+    outbox.withdraw(tx, tx.execute(said).scalars().all())
 
 
 def _recorded(result: SyncResult, body: bytes, at: datetime) -> dict[str, Any]:
@@ -87,7 +87,7 @@ def _let_leave(tx: Tx, partner_id: str, rows: Sequence[OutboxRow]) -> datetime:
     return times[-1]
 
 
-def republish_results(tx: Tx, partner_id: str, push_id: str) -> int:
+def republish(tx: Tx, partner_id: str, push_id: str) -> int:
     """Let the recorded final answers of a push leave again, with the same ids; returns how many.
 
     Call it inside `Database.partner(partner_id)`.
@@ -113,7 +113,7 @@ def read_result(text: str) -> SyncResult:
     return SyncResult.model_validate_json(text, extra="ignore")
 
 
-def report(tx: Tx, partner_id: str, push_id: str, result_ids: Mapping[str, str]) -> tuple[Push, bool] | None:
+def mark_reported(tx: Tx, partner_id: str, push_id: str, result_ids: Mapping[str, str]) -> tuple[Push, bool] | None:
     """Final results, their ids by company, came back; (the push, whether nothing is missing any more), None if unknown.
 
     Locks the push, so that of two workers exactly one sees the last result come in.
@@ -130,7 +130,7 @@ def report(tx: Tx, partner_id: str, push_id: str, result_ids: Mapping[str, str])
     return push_of(row), missing is None and row["state"] == "accepted"
 
 
-def complete(tx: Tx, completed: PushCompleted) -> None:
+def complete_push(tx: Tx, completed: PushCompleted) -> None:
     """Close the push and let its completion leave."""
     tx.execute(
         update(pushes)
@@ -140,12 +140,12 @@ def complete(tx: Tx, completed: PushCompleted) -> None:
     outbox.put(tx, completed)
 
 
-def counts(tx: Tx, partner_id: str, push_id: str) -> dict[str, int]:
+def count_by_status(tx: Tx, partner_id: str, push_id: str) -> dict[str, int]:
     """Return the number of lines of the push in each status, open ones too."""
-    return {status: companies for status, (companies, _) in tallies(tx, partner_id, push_id).items()}
+    return {status: companies for status, (companies, _) in totals_by_status(tx, partner_id, push_id).items()}
 
 
-def tallies(tx: Tx, partner_id: str, push_id: str) -> dict[str, tuple[int, int]]:
+def totals_by_status(tx: Tx, partner_id: str, push_id: str) -> dict[str, tuple[int, int]]:
     """(lines, their users in all) of each status, open ones too."""
     query = (
         select(push_lines.c.status, func.count(), func.sum(push_lines.c.billable_users))
@@ -171,7 +171,7 @@ def lines_with_status(tx: Tx, partner_id: str, push_id: str, *statuses: str) -> 
     return [line_of(row) for row in tx.execute(query.order_by(push_lines.c.company_id)).mappings()]
 
 
-def answers(tx: Tx, partner_id: str, push_id: str) -> list[tuple[str, str, int, SyncResult | None]]:
+def of_push(tx: Tx, partner_id: str, push_id: str) -> list[tuple[str, str, int, SyncResult | None]]:
     """(company id, company name, billable users, newest answer) of each line, by company id."""
     query = (
         select(push_lines)
@@ -225,5 +225,5 @@ def completion(tx: Tx, partner_id: str, push_id: str) -> PushCompleted | None:
 
 def progress(tx: Tx, partner_id: str, push_id: str) -> tuple[int, int]:
     """(lines with a final answer, lines in all), for a progress bar."""
-    by_status = counts(tx, partner_id, push_id)
+    by_status = count_by_status(tx, partner_id, push_id)
     return sum(n for status, n in by_status.items() if status not in OPEN_STATUSES), sum(by_status.values())
