@@ -25,7 +25,7 @@ from store.schema import outbox as outbox_table
 from tests.support.letters import Letters
 from tests.support.waiting import wait_for
 from tests.support.world import PRIVATE_KEY, World
-from worker.cli.display.dead_letter_display import in_full_as_json
+from worker.cli.display.dead_letters import in_full_as_json
 from worker.health import Readiness
 from worker.messaging.broker import Delivery
 from worker.messaging.dead_letters import QUEUE_OF_KEYS, DeadLetters

@@ -7,7 +7,7 @@ import typer
 
 from store import Database, mappings
 from store.mappings import Mapping
-from worker.cli.like_ids import check_like_ids
+from worker.cli.similar_ids import check_similar_ids
 
 AT = datetime(2026, 11, 22, 10, tzinfo=UTC)
 
@@ -23,7 +23,7 @@ def test_lost_zeros_are_hinted_at(database: Database, capsys: pytest.CaptureFixt
         for company_id in ids:
             mappings.save(tx, Mapping("msp-1", company_id, AT, "m", "Acme", 100, 20, 2000))
         mappings.save(tx, Mapping("msp-1", "c-unmapped", AT, "m", "Acme"))
-    check_like_ids(database, "msp-1", [*ids, "C-7", "42", "C-UNMAPPED", "c-70", "other"])
+    check_similar_ids(database, "msp-1", [*ids, "C-7", "42", "C-UNMAPPED", "c-70", "other"])
     assert capsys.readouterr().err.splitlines() == [
         "C-7 is not mapped, but c-007 is. If they are the same company, correct the id.",
         "42 is not mapped, but 0042 is. If they are the same company, correct the id.",
@@ -41,7 +41,7 @@ def test_other_capitals_are_refused(database: Database, capsys: pytest.CaptureFi
             mappings.save(tx, Mapping("msp-1", f"c-{number}x", AT, "m", "Acme", 100, 20, 2000))
         mappings.save(tx, Mapping("msp-1", "C-0X", AT, "m", "Acme"))
     with pytest.raises(typer.Exit) as ended:
-        check_like_ids(database, "msp-1", [f"C-{number}X" for number in range(15)])
+        check_similar_ids(database, "msp-1", [f"C-{number}X" for number in range(15)])
     assert ended.value.exit_code == 2
     said = capsys.readouterr().err.splitlines()
     assert said[0] == "C-0X is not mapped, but c-0x is, which differs only in capitals. Correct the id."

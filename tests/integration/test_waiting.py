@@ -20,7 +20,7 @@ def settings() -> Settings:
 def why(database: Database, settings: Settings) -> str | None:
     """The cause that is told of partner p1."""
     with database.begin() as tx:
-        return waiting.why(tx, settings, "p1")
+        return waiting.reason(tx, settings, "p1")
 
 
 def work(database: Database, trouble: str | None) -> None:

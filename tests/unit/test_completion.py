@@ -12,20 +12,20 @@ from messages import LineStatus, Tally, Totals
 from store.absent import NOT_BILLED, AbsentCompany
 from tests.support.samples import push, sync_result
 from worker.cli.display.totals import WORDS, say_absent, sum_of
-from worker.cli.results import Row
+from worker.cli.results import ResultRow
 from worker.rules.problems import CATALOGUE
 from worker.sync.completion import told, totals
 
 LINES = st.lists(st.tuples(st.sampled_from([*get_args(LineStatus), "pending"]), st.integers(0, 50), st.booleans()))
 
 
-def _rows(lines: Sequence[tuple[str, int, bool]]) -> list[Row]:
+def _rows(lines: Sequence[tuple[str, int, bool]]) -> list[ResultRow]:
     event = push("p-1", {f"c-{number}": users for number, (_, users, _) in enumerate(lines)} or None)
     made = []
     for line, (status, users, changes) in zip(event.lines, lines, strict=False):
         quantities = {"quantity_before": 7, "quantity_wanted": 8 if changes else 7}
         answer = None if status == "pending" else sync_result(event, line.company_id, status, **quantities)  # type: ignore[arg-type]
-        made.append(Row(line.company_id, line.company_name, users, answer))
+        made.append(ResultRow(line.company_id, line.company_name, users, answer))
     return made
 
 

@@ -9,7 +9,7 @@ import pytest
 from messages import BillingPeriod, Problem, SyncResult
 from worker.cli.display import output, preview_totals, results_table
 from worker.cli.display.wording import detail, fix, title
-from worker.cli.results import Row
+from worker.cli.results import ResultRow
 from worker.rules.problems import CATALOGUE, problem
 
 
@@ -21,7 +21,7 @@ def width(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
     output.out.width = 80
 
 
-def row(number: int, status: str, why: Problem | None = None, **more: Any) -> Row:
+def row(number: int, status: str, why: Problem | None = None, **more: Any) -> ResultRow:
     """A line of company `number`, which has as many users."""
     result = SyncResult(
         partner_id="p",
@@ -35,10 +35,10 @@ def row(number: int, status: str, why: Problem | None = None, **more: Any) -> Ro
         problem=why,
         **more,
     )
-    return Row(f"c-{number}", f"Company number {number}", number, result)
+    return ResultRow(f"c-{number}", f"Company number {number}", number, result)
 
 
-def shown(rows: list[Row], capsys: pytest.CaptureFixture[str]) -> str:
+def shown(rows: list[ResultRow], capsys: pytest.CaptureFixture[str]) -> str:
     """The output for these lines."""
     results_table.show(rows)
     return str(capsys.readouterr().out)

@@ -26,7 +26,7 @@ from worker.cli import (
 )
 from worker.cli.commands import Commands
 from worker.cli.display.output import complain, say
-from worker.cli.exits import explained
+from worker.cli.exits import explain_errors
 from worker.settings import PREFIX, Settings, SettingsError, unknown_variables
 
 HELP = """Push Phin's billable users into ConnectWise agreement additions.
@@ -114,5 +114,5 @@ def main() -> None:
         if isinstance(stream, TextIOWrapper):
             # A terminal that has no ✓ shows a ?, rather than ending the command.
             stream.reconfigure(errors="replace")
-    with explained():
+    with explain_errors():
         app(prog_name="phin-connectwise")

@@ -14,9 +14,9 @@ from worker.cli.display.causes import of_problem
 from worker.cli.display.output import dump, mark, safe, say, table
 from worker.cli.display.wording import title
 from worker.cli.exits import UNFINISHED
-from worker.cli.known import known_partner
+from worker.cli.known_partner import require_known_partner
 from worker.cli.options import AsJson, Partner, Timeout, usage
-from worker.cli.session import Seen, Session, session, still_running
+from worker.cli.session import Session, WorkProgress, session, still_running
 from worker.cli.spreadsheet import MAX_CW_ID
 
 commands = Commands(no_args_is_help=True, help="List what can be chosen in ConnectWise to map a company to.")
@@ -85,9 +85,9 @@ def ask(opened: Session, events: Sequence[CatalogRequested], *, what: str, timeo
     """Send questions of one partner; their answers, fewer if time is up."""
     partner_id, ids = events[0].partner_id, [str(event.id) for event in events]
 
-    def look(tx: Tx) -> Seen:
+    def look(tx: Tx) -> WorkProgress:
         come, done = catalog.count_answered(tx, partner_id, ids)
-        return Seen(done=done, total=len(ids), accepted=bool(come), finished=done == len(ids))
+        return WorkProgress(done=done, total=len(ids), accepted=bool(come), finished=done == len(ids))
 
     opened.carry_out(events, look, what=what, timeout=timeout, wait=True, unit="question")
     with opened.database.begin() as tx:
@@ -107,7 +107,7 @@ def _list(partner: str, kind: CatalogKind, fields: dict[str, Any], timeout: floa
         event = CatalogRequested(partner_id=partner, correlation_id=f"catalog {kind}", kind=kind, **fields)
     with session(works=True) as opened:
         with opened.database.begin() as tx:
-            known_partner(tx, partner)
+            require_known_partner(tx, partner)
         answers = ask(opened, [event], what=f"Reading the {kind}", timeout=timeout)
     if not answers:
         still_running(f"phin-connectwise catalog {kind} --partner {partner}")

@@ -15,10 +15,10 @@ from worker.cli.commands import Commands
 from worker.cli.display import connection_table
 from worker.cli.display.output import complain, dump, say
 from worker.cli.exits import UNFINISHED
-from worker.cli.known import known_partner
+from worker.cli.known_partner import require_known_partner
 from worker.cli.options import AsJson, By, CaFile, NoWait, Partner, Timeout, Yes, agree, ca_bundle, identifier, usage
 from worker.cli.results import many
-from worker.cli.session import Seen, Session, session, still_running
+from worker.cli.session import Session, WorkProgress, session, still_running
 from worker.cli.waiting import OURS, PAUSES
 from worker.handlers.pushes import tenant_of
 
@@ -95,7 +95,7 @@ def check(
     """
     with session(works=True) as opened:
         with opened.database.begin() as tx:
-            known_partner(tx, partner)
+            require_known_partner(tx, partner)
             before = connections.current(tx, partner)
         if before is None or before.tenant is None:
             complain(f"Partner {partner} is not connected.")
@@ -110,10 +110,10 @@ def check(
             version = connections.current(tx, partner)
             return version if version and version.check_due_at is None and version.check != before.check else None
 
-        def look(tx: Tx) -> Seen:
+        def look(tx: Tx) -> WorkProgress:
             version = connections.current(tx, partner)
             accepted = version is not None and version.check_due_at is not None
-            return Seen(done=0, total=1, accepted=accepted, finished=found(tx) is not None)
+            return WorkProgress(done=0, total=1, accepted=accepted, finished=found(tx) is not None)
 
         see = f"phin-connectwise connection list --partner {partner}"
         opened.carry_out([event], look, what="Checking the connection", timeout=timeout, wait=True, see=see)
@@ -130,7 +130,7 @@ def remove(partner: Partner, *, yes: Yes = False, no_wait: NoWait = False, timeo
     """Disconnect ConnectWise: its keys are forgotten, and pushes fail until it is connected again. Asks first."""
     with session(works=not no_wait) as opened:
         with opened.database.begin() as tx:
-            known_partner(tx, partner)
+            require_known_partner(tx, partner)
         agree(f"The keys of partner {partner} are forgotten, and nothing can be billed. Disconnect?", yes=yes)
         with usage():
             at = opened.now()
@@ -155,7 +155,7 @@ def list_(
     """List the connections and what their checks found."""
     with session() as opened, opened.database.begin() as tx:
         if partner is not None:
-            known_partner(tx, partner)
+            require_known_partner(tx, partner)
         found = connections.all_current(tx, partner)
     if as_json:
         dump({"connections": [connection_table.as_json(version) for version in found]})
@@ -199,10 +199,10 @@ def save(opened: Session, event: ConnectionChanged, *, timeout: float, wait: boo
         version = connections.current(tx, event.partner_id)
         return version if version and version.version >= _version(event) else None
 
-    def look(tx: Tx) -> Seen:
+    def look(tx: Tx) -> WorkProgress:
         version = newest(tx)
         finished = version is not None and version.check_due_at is None
-        return Seen(done=0, total=1, accepted=version is not None, finished=finished)
+        return WorkProgress(done=0, total=1, accepted=version is not None, finished=finished)
 
     opened.carry_out([event], look, what="Checking the connection", timeout=timeout, wait=wait, see=see)
     with opened.database.begin() as tx:

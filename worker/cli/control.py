@@ -9,9 +9,9 @@ from store import Tx, leases, outbox, pauses, pushes
 from worker.cli import results
 from worker.cli.display.output import complain, say
 from worker.cli.exits import UNFINISHED, USAGE
-from worker.cli.known import known_partner
+from worker.cli.known_partner import require_known_partner
 from worker.cli.options import By, NoWait, Partner, Timeout, Yes, agree, identifier, usage
-from worker.cli.session import Seen, session, still_running
+from worker.cli.session import WorkProgress, session, still_running
 
 OnePartner = Annotated[
     str | None, typer.Option("--partner", metavar="ID", help="The partner's id in Phin.", callback=identifier)
@@ -45,7 +45,7 @@ def cancel(
                 requested_by=by,
             )
         with opened.database.begin() as tx:
-            known_partner(tx, partner)
+            require_known_partner(tx, partner)
             known = pushes.find(tx, partner, push_id)
             waits = opened.settings.is_embedded and outbox.holds_correlation_id(tx, push_id)
         if known is None and opened.settings.is_embedded and not waits:
@@ -57,10 +57,10 @@ def cancel(
 
         agree(f"What push {push_id} has not written yet is not billed by it. Cancel it?", yes=yes)
 
-        def look(tx: Tx) -> Seen:
+        def look(tx: Tx) -> WorkProgress:
             found = pushes.find(tx, partner, push_id)
             over = found is not None and found.state != "accepted"
-            return Seen(done=int(over), total=1, accepted=found is not None, finished=over)
+            return WorkProgress(done=int(over), total=1, accepted=found is not None, finished=over)
 
         see = f"phin-connectwise status --partner {partner} --push {push_id}"
         what = f"Cancelling {push_id}"
@@ -97,7 +97,7 @@ def pause(
     who = _who(partner, everybody=everybody)
     with session() as opened, opened.database.begin() as tx:
         if partner is not None:
-            known_partner(tx, partner)
+            require_known_partner(tx, partner)
         pauses.pause(tx, who, by, why)
     say(f"{_named(who)} paused.")
 
@@ -122,7 +122,7 @@ def resume(
         with opened.database.begin() if everybody else opened.database.partner(who) as tx:
             ended = pauses.resume(tx, who)
             if not ended and not everybody:
-                known_partner(tx, who)
+                require_known_partner(tx, who)
             remaining = None if everybody else pauses.find(tx, who)
             if everybody:
                 leases.wake_all(tx)

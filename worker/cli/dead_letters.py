@@ -11,42 +11,42 @@ import typer
 from store import dead_letter_queries, replays
 from worker.bootstrap import key_ring
 from worker.cli.commands import Commands
-from worker.cli.dead_letter_choice import (
+from worker.cli.dead_letter_options import (
     All,
-    Group,
+    CommandWithIds,
     Ids,
     Kind,
-    OfIds,
+    OfGroup,
     OfPartner,
     Reason,
     Since,
     State,
     Until,
-    chosen,
-    demand,
+    chosen_letters,
     full_id,
     full_ids,
+    require_choice,
 )
-from worker.cli.display import dead_letter_display as display
+from worker.cli.display import dead_letters as display
 from worker.cli.display.output import complain, dump, say
-from worker.cli.display.replay_display import say_not_open, show_outlook, show_tally
+from worker.cli.display.replays import say_not_open, show_preview, show_progress
 from worker.cli.exits import INTERRUPTED, UNFINISHED
 from worker.cli.options import AsJson, By
-from worker.cli.replaying import Fate, Replaying, can_be_replayed, in_full
+from worker.cli.replaying import ReplayRun, ReplayState, can_be_replayed, in_full
 from worker.cli.results import many
 from worker.cli.session import Session, bar, session
 
 commands = Commands(no_args_is_help=True, help="See what failed and why, and send it again once the cause is gone.")
 
 
-@commands.command("list", cls=OfIds)
+@commands.command("list", cls=CommandWithIds)
 def list_(
     ids: Ids = None,
     *,
     partner: OfPartner = None,
     kind: Kind = None,
     reason: Reason = None,
-    group: Group = None,
+    group: OfGroup = None,
     since: Since = None,
     until: Until = None,
     state: State = "open",
@@ -57,7 +57,7 @@ def list_(
 
     Example: phin-connectwise dead-letters list --partner msp-1 --since 2h
     """
-    which = chosen(partner, kind, reason, group, since, until, state="all" if ids else state)
+    which = chosen_letters(partner, kind, reason, group, since, until, state="all" if ids else state)
     with session() as opened, opened.database.begin() as tx:
         which = dead_letter_queries.of_ids(which, full_ids(tx, ids))
         found = dead_letter_queries.newest(tx, which, limit)
@@ -76,7 +76,7 @@ def groups(
     partner: OfPartner = None,
     kind: Kind = None,
     reason: Reason = None,
-    group: Group = None,
+    group: OfGroup = None,
     since: Since = None,
     until: Until = None,
     state: State = "open",
@@ -86,7 +86,7 @@ def groups(
 
     Example: phin-connectwise dead-letters groups
     """
-    which = chosen(partner, kind, reason, group, since, until, state=state)
+    which = chosen_letters(partner, kind, reason, group, since, until, state=state)
     with session() as opened, opened.database.begin() as tx:
         found = dead_letter_queries.groups(tx, which)
     if as_json:
@@ -117,14 +117,14 @@ def show(
         display.show(letter, keys)
 
 
-@commands.command(cls=OfIds)
+@commands.command(cls=CommandWithIds)
 def replay(
     ids: Ids = None,
     *,
     partner: OfPartner = None,
     kind: Kind = None,
     reason: Reason = None,
-    group: Group = None,
+    group: OfGroup = None,
     since: Since = None,
     until: Until = None,
     everything: All = False,
@@ -145,8 +145,8 @@ def replay(
 
     Example: phin-connectwise dead-letters replay --reason exhausted --why "ConnectWise is back"
     """
-    which = chosen(partner, kind, reason, group, since, until, state="open")
-    demand(which, ids, everything=everything)
+    which = chosen_letters(partner, kind, reason, group, since, until, state="open")
+    require_choice(which, ids, everything=everything)
     with session(works=not dry_run) as opened:
         with opened.database.begin() as tx:
             named = full_ids(tx, ids)
@@ -158,22 +158,24 @@ def replay(
             say("There is nothing to replay.")
             raise typer.Exit(UNFINISHED if named else 0)
         if dry_run:
-            show_outlook(opened, able)
+            show_preview(opened, able)
             raise typer.Exit
-        replaying = Replaying(opened.database, by, why, rate, timeout)
+        replaying = ReplayRun(opened.database, by, why, rate, timeout)
         try:
             with bar(f"Replaying {len(able):,} dead letter{'' if len(able) == 1 else 's'}") as shown, opened.working():
                 replaying.run(able, shown)
         except KeyboardInterrupt:
-            show_tally(opened, replaying.tally)
+            show_progress(opened, replaying.tally)
             raise typer.Exit(INTERRUPTED) from None
-        show_tally(opened, replaying.tally)
+        show_progress(opened, replaying.tally)
         tally = replaying.tally
-        is_done = len(tally.having(Fate.DONE)) == len(tally.replayed) and not tally.failed and not tally.too_large
+        is_done = (
+            len(tally.having(ReplayState.DONE)) == len(tally.replayed) and not tally.failed and not tally.too_large
+        )
     raise typer.Exit(0 if is_done else UNFINISHED)
 
 
-@commands.command(cls=OfIds)
+@commands.command(cls=CommandWithIds)
 def discard(
     ids: Ids = None,
     *,
@@ -181,15 +183,15 @@ def discard(
     partner: OfPartner = None,
     kind: Kind = None,
     reason: Reason = None,
-    group: Group = None,
+    group: OfGroup = None,
     since: Since = None,
     until: Until = None,
     everything: All = False,
     by: By,
 ) -> None:
     """Say that nothing is to be done about open dead letters; they are kept, and `restore` opens them again."""
-    which = chosen(partner, kind, reason, group, since, until, state="open")
-    demand(which, ids, everything=everything)
+    which = chosen_letters(partner, kind, reason, group, since, until, state="open")
+    require_choice(which, ids, everything=everything)
     with session() as opened:
         changed = 0
         for letter_id in _ids(opened, which, ids):
@@ -198,7 +200,7 @@ def discard(
     say(f"Discarded {changed:,}.")
 
 
-@commands.command(cls=OfIds)
+@commands.command(cls=CommandWithIds)
 def restore(
     ids: Ids = None,
     *,
@@ -206,15 +208,15 @@ def restore(
     partner: OfPartner = None,
     kind: Kind = None,
     reason: Reason = None,
-    group: Group = None,
+    group: OfGroup = None,
     since: Since = None,
     until: Until = None,
     everything: All = False,
     by: By,
 ) -> None:
     """Open discarded dead letters again."""
-    which = chosen(partner, kind, reason, group, since, until, state="discarded")
-    demand(which, ids, everything=everything)
+    which = chosen_letters(partner, kind, reason, group, since, until, state="discarded")
+    require_choice(which, ids, everything=everything)
     with session() as opened:
         changed = 0
         for letter_id in _ids(opened, which, ids):
@@ -233,7 +235,7 @@ def export(
     partner: OfPartner = None,
     kind: Kind = None,
     reason: Reason = None,
-    group: Group = None,
+    group: OfGroup = None,
     since: Since = None,
     until: Until = None,
     state: State = "open",
@@ -242,7 +244,7 @@ def export(
 
     A body that may hold a private key stays sealed.
     """
-    which = chosen(partner, kind, reason, group, since, until, state="all" if ids else state)
+    which = chosen_letters(partner, kind, reason, group, since, until, state="all" if ids else state)
     with session() as opened:
         # First, so that a slip in an id empties no file.
         found = _ids(opened, which, ids)

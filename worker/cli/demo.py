@@ -25,7 +25,7 @@ from worker.cli.display import connection_table, mapping_table, results_table
 from worker.cli.display.output import complain, say
 from worker.cli.exits import UNFINISHED
 from worker.cli.options import CaFile, ca_bundle
-from worker.cli.results import Row
+from worker.cli.results import ResultRow
 from worker.cli.session import Session, session
 from worker.cli.spreadsheet import read_counts, read_mappings
 from worker.settings import load
@@ -64,7 +64,7 @@ Without the first two settings it works alike, in a file beside you and without 
 
 
 @dataclass(frozen=True)
-class Simulator:
+class DemoSimulator:
     """A simulated ConnectWise that runs, with its certificate authority (PEM)."""
 
     url: str
@@ -122,7 +122,7 @@ def demo(
         say(f"  {file}")
 
 
-def _show(opened: Session, simulator: Simulator) -> bool:
+def _show(opened: Session, simulator: DemoSimulator) -> bool:
     """Connect, map, push twice; whether ConnectWise was written to exactly as often as it should be."""
     site = (
         f"--site {simulator.url} --company-identifier harbourit --public-key Demo4PublicKey --ca-file ca.pem < key.txt"
@@ -146,7 +146,7 @@ def _show(opened: Session, simulator: Simulator) -> bool:
     return _compare(opened, first, simulator.patched(before) - simulator.patched(between), simulator.patched(between))
 
 
-def _connect(opened: Session, simulator: Simulator) -> bool:
+def _connect(opened: Session, simulator: DemoSimulator) -> bool:
     event = connection.connected(
         opened,
         PARTNER,
@@ -165,7 +165,7 @@ def _connect(opened: Session, simulator: Simulator) -> bool:
     return checked.status == "ok"
 
 
-def _push(opened: Session, period: BillingPeriod) -> list[Row]:
+def _push(opened: Session, period: BillingPeriod) -> list[ResultRow]:
     lines = read_counts(sample.COUNTS)
     event = push.requested(opened, PARTNER, period, lines, mode="apply", requested_by="demo")
     push.carry_out(opened, event, timeout=SECONDS)
@@ -174,7 +174,7 @@ def _push(opened: Session, period: BillingPeriod) -> list[Row]:
 
 
 def _compare(
-    opened: Session, first: Sequence[Row], written: Counter[tuple[int, int]], again: Counter[tuple[int, int]]
+    opened: Session, first: Sequence[ResultRow], written: Counter[tuple[int, int]], again: Counter[tuple[int, int]]
 ) -> bool:
     """Say how often ConnectWise was written to, and whether that is once per changed addition and never again."""
     updated = {row.company_id for row in first if row.status == "updated"}
@@ -194,7 +194,7 @@ def _compare(
     return False
 
 
-def _overrides(simulator: Simulator) -> dict[str, Any]:
+def _overrides(simulator: DemoSimulator) -> dict[str, Any]:
     """Settings of the demo, for what is not set already."""
     settings = load()
     given = settings.model_fields_set
@@ -224,7 +224,7 @@ def _upgrade(overrides: dict[str, Any]) -> None:
 
 
 @contextmanager
-def _started() -> Iterator[Simulator]:
+def _started() -> Iterator[DemoSimulator]:
     """Start a simulator in a process of its own, for as long as the demo runs."""
     FOLDER.mkdir(exist_ok=True)
     log = FOLDER / "connectwise.jsonl"
@@ -236,15 +236,15 @@ def _started() -> Iterator[Simulator]:
             if not line:
                 raise OSError("the simulator did not start")
             ready = json.loads(line)
-            yield Simulator(ready["url"], Path(ready["ca_file"]).read_text(encoding="utf-8"))
+            yield DemoSimulator(ready["url"], Path(ready["ca_file"]).read_text(encoding="utf-8"))
         finally:
             process.terminate()
 
 
 @contextmanager
-def _given(url: str, authority: str) -> Iterator[Simulator]:
+def _given(url: str, authority: str) -> Iterator[DemoSimulator]:
     """Use a simulator that runs already, and set its records back to the sample's."""
-    simulator = Simulator(url.rstrip("/"), authority)
+    simulator = DemoSimulator(url.rstrip("/"), authority)
     simulator.call("PATCH", "state", json.loads(sample.SIMULATOR_STATE.read_text(encoding="utf-8")))
     yield simulator
 

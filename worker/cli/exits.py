@@ -25,7 +25,7 @@ INTERRUPTED = 130
 
 
 @contextmanager
-def explained() -> Iterator[None]:
+def explain_errors() -> Iterator[None]:
     """End the program with the code and the words that fit an expected error; others pass with their traceback."""
     try:
         yield

@@ -17,7 +17,7 @@ from store import ledger_queries
 from store.ledger_queries import LedgerFilter, LedgerWrite
 from worker.cli.commands import Commands
 from worker.cli.display.output import complain, dump, mark, safe, say, table
-from worker.cli.known import known_partner
+from worker.cli.known_partner import require_known_partner
 from worker.cli.options import AsJson, CsvFile, Partner, identifier, time_of, usage
 from worker.cli.results import many
 from worker.cli.session import session
@@ -75,7 +75,7 @@ def list_(
     """
     which = _chosen(partner, push_id, company, period, since)
     with session() as opened, opened.database.begin() as tx:
-        known_partner(tx, partner)
+        require_known_partner(tx, partner)
         found = ledger_queries.newest(tx, which, limit + 1)
         names = ledger_queries.company_names(tx, partner)
     more, found = len(found) > limit, found[:limit]
@@ -107,7 +107,7 @@ def export(
     which = _chosen(partner, push_id, company, period, since)
     with session() as opened:
         with opened.database.begin() as tx:
-            known_partner(tx, partner)
+            require_known_partner(tx, partner)
             names = ledger_queries.company_names(tx, partner)
         # Excel takes UTF-8 for another code page unless it begins with a byte order mark.
         to_file = file != Path("-")

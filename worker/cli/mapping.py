@@ -15,12 +15,12 @@ from worker.cli.display import mapping_table as table
 from worker.cli.display.causes import listed
 from worker.cli.display.output import complain, dump, say
 from worker.cli.exits import UNFINISHED, USAGE
-from worker.cli.kept import terms, with_kept
-from worker.cli.known import known_partner
-from worker.cli.like_ids import check_like_ids
+from worker.cli.known_partner import require_known_partner
+from worker.cli.mapping_terms import terms, with_kept
 from worker.cli.options import AsJson, By, CsvFile, NoWait, Partner, Timeout, Yes, agree, identifier, usage
 from worker.cli.results import many
-from worker.cli.session import Seen, Session, session, still_running
+from worker.cli.session import Session, WorkProgress, session, still_running
+from worker.cli.similar_ids import check_similar_ids
 from worker.cli.spreadsheet import MAX_CW_ID, read_mappings, write_mappings
 
 commands = Commands(no_args_is_help=True, help="Map companies to ConnectWise companies, agreements and additions.")
@@ -67,9 +67,9 @@ def set_(
     with session(works=not no_wait) as opened:
         at = opened.now()
         with opened.database.begin() as tx:
-            known_partner(tx, partner)
+            require_known_partner(tx, partner)
             stored = mappings.of_companies(tx, partner, {company}).get(company)
-        check_like_ids(opened.database, partner, [company])
+        check_similar_ids(opened.database, partner, [company])
         with usage():
             event = MappingChanged(
                 partner_id=partner,
@@ -102,7 +102,7 @@ def remove(
     with session(works=not no_wait) as opened:
         at = opened.now()
         with opened.database.begin() as tx:
-            known_partner(tx, partner)
+            require_known_partner(tx, partner)
             stored = mappings.of_companies(tx, partner, {company}).get(company)
         if stored is None or stored.cw_company_id is None:
             complain(f"The company {company} is not mapped.")
@@ -140,11 +140,11 @@ def import_(
         with usage():
             events = read_mappings(file, partner, opened.now())
         with opened.database.begin() as tx:
-            known_partner(tx, partner)
+            require_known_partner(tx, partner)
             stored = mappings.of_companies(tx, partner, {event.company_id for event in events})
         # An unmapped company stays beside the one that was meant, as an export has it.
         named = [event.company_id for event in events if event.cw_company_id or event.company_id not in stored]
-        check_like_ids(opened.database, partner, named)
+        check_similar_ids(opened.database, partner, named)
         events = with_kept(events, stored)
         _agree(opened, partner, events, yes=yes)
         _save_and_show(opened, partner, events, wait=not no_wait, timeout=timeout, as_json=as_json)
@@ -157,7 +157,7 @@ def export(
 ) -> None:
     """Write all mappings of a partner as `mapping import` reads them."""
     with session() as opened, opened.database.begin() as tx:
-        known_partner(tx, partner)
+        require_known_partner(tx, partner)
         found = mappings.of_partner(tx, partner)
     text = write_mappings(found)
     if file == Path("-"):
@@ -172,7 +172,7 @@ def export(
 def list_(partner: Partner, *, as_json: AsJson = False) -> None:
     """List a partner's mappings with what ConnectWise says of them."""
     with session() as opened, opened.database.begin() as tx:
-        known_partner(tx, partner)
+        require_known_partner(tx, partner)
         found = mappings.of_partner(tx, partner)
     if as_json:
         dump(table.document(partner, found))
@@ -195,13 +195,13 @@ def health(partner: Partner, *, by: By, timeout: Timeout = 600.0, as_json: AsJso
             partner_id=partner, correlation_id=f"health {at.isoformat()}", requested_at=at, requested_by=by
         )
         with opened.database.begin() as tx:
-            known_partner(tx, partner)
+            require_known_partner(tx, partner)
             before = {mapping.company_id: mapping.check for mapping in mappings.of_partner(tx, partner)}
 
-        def look(tx: Tx) -> Seen:
+        def look(tx: Tx) -> WorkProgress:
             found = [mapping for mapping in mappings.of_partner(tx, partner) if mapping.cw_company_id is not None]
             done = sum(mapping.check not in (None, before.get(mapping.company_id)) for mapping in found)
-            return Seen(done=done, total=len(found), accepted=done > 0, finished=done == len(found))
+            return WorkProgress(done=done, total=len(found), accepted=done > 0, finished=done == len(found))
 
         see = f"phin-connectwise mapping list --partner {partner}"
         finished = opened.carry_out([event], look, what="Checking", timeout=timeout, wait=True, see=see)
@@ -227,10 +227,10 @@ def save(
     ours = {event.company_id for event in events}
     since = events[0].changed_at
 
-    def look(tx: Tx) -> Seen:
+    def look(tx: Tx) -> WorkProgress:
         stored, checked = mappings.mapped_since(tx, partner, since)
         done = len(ours & checked)
-        return Seen(done=done, total=len(ours), accepted=bool(ours & stored), finished=done == len(ours))
+        return WorkProgress(done=done, total=len(ours), accepted=bool(ours & stored), finished=done == len(ours))
 
     see = f"phin-connectwise mapping list --partner {partner}"
     opened.carry_out(events, look, what="Checking the mappings", timeout=timeout, wait=wait, see=see)

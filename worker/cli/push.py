@@ -12,14 +12,14 @@ from messages import FINAL, BillingPeriod, Confirmation, PushLine, PushMode, Pus
 from store import Tx, connections, line_results, mappings, pushes
 from worker.cli import control
 from worker.cli.commands import Commands
-from worker.cli.confirming import confirmations
+from worker.cli.confirmations import confirm_held
 from worker.cli.display.output import complain
 from worker.cli.exits import UNFINISHED
-from worker.cli.implied import IMPLIED, Group, Implied
-from worker.cli.known import known_partner
-from worker.cli.like_ids import check_like_ids
+from worker.cli.implied_command import IMPLIED, ImpliedCommand, ImpliedGroup
+from worker.cli.known_partner import require_known_partner
 from worker.cli.options import AsJson, By, NoWait, Partner, Timeout, usage
-from worker.cli.session import Seen, Session, session, still_running
+from worker.cli.session import Session, WorkProgress, session, still_running
+from worker.cli.similar_ids import check_similar_ids
 from worker.cli.spreadsheet import read_counts
 from worker.cli.status import show
 
@@ -28,11 +28,11 @@ MAX_AHEAD = timedelta(days=366)
 """The longest time before its start that a billing period may be pushed."""
 
 
-commands = Commands(cls=Group, help="Set the quantities of a billing period, or stop doing so.")
+commands = Commands(cls=ImpliedGroup, help="Set the quantities of a billing period, or stop doing so.")
 commands.command("cancel")(control.cancel)
 
 
-@commands.command(IMPLIED, cls=Implied, hidden=True)
+@commands.command(IMPLIED, cls=ImpliedCommand, hidden=True)
 def push(
     partner: Partner,
     period: Annotated[
@@ -75,10 +75,10 @@ def push(
         asked = _plausible(BillingPeriod.parse(period))
     with session(works=not no_wait) as opened:
         with opened.database.begin() as tx:
-            known_partner(tx, partner)
-        check_like_ids(opened.database, partner, [line.company_id for line in lines])
+            require_known_partner(tx, partner)
+        check_similar_ids(opened.database, partner, [line.company_id for line in lines])
         with usage():
-            confirmed = confirmations(opened.database, partner, asked.key, lines, confirm or (), yes=yes)
+            confirmed = confirm_held(opened.database, partner, asked.key, lines, confirm or (), yes=yes)
             event = requested(opened, partner, asked, lines, mode=mode, requested_by=by, confirmations=confirmed)
         see = f"phin-connectwise status --partner {partner} --push {event.push_id}"
         sent = f"Push {event.push_id}: see it at any time with `{see}`."
@@ -138,18 +138,18 @@ def carry_out(
 ) -> bool:
     """Send a push, say `sent`, and wait until all its lines are answered; whether they are. `see` shows them."""
 
-    def look(tx: Tx) -> Seen:
-        return seen(tx, event.partner_id, event.push_id, len(event.lines))
+    def look(tx: Tx) -> WorkProgress:
+        return push_progress(tx, event.partner_id, event.push_id, len(event.lines))
 
     what = f"Push {event.period}"
     return opened.carry_out([event], look, what=what, timeout=timeout, wait=wait, sent=sent, see=see, unit="line")
 
 
-def seen(tx: Tx, partner: str, push_id: str, total: int) -> Seen:
+def push_progress(tx: Tx, partner: str, push_id: str, total: int) -> WorkProgress:
     """Return the progress of a push, or of a revert, of which `total` lines are expected."""
     found = pushes.find(tx, partner, push_id)
     counts = line_results.count_by_status(tx, partner, push_id)
-    return Seen(
+    return WorkProgress(
         done=sum(count for status, count in counts.items() if status in FINAL),
         total=found.line_count if found else total,
         accepted=found is not None,

@@ -24,7 +24,7 @@ ASKING: dict[str | None, type[PushRequested] | type[RevertRequested]] = {
 """The events that ask for lines, by kind."""
 
 
-class Fate(Enum):
+class ReplayState(Enum):
     """The fate of a replay."""
 
     UNDECIDED = "undecided"
@@ -33,7 +33,7 @@ class Fate(Enum):
 
 
 @dataclass
-class Replayed:
+class SentReplay:
     """A letter on its way; `lines` are those of the push that it holds, if it does.
 
     `failed` of them failed for reasons that a replay does not mend: the letter did not come back with these.
@@ -43,7 +43,7 @@ class Replayed:
     number: int
     partner_id: str = ""
     lines: frozenset[LineKey] = frozenset()
-    fate: Fate = Fate.UNDECIDED
+    fate: ReplayState = ReplayState.UNDECIDED
     applied: bool = False
     overtaken: int = 0
     failed: int = 0
@@ -51,15 +51,15 @@ class Replayed:
 
 
 @dataclass
-class Tally:
+class ReplayProgress:
     """The progress of a replay; `left` = not even begun, `too_large` = cannot be sent for their properties."""
 
-    replayed: list[Replayed] = field(default_factory=list)
+    replayed: list[SentReplay] = field(default_factory=list)
     left: int = 0
     too_large: int = 0
     stopped: str | None = None
 
-    def having(self, fate: Fate) -> list[Replayed]:
+    def having(self, fate: ReplayState) -> list[SentReplay]:
         """Those that this became of."""
         return [one for one in self.replayed if one.fate is fate]
 
@@ -71,7 +71,7 @@ class Tally:
     @property
     def failed(self) -> int:
         """The number of lines that failed for another reason than that of their letter."""
-        return sum(one.failed for one in self.having(Fate.DONE))
+        return sum(one.failed for one in self.having(ReplayState.DONE))
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def can_be_replayed(letter: DeadLetterSummary) -> bool:
     return letter.exchange is not None or letter.queue in KINDS
 
 
-def outlook(database: Database, letter_ids: Sequence[str]) -> ReplayPreview:
+def preview_replay(database: Database, letter_ids: Sequence[str]) -> ReplayPreview:
     """Look at what a replay of these would do, changing nothing."""
     counts: dict[tuple[str, str], int] = {}
     overtaken = too_large = 0
@@ -117,7 +117,7 @@ def in_full(database: Database, letter_ids: Sequence[str]) -> Iterator[StoredDea
 
 
 @dataclass
-class Replaying:
+class ReplayRun:
     """One run of the command: `rate` letters a second at most; each batch may take `timeout` seconds to be decided."""
 
     database: Database
@@ -125,7 +125,7 @@ class Replaying:
     why: str | None
     rate: float | None
     timeout: float
-    tally: Tally = field(default_factory=Tally)
+    tally: ReplayProgress = field(default_factory=ReplayProgress)
 
     def run(self, letter_ids: Sequence[str], bar: Progress) -> None:
         """Replay batch by batch; `tally` tells how far it got, also if this is interrupted."""
@@ -142,7 +142,7 @@ class Replaying:
             self._wait(batch, bar)
             self.tally.stopped = _why_stop(batch, self.timeout) if left else None
 
-    def _send(self, letter_id: str) -> Replayed | None:
+    def _send(self, letter_id: str) -> SentReplay | None:
         """Replay one; None = somebody else has dealt with it meanwhile, or it cannot be sent."""
         if self.rate is not None and self.tally.replayed:
             sleep(1 / self.rate)
@@ -157,19 +157,19 @@ class Replaying:
         if letter is None or replay is None:
             return None
         summary = DeadLetterSummary(**{name: getattr(letter, name) for name in DeadLetterSummary.__dataclass_fields__})
-        one = Replayed(summary, replay.number, *_lines_of(letter))
+        one = SentReplay(summary, replay.number, *_lines_of(letter))
         self.tally.replayed.append(one)
         return one
 
-    def _wait(self, batch: Sequence[Replayed], bar: Progress) -> None:
+    def _wait(self, batch: Sequence[SentReplay], bar: Progress) -> None:
         until = monotonic() + self.timeout
-        while waiting := [one for one in batch if one.fate is Fate.UNDECIDED]:
+        while waiting := [one for one in batch if one.fate is ReplayState.UNDECIDED]:
             # While the database makes this wait, it makes the worker wait too.
             with suppress(StoreError), self.database.begin() as tx:
                 _look(tx, waiting)
-            decided = len(self.tally.replayed) - len(self.tally.having(Fate.UNDECIDED))
+            decided = len(self.tally.replayed) - len(self.tally.having(ReplayState.UNDECIDED))
             bar.update(bar.task_ids[0], completed=decided)
-            if all(one.fate is not Fate.UNDECIDED for one in waiting) or monotonic() > until:
+            if all(one.fate is not ReplayState.UNDECIDED for one in waiting) or monotonic() > until:
                 return
             sleep(POLL_SECONDS)
 
@@ -180,27 +180,27 @@ def _sizes() -> Iterator[int]:
         yield BATCHES[-1]
 
 
-def _look(tx: Tx, waiting: Sequence[Replayed]) -> None:
+def _look(tx: Tx, waiting: Sequence[SentReplay]) -> None:
     """Decide what can be decided."""
     handled = [one for one in waiting if not _is_back(tx, one) and _is_handled(tx, one)]
     # Lines that fail again are back in their letter by the same transaction, so it is looked at after them.
     for one in handled:
         if not _is_back(tx, one):
-            one.fate = Fate.DONE
+            one.fate = ReplayState.DONE
 
 
-def _is_back(tx: Tx, one: Replayed) -> bool:
+def _is_back(tx: Tx, one: SentReplay) -> bool:
     found = dead_letter_queries.newest(tx, DeadLetterFilter(ids=(one.letter.id,)), 1)
     for letter in found:
         one.applied = letter.applied >= one.number
         if letter.returns > one.letter.returns or letter.state == "open":
-            one.fate, one.problem = Fate.CAME_BACK, f"{letter.reason}: {letter.error}"
+            one.fate, one.problem = ReplayState.CAME_BACK, f"{letter.reason}: {letter.error}"
     # One that is gone was handled, and pruned since.
     one.applied = one.applied or not found
-    return one.fate is Fate.CAME_BACK
+    return one.fate is ReplayState.CAME_BACK
 
 
-def _is_handled(tx: Tx, one: Replayed) -> bool:
+def _is_handled(tx: Tx, one: SentReplay) -> bool:
     """True if it has been handled, the lines of its push are answered, and with the last of them the push is over."""
     if not one.applied:
         return False
@@ -218,11 +218,11 @@ def _is_all_answered(tx: Tx, partner_id: str, push_id: str) -> bool:
     return done == total
 
 
-def _why_stop(batch: Sequence[Replayed], timeout: float) -> str | None:
-    back = [one for one in batch if one.fate is Fate.CAME_BACK]
+def _why_stop(batch: Sequence[SentReplay], timeout: float) -> str | None:
+    back = [one for one in batch if one.fate is ReplayState.CAME_BACK]
     if back:
         return f"{len(back):,} of {len(batch):,} failed again, so no more are sent"
-    if any(one.fate is Fate.UNDECIDED for one in batch):
+    if any(one.fate is ReplayState.UNDECIDED for one in batch):
         return f"not all were handled within {timeout:g} s, so no more are sent"
     return None
 

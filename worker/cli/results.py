@@ -8,7 +8,7 @@ from typing import Any
 from messages import FINAL, SyncResult
 from store import Tx, company_status, line_results, pushes
 
-LOOKS = {
+MARK_OF_STATUS = {
     "updated": "good",
     "unchanged": "good",
     "reverted": "none",
@@ -36,7 +36,7 @@ QUANTITIES = (
 
 
 @dataclass(frozen=True)
-class Row:
+class ResultRow:
     """One company's line; `result` is None as long as nothing has been said about it."""
 
     company_id: str
@@ -58,35 +58,37 @@ class Row:
     def shown(self) -> str:
         """The status for people: `reverted` if the count of the period was taken out again."""
         is_revert = self.result is not None and self.result.reverts is not None
-        return "reverted" if is_revert and LOOKS[self.status] == "good" else self.status
+        return "reverted" if is_revert and MARK_OF_STATUS[self.status] == "good" else self.status
 
 
-def of_push(tx: Tx, partner_id: str, push_id: str) -> list[Row]:
+def of_push(tx: Tx, partner_id: str, push_id: str) -> list[ResultRow]:
     """The lines of one push, by company id."""
-    return [Row(*answer) for answer in line_results.of_push(tx, partner_id, push_id)]
+    return [ResultRow(*answer) for answer in line_results.of_push(tx, partner_id, push_id)]
 
 
-def of_partner(tx: Tx, partner_id: str) -> list[Row]:
+def of_partner(tx: Tx, partner_id: str) -> list[ResultRow]:
     """The newest result of each company (Sync Status), by company id."""
     results = company_status.of_partner(tx, partner_id)
     lines = pushes.lines(tx, partner_id, {(result.push_id, result.company_id) for result in results})
     asked = [(lines.get((result.push_id, result.company_id)), result) for result in results]
-    return [Row(line.company_id, line.company_name, line.billable_users, result) for line, result in asked if line]
+    return [
+        ResultRow(line.company_id, line.company_name, line.billable_users, result) for line, result in asked if line
+    ]
 
 
-def has_trouble(rows: Sequence[Row]) -> bool:
+def has_trouble(rows: Sequence[ResultRow]) -> bool:
     """True if a line failed or is held: exit code 1."""
     return any(row.status in {"failed", "held"} for row in rows)
 
 
-def summary(rows: Sequence[Row]) -> str:
+def summary(rows: Sequence[ResultRow]) -> str:
     """Return the number of lines in each status: `25 companies: 12 updated, 2 failed`."""
     counts = Counter(row.shown for row in rows)
-    told = ", ".join(f"{counts[status]} {status}" for status in LOOKS if counts[status])
+    told = ", ".join(f"{counts[status]} {status}" for status in MARK_OF_STATUS if counts[status])
     return f"{many(len(rows), 'company', 'companies')}: {told or 'nothing yet'}"
 
 
-def as_json(rows: Sequence[Row]) -> dict[str, Any]:
+def as_json(rows: Sequence[ResultRow]) -> dict[str, Any]:
     """Counts per status, unmapped companies with users, and the lines."""
     return {
         "counts": dict(Counter(row.status for row in rows)),
@@ -95,18 +97,18 @@ def as_json(rows: Sequence[Row]) -> dict[str, Any]:
     }
 
 
-def unmapped(rows: Sequence[Row]) -> list[Row]:
+def unmapped(rows: Sequence[ResultRow]) -> list[ResultRow]:
     """Lines with users that no addition stands for."""
     skipped = [row for row in rows if row.status == "skipped" and row.billable_users]
     # What a revert skips was not written; that says nothing about mappings.
     return [row for row in skipped if row.result and row.result.problem and row.result.problem.code != "not_written"]
 
 
-def _head(row: Row) -> dict[str, Any]:
+def _head(row: ResultRow) -> dict[str, Any]:
     return {"company_id": row.company_id, "company_name": row.company_name, "billable_users": row.billable_users}
 
 
-def _tail(row: Row) -> dict[str, Any]:
+def _tail(row: ResultRow) -> dict[str, Any]:
     if row.result is None:
         return {"status": row.status}
     names = {

@@ -9,9 +9,9 @@ from messages import RevertRequested
 from store import pushes
 from worker.cli.display.output import complain
 from worker.cli.exits import UNFINISHED, USAGE
-from worker.cli.known import known_partner
+from worker.cli.known_partner import require_known_partner
 from worker.cli.options import AsJson, By, NoWait, Partner, Timeout, Yes, agree, identifier, usage
-from worker.cli.push import seen
+from worker.cli.push import push_progress
 from worker.cli.results import many
 from worker.cli.session import session, still_running
 from worker.cli.status import show
@@ -55,7 +55,7 @@ def revert(
             )
         with opened.database.begin() as tx:
             reverted = pushes.find(tx, partner, push_id)
-            known_partner(tx, partner)
+            require_known_partner(tx, partner)
         if reverted is None:
             complain(f"No push {push_id} of partner {partner} is known; `phin-connectwise ledger list` names pushes.")
             raise typer.Exit(USAGE)
@@ -65,7 +65,7 @@ def revert(
         expected = len(companies) if companies else reverted.line_count
         finished = opened.carry_out(
             [event],
-            lambda tx: seen(tx, partner, revert_id, expected),
+            lambda tx: push_progress(tx, partner, revert_id, expected),
             what=f"Revert {reverted.period}",
             timeout=timeout,
             wait=not no_wait,

@@ -32,7 +32,7 @@ WHY_EVERY = 2.0
 
 
 @dataclass(frozen=True)
-class Seen:
+class WorkProgress:
     """The progress of something: `done` of `total`; `accepted` = a worker has taken it on; anything else that moves."""
 
     done: int
@@ -56,7 +56,7 @@ class Session:
     def carry_out(
         self,
         messages: Sequence[Message],
-        look: Callable[[Tx], Seen],
+        look: Callable[[Tx], WorkProgress],
         *,
         what: str,
         timeout: float,
@@ -91,7 +91,7 @@ class Session:
     def why_waiting(self, partner_id: str) -> str | None:
         """Return the reason that the partner's work waits, as far as it is known."""
         with self.database.begin() as tx:
-            return waiting.why(tx, self.settings, partner_id)
+            return waiting.reason(tx, self.settings, partner_id)
 
     def goes_on(self, waiting: int, unit: str, see: str | None) -> str:
         """Say how work that waits goes on when this command is over, and where that is seen."""
@@ -99,7 +99,7 @@ class Session:
         how = 'with "phin-connectwise worker" or the next push' if self.settings.is_embedded else "with the worker"
         return f"{told} {how}.{f' See: {see}' if see else ''}"
 
-    def _interrupted(self, look: Callable[[Tx], Seen], see: str | None, unit: str, *, is_sent: bool) -> Never:
+    def _interrupted(self, look: Callable[[Tx], WorkProgress], see: str | None, unit: str, *, is_sent: bool) -> Never:
         if not is_sent:
             complain("Stopped before all was sent. Running the command again is safe.")
             raise typer.Exit(INTERRUPTED)
@@ -142,10 +142,10 @@ class Session:
         if sent is not None:
             complain(sent)
 
-    def _wait(self, look: Callable[[Tx], Seen], bar: Progress, timeout: float, partner_id: str) -> bool:
+    def _wait(self, look: Callable[[Tx], WorkProgress], bar: Progress, timeout: float, partner_id: str) -> bool:
         task = bar.task_ids[0]
         until = monotonic() + timeout
-        last, moved_at = Seen(0, 0, accepted=False, finished=False), monotonic()
+        last, moved_at = WorkProgress(0, 0, accepted=False, finished=False), monotonic()
         told: str | None = None
         look_why_at = moved_at + WHY_EVERY
         while monotonic() < until:
@@ -170,7 +170,7 @@ class Session:
             sleep(POLL_SECONDS)
         return False
 
-    def _why(self, seen: Seen, partner_id: str, *, stalled: bool) -> str | None:
+    def _why(self, seen: WorkProgress, partner_id: str, *, stalled: bool) -> str | None:
         """Return the reason that nothing moves; None = not known, and not for long."""
         with suppress(StoreError):
             if (known := self.why_waiting(partner_id)) is not None:

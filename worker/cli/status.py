@@ -9,19 +9,19 @@ from store import company_status, line_results, mappings, pushes
 from store.pushes import Push
 from worker.cli import results, waiting
 from worker.cli.commands import Commands
-from worker.cli.confirming import explain
+from worker.cli.confirmations import explain
 from worker.cli.display import causes, preview_totals, results_table, totals
 from worker.cli.display.output import complain, dump, say
 from worker.cli.exits import UNFINISHED, USAGE
-from worker.cli.implied import IMPLIED, Group, Implied
-from worker.cli.known import known_partner
+from worker.cli.implied_command import IMPLIED, ImpliedCommand, ImpliedGroup
+from worker.cli.known_partner import require_known_partner
 from worker.cli.options import AsJson, Partner, identifier
 from worker.cli.session import Session, session
 
-commands = Commands(cls=Group, help="Show what became of pushes.")
+commands = Commands(cls=ImpliedGroup, help="Show what became of pushes.")
 
 
-@commands.command(IMPLIED, cls=Implied, hidden=True)
+@commands.command(IMPLIED, cls=ImpliedCommand, hidden=True)
 def status(
     partner: Partner,
     *,
@@ -38,7 +38,7 @@ def status(
     """
     with session() as opened:
         with opened.database.begin() as tx:
-            known_partner(tx, partner)
+            require_known_partner(tx, partner)
         trouble = show(opened, partner, push_id, as_json=as_json, table=True)
         if push_id and opened.settings.is_embedded:
             _say_unfinished(opened, partner, push_id)
@@ -57,7 +57,7 @@ def dismiss(
     Example: phin-connectwise status dismiss --partner msp-1 --company c-17
     """
     with session() as opened, opened.database.begin() as tx:
-        known_partner(tx, partner)
+        require_known_partner(tx, partner)
         dismissed = company_status.dismiss(tx, partner, company)
         mapped = mappings.of_companies(tx, partner, {company}).get(company)
     if not dismissed:
@@ -77,7 +77,7 @@ def show(opened: Session, partner: str, push_id: str | None, *, as_json: bool, t
         missing = totals.absent_from(tx, partner, push_id)
         is_preview = found is not None and found.mode == "preview"
         known = mappings.of_companies(tx, partner, {row.company_id for row in rows}) if is_preview else {}
-        waits = waiting.why(tx, opened.settings, partner) if any(row.is_open for row in rows) else None
+        waits = waiting.reason(tx, opened.settings, partner) if any(row.is_open for row in rows) else None
     summed = totals.sum_of(rows) if found is not None and found.mode != "revert" else None
     additions = {company_id: mapping.addition for company_id, mapping in known.items()}
     if as_json:

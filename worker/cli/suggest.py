@@ -19,11 +19,11 @@ from worker.cli.catalog import Refresh, ask, explain
 from worker.cli.display.mapping_table import show, state, summary
 from worker.cli.display.output import complain, dump, mark, safe, say, table
 from worker.cli.exits import UNFINISHED
-from worker.cli.known import known_partner
-from worker.cli.like_ids import check_like_ids
+from worker.cli.known_partner import require_known_partner
 from worker.cli.mapping import save
 from worker.cli.options import AsJson, Partner, Timeout, csv_file, usage
 from worker.cli.session import session, still_running
+from worker.cli.similar_ids import check_similar_ids
 from worker.cli.spreadsheet import read_companies, write_mappings
 
 REASONS = {
@@ -41,14 +41,14 @@ Ids = tuple[int | None, int | None, int | None]
 
 
 @dataclass(frozen=True)
-class Known:
+class PartnerMappings:
     """The partner's mappings, as they are stored; `current`: those of the ConnectWise that is connected."""
 
     stored: Mapping[str, StoredMapping]
     current: Mapping[str, StoredMapping]
 
     @classmethod
-    def read(cls, tx: Tx, partner: str) -> "Known":
+    def read(cls, tx: Tx, partner: str) -> "PartnerMappings":
         """Read it."""
         stored = {mapping.company_id: mapping for mapping in mappings.of_partner(tx, partner)}
         return cls(stored, questions.mapped(tx, partner))
@@ -116,10 +116,10 @@ def suggest(
     named = read_companies(counts) if counts else None
     with session(works=True) as opened:
         with opened.database.begin() as tx:
-            known_partner(tx, partner)
-            known = Known.read(tx, partner)
+            require_known_partner(tx, partner)
+            known = PartnerMappings.read(tx, partner)
         companies = known.companies() if named is None else named
-        check_like_ids(opened.database, partner, [company.company_id for company in named or ()])
+        check_similar_ids(opened.database, partner, [company.company_id for company in named or ()])
         asked = [company for company in companies if not known.is_mapped(company.company_id)]
         if not asked:
             complain(f"All {len(companies)} companies are mapped." if companies else "Name companies with --counts.")
@@ -190,7 +190,11 @@ def _checked(found: Sequence[Suggestion]) -> dict[str, list[Suggestion]]:
 
 
 def _accepted(
-    partner: str, asked: Sequence[PhinCompany], found: Mapping[str, Sequence[Suggestion]], known: Known, at: datetime
+    partner: str,
+    asked: Sequence[PhinCompany],
+    found: Mapping[str, Sequence[Suggestion]],
+    known: PartnerMappings,
+    at: datetime,
 ) -> list[MappingChanged]:
     """Mappings for those that are certain, as far as that changes anything."""
     events = []
@@ -206,7 +210,7 @@ def _accepted(
     return events
 
 
-def _event(partner: str, company: PhinCompany, ids: Ids, known: Known, at: datetime) -> MappingChanged:
+def _event(partner: str, company: PhinCompany, ids: Ids, known: PartnerMappings, at: datetime) -> MappingChanged:
     stored = known.stored.get(company.company_id)
     kept = ("rule", "minimum", "allow_not_billable")
     rules: dict[str, Any] = {name: getattr(stored, name) for name in kept} if stored else {}
@@ -228,7 +232,7 @@ def _write(
     partner: str,
     asked: Sequence[PhinCompany],
     found: Mapping[str, Sequence[Suggestion]],
-    known: Known,
+    known: PartnerMappings,
     at: datetime,
 ) -> None:
     rows = []

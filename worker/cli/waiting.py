@@ -20,7 +20,7 @@ OURS = ("api_version", "client_id", "request_refused")
 """Those that only an operator can mend."""
 
 
-def why(tx: Tx, settings: Settings, partner_id: str) -> str | None:
+def reason(tx: Tx, settings: Settings, partner_id: str) -> str | None:
     """Return the reason that this partner's work waits: an operator, no working worker, ConnectWise; None = unknown."""
     pause = pauses.find(tx, partner_id)
     if pause is not None:

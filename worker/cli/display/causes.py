@@ -53,13 +53,15 @@ def of_problem(kind: str, who: str, problem: Problem, *, labelled: bool = True, 
     )
 
 
-def told_once(problems: Iterable[Problem | None]) -> set[Words]:
+def connection_wide(problems: Iterable[Problem | None]) -> set[Words]:
     """The words of those problems of the connection that more than FEW rows have alike."""
-    counts = Counter(words(problem) for problem in problems if problem is not None and problem.code in OF_CONNECTION)
+    counts = Counter(
+        wording_of(problem) for problem in problems if problem is not None and problem.code in OF_CONNECTION
+    )
     return {said for said, count in counts.items() if count > FEW}
 
 
-def words(problem: Problem) -> Words:
+def wording_of(problem: Problem) -> Words:
     """Return a problem's words, whichever record it links to."""
     return (problem.code, problem.detail, problem.said)
 

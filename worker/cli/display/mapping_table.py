@@ -14,15 +14,17 @@ from worker.cli.display.causes import Cause, of_problem
 from worker.cli.display.output import mark, safe, say, table
 from worker.cli.display.wording import title
 
-LOOKS = {"complete": "good", "incomplete": "none", "invalid": "bad", "not checked": "waiting"}
+MARK_OF_STATE = {"complete": "good", "incomplete": "none", "invalid": "bad", "not checked": "waiting"}
 """The mark of each state of a mapping."""
 
 
 def show(found: Sequence[Mapping]) -> None:
     """Print mappings with the names of their records, and what to do about those that are not complete."""
     checks = {mapping.company_id: read_check(mapping) for mapping in found}
-    once = causes.told_once(_first(checked) for checked in checks.values())
-    shown = [one for one in found if (why := _first(checks[one.company_id])) is None or causes.words(why) not in once]
+    once = causes.connection_wide(_first(checked) for checked in checks.values())
+    shown = [
+        one for one in found if (why := _first(checks[one.company_id])) is None or causes.wording_of(why) not in once
+    ]
     if shown:
         table(("Company", "ConnectWise", "", "State"), [_cells(mapping) for mapping in shown])
         say()
@@ -40,7 +42,7 @@ def state(mapping: Mapping) -> str:
 def summary(found: Sequence[Mapping]) -> str:
     """Return the number of mappings in each state, in words."""
     counts = Counter(state(mapping) for mapping in found)
-    told = ", ".join(f"{counts[one]} {one}" for one in LOOKS if counts[one])
+    told = ", ".join(f"{counts[one]} {one}" for one in MARK_OF_STATE if counts[one])
     return f"{len(found):,} {'company' if len(found) == 1 else 'companies'}: {told}"
 
 
@@ -64,7 +66,12 @@ def _cells(mapping: Mapping) -> list[Text]:
     if mapping.allow_not_billable:
         details.append("cost only")
     where = " > ".join(chosen) + (f" ({', '.join(details)})" if details and chosen else "")
-    return [safe(mapping.company_name), safe(where), mark(LOOKS[state(mapping)]), safe(_label(mapping, checked))]
+    return [
+        safe(mapping.company_name),
+        safe(where),
+        mark(MARK_OF_STATE[state(mapping)]),
+        safe(_label(mapping, checked)),
+    ]
 
 
 def _first(checked: MappingChecked | None) -> Problem | None:

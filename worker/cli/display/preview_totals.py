@@ -6,13 +6,13 @@ from typing import Any
 
 from messages import SyncResult
 from store.mappings import Addition
-from worker.cli.confirming import is_confirmable
+from worker.cli.confirmations import is_confirmable
 from worker.cli.display.output import paragraph
-from worker.cli.results import Row, many
+from worker.cli.results import ResultRow, many
 
 
 @dataclass(frozen=True)
-class Totals:
+class PreviewTotals:
     """Of lines of one preview; of an addition that several companies share the users and the money count once.
 
     Money is in the currencies of the agreements, as ConnectWise does not say which; `unpriced`: additions without one.
@@ -27,7 +27,7 @@ class Totals:
     unpriced: int
 
 
-def totals(rows: Sequence[Row], additions: Mapping[str, Addition | None], status: str) -> Totals:
+def totals(rows: Sequence[ResultRow], additions: Mapping[str, Addition | None], status: str) -> PreviewTotals:
     """Add up the lines of this status; `additions`: which addition each company is mapped to.
 
     A line that is held for what nobody can confirm changes nothing.
@@ -39,7 +39,7 @@ def totals(rows: Sequence[Row], additions: Mapping[str, Addition | None], status
         found[additions.get(result.company_id) or result.company_id] = result
     each = list(found.values())
     priced = [(result.amount, result.amount_difference or 0) for result in each if result.amount is not None]
-    return Totals(
+    return PreviewTotals(
         lines=len(results),
         changing=sum(bool(result.difference) for result in results),
         users_before=sum(result.quantity_before or 0 for result in each),
@@ -50,19 +50,19 @@ def totals(rows: Sequence[Row], additions: Mapping[str, Addition | None], status
     )
 
 
-def show(rows: Sequence[Row], additions: Mapping[str, Addition | None]) -> None:
+def show(rows: Sequence[ResultRow], additions: Mapping[str, Addition | None]) -> None:
     """Print what the push would change, and what it would besides if all that is held were confirmed."""
     paragraph(f"This push: {_told(totals(rows, additions, 'preview'))}")
     if (held := totals(rows, additions, "held")).lines:
         paragraph(f"Held, until confirmed: {_told(held)}")
 
 
-def as_json(rows: Sequence[Row], additions: Mapping[str, Addition | None]) -> dict[str, Any]:
+def as_json(rows: Sequence[ResultRow], additions: Mapping[str, Addition | None]) -> dict[str, Any]:
     """The same for programs."""
     return {"preview": asdict(totals(rows, additions, "preview")), "held": asdict(totals(rows, additions, "held"))}
 
 
-def _told(of: Totals) -> str:
+def _told(of: PreviewTotals) -> str:
     users = f"users {of.users_before:,g} → {of.users_after:,g} ({of.users_after - of.users_before:+,g})"
     money = f"amount {of.amount_before:,.2f} → {of.amount_after:,.2f} ({of.amount_after - of.amount_before:+,.2f})"
     unpriced = f", without {many(of.unpriced, 'addition')} that ConnectWise names no price of" if of.unpriced else ""

@@ -9,20 +9,20 @@ from worker.cli.display import causes
 from worker.cli.display.causes import Cause, of_problem
 from worker.cli.display.output import mark, note, paragraph, safe, say, table
 from worker.cli.display.wording import title
-from worker.cli.results import LOOKS, Row, many, quantities, summary, unmapped
+from worker.cli.results import MARK_OF_STATUS, ResultRow, many, quantities, summary, unmapped
 
 COLUMNS = ("Company", "Users", "ConnectWise", "")
 
 
-def show(rows: Sequence[Row], waits: str | None = None, *, by_period: bool = False) -> None:
+def show(rows: Sequence[ResultRow], waits: str | None = None, *, by_period: bool = False) -> None:
     """Print the table and, below it, the causes, how many lines of each status there are, and who is not billed.
 
     `waits`: what holds up the lines that are open; `by_period`: a table for each period and day of the push.
     """
     if periods := {row.result.period.key for row in rows if row.result is not None and row.result.mode == "preview"}:
         say(f"Preview of {', '.join(periods)}: nothing is written.")
-    once = causes.told_once(_problem(row) for row in rows)
-    shown = [row for row in rows if (why := _problem(row)) is None or causes.words(why) not in once]
+    once = causes.connection_wide(_problem(row) for row in rows)
+    shown = [row for row in rows if (why := _problem(row)) is None or causes.wording_of(why) not in once]
     if len(waiting := [row for row in shown if row.result is None]) > causes.FEW:
         shown = [row for row in shown if row not in waiting]
     for pushed, some in (_by_period(shown) if by_period else {"": shown}).items():
@@ -46,33 +46,33 @@ def show(rows: Sequence[Row], waits: str | None = None, *, by_period: bool = Fal
         paragraph(f"Not billed, as not mapped: {many(users, 'user')} of {names}")
 
 
-def _problem(row: Row) -> Problem | None:
+def _problem(row: ResultRow) -> Problem | None:
     """The first cause, whose title stands in the row."""
     if row.result is None:
         return None
     return next(iter(row.result.reasons), row.result.problem)
 
 
-def _by_period(rows: Sequence[Row]) -> dict[str, list[Row]]:
+def _by_period(rows: Sequence[ResultRow]) -> dict[str, list[ResultRow]]:
     """Rows by period and day of the push, the newest first."""
     asked = [(row, row.result) for row in rows if row.result is not None]
-    found: dict[str, list[Row]] = {}
+    found: dict[str, list[ResultRow]] = {}
     for row, result in sorted(asked, key=lambda one: (one[1].period.start, one[1].requested_at.date()), reverse=True):
         found.setdefault(f"Period {result.period.key}, pushed {result.requested_at:%Y-%m-%d}", []).append(row)
     return {pushed: sorted(some, key=lambda row: row.company_id) for pushed, some in found.items()}
 
 
-def _cells(row: Row, *, with_id: bool) -> list[Text]:
+def _cells(row: ResultRow, *, with_id: bool) -> list[Text]:
     return [
         safe(f"{row.company_name} ({row.company_id})" if with_id else row.company_name),
         Text(str(row.billable_users)),
         safe(quantities(row.result)),
-        mark(LOOKS[row.shown]),
+        mark(MARK_OF_STATUS[row.shown]),
         safe(_label(row)),
     ]
 
 
-def _label(row: Row) -> str:
+def _label(row: ResultRow) -> str:
     """The status in a word, or the title of the first cause, and the amount; of a preview without a cause just that."""
     why = _problem(row)
     label = row.shown if why is None else title(why)
@@ -85,12 +85,12 @@ def _label(row: Row) -> str:
     return amount if why is None and row.status == "preview" else f"{label}, {amount}"
 
 
-def _causes(row: Row) -> Iterator[Cause]:
+def _causes(row: ResultRow) -> Iterator[Cause]:
     """Yield the reasons that the row is as it is: each reason, else the problem; then its warnings."""
     if row.result is None:
         return
     first = _problem(row)
     for problem in row.result.reasons or ((first,) if first is not None else ()):
-        yield of_problem(LOOKS[row.shown], row.company_name, problem, labelled=problem is first)
+        yield of_problem(MARK_OF_STATUS[row.shown], row.company_name, problem, labelled=problem is first)
     for problem in row.result.warnings:
         yield of_problem("warning", row.company_name, problem, labelled=False)

@@ -7,7 +7,7 @@ from messages import FINAL, Absent, AbsentCompany
 from store import Tx, absent, line_results, pushes
 from worker.cli.display.causes import NAMED
 from worker.cli.display.output import paragraph, say
-from worker.cli.results import Row
+from worker.cli.results import ResultRow
 from worker.sync.completion import term, told
 
 WORDS = {
@@ -26,7 +26,7 @@ Sum = dict[str, tuple[int, int]]
 """(companies, users) by term, `imported` first."""
 
 
-def sum_of(rows: Sequence[Row]) -> Sum:
+def sum_of(rows: Sequence[ResultRow]) -> Sum:
     """Count the lines of a push, those without a final answer as `waiting`."""
     found: Sum = {"imported": (len(rows), sum(row.billable_users for row in rows))}
     for name in WORDS:
@@ -98,7 +98,7 @@ def as_json(found: Sum | None, missing: tuple[str, Absent] | None) -> dict[str, 
     return {"totals": totals or None, "absent": missing and missing[1].model_dump(mode="json")}
 
 
-def _term(row: Row) -> str:
+def _term(row: ResultRow) -> str:
     if row.result is None or row.status not in FINAL:
         return "waiting"
     return term(row.status, changes=row.result.quantity_before != row.result.quantity_wanted)

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from worker.cli.spreadsheet.sheets import shown
+from worker.cli.spreadsheet.sheets import quoted
 
 Parse = Callable[[str], Any]
 """Makes a value of a cell. Raises ValueError, which says what is wrong and what to do."""
@@ -81,10 +81,10 @@ def optional(parse: Parse) -> Parse:
 def text(cell: str) -> str:
     """A text as it is, in one line. Raises ValueError for the error of a formula, and for what may be several rows."""
     if _ERROR.fullmatch(cell.strip()):
-        raise ValueError(f"{shown(cell)} is the error of a formula; correct it in the spreadsheet")
+        raise ValueError(f"{quoted(cell)} is the error of a formula; correct it in the spreadsheet")
     if _LINE_BREAK.search(cell.strip()) and _SEPARATOR.search(cell):
         # Rows may be in it, from one that lacks a quotation mark to the next that has one.
-        raise ValueError(f"{shown(cell)} has several lines, and a separator; write it in one line")
+        raise ValueError(f"{quoted(cell)} has several lines, and a separator; write it in one line")
     return _LINE_BREAK.sub(" ", unescape(cell))
 
 
@@ -93,7 +93,7 @@ def identifier(cell: str) -> str:
     found = text(cell.strip())
     if found == cell.strip() and _NUMBER_FOR_ID.fullmatch(found):
         said = "format the column as text, enter the id again, and save the file as .xlsx"
-        raise ValueError(f"{shown(cell)} is an id that a spreadsheet took for a number; {said}")
+        raise ValueError(f"{quoted(cell)} is an id that a spreadsheet took for a number; {said}")
     return found.strip()
 
 
@@ -103,11 +103,11 @@ def whole(low: int, high: int) -> Parse:
     def parse(cell: str) -> int:
         number = text(cell.strip()).strip()
         if _AMBIGUOUS.fullmatch(number):
-            raise ValueError(f"{shown(number)} may be {re.sub('[.,]', '', number)} or a fraction; write digits only")
+            raise ValueError(f"{quoted(number)} may be {re.sub('[.,]', '', number)} or a fraction; write digits only")
         matched = _WHOLE.fullmatch(number)
         if matched and low <= (found := int(re.sub(r"[^0-9]", "", matched["whole"]))) <= high:
             return found
-        raise ValueError(f"{shown(number)} is not a whole number from {low} to {high:,}; write digits only")
+        raise ValueError(f"{quoted(number)} is not a whole number from {low} to {high:,}; write digits only")
 
     return parse
 
@@ -116,7 +116,7 @@ def yes(cell: str) -> bool:
     """True if the cell allows something: yes or no, as a spreadsheet also writes true or false; empty = no."""
     found = cell.strip().lower() or "no"
     if found not in {"yes", "no", "true", "false"}:
-        raise ValueError(f"{shown(cell)} is neither yes nor no")
+        raise ValueError(f"{quoted(cell)} is neither yes nor no")
     return found in {"yes", "true"}
 
 
@@ -124,5 +124,5 @@ def rule(cell: str) -> str:
     """Return the rule by which additions are shared; empty = refuse."""
     found = cell.strip().lower() or "refuse"
     if found not in {"refuse", "sum"}:
-        raise ValueError(f"{shown(cell)} is neither refuse nor sum")
+        raise ValueError(f"{quoted(cell)} is neither refuse nor sum")
     return found

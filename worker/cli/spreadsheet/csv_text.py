@@ -5,7 +5,7 @@ import io
 import re
 from collections.abc import Callable, Iterator
 
-from worker.cli.spreadsheet.sheets import Row, Sheet, SpreadsheetError, Unreadable
+from worker.cli.spreadsheet.sheets import Sheet, SheetRow, SpreadsheetError, Unreadable
 
 SEPARATORS = ",;\t|"
 
@@ -20,17 +20,17 @@ def sheets(name: str, data: bytes) -> list[Sheet]:
     return [Sheet(name, "line", _splitting(text, separator)) for separator in SEPARATORS]
 
 
-def _splitting(text: str, separator: str) -> Callable[[], Iterator[Row]]:
-    def rows() -> Iterator[Row]:
+def _splitting(text: str, separator: str) -> Callable[[], Iterator[SheetRow]]:
+    def rows() -> Iterator[SheetRow]:
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
         while True:
             line = reader.line_num + 1
             try:
-                yield Row(line, next(reader))
+                yield SheetRow(line, next(reader))
             except StopIteration:
                 return
             except csv.Error as error:
-                yield Row(line, (), Unreadable(f"the quotes do not fit ({error}); double those within a cell"))
+                yield SheetRow(line, (), Unreadable(f"the quotes do not fit ({error}); double those within a cell"))
 
     return rows
 

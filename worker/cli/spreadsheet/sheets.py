@@ -27,7 +27,7 @@ Cell = str | Unreadable
 
 
 @dataclass(frozen=True)
-class Row:
+class SheetRow:
     """One row, where it begins (the line of a text, the row of a sheet, from 1), and its cells without empty ones."""
 
     number: int
@@ -49,7 +49,7 @@ class Sheet:
 
     name: str
     unit: str
-    rows: Callable[[], Iterable[Row]]
+    rows: Callable[[], Iterable[SheetRow]]
 
     def where(self, number: int) -> str:
         """The place of a row, for a person."""
@@ -61,7 +61,7 @@ def is_filled(cell: Cell) -> bool:
     return isinstance(cell, Unreadable) or bool(cell.strip())
 
 
-def shown(cell: str) -> str:
+def quoted(cell: str) -> str:
     """A cell within an error text: short, quoted, nothing that cannot be seen."""
     text = "".join(character if character.isprintable() else "�" for character in cell)
     return f'"{text[:40]}{"…" if len(text) > 40 else ""}"'

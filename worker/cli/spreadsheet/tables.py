@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from worker.cli.spreadsheet.cells import Parse
-from worker.cli.spreadsheet.sheets import Cell, Row, Sheet, SpreadsheetError, Unreadable, is_filled, shown
+from worker.cli.spreadsheet.sheets import Cell, Sheet, SheetRow, SpreadsheetError, Unreadable, is_filled, quoted
 
 HEADER_WITHIN = 20
 """So many rows with a content are searched for the header."""
@@ -52,9 +52,9 @@ class Header:
     """The row that names the columns; `columns` by their place, "" = nothing stands there, None = an unknown word."""
 
     sheet: Sheet
-    row: Row
+    row: SheetRow
     columns: Sequence[str | None]
-    above: Sequence[Row]
+    above: Sequence[SheetRow]
 
     @property
     def known(self) -> frozenset[str]:
@@ -69,7 +69,7 @@ class Header:
         """Return the file's names for a column, as often as it is there."""
         return [_text(cell) for cell, known in zip(self.row.cells, self.columns, strict=True) if known == column]
 
-    def where(self, row: Row, column: str) -> str:
+    def where(self, row: SheetRow, column: str) -> str:
         """The place of a cell, for a person."""
         return f"{self.sheet.where(row.number)}, column {next(iter(self.words(column)), column)}"
 
@@ -99,7 +99,7 @@ def best(sheet: Sheet, columns: Columns) -> Header | None:
     """The first row that names all columns, else the one that names most; None if there is no row."""
     words = {_key(column): column for column in columns}
     words |= {_key(word): column for word, column in WORDS.items() if column in columns}
-    above: list[Row] = []
+    above: list[SheetRow] = []
     found: Header | None = None
     for row in islice((row for row in sheet.rows() if not row.is_blank), HEADER_WITHIN):
         named = tuple(words.get(_key(_text(cell))) if _text(cell) else "" for cell in row.cells)
@@ -127,13 +127,13 @@ def read(header: Header, columns: Columns, make: Callable[[dict[str, Any]], T], 
         values, wrong = _values(header, row, cells, columns)
         company_id = values.get("company_id")
         if company_id is not None and (at := first.setdefault(company_id, row.number)) != row.number:
-            twice = f"{shown(company_id)} is there twice, first on {header.sheet.unit} {at}"
+            twice = f"{quoted(company_id)} is there twice, first on {header.sheet.unit} {at}"
             wrong.append(f"{header.where(row, 'company_id')}: {twice}")
         elif company_id is not None and values.get("cw_company_id", ...) is not None:
             # A row that unmaps bills nothing: an export has it beside the id that was meant.
             other, at = capitals.setdefault(company_id.casefold(), (company_id, row.number))
             if other != company_id:
-                said = f"{shown(company_id)} differs only in capitals from {shown(other)} on {header.sheet.unit} {at}"
+                said = f"{quoted(company_id)} differs only in capitals from {quoted(other)} on {header.sheet.unit} {at}"
                 wrong.append(f"{header.where(row, 'company_id')}: {said}; leave the row with the company's id in Phin")
         if not wrong:
             try:
@@ -176,15 +176,15 @@ def _mistakes(header: Header, columns: Columns) -> Iterator[str]:
     if header.row.trouble and not header.known:
         yield header.row.trouble.said
     yield from (f"column {column} is missing" for column in columns if column not in {*header.known, *OPTIONAL})
-    yield from (f"column {shown(word)} is not known" for word in dict.fromkeys(header.words(None)))
+    yield from (f"column {quoted(word)} is not known" for word in dict.fromkeys(header.words(None)))
     for column in columns:
         if len(words := header.words(column)) > 1:
-            yield f"column {column} is there twice: {', '.join(map(shown, words))}"
+            yield f"column {column} is there twice: {', '.join(map(quoted, words))}"
 
 
-def _split(header: Header) -> tuple[list[tuple[Row, dict[str, Cell]]], list[str]]:
+def _split(header: Header) -> tuple[list[tuple[SheetRow, dict[str, Cell]]], list[str]]:
     """The rows below the header, each with its cells by column, and what is wrong with rows as a whole."""
-    rows: list[tuple[Row, dict[str, Cell]]] = []
+    rows: list[tuple[SheetRow, dict[str, Cell]]] = []
     mistakes: list[str] = []
     width = len(header.columns)
     for row in header.sheet.rows():
@@ -205,12 +205,12 @@ def _split(header: Header) -> tuple[list[tuple[Row, dict[str, Cell]]], list[str]
     return rows, mistakes
 
 
-def _may_be_shifted(row: Row, width: int) -> bool:
+def _may_be_shifted(row: SheetRow, width: int) -> bool:
     """True if cells beyond the header, though empty, may be there because a name like "Acme, Inc." is not quoted."""
     return len(row.cells) > width and any(isinstance(cell, str) and cell.startswith(" ") for cell in row.cells)
 
 
-def _take_total(header: Header, rows: list[tuple[Row, dict[str, Cell]]], column: str, parse: Parse) -> list[str]:
+def _take_total(header: Header, rows: list[tuple[SheetRow, dict[str, Cell]]], column: str, parse: Parse) -> list[str]:
     """Take the row that adds up a column off the end, if there is one; what is wrong with it."""
     row, cells = rows[-1] if rows else (header.row, {})
     labels = {_text(cell).casefold().strip(" :") for name, cell in cells.items() if name != column}
@@ -232,7 +232,9 @@ def _take_total(header: Header, rows: list[tuple[Row, dict[str, Cell]]], column:
     return [f"{header.where(row, column)}: {said}"]
 
 
-def _values(header: Header, row: Row, cells: Mapping[str, Cell], columns: Columns) -> tuple[dict[str, Any], list[str]]:
+def _values(
+    header: Header, row: SheetRow, cells: Mapping[str, Cell], columns: Columns
+) -> tuple[dict[str, Any], list[str]]:
     values: dict[str, Any] = {}
     wrong: list[str] = []
     for column, parse in columns.items():
@@ -250,7 +252,7 @@ def _values(header: Header, row: Row, cells: Mapping[str, Cell], columns: Column
     return values, wrong
 
 
-def _said(error: ValidationError, header: Header, row: Row) -> Iterator[str]:
+def _said(error: ValidationError, header: Header, row: SheetRow) -> Iterator[str]:
     for one in error.errors(include_url=False, include_input=False):
         words = in_words(one)
         # What is wrong with a row as a whole begins with the column that has to be corrected.

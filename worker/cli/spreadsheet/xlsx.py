@@ -17,7 +17,7 @@ from xml.etree import ElementTree as ET
 from python_calamine import CalamineError, CalamineWorkbook, SheetTypeEnum, SheetVisibleEnum
 
 from worker.cli.spreadsheet.cells import escape
-from worker.cli.spreadsheet.sheets import Cell, Row, Sheet, SpreadsheetError, Unreadable
+from worker.cli.spreadsheet.sheets import Cell, Sheet, SheetRow, SpreadsheetError, Unreadable
 
 MAX_UNPACKED = 64 * 2**20
 """Bytes of all parts of a workbook that are read; 10,000 companies have about 3 MB."""
@@ -181,12 +181,12 @@ def _sheet(where: str, workbook: CalamineWorkbook, name: str, layout: _Layout) -
     return Sheet(where, "row", lambda: rows)
 
 
-def _rows(table: list[list[Cell]], hidden: set[int]) -> Iterator[Row]:
+def _rows(table: list[list[Cell]], hidden: set[int]) -> Iterator[SheetRow]:
     for number, cells in enumerate(table, 1):
         while cells and not cells[-1]:
             cells.pop()
         said = "the row is hidden, maybe by a filter; show it, or delete it"
-        yield Row(number, cells, Unreadable(said) if cells and number in hidden else None)
+        yield SheetRow(number, cells, Unreadable(said) if cells and number in hidden else None)
 
 
 def _cell(value: Any) -> Cell:  # noqa: ANN401 - whatever a cell may hold

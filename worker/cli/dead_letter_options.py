@@ -13,7 +13,7 @@ Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Their 
 OfPartner = Annotated[str | None, typer.Option("--partner", metavar="ID", help="Of this partner.", callback=identifier)]
 Kind = Annotated[str | None, typer.Option(metavar="KIND", help="Of this kind, for example push.requested.v1.")]
 Reason = Annotated[str | None, typer.Option(metavar="REASON", help="For this reason, for example exhausted.")]
-Group = Annotated[str | None, typer.Option(metavar="FINGERPRINT", help="Of this group, as `groups` shows it.")]
+OfGroup = Annotated[str | None, typer.Option(metavar="FINGERPRINT", help="Of this group, as `groups` shows it.")]
 Since = Annotated[
     str | None, typer.Option(metavar="TIME", help="Failed last since: 2026-11-22T10:00 (UTC), or 30m, 2h, 3d ago.")
 ]
@@ -30,7 +30,7 @@ class _Several(TyperArgument):
         return None
 
 
-class OfIds(TyperCommand):
+class CommandWithIds(TyperCommand):
     """A command with `Ids`."""
 
     def __init__(self, *given: Any, **named: Any) -> None:  # noqa: ANN401 - typer's
@@ -40,7 +40,7 @@ class OfIds(TyperCommand):
                 param.__class__ = _Several
 
 
-def chosen(
+def chosen_letters(
     partner: str | None,
     kind: str | None,
     reason: str | None,
@@ -62,7 +62,7 @@ def chosen(
     )
 
 
-def demand(which: DeadLetterFilter, ids: list[str] | None, *, everything: bool) -> None:
+def require_choice(which: DeadLetterFilter, ids: list[str] | None, *, everything: bool) -> None:
     """Refuse to change dead letters that nobody named."""
     if not ids and not everything and which == DeadLetterFilter(state=which.state):
         raise typer.BadParameter(

@@ -11,7 +11,7 @@ IMPLIED = "implied"
 """The name of the command that nobody types."""
 
 
-class Group(TyperGroup):
+class ImpliedGroup(TyperGroup):
     """Has a hidden command IMPLIED of the class Implied, and others."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - click's Context, which typer hides
@@ -27,7 +27,7 @@ class _Unnamed(typer.Context):
         return self.parent.command_path if self.parent else ""
 
 
-class Implied(Command):
+class ImpliedCommand(Command):
     """The command that is meant where none is named."""
 
     context_class = _Unnamed

@@ -8,13 +8,13 @@ from messages import Confirmation, PushLine, SyncResult
 from store import Database, line_results
 from worker.cli.display.causes import listed
 from worker.cli.display.output import complain, err, safe
-from worker.cli.results import Row
+from worker.cli.results import ResultRow
 from worker.rules import quantities
 
 ALL = "all"
 
 
-def confirmations(
+def confirm_held(
     database: Database, partner_id: str, period_key: str, lines: Sequence[PushLine], wanted: Sequence[str], *, yes: bool
 ) -> tuple[Confirmation, ...]:
     """Confirm the held lines of these companies, by id or name, or of `all`, as they were shown last.
@@ -63,7 +63,7 @@ def _id_of(wanted: str, names: Mapping[str, str]) -> str:
     return called[0] if called else wanted
 
 
-def explain(rows: Sequence[Row]) -> None:
+def explain(rows: Sequence[ResultRow]) -> None:
     """Say which of these companies can be let through, and how."""
     held = [row for row in rows if row.result and row.status == "held" and is_confirmable(row.result)]
     if held:

@@ -13,7 +13,7 @@ from worker.cli.exits import USAGE
 SHOWN = 10
 
 
-def check_like_ids(database: Database, partner_id: str, company_ids: Iterable[str]) -> None:
+def check_similar_ids(database: Database, partner_id: str, company_ids: Iterable[str]) -> None:
     """End the program (exit code 2) if an id differs from a mapped one only in capitals, and is not mapped itself.
 
     Of one that is not known, and differs in zeros before a number, a hint is given: there both may be companies.

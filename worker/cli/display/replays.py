@@ -1,9 +1,9 @@
 """The words of `dead-letters replay`: its effect beforehand, what became of it, and what it cannot send."""
 
 from messages import MAX_PROPERTIES
-from worker.cli.display.dead_letter_display import SHORT
+from worker.cli.display.dead_letters import SHORT
 from worker.cli.display.output import complain, safe, say, table
-from worker.cli.replaying import Fate, Tally, outlook
+from worker.cli.replaying import ReplayProgress, ReplayState, preview_replay
 from worker.cli.session import Session
 
 NAMED = 5
@@ -26,18 +26,20 @@ def _say_too_large(count: int) -> None:
     _say_unable(count, f"their AMQP properties have more than {MAX_PROPERTIES:,} bytes")
 
 
-def show_outlook(opened: Session, letter_ids: list[str]) -> None:
+def show_preview(opened: Session, letter_ids: list[str]) -> None:
     """Print what a replay of these would do."""
-    seen = outlook(opened.database, letter_ids)
+    seen = preview_replay(opened.database, letter_ids)
     rows = [[safe(f"{count:,}"), safe(reason), safe(kind)] for (kind, reason), count in sorted(seen.counts.items())]
     table(("Letters", "Reason", "Kind"), rows, right=("Letters",))
     _say_too_large(seen.too_large)
     say(f"Would replay {len(letter_ids) - seen.too_large:,}. Overtaken by newer pushes: {_lines(seen.overtaken)}.")
 
 
-def show_tally(opened: Session, tally: Tally) -> None:
+def show_progress(opened: Session, tally: ReplayProgress) -> None:
     """Print what became of a replay."""
-    done, back, open_ = (tally.having(fate) for fate in (Fate.DONE, Fate.CAME_BACK, Fate.UNDECIDED))
+    done, back, open_ = (
+        tally.having(fate) for fate in (ReplayState.DONE, ReplayState.CAME_BACK, ReplayState.UNDECIDED)
+    )
     for one in back[:NAMED]:
         complain(f"{one.letter.id[:SHORT]} came back: {one.problem}")
     _say_too_large(tally.too_large)

@@ -9,7 +9,7 @@ from worker.cli.display.output import complain
 from worker.cli.exits import USAGE
 
 
-def known_partner(tx: Tx, partner: str) -> None:
+def require_known_partner(tx: Tx, partner: str) -> None:
     """End the program (exit code 2) unless this partner ever connected, mapped or pushed."""
     there = partners.known(tx)
     if partner in there:
