@@ -26,7 +26,7 @@ from worker import logs, memory
 from worker.bootstrap import key_ring, open_broker, open_database, publish
 from worker.clock import Clock
 from worker.connectwise.api_version import ApiVersions, Discovery
-from worker.connectwise.rate_limit import Budget
+from worker.connectwise.rate_limit import RequestBudget
 from worker.connectwise.session import ConnectWiseSession
 from worker.handlers.pushes import Context
 from worker.health import Readiness
@@ -41,7 +41,7 @@ from worker.messaging.rates import PartnerRates
 from worker.messaging.relay import Relay
 from worker.messaging.store_outage import StoreOutage
 from worker.messaging.store_retry import StoreRetry
-from worker.rules.quantities import Unusual
+from worker.rules.quantities import JumpLimits
 from worker.settings import Settings
 from worker.sync.context import CALLS_AT_ONCE, RunContext
 from worker.sync.partner_pool import PartnerPool
@@ -97,7 +97,7 @@ class App:
             connect=self._transports.connect,
             call_budget=self._transports.budget,
             retry_for=settings.retry_for,
-            unusual=Unusual(settings.big_jump_share, settings.big_jump_count),
+            unusual=JumpLimits(settings.big_jump_share, settings.big_jump_count),
         )
         letters, shares = DeadLetters(key_ring(settings), settings.queue_prefix), PartnerRates()
         self._outage = StoreOutage(partial(self._say, ended=False), self._stop, readiness)
@@ -270,7 +270,7 @@ class _Transports:
         self._by_authority: dict[str | None, Transport] = {}
         self._lock = Lock()
 
-    def connect(self, connection: ConnectionVersion, budget: Budget) -> ConnectWiseSession:
+    def connect(self, connection: ConnectionVersion, budget: RequestBudget) -> ConnectWiseSession:
         """A partner's ConnectWise; nothing is called yet."""
         return ConnectWiseSession(
             connection=connection,

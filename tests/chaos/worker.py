@@ -11,14 +11,14 @@ from tests.support.hooked_worker import shorten
 from worker.cli import main
 from worker.messaging import relay
 from worker.messaging.rabbitmq import publishing
-from worker.rules import errors, quantities
+from worker.rules import quantities, retry
 from worker.sync import run
 
 if __name__ == "__main__":
     shorten()
-    errors.RETRY_FIRST, errors.RETRY_MOST = 0.3, 5.0
-    errors.OURS_PAUSE = timedelta(seconds=3)
-    errors.RATE_LIMIT_PAUSE = timedelta(seconds=2)
+    retry.RETRY_FIRST, retry.RETRY_MAX = 0.3, 5.0
+    retry.OUR_FAULT_PAUSE = timedelta(seconds=3)
+    retry.RATE_LIMIT_PAUSE = timedelta(seconds=2)
     publishing.CONFIRM_TIMEOUT, relay.CLAIM_SECONDS = 5.0, 20.0
     quantities.VERSION_WAIT = timedelta(minutes=4)
     run.OPEN_WRITES_EVERY = timedelta(seconds=5)

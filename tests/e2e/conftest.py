@@ -15,15 +15,15 @@ from tests.support.waiting import wait_for
 from tests.support.world import World
 from worker import app
 from worker.cli import sample
-from worker.rules import errors
+from worker.rules import retry
 from worker.sync import context, transitions
 
 
 @pytest.fixture
 def world(sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     """An embedded installation; waiting times are short, their order is kept."""
-    monkeypatch.setattr(errors, "RETRY_FIRST", 0.2)
-    monkeypatch.setattr(errors, "OURS_PAUSE", timedelta(seconds=1))
+    monkeypatch.setattr(retry, "RETRY_FIRST", 0.2)
+    monkeypatch.setattr(retry, "OUR_FAULT_PAUSE", timedelta(seconds=1))
     monkeypatch.setattr(transitions, "READ_AGAIN_AFTER", timedelta(seconds=0.3))
     monkeypatch.setattr(context, "START_WITHIN", 1.0)
     monkeypatch.setattr(context, "LEASE_LEFT_FOR_PATCH", 0.2)

@@ -12,7 +12,7 @@ from tests.support.case import Case, code
 from tests.support.passing import is_left_alone, time_passes
 from tests.support.waiting import wait_for
 from tests.support.world import World, now
-from worker.rules import errors
+from worker.rules import retry
 
 NOT_SERVED = "The server does not support the API version '2025.8'."
 READ = r"/additions/\d+$"
@@ -104,7 +104,7 @@ def test_what_only_we_can_mend_waits_and_is_logged_as_ours(
 
         world.simulator.faults.clear()
         wait_for(lambda: is_left_alone(world.database, "p1"), "the end of the check")
-        time_passes(world.database, errors.OURS_PAUSE)
+        time_passes(world.database, retry.OUR_FAULT_PAUSE)
         wait_for(lambda: world.state_of(push) == "completed", "the push's completion")
         assert {one and one.status for one in world.answers(push).values()} == {"updated"}
         assert case.dead() == {}

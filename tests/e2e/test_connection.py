@@ -17,7 +17,7 @@ from tests.support.waiting import wait_for
 from tests.support.world import World, now
 from worker import app
 from worker.connectwise import rate_limit
-from worker.rules import errors
+from worker.rules import health, retry
 from worker.sync import run
 
 EDIT = "Finance > Agreements: Edit (All)"
@@ -180,8 +180,8 @@ def test_a_check_that_is_asked_for_during_a_run_does_not_wait_for_its_pause(
     case: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A run finds ConnectWise silent and leaves it alone for long: who asked meanwhile is answered all the same."""
-    monkeypatch.setattr(errors, "UNREACHABLE_IN_A_ROW", 1)
-    monkeypatch.setattr(errors, "backoff", lambda *_: 300.0)
+    monkeypatch.setattr(health, "UNREACHABLE_IN_A_ROW", 1)
+    monkeypatch.setattr(retry, "backoff", lambda *_: 300.0)
     case.world.simulator.faults.set([faults.Hang(match=ADDITION)])
     asked = len(case.world.simulator.log)
     case.world.publish(case.world.push("p1", {1: 5}))

@@ -18,7 +18,7 @@ from tests.support.passing import time_passes
 from tests.support.waiting import wait_for
 from tests.support.world import World
 from worker import app
-from worker.rules import errors
+from worker.rules import retry
 
 RETRY_FOR = timedelta(seconds=60)
 AT_MOST = timedelta(seconds=75)
@@ -67,7 +67,7 @@ def test_the_last_try_of_a_line_does_not_take_the_time_of_a_whole_call(
     sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A server that hangs when the time is up: the call gets some seconds more, not all of CALL_TIMEOUT."""
-    monkeypatch.setattr(errors, "LAST_TRY", 0.3)
+    monkeypatch.setattr(retry, "LAST_TRY", 0.3)
     with World("local:", sqlite_url, tmp_path, retry_for=RETRY_FOR.total_seconds(), call_timeout=300.0) as world:
         case = Case(world)
         with app.build(world.settings):
@@ -77,7 +77,7 @@ def test_the_last_try_of_a_line_does_not_take_the_time_of_a_whole_call(
             world.simulator.faults.set([failing, faults.Hang(match=ADDITION)])
             push = world.push("p1", {1: 5})
             with monkeypatch.context() as patched:
-                patched.setattr(errors, "RETRY_FIRST", errors.RETRY_MOST)
+                patched.setattr(retry, "RETRY_FIRST", retry.RETRY_MAX)
                 patched.setattr(random, "random", lambda: 1.0)
                 world.publish(push)
                 wait_for(lambda: _pause(world), "the first failure")

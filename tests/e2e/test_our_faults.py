@@ -70,7 +70,7 @@ def test_the_right_to_edit_is_told_also_after_a_flush_that_failed(case: Case, mo
 
     def note(*given: Any) -> bool:
         noted.append(1)
-        return note_edit(*given)
+        return record_edit_right(*given)
 
     def faulty(*given: Any) -> Any:
         if noted and not met:
@@ -78,8 +78,8 @@ def test_the_right_to_edit_is_told_also_after_a_flush_that_failed(case: Case, mo
             raise RuntimeError(FAULT)
         return open_entries(*given)
 
-    note_edit, open_entries = connection_check.note_edit, ledger.open_entries
-    monkeypatch.setattr(connection_check, "note_edit", note)
+    record_edit_right, open_entries = connection_check.record_edit_right, ledger.open_entries
+    monkeypatch.setattr(connection_check, "record_edit_right", note)
     monkeypatch.setattr(ledger, "open_entries", faulty)
     assert case.push()["c1"].status == "updated"
     assert met

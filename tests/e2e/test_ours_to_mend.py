@@ -14,7 +14,7 @@ from tests.support.letters import Letters
 from tests.support.passing import is_left_alone, time_passes
 from tests.support.waiting import wait_for
 from tests.support.world import World
-from worker.rules import errors
+from worker.rules import retry
 
 
 @pytest.fixture(params=["rabbitmq", "embedded"])
@@ -137,7 +137,7 @@ def test_a_refused_client_id_stops_one_partner_until_it_is_accepted(
 
         waiting(1)
         assert {answer.status for answer in _final(world, served).values()} == {"updated"}
-        time_passes(world.database, errors.OURS_PAUSE)
+        time_passes(world.database, retry.OUR_FAULT_PAUSE)
         answer = waiting(2)
         assert (answer.status, code(answer), answer.attempts) == ("retrying", "client_id", 0)
         problem = answer.problem
@@ -147,7 +147,7 @@ def test_a_refused_client_id_stops_one_partner_until_it_is_accepted(
         assert problem.said == "The request header clientId is missing or not valid."
 
         world.simulator.faults.clear()
-        time_passes(world.database, errors.OURS_PAUSE)
+        time_passes(world.database, retry.OUR_FAULT_PAUSE)
         answered = _final(world, refused).values()
         assert {(answer.status, answer.attempts) for answer in answered} == {("updated", 1)}
         assert {one["level"] for one in _logged(world, 0, "client_id.refused")} == {"error"}

@@ -13,7 +13,7 @@ from tests.support.case import Case, code
 from tests.support.passing import time_passes
 from tests.support.waiting import wait_for
 from tests.support.world import World
-from worker.rules import errors
+from worker.rules import retry
 from worker.sync import transitions
 
 ADDITION = Match(path=r"/additions/10000\d$")
@@ -189,7 +189,7 @@ def test_a_write_whose_answer_is_lost_is_not_repeated(case: Case, fault: faults.
 
 def test_a_server_that_is_away_is_asked_once_a_pause_and_given_up(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     """Three failures in a row, then one request a pause for all lines; after RETRY_FOR all fail, with a dead letter."""
-    monkeypatch.setattr(errors, "RETRY_FIRST", errors.RETRY_MOST)
+    monkeypatch.setattr(retry, "RETRY_FIRST", retry.RETRY_MAX)
     # No jitter: each pause is as long as it may be.
     monkeypatch.setattr(random, "random", lambda: 1.0)
     case.world.simulator.faults.set([faults.Status(status=503, match=ADDITION)])
@@ -200,7 +200,7 @@ def test_a_server_that_is_away_is_asked_once_a_pause_and_given_up(case: Case, mo
         wait_for(lambda count=requests: len(case.world.simulator.log) == asked + count, "the request")  # type: ignore[misc]
         answers = case.world.answers(push).values()
         assert {answer.status for answer in answers if answer is not None} <= {"retrying"}
-        time_passes(case.world.database, timedelta(seconds=errors.RETRY_MOST))
+        time_passes(case.world.database, timedelta(seconds=retry.RETRY_MAX))
     wait_for(lambda: len(case.world.simulator.log) == asked + 6, "the request")
     assert case.dead() == {}
     time_passes(case.world.database, case.world.settings.retry_for)

@@ -9,8 +9,8 @@ from store import Database, catalog
 from store.catalog import Question
 from tests.support.samples import PARTNER, TENANT
 from worker.catalog.choices import Listing
-from worker.catalog.queries import Shelf
-from worker.catalog.scheduler import Scheduler, Task
+from worker.catalog.queries import ListCache
+from worker.catalog.scheduler import ScheduledCall, Scheduler
 from worker.rules.problems import problem
 
 pytestmark = pytest.mark.parametrize("backend", ["sqlite"])
@@ -28,7 +28,7 @@ def _desk(database: Database) -> Scheduler:
     return Scheduler(database, PARTNER, lambda: datetime.now(UTC))
 
 
-def _next(desk: Scheduler) -> Task:
+def _next(desk: Scheduler) -> ScheduledCall:
     task = desk.next()
     assert task is not None
     return task
@@ -68,14 +68,14 @@ def test_a_long_question_is_not_in_the_way_of_a_short_one(database: Database) ->
 def test_a_bug_answers_one_question(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """An error on our side becomes the answer to its question, and ends neither the run nor others."""
     desk, bad, good = _desk(database), _ask(database, "agreements", 1), _ask(database, "agreements", 2)
-    known = Shelf._known
+    known = ListCache._known
 
-    def broken(shelf: Shelf, keys: list[str]) -> dict[str, Listing]:
+    def broken(shelf: ListCache, keys: list[str]) -> dict[str, Listing]:
         if keys == ["agreements 1"]:
             raise RuntimeError
         return known(shelf, keys)
 
-    monkeypatch.setattr(Shelf, "_known", broken)
+    monkeypatch.setattr(ListCache, "_known", broken)
     desk.take([bad, good], TENANT)
     _next(desk).done({"agreements 2": Listing(datetime.now(UTC), "")})
     with database.partner(PARTNER) as tx:

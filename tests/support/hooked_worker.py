@@ -23,7 +23,7 @@ from worker.handlers import pushes
 from worker.messaging import dispatcher, outbox_consumer, relay, store_outage, store_retry
 from worker.messaging.embedded import LocalBroker
 from worker.messaging.rabbitmq import RabbitBroker
-from worker.rules import errors
+from worker.rules import retry
 from worker.settings import load
 from worker.sync import context as tools
 from worker.sync import run, transitions
@@ -65,7 +65,7 @@ def shorten() -> None:
     tools.START_WITHIN = 1.0
     app.PULSE_SECONDS = 1.0
     store_outage.PROBE_SECONDS = 0.1
-    errors.RETRY_FIRST = 0.2
+    retry.RETRY_FIRST = 0.2
     transitions.READ_AGAIN_AFTER = timedelta(seconds=0.5)
     relay.CLAIM_SECONDS = 3.0
     relay.TROUBLE_MOST = store_retry.PAUSE_MOST = 1.0

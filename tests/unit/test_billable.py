@@ -10,11 +10,11 @@ from cwclient import Addition, Agreement
 from messages import AgreementTerm, MappingChecked, MappingStatus
 from tests.support.samples import NOVEMBER, PARTNER, TEN, mapping, minute
 from worker.rules import billable
-from worker.rules.billable import Judgement, Known
+from worker.rules.billable import Assessment, MappingFacts
 from worker.rules.problems import problem
 
 TODAY = date(2025, 11, 22)
-KNOWN = Known(7, checked_at=TEN, product="PHIN-SAT", product_id=1)
+KNOWN = MappingFacts(7, checked_at=TEN, product="PHIN-SAT", product_id=1)
 
 
 def _at(day: str) -> datetime:
@@ -36,9 +36,9 @@ def _addition(**changes: Any) -> Addition:
     return Addition(**fields | changes)
 
 
-def _short(judgement: Judgement) -> "Said":
-    refused = judgement.refused.code if judgement.refused else None
-    return refused, [why.code for why in judgement.outside], judgement.no_day
+def _short(assessment: Assessment) -> "Said":
+    refused = assessment.refused.code if assessment.refused else None
+    return refused, [why.code for why in assessment.unbilled_days], assessment.no_day_billed
 
 
 Said = tuple[str | None, list[str], bool]
@@ -99,15 +99,15 @@ CANCELLED, NOT_BEGUN = "addition_cancelled", "addition_not_begun"
 )
 def test_an_addition_is_judged_for_its_period(changes: dict[str, Any], said: object) -> None:
     """A quantity for days that are never invoiced is money lost: days are compared, first and last inclusive."""
-    known = Known(7, checked_at=TEN, product="PHIN-SAT", product_id=1)
-    assert _short(billable.judge(_addition(**changes), [known], NOVEMBER, TODAY)) == said
+    known = MappingFacts(7, checked_at=TEN, product="PHIN-SAT", product_id=1)
+    assert _short(billable.assess(_addition(**changes), [known], NOVEMBER, TODAY)) == said
 
 
 def test_what_is_not_billable_on_purpose_is_written_if_all_its_mappings_allow_it() -> None:
     """An addition that is counted for its cost only gets its quantity; of a sum each company must allow it."""
     allows, at = replace(KNOWN, allows_not_billable=True), _addition(bill_customer="DoNotBill")
-    assert _short(billable.judge(at, [allows, allows], NOVEMBER, TODAY)) == WRITE
-    assert _short(billable.judge(at, [allows, KNOWN], NOVEMBER, TODAY)) == ("not_billable", [], False)
+    assert _short(billable.assess(at, [allows, allows], NOVEMBER, TODAY)) == WRITE
+    assert _short(billable.assess(at, [allows, KNOWN], NOVEMBER, TODAY)) == ("not_billable", [], False)
 
 
 TERMS: list[tuple[dict[str, Any], str | None, object]] = [
@@ -134,21 +134,21 @@ def test_an_agreement_is_judged_for_the_period(term: dict[str, Any], status: str
     days: dict[str, Any] = {
         name: value if name == "status" else date.fromisoformat(value) for name, value in term.items()
     }
-    known = Known(7, checked_at=TEN, agreement=AgreementTerm(**days))
-    assert _short(billable.judge(_addition(agreement_status=status), [known], NOVEMBER, TODAY)) == said
+    known = MappingFacts(7, checked_at=TEN, agreement=AgreementTerm(**days))
+    assert _short(billable.assess(_addition(agreement_status=status), [known], NOVEMBER, TODAY)) == said
 
 
 def test_a_status_of_today_does_not_hold_an_earlier_period() -> None:
     """In December the agreement that ended in November shows as expired: November is billed all the same."""
-    known = Known(7, checked_at=TEN, agreement=AgreementTerm(status="Expired", end_date=date(2025, 11, 30)))
-    judged = billable.judge(_addition(agreement_status="Expired"), [known], NOVEMBER, date(2025, 12, 3))
+    known = MappingFacts(7, checked_at=TEN, agreement=AgreementTerm(status="Expired", end_date=date(2025, 11, 30)))
+    judged = billable.assess(_addition(agreement_status="Expired"), [known], NOVEMBER, date(2025, 12, 3))
     assert _short(judged) == WRITE
 
 
 def test_what_stands_against_one_mapping_stands_against_the_sum() -> None:
     """Two companies are summed, and one is deleted in ConnectWise: nothing is written for the other alone."""
-    bad = Known(7, checked_at=TEN, standing=(problem("company_deleted"),))
-    assert _short(billable.judge(_addition(), [KNOWN, bad], NOVEMBER, TODAY)) == ("company_deleted", [], False)
+    bad = MappingFacts(7, checked_at=TEN, standing=(problem("company_deleted"),))
+    assert _short(billable.assess(_addition(), [KNOWN, bad], NOVEMBER, TODAY)) == ("company_deleted", [], False)
 
 
 def _checked(status: MappingStatus = "complete", *codes: str, **fields: Any) -> MappingChecked:
@@ -192,8 +192,8 @@ def test_what_an_old_check_holds_against_a_line_is_asked_again(
 ) -> None:
     """A coordinator who mends the records and pushes again is not held up by older findings; nothing else costs."""
     mapped = mapping()
-    known = billable.known_of(mapped, checked)
-    asked = billable.is_in_doubt(_addition(**actual), None, mapped, known, period=NOVEMBER, since=since, today=TODAY)
+    known = billable.facts_of(mapped, checked)
+    asked = billable.needs_check(_addition(**actual), None, mapped, known, period=NOVEMBER, since=since, today=TODAY)
     assert asked == doubt
 
 
@@ -212,8 +212,8 @@ def test_what_an_old_check_holds_against_a_line_is_asked_again(
 def test_what_a_preview_reads_of_the_agreement_is_not_ignored(agreement: dict[str, Any], *, doubt: bool) -> None:
     """The agreement has changed since the last check: the preview has that repeated, so that the push knows it too."""
     mapped, fields = mapping(), {"id": 7, "agreement_status": "Active", **agreement}
-    known = billable.known_of(mapped, _checked())
-    asked = billable.is_in_doubt(
+    known = billable.facts_of(mapped, _checked())
+    asked = billable.needs_check(
         _addition(), Agreement(**fields), mapped, known, period=NOVEMBER, since=BEFORE, today=TODAY
     )
     assert asked == doubt
@@ -223,4 +223,4 @@ def test_a_day_does_not_depend_on_the_hour() -> None:
     """All instants of the last day are that day."""
     for hours in (0, 12, 23):
         at = datetime(2025, 11, 30, tzinfo=UTC) + timedelta(hours=hours)
-        assert _short(billable.judge(_addition(cancelled_date=at), [KNOWN], NOVEMBER, TODAY)) == WRITE
+        assert _short(billable.assess(_addition(cancelled_date=at), [KNOWN], NOVEMBER, TODAY)) == WRITE

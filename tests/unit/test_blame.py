@@ -6,7 +6,9 @@ import pytest
 
 from cwclient import BadCredentials, MissingRight
 from store.mappings import Addition
-from worker.rules.blame import Confirmation, RecordDenied, Unconfirmed, WriteRefused, Writes
+from worker.connectwise.connection_probe import ConnectionProbe
+from worker.connectwise.write_answers import WriteAnswers
+from worker.rules.errors import RecordDenied, Unconfirmed, WriteRefused
 
 FORBIDDEN = WriteRefused(MissingRight("no", status=403))
 REFUSED = WriteRefused(BadCredentials("no", status=401))
@@ -15,11 +17,11 @@ ONE: Addition = (8, 15)
 OTHERS: list[Addition] = [(7, 12), (8, 13), (9, 14)]
 
 
-def _refused(*additions: Addition, taken: Collection[Addition] = ()) -> Writes:
+def _refused(*additions: Addition, taken: Collection[Addition] = ()) -> WriteAnswers:
     """Take these, then refuse the others."""
-    writes = Writes()
+    writes = WriteAnswers()
     for addition in taken:
-        writes.note_taken(addition)
+        writes.note_accepted(addition)
     for addition in additions:
         writes.blame(FORBIDDEN, addition)
     return writes
@@ -28,7 +30,7 @@ def _refused(*additions: Addition, taken: Collection[Addition] = ()) -> Writes:
 @pytest.mark.parametrize(
     ("refused", "writes", "blamed"),
     [
-        pytest.param(FORBIDDEN, Writes(), Unconfirmed, id="the first: nobody knows"),
+        pytest.param(FORBIDDEN, WriteAnswers(), Unconfirmed, id="the first: nobody knows"),
         pytest.param(FORBIDDEN, _refused(*OTHERS[:2]), Unconfirmed, id="the third: nobody knows"),
         pytest.param(FORBIDDEN, _refused(*OTHERS), None, id="the fourth, and none was taken: the connection"),
         pytest.param(FORBIDDEN, _refused(THIS), None, id="the same again, and none was taken: the connection"),
@@ -41,7 +43,7 @@ def _refused(*additions: Addition, taken: Collection[Addition] = ()) -> Writes:
     ],
 )
 def test_a_refused_write_is_judged_by_what_others_met(
-    refused: WriteRefused, writes: Writes, blamed: type[Unconfirmed] | None
+    refused: WriteRefused, writes: WriteAnswers, blamed: type[Unconfirmed] | None
 ) -> None:
     """One record that may not be changed fails alone, a missing right fails all, found out by a few writes."""
     found = writes.blame(refused, THIS)
@@ -51,7 +53,7 @@ def test_a_refused_write_is_judged_by_what_others_met(
 def test_records_that_are_known_to_be_denied_tell_nothing_of_others() -> None:
     """Refused before others were taken: however many they are, each is refused again by itself."""
     writes = _refused(THIS, *OTHERS[:2])
-    writes.note_taken(ONE)
+    writes.note_accepted(ONE)
     for known in (THIS, *OTHERS[:2]):
         assert type(writes.blame(FORBIDDEN, known)) is RecordDenied
     assert type(writes.blame(FORBIDDEN, OTHERS[2])) is Unconfirmed
@@ -60,11 +62,11 @@ def test_records_that_are_known_to_be_denied_tell_nothing_of_others() -> None:
 def test_one_call_confirms_for_all_that_were_under_way() -> None:
     """Calls that were begun before the confirming one share what it met; a later one asks anew."""
     met = [BadCredentials("no", status=401), None]
-    asked = Confirmation(lambda: met[0])
+    asked = ConnectionProbe(lambda: met[0])
     for begun in (1.0, 2.0):
         with pytest.raises(BadCredentials):
-            asked.get(begun)
+            asked.check(begun)
     met[0] = None
     with pytest.raises(BadCredentials):
-        asked.get(3.0)
-    asked.get(float("inf"))
+        asked.check(3.0)
+    asked.check(float("inf"))

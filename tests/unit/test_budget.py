@@ -3,7 +3,7 @@
 import pytest
 
 from worker.connectwise import rate_limit
-from worker.connectwise.rate_limit import BURST, PER_MINUTE, Budget
+from worker.connectwise.rate_limit import BURST, PER_MINUTE, RequestBudget
 
 
 @pytest.fixture
@@ -14,7 +14,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return time
 
 
-def _spend(of: Budget, clock: list[float], seconds: float) -> int:
+def _spend(of: RequestBudget, clock: list[float], seconds: float) -> int:
     """Make requests as fast as the budget allows; how many."""
     count, until = 0, clock[0] + seconds
     while True:
@@ -28,14 +28,14 @@ def _spend(of: Budget, clock: list[float], seconds: float) -> int:
 
 def test_no_minute_has_more_requests_than_connectwise_allows(clock: list[float]) -> None:
     """However long a run lasts, in no minute are there more than 900 requests, and in each at least 840."""
-    of = Budget(None, 0.0)
+    of = RequestBudget(None, 0.0)
     assert _spend(of, clock, 60.0) == pytest.approx(PER_MINUTE + BURST, abs=1)
     assert _spend(of, clock, 60.0) == pytest.approx(PER_MINUTE, abs=1)
 
 
 def test_requests_that_nobody_waited_for_are_paid_back(clock: list[float]) -> None:
     """A look-up in between, or four calls started at once, are taken from what comes next."""
-    of = Budget(1.0, 0.0)
+    of = RequestBudget(1.0, 0.0)
     for _ in range(4):
         of.spend()
     assert of.tokens == -3
@@ -45,4 +45,4 @@ def test_requests_that_nobody_waited_for_are_paid_back(clock: list[float]) -> No
 @pytest.mark.parametrize(("left", "age", "tokens"), [(0.0, 2.0, 28.0), (50.0, 3600.0, BURST), (-10.0, 0.0, -10.0)])
 def test_a_budget_goes_on_where_it_was_left(clock: list[float], left: float, age: float, tokens: float) -> None:
     """The next worker has what is left and what has come since, but never more than a burst."""
-    assert Budget(left, age).tokens == pytest.approx(tokens)
+    assert RequestBudget(left, age).tokens == pytest.approx(tokens)

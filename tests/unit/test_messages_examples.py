@@ -12,7 +12,7 @@ import pytest
 from cwclient import agreement_link
 from messages import FINAL, INPUTS, KINDS, ConnectionChecked, LineStatus, Right, SyncResult, Totals, decode, encode
 from messages.schemas import FOLDER, output_schema
-from worker.rules.problems import CATALOGUE, COMPANY_INQUIRE, MISSING, problem
+from worker.rules.problems import CATALOGUE, COMPANY_INQUIRE, MISSING_RIGHT, problem
 from worker.sync.completion import TERMS, term
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -105,5 +105,5 @@ def test_the_problem_in_the_schemas_is_one_that_the_worker_tells() -> None:
 
 def test_the_right_in_the_schemas_is_one_that_the_worker_tells() -> None:
     """The missing right of the example comes with the remedy for that right."""
-    fix = CATALOGUE[MISSING[COMPANY_INQUIRE]].fix
+    fix = CATALOGUE[MISSING_RIGHT[COMPANY_INQUIRE]].fix
     assert _example(ConnectionChecked, "rights") == [Right(right=COMPANY_INQUIRE, state="denied", fix=fix).model_dump()]

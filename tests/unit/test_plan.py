@@ -17,18 +17,28 @@ from store.pushes import Restore
 from store.targets import Days
 from tests.support.samples import NOVEMBER, OCTOBER, TEN, TENANT, connection, disconnect, mapping, minute
 from worker.rules import quantities
-from worker.rules.billable import Judgement
+from worker.rules.billable import Assessment
 from worker.rules.problems import problem
-from worker.rules.quantities import Answer, Go, Settings, Unchanged, Unusual, Wait, Wanted, Write, Written
+from worker.rules.quantities import (
+    Answer,
+    JumpLimits,
+    PartnerSetup,
+    Proceed,
+    SetQuantity,
+    Unchanged,
+    Wait,
+    WantedLine,
+    WriteHistory,
+)
 
 DECEMBER = (date(2025, 12, 1), date(2025, 12, 31))
 HALF_NOVEMBER = (NOVEMBER.start, date(2025, 11, 15))
 NOW = minute(0.5)
-USUAL = Unusual(jump_share=0.5, jump_count=20)
-ANYTHING = Unusual(jump_share=0.5, jump_count=1_000_000)
+USUAL = JumpLimits(jump_share=0.5, jump_count=20)
+ANYTHING = JumpLimits(jump_share=0.5, jump_count=1_000_000)
 OURS = frozenset({4.0, 5.0})
 OTHER = "eu.myconnectwise.net acme"
-WANTED = Wanted(
+WANTED = WantedLine(
     company_id="c-1",
     company_name="Acme",
     period=NOVEMBER,
@@ -42,9 +52,9 @@ UNFINISHED = ("skipped", "mapping_unfinished")
 UNMAPPED = mapping(cw_company_id=None, agreement_id=None, addition_id=None)
 
 
-def _settings(connected: ConnectionVersion | None, mapped: Mapping | None, *earlier: ConnectionVersion) -> Settings:
+def _settings(connected: ConnectionVersion | None, mapped: Mapping | None, *earlier: ConnectionVersion) -> PartnerSetup:
     history = [*earlier, connected] if connected else list(earlier)
-    return Settings(
+    return PartnerSetup(
         connection=connected,
         tenants=[(version.changed_at, version.tenant) for version in history],
         mappings={} if mapped is None else {"c-1": mapped},
@@ -58,7 +68,7 @@ def _said(outcome: object) -> object:
 @pytest.mark.parametrize(
     ("changes", "settings", "now", "outcome"),
     [
-        pytest.param({}, _settings(connection(), mapping()), NOW, Go((7, 11)), id="mapped"),
+        pytest.param({}, _settings(connection(), mapping()), NOW, Proceed((7, 11)), id="mapped"),
         pytest.param({}, _settings(None, mapping()), NOW, ("failed", "not_connected"), id="never connected"),
         pytest.param({}, _settings(disconnect(), mapping()), NOW, ("failed", "not_connected"), id="disconnected"),
         pytest.param({}, _settings(connection(), None), NOW, ("skipped", "unmapped"), id="never mapped"),
@@ -85,7 +95,7 @@ def _said(outcome: object) -> object:
             {},
             _settings(connection(at=2), mapping(at=1), connection(at=0), disconnect(at=0.5)),
             NOW,
-            Go((7, 11)),
+            Proceed((7, 11)),
             id="mapped under this tenant, disconnected between",
         ),
         pytest.param(
@@ -109,11 +119,15 @@ def _said(outcome: object) -> object:
             {"mapping_changed_at": minute(1)},
             _settings(connection(), mapping(at=1)),
             NOW,
-            Go((7, 11)),
+            Proceed((7, 11)),
             id="the mapping seen",
         ),
         pytest.param(
-            {"mapping_changed_at": TEN}, _settings(connection(), mapping(at=1)), NOW, Go((7, 11)), id="a newer mapping"
+            {"mapping_changed_at": TEN},
+            _settings(connection(), mapping(at=1)),
+            NOW,
+            Proceed((7, 11)),
+            id="a newer mapping",
         ),
         pytest.param(
             {"connection_changed_at": TEN}, _settings(None, mapping()), NOW, Wait(WAITED), id="no connection yet"
@@ -141,9 +155,9 @@ def _said(outcome: object) -> object:
         ),
     ],
 )
-def test_whether_a_line_may_go(changes: dict[str, Any], settings: Settings, now: datetime, outcome: object) -> None:
+def test_whether_a_line_may_go(changes: dict[str, Any], settings: PartnerSetup, now: datetime, outcome: object) -> None:
     """A line goes to ConnectWise only with the settings it was made under, waits for them, or says what is missing."""
-    assert _said(quantities.ready(replace(WANTED, **changes), settings, now)) == outcome
+    assert _said(quantities.find_addition(replace(WANTED, **changes), settings, now)) == outcome
 
 
 @pytest.mark.parametrize(
@@ -151,7 +165,7 @@ def test_whether_a_line_may_go(changes: dict[str, Any], settings: Settings, now:
 )
 def test_a_minimum_is_billed_at_least(users: int, minimum: int | None, quantity: int) -> None:
     """A company with fewer users than agreed is billed the agreed minimum."""
-    assert quantities.counted(mapping(minimum=minimum), users) == quantity
+    assert quantities.company_quantity(mapping(minimum=minimum), users) == quantity
 
 
 def _sharing(*rules: str, minimum: int | None = None) -> list[Mapping]:
@@ -171,13 +185,13 @@ def _sharing(*rules: str, minimum: int | None = None) -> list[Mapping]:
 )
 def test_a_shared_addition_is_summed_or_refused(sharing: list[Mapping], counts: Map[str, int], outcome: object) -> None:
     """Companies on one addition are summed if all of them say so and are pushed, and never overwrite each other."""
-    assert _said(quantities.shared(sharing, counts)) == outcome
+    assert _said(quantities.shared_quantity(sharing, counts)) == outcome
 
 
 def test_a_shared_addition_names_the_companies() -> None:
     """The coordinator reads which companies share it, and which of them are missing."""
-    refused = quantities.shared(_sharing("refuse", "sum"), {})
-    incomplete = quantities.shared(_sharing("sum", "sum"), {"c-1": 1})
+    refused = quantities.shared_quantity(_sharing("refuse", "sum"), {})
+    incomplete = quantities.shared_quantity(_sharing("sum", "sum"), {"c-1": 1})
     assert isinstance(refused, Answer)
     assert isinstance(incomplete, Answer)
     assert "C-1, C-2" in refused.problem.detail
@@ -198,10 +212,10 @@ def _addition(**changes: Any) -> Addition:
     return Addition(**fields | changes)
 
 
-ALL_DAYS = Judgement()
-SOME_DAYS = Judgement(outside=(problem("addition_cancelled", since=date(2025, 11, 20)),))
-NO_DAY = replace(SOME_DAYS, no_day=True)
-REFUSED = Judgement(refused=problem("addition_elsewhere"))
+ALL_DAYS = Assessment()
+SOME_DAYS = Assessment(unbilled_days=(problem("addition_cancelled", since=date(2025, 11, 20)),))
+NO_DAY = replace(SOME_DAYS, no_day_billed=True)
+REFUSED = Assessment(refused=problem("addition_elsewhere"))
 
 
 def _confirmed(reason: str, before: float) -> dict[str, Any]:
@@ -211,17 +225,17 @@ def _confirmed(reason: str, before: float) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("actual", "quantity", "newest_period", "confirmation", "outcome"),
     [
-        pytest.param({}, 42, None, None, Write(42), id="another quantity"),
+        pytest.param({}, 42, None, None, SetQuantity(42), id="another quantity"),
         pytest.param({"quantity": 42.0}, 42, None, None, Unchanged(), id="the same quantity"),
-        pytest.param({"quantity": 42.5}, 42, None, None, Write(42), id="a fraction more"),
-        pytest.param({"quantity": None}, 0, None, None, Write(0), id="no quantity yet"),
+        pytest.param({"quantity": 42.5}, 42, None, None, SetQuantity(42), id="a fraction more"),
+        pytest.param({"quantity": None}, 0, None, None, SetQuantity(0), id="no quantity yet"),
         pytest.param({"quantity": 0.0}, 0, None, None, Unchanged(), id="zero already"),
-        pytest.param({}, 42, (NOVEMBER.start, NOVEMBER.end), None, Write(42), id="the same period again"),
-        pytest.param({}, 42, (OCTOBER.start, OCTOBER.end), None, Write(42), id="a newer period"),
+        pytest.param({}, 42, (NOVEMBER.start, NOVEMBER.end), None, SetQuantity(42), id="the same period again"),
+        pytest.param({}, 42, (OCTOBER.start, OCTOBER.end), None, SetQuantity(42), id="a newer period"),
         pytest.param({}, 42, DECEMBER, None, ("held", "older_period"), id="an older period"),
-        pytest.param({}, 42, HALF_NOVEMBER, None, Write(42), id="the same start, a later end"),
+        pytest.param({}, 42, HALF_NOVEMBER, None, SetQuantity(42), id="the same start, a later end"),
         pytest.param({"quantity": 42.0}, 42, DECEMBER, None, Unchanged(), id="an older period, nothing to write"),
-        pytest.param({}, 42, DECEMBER, _confirmed("older_period", 4), Write(42), id="an older period, confirmed"),
+        pytest.param({}, 42, DECEMBER, _confirmed("older_period", 4), SetQuantity(42), id="an older period, confirmed"),
         pytest.param(
             {},
             42,
@@ -243,7 +257,7 @@ def _confirmed(reason: str, before: float) -> dict[str, Any]:
             42,
             DECEMBER,
             _confirmed("older_period", 0),
-            Write(42),
+            SetQuantity(42),
             id="no quantity is confirmed as zero",
         ),
     ],
@@ -258,10 +272,10 @@ def test_what_is_done_with_an_addition(
     """Only a quantity that differs is written, an older period over a newer one only if confirmed for this value."""
     decided = quantities.decide(
         _addition(**actual),
-        judgement=ALL_DAYS,
+        assessment=ALL_DAYS,
         quantity=quantity,
         period=NOVEMBER,
-        written=Written(newest_period=newest_period),
+        written=WriteHistory(newest_period=newest_period),
         confirmations=[] if confirmation is None else [confirmation],
         unusual=ANYTHING,
     )
@@ -271,40 +285,44 @@ def test_what_is_done_with_an_addition(
 @pytest.mark.parametrize(
     ("actual", "quantity", "written", "reasons"),
     [
-        pytest.param({"quantity": 40.0}, 61, Written(), ["big_jump"], id="more than half and than 20 up"),
-        pytest.param({"quantity": 42.0}, 20, Written(), ["big_jump"], id="more than half and than 20 down"),
-        pytest.param({"quantity": 40.0}, 60, Written(), [], id="just half"),
-        pytest.param({"quantity": 4.0}, 24, Written(), [], id="just 20"),
-        pytest.param({"quantity": 4.0}, 25, Written(), ["big_jump"], id="a small company that grows by 21"),
-        pytest.param({"quantity": 1000.0}, 1400, Written(), [], id="many, but no great share"),
-        pytest.param({"quantity": None}, 21, Written(), ["big_jump"], id="from nothing to 21"),
-        pytest.param({"quantity": 4.0}, 0, Written(), ["zero"], id="none any more"),
-        pytest.param({"quantity": 100.0}, 0, Written(), ["zero"], id="none any more is no big jump besides"),
-        pytest.param({"quantity": None}, 0, Written(), [], id="none, as before"),
-        pytest.param({"quantity": 12.0, "less_included": 10.0}, 10, Written(), ["below_included"], id="all included"),
-        pytest.param({"quantity": 9.0, "less_included": 10.0}, 8, Written(), [], id="included as before"),
-        pytest.param({"quantity": 12.0, "less_included": 10.0}, 0, Written(), ["zero"], id="none, and included"),
-        pytest.param({"quantity": 7.0}, 9, Written(quantities=OURS, last=5.0), ["changed_elsewhere"], id="not ours"),
-        pytest.param({"quantity": 4.0}, 9, Written(quantities=OURS, last=5.0), [], id="ours of an earlier push"),
-        pytest.param({"quantity": 7.0}, 9, Written(quantities=OURS), [], id="we may have written, but never did"),
+        pytest.param({"quantity": 40.0}, 61, WriteHistory(), ["big_jump"], id="more than half and than 20 up"),
+        pytest.param({"quantity": 42.0}, 20, WriteHistory(), ["big_jump"], id="more than half and than 20 down"),
+        pytest.param({"quantity": 40.0}, 60, WriteHistory(), [], id="just half"),
+        pytest.param({"quantity": 4.0}, 24, WriteHistory(), [], id="just 20"),
+        pytest.param({"quantity": 4.0}, 25, WriteHistory(), ["big_jump"], id="a small company that grows by 21"),
+        pytest.param({"quantity": 1000.0}, 1400, WriteHistory(), [], id="many, but no great share"),
+        pytest.param({"quantity": None}, 21, WriteHistory(), ["big_jump"], id="from nothing to 21"),
+        pytest.param({"quantity": 4.0}, 0, WriteHistory(), ["zero"], id="none any more"),
+        pytest.param({"quantity": 100.0}, 0, WriteHistory(), ["zero"], id="none any more is no big jump besides"),
+        pytest.param({"quantity": None}, 0, WriteHistory(), [], id="none, as before"),
+        pytest.param(
+            {"quantity": 12.0, "less_included": 10.0}, 10, WriteHistory(), ["below_included"], id="all included"
+        ),
+        pytest.param({"quantity": 9.0, "less_included": 10.0}, 8, WriteHistory(), [], id="included as before"),
+        pytest.param({"quantity": 12.0, "less_included": 10.0}, 0, WriteHistory(), ["zero"], id="none, and included"),
+        pytest.param(
+            {"quantity": 7.0}, 9, WriteHistory(quantities=OURS, last=5.0), ["changed_elsewhere"], id="not ours"
+        ),
+        pytest.param({"quantity": 4.0}, 9, WriteHistory(quantities=OURS, last=5.0), [], id="ours of an earlier push"),
+        pytest.param({"quantity": 7.0}, 9, WriteHistory(quantities=OURS), [], id="we may have written, but never did"),
         pytest.param(
             {"quantity": 70.0},
             5,
-            Written(newest_period=DECEMBER, quantities=OURS, last=5.0),
+            WriteHistory(newest_period=DECEMBER, quantities=OURS, last=5.0),
             ["older_period", "changed_elsewhere", "big_jump"],
             id="several at once",
         ),
     ],
 )
 def test_what_is_unusual_is_held_until_it_is_confirmed(
-    actual: dict[str, Any], quantity: int, written: Written, reasons: list[str]
+    actual: dict[str, Any], quantity: int, written: WriteHistory, reasons: list[str]
 ) -> None:
     """Each unusual change is named; only a confirmation of all reasons, for this value before, lets it through."""
 
     def decided(*confirmations: Map[str, Any]) -> object:
         return quantities.decide(
             _addition(**actual),
-            judgement=ALL_DAYS,
+            assessment=ALL_DAYS,
             quantity=quantity,
             period=NOVEMBER,
             written=written,
@@ -314,14 +332,14 @@ def test_what_is_unusual_is_held_until_it_is_confirmed(
 
     answer = decided()
     if not reasons:
-        assert answer == Write(quantity)
+        assert answer == SetQuantity(quantity)
         return
     assert isinstance(answer, Answer)
     assert [reason.code for reason in answer.reasons] == reasons
     assert set(reasons) <= quantities.CONFIRMABLE
     before = actual["quantity"] or 0
-    assert decided({"reasons": reasons, "quantity_before": before}) == Write(quantity)
-    assert decided(*(_confirmed(reason, before) for reason in reasons)) == Write(quantity)
+    assert decided({"reasons": reasons, "quantity_before": before}) == SetQuantity(quantity)
+    assert decided(*(_confirmed(reason, before) for reason in reasons)) == SetQuantity(quantity)
     assert decided({"reasons": reasons, "quantity_before": before + 1}) == answer
     left = decided({"reasons": reasons[1:], "quantity_before": before})
     assert isinstance(left, Answer)
@@ -349,8 +367,8 @@ RESTORE = Restore(TENANT, (7, 12), quantity=4.5, holds=42.0)
 @pytest.mark.parametrize(
     ("connected", "mapped", "outcome"),
     [
-        pytest.param(connection(), mapping(), Go((7, 12)), id="the addition that was written, not the mapped one"),
-        pytest.param(connection(), None, Go((7, 12)), id="not mapped any more"),
+        pytest.param(connection(), mapping(), Proceed((7, 12)), id="the addition that was written, not the mapped one"),
+        pytest.param(connection(), None, Proceed((7, 12)), id="not mapped any more"),
         pytest.param(connection(tenant=OTHER), mapping(), ("failed", "other_connectwise"), id="another tenant"),
         pytest.param(disconnect(), mapping(), ("failed", "not_connected"), id="disconnected"),
     ],
@@ -359,11 +377,13 @@ def test_a_revert_goes_by_what_was_written(
     connected: ConnectionVersion, mapped: Mapping | None, outcome: object
 ) -> None:
     """A revert reaches the addition that the push wrote to, under the tenant that it was written to, or none."""
-    assert _said(quantities.ready(replace(WANTED, restore=RESTORE), _settings(connected, mapped), NOW)) == outcome
+    assert (
+        _said(quantities.find_addition(replace(WANTED, restore=RESTORE), _settings(connected, mapped), NOW)) == outcome
+    )
 
 
 @pytest.mark.parametrize(
-    ("judgement", "quantity", "confirmation", "outcome"),
+    ("assessment", "quantity", "confirmation", "outcome"),
     [
         pytest.param(REFUSED, 42, None, ("failed", "addition_elsewhere"), id="refused"),
         pytest.param(REFUSED, 4, None, ("failed", "addition_elsewhere"), id="refused, nothing to write"),
@@ -371,7 +391,7 @@ def test_a_revert_goes_by_what_was_written(
             REFUSED, 42, _confirmed("addition_elsewhere", 4), ("failed", "addition_elsewhere"), id="never confirmed"
         ),
         pytest.param(SOME_DAYS, 42, None, ("held", "addition_cancelled"), id="some days are not billed"),
-        pytest.param(SOME_DAYS, 42, _confirmed("addition_cancelled", 4), Write(42), id="some days, confirmed"),
+        pytest.param(SOME_DAYS, 42, _confirmed("addition_cancelled", 4), SetQuantity(42), id="some days, confirmed"),
         pytest.param(SOME_DAYS, 4, None, Unchanged(), id="some days, nothing to write"),
         pytest.param(NO_DAY, 42, None, ("held", "addition_cancelled"), id="no day is billed"),
         pytest.param(NO_DAY, 4, None, ("held", "addition_cancelled"), id="no day, nothing to write"),
@@ -379,15 +399,15 @@ def test_a_revert_goes_by_what_was_written(
     ],
 )
 def test_what_is_not_billed_for_the_period_is_held(
-    judgement: Judgement, quantity: int, confirmation: Map[str, Any] | None, outcome: object
+    assessment: Assessment, quantity: int, confirmation: Map[str, Any] | None, outcome: object
 ) -> None:
     """Days that are not billed are confirmed or nothing is written; what is refused cannot be confirmed."""
     decided = quantities.decide(
         _addition(),
-        judgement=judgement,
+        assessment=assessment,
         quantity=quantity,
         period=NOVEMBER,
-        written=Written(),
+        written=WriteHistory(),
         confirmations=[] if confirmation is None else [confirmation],
         unusual=ANYTHING,
     )
@@ -395,23 +415,23 @@ def test_what_is_not_billed_for_the_period_is_held(
 
 
 @pytest.mark.parametrize(
-    ("quantity", "judgement", "outcome"),
+    ("quantity", "assessment", "outcome"),
     [
-        pytest.param(42.0, ALL_DAYS, Write(4.5), id="still ours"),
-        pytest.param(42.0, SOME_DAYS, Write(4.5), id="still ours, billed for a part of the period"),
+        pytest.param(42.0, ALL_DAYS, SetQuantity(4.5), id="still ours"),
+        pytest.param(42.0, SOME_DAYS, SetQuantity(4.5), id="still ours, billed for a part of the period"),
         pytest.param(4.5, ALL_DAYS, Unchanged(), id="the former quantity already"),
         pytest.param(4.0, ALL_DAYS, ("failed", "changed_since"), id="nearly the former quantity"),
         pytest.param(42.5, ALL_DAYS, ("failed", "changed_since"), id="nearly ours"),
         pytest.param(None, ALL_DAYS, ("failed", "changed_since"), id="emptied"),
-        pytest.param(42.0, NO_DAY, Write(4.5), id="still ours, billed for no day of the period"),
+        pytest.param(42.0, NO_DAY, SetQuantity(4.5), id="still ours, billed for no day of the period"),
         pytest.param(42.0, REFUSED, ("failed", "addition_elsewhere"), id="refused"),
         pytest.param(4.5, NO_DAY, Unchanged(), id="cancelled, nothing to write"),
         pytest.param(9.0, NO_DAY, ("failed", "changed_since"), id="cancelled and changed"),
     ],
 )
 def test_a_revert_writes_only_over_what_the_push_wrote(
-    quantity: float | None, judgement: Judgement, outcome: object
+    quantity: float | None, assessment: Assessment, outcome: object
 ) -> None:
     """A quantity that anybody has set since stays, and is named."""
-    decided = quantities.decide_revert(_addition(quantity=quantity), judgement=judgement, holds={42.0}, restore=4.5)
+    decided = quantities.decide_revert(_addition(quantity=quantity), assessment=assessment, holds={42.0}, restore=4.5)
     assert _said(decided) == outcome

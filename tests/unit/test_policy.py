@@ -39,65 +39,66 @@ from cwclient import (
 )
 from store.leases import Health
 from tests.support.samples import TEN, minute
-from worker.rules import errors
-from worker.rules.blame import RecordDenied, Unconfirmed
-from worker.rules.errors import AllFailed, ErrorOutcome, Failed, Later, Paused, classify
-from worker.rules.problems import AGREEMENT_EDIT, MISSING
+from worker.rules import errors, retry
+from worker.rules.errors import RecordDenied, Unconfirmed
+from worker.rules.health import health_after
+from worker.rules.outcomes import ErrorOutcome, FailLine, FailPartner, PausePartner, RetryLine, classify
+from worker.rules.problems import AGREEMENT_EDIT, MISSING_RIGHT
 
 # error, verdict's class, problem's code, dead letters' reason or seconds at the first attempt and chance 1
 JUDGED: list[tuple[BaseException, type[ErrorOutcome], str, str | float | None]] = [
-    (RecordRefused("no"), Failed, "record_refused", None),
-    (RecordNotFound("no"), Failed, "record_not_found", None),
-    (RecordBusy("no"), Later, "record_busy", 2.0),
-    (RecordBusy("no", retry_after=7.0), Later, "record_busy", 7.0),
-    (Unconfirmed(BadCredentials("no", status=401)), Later, "server_trouble", 2.0),
-    (RecordDenied(MissingRight("no", status=403)), Failed, "record_denied", None),
-    (QuantityNotKept(42.0, 40.0), Failed, "not_kept", None),
-    (ConnectWiseError("no"), Failed, "record_refused", None),
-    (errors.RestrictedAgreement(), Failed, "restricted_agreement", None),
-    (BadCredentials("no"), AllFailed, "bad_credentials", "credentials"),
-    (MissingRight("no"), AllFailed, "missing_agreement_edit", "credentials"),
-    (errors.RightRefused(AGREEMENT_EDIT), AllFailed, "missing_agreement_edit", "credentials"),
-    (errors.KeyUnreadable("no"), AllFailed, "key_unreadable", "credentials"),
-    (errors.SealKeyUnknown("no"), AllFailed, "seal_key_unknown", "credentials"),
-    (CertificateRefused("no"), AllFailed, "certificate", "connection"),
-    (CertificateUntrusted("no"), AllFailed, "certificate_untrusted", "connection"),
-    (CertificateNameMismatch("no"), AllFailed, "certificate_name", "connection"),
-    (CertificateExpired("no"), AllFailed, "certificate_expired", "connection"),
-    (CaBundleUnreadable("no"), AllFailed, "ca_bundle_unreadable", "connection"),
-    (ForbiddenHost("no"), AllFailed, "address_forbidden", "connection"),
-    (NotHttps("no"), AllFailed, "address_not_https", "connection"),
-    (WrongRoute("no", status=400), AllFailed, "wrong_route", "connection"),
-    (WrongRoute("no", status=404), AllFailed, "not_connectwise", "connection"),
-    (WrongRoute("no", status=302), AllFailed, "not_connectwise", "connection"),
-    (InvalidSite("no"), AllFailed, "address_unreadable", "connection"),
-    (HostUnknown("no", sent=False), Later, "host_unknown", 2.0),
-    (NotConnectWise("no", sent=True), Later, "not_connectwise", 2.0),
-    (errors.KeyMismatch("no", ["Company ID"]), AllFailed, "key_mismatch", "credentials"),
-    (UnknownCompany("acme"), AllFailed, "unknown_company", "connection"),
-    (ClientIdRefused("no"), Paused, "client_id", 300.0),
-    (RequestRefused("no"), Paused, "request_refused", 300.0),
-    (VersionRefused("no"), Paused, "api_version", 300.0),
-    (errors.RouteUnknown(WrongRoute("no", status=400), 200.0), Paused, "moved", 200.0),
-    (GatewayRefused("no", sent=True), Later, "gateway_refused", 2.0),
-    (QuestionRefused(RecordRefused("no")), Later, "server_trouble", 2.0),
-    (RateLimited("no", retry_after=7.0), Paused, "rate_limited", 7.0),
-    (RateLimited("no"), Paused, "rate_limited", 30.0),
-    (Unreachable("no", sent=False), Later, "unreachable", 2.0),
-    (ServerTrouble("no", sent=True), Later, "server_trouble", 2.0),
-    (ServerTrouble("no", sent=True, retry_after=40.0), Later, "server_trouble", 40.0),
-    (errors.NotStarted(), Later, "unexpected", 0.0),
-    (RuntimeError("a bug of ours"), Later, "unexpected", 2.0),
+    (RecordRefused("no"), FailLine, "record_refused", None),
+    (RecordNotFound("no"), FailLine, "record_not_found", None),
+    (RecordBusy("no"), RetryLine, "record_busy", 2.0),
+    (RecordBusy("no", retry_after=7.0), RetryLine, "record_busy", 7.0),
+    (Unconfirmed(BadCredentials("no", status=401)), RetryLine, "server_trouble", 2.0),
+    (RecordDenied(MissingRight("no", status=403)), FailLine, "record_denied", None),
+    (QuantityNotKept(42.0, 40.0), FailLine, "not_kept", None),
+    (ConnectWiseError("no"), FailLine, "record_refused", None),
+    (errors.RestrictedAgreement(), FailLine, "restricted_agreement", None),
+    (BadCredentials("no"), FailPartner, "bad_credentials", "credentials"),
+    (MissingRight("no"), FailPartner, "missing_agreement_edit", "credentials"),
+    (errors.RightRefused(AGREEMENT_EDIT), FailPartner, "missing_agreement_edit", "credentials"),
+    (errors.KeyUnreadable("no"), FailPartner, "key_unreadable", "credentials"),
+    (errors.SealKeyUnknown("no"), FailPartner, "seal_key_unknown", "credentials"),
+    (CertificateRefused("no"), FailPartner, "certificate", "connection"),
+    (CertificateUntrusted("no"), FailPartner, "certificate_untrusted", "connection"),
+    (CertificateNameMismatch("no"), FailPartner, "certificate_name", "connection"),
+    (CertificateExpired("no"), FailPartner, "certificate_expired", "connection"),
+    (CaBundleUnreadable("no"), FailPartner, "ca_bundle_unreadable", "connection"),
+    (ForbiddenHost("no"), FailPartner, "address_forbidden", "connection"),
+    (NotHttps("no"), FailPartner, "address_not_https", "connection"),
+    (WrongRoute("no", status=400), FailPartner, "wrong_route", "connection"),
+    (WrongRoute("no", status=404), FailPartner, "not_connectwise", "connection"),
+    (WrongRoute("no", status=302), FailPartner, "not_connectwise", "connection"),
+    (InvalidSite("no"), FailPartner, "address_unreadable", "connection"),
+    (HostUnknown("no", sent=False), RetryLine, "host_unknown", 2.0),
+    (NotConnectWise("no", sent=True), RetryLine, "not_connectwise", 2.0),
+    (errors.KeyMismatch("no", ["Company ID"]), FailPartner, "key_mismatch", "credentials"),
+    (UnknownCompany("acme"), FailPartner, "unknown_company", "connection"),
+    (ClientIdRefused("no"), PausePartner, "client_id", 300.0),
+    (RequestRefused("no"), PausePartner, "request_refused", 300.0),
+    (VersionRefused("no"), PausePartner, "api_version", 300.0),
+    (errors.RouteUnknown(WrongRoute("no", status=400), 200.0), PausePartner, "moved", 200.0),
+    (GatewayRefused("no", sent=True), RetryLine, "gateway_refused", 2.0),
+    (QuestionRefused(RecordRefused("no")), RetryLine, "server_trouble", 2.0),
+    (RateLimited("no", retry_after=7.0), PausePartner, "rate_limited", 7.0),
+    (RateLimited("no"), PausePartner, "rate_limited", 30.0),
+    (Unreachable("no", sent=False), RetryLine, "unreachable", 2.0),
+    (ServerTrouble("no", sent=True), RetryLine, "server_trouble", 2.0),
+    (ServerTrouble("no", sent=True, retry_after=40.0), RetryLine, "server_trouble", 40.0),
+    (errors.NotStarted(), RetryLine, "unexpected", 0.0),
+    (RuntimeError("a bug of ours"), RetryLine, "unexpected", 2.0),
 ]
 
 
 def _detail(verdict: ErrorOutcome) -> str | float | None:
     match verdict:
-        case Failed():
+        case FailLine():
             return None
-        case AllFailed():
+        case FailPartner():
             return verdict.reason
-        case Later() | Paused():
+        case RetryLine() | PausePartner():
             return verdict.seconds
 
 
@@ -116,7 +117,7 @@ def test_every_error_of_the_client_is_judged_here() -> None:
     assert known == {type(error) for error, *_ in JUDGED if type(error) in vars(cwclient).values()}
 
 
-@pytest.mark.parametrize("right", MISSING)
+@pytest.mark.parametrize("right", MISSING_RIGHT)
 def test_a_missing_right_names_the_row_to_change(right: str) -> None:
     """The ConnectWise administrator reads which right to set to All."""
     verdict = classify(errors.RightRefused(right), attempts=0, chance=0.5)
@@ -126,7 +127,7 @@ def test_a_missing_right_names_the_row_to_change(right: str) -> None:
     assert str(verdict.problem.where).endswith(f"{row} > {level}")
 
 
-@pytest.mark.parametrize(("attempts", "kind"), [(0, Later), (1, Later), (2, Failed), (99, Failed)])
+@pytest.mark.parametrize(("attempts", "kind"), [(0, RetryLine), (1, RetryLine), (2, FailLine), (99, FailLine)])
 def test_a_bug_of_ours_is_tried_three_times(attempts: int, kind: type[ErrorOutcome]) -> None:
     """An error that nobody foresaw ends as an answer, not as a loop."""
     verdict = classify(KeyError("ours"), attempts=attempts, chance=0.5)
@@ -137,20 +138,20 @@ def test_a_bug_of_ours_is_tried_three_times(attempts: int, kind: type[ErrorOutco
 def test_an_answer_that_nothing_confirms_is_tried_three_times() -> None:
     """A record that is refused again and again, as if it were the connection, fails alone in the end."""
     error = Unconfirmed(BadCredentials("no", status=401))
-    assert [type(classify(error, attempts=count, chance=0.5)) for count in range(3)] == [Later, Later, Failed]
+    assert [type(classify(error, attempts=count, chance=0.5)) for count in range(3)] == [RetryLine, RetryLine, FailLine]
 
 
 @pytest.mark.parametrize("met", [CertificateExpired("no"), ForbiddenHost("no"), UnknownCompany("acme")])
 def test_what_no_record_can_cause_is_held_against_none(met: ConnectWiseError) -> None:
     """One bad node behind a balancer: its lines wait until RETRY_FOR, and nobody looks for a fault in their records."""
     verdict = classify(Unconfirmed(met), attempts=99, chance=0.5)
-    assert (type(verdict), verdict.problem.code) == (Later, "server_trouble")
+    assert (type(verdict), verdict.problem.code) == (RetryLine, "server_trouble")
 
 
 @pytest.mark.parametrize("attempts", [3, 1000])
 def test_trouble_of_theirs_is_retried_whatever_the_count(attempts: int) -> None:
     """The wait for a server ends by time, not by attempts."""
-    assert type(classify(Unreachable("no", sent=False), attempts=attempts, chance=0.5)) is Later
+    assert type(classify(Unreachable("no", sent=False), attempts=attempts, chance=0.5)) is RetryLine
 
 
 @pytest.mark.parametrize(
@@ -159,20 +160,20 @@ def test_trouble_of_theirs_is_retried_whatever_the_count(attempts: int) -> None:
 )
 def test_the_back_off_doubles_to_five_minutes(attempts: int, chance: float, seconds: float) -> None:
     """A server in trouble is asked less and less often."""
-    assert errors.backoff(attempts, chance) == seconds
+    assert retry.backoff(attempts, chance) == seconds
 
 
 @given(attempts=st.integers(0, 100_000), chance=st.floats(0, 1))
 def test_the_back_off_stays_within_its_bounds(attempts: int, chance: float) -> None:
     """A retry is never at once, and never later than in five minutes."""
-    assert 0.5 <= errors.backoff(attempts, chance) <= 300.0
+    assert 0.5 <= retry.backoff(attempts, chance) <= 300.0
 
 
 @given(attempts=st.integers(0, 40), chance=st.floats(0, 1), retry_for=st.integers(1, 100_000))
 def test_no_wait_makes_giving_up_late(attempts: int, chance: float, retry_for: int) -> None:
     """Giving up after RETRY_FOR is late by at most a tenth of it, or by less than 15 s."""
-    longest = errors.longest_wait(timedelta(seconds=retry_for))
-    assert errors.backoff(attempts, chance, longest) <= max(2.0, retry_for / 10)
+    longest = retry.longest_wait(timedelta(seconds=retry_for))
+    assert retry.backoff(attempts, chance, longest) <= max(2.0, retry_for / 10)
 
 
 @pytest.mark.parametrize(
@@ -181,7 +182,7 @@ def test_no_wait_makes_giving_up_late(attempts: int, chance: float, retry_for: i
 )
 def test_what_fails_for_an_hour_is_given_up(first_failed_at: datetime | None, *, given_up: bool) -> None:
     """A partner gets an answer in the end, also when ConnectWise never comes back."""
-    assert errors.given_up(first_failed_at, minute(60), timedelta(hours=1)) == given_up
+    assert retry.is_given_up(first_failed_at, minute(60), timedelta(hours=1)) == given_up
 
 
 DOWN = Unreachable("no", sent=False)
@@ -194,7 +195,7 @@ LIMITED = RateLimited("no", retry_after=60)
 
 def _after(health: Health, error: BaseException | None) -> Health:
     verdict = None if error is None else classify(error, attempts=0, chance=1.0)
-    return errors.health_after(health, error, verdict, minute(1), chance=1.0)
+    return health_after(health, error, verdict, minute(1), chance=1.0)
 
 
 def _paused(minutes: float, why: str, health: Health) -> Health:

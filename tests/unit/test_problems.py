@@ -12,7 +12,7 @@ import pytest
 import worker
 from worker.cli.display.wording import DETAILS, FIXES, TITLES
 from worker.cli.waiting import PAUSES
-from worker.rules.problems import CATALOGUE, MISSING, Entry, problem, told
+from worker.rules.problems import CATALOGUE, MISSING_RIGHT, ProblemKind, one_line, problem
 from worker.rules.problems_docs import page
 
 ROOT = Path(__file__).parents[2]
@@ -35,7 +35,7 @@ def _calls() -> Iterator[tuple[str, ast.Call]]:
                     yield f"{path.name}:{node.lineno}", node
 
 
-def _fields(entry: Entry) -> set[str]:
+def _fields(entry: ProblemKind) -> set[str]:
     return {name for _, name, _, _ in Formatter().parse(entry.detail) if name is not None}
 
 
@@ -45,7 +45,7 @@ def test_the_docs_are_current() -> None:
 
 
 @pytest.mark.parametrize("entry", CATALOGUE.values(), ids=lambda entry: entry.code)
-def test_every_problem_has_its_texts(entry: Entry) -> None:
+def test_every_problem_has_its_texts(entry: ProblemKind) -> None:
     """A reader of a problem learns what happened and what to do, in sentences, and in the docs too."""
     made = problem(entry.code, **dict.fromkeys(_fields(entry), "FILLED"))
     assert made.code == entry.code
@@ -63,7 +63,7 @@ def test_every_code_in_use_is_in_the_catalogue_with_its_fields() -> None:
         assert code in CATALOGUE, place
         named = {keyword.arg for keyword in call.keywords} - {"said"}
         assert named == _fields(CATALOGUE[code]), place
-    assert {*PAUSES, *MISSING.values()} <= set(CATALOGUE)
+    assert {*PAUSES, *MISSING_RIGHT.values()} <= set(CATALOGUE)
 
 
 def test_no_code_in_the_catalogue_is_out_of_use() -> None:
@@ -74,7 +74,7 @@ def test_no_code_in_the_catalogue_is_out_of_use() -> None:
         for node in ast.walk(tree)
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     }
-    assert set(CATALOGUE) - written - set(MISSING.values()) - {"exhausted"} == set()
+    assert set(CATALOGUE) - written - set(MISSING_RIGHT.values()) - {"exhausted"} == set()
 
 
 def test_the_command_line_has_words_for_known_codes_only() -> None:
@@ -97,5 +97,5 @@ def test_what_connectwise_says_is_kept_apart_short_and_printable() -> None:
     assert made.said.isprintable()
     assert len(made.said) == 500
     assert "x" not in made.detail
-    assert told(made).endswith(f"ConnectWise said: {made.said}")
+    assert one_line(made).endswith(f"ConnectWise said: {made.said}")
     assert problem("record_refused", said=" \n").said is None

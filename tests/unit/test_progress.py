@@ -23,16 +23,17 @@ from store.targets import Target
 from tests.support.samples import NOVEMBER, OCTOBER, PARTNER, TEN, mapping, minute
 from worker.checks.mapping_check import ToCheck
 from worker.rules import quantities
-from worker.rules.errors import KeyUnreadable, NotStarted, RightRefused, classify
+from worker.rules.errors import KeyUnreadable, NotStarted, RightRefused
+from worker.rules.outcomes import classify
 from worker.sync import transitions
 from worker.sync.job import Final, Job, Member, RetryAt
 from worker.sync.transitions import Moment
 
 NOW = minute(10)
 CALL_UNTIL = minute(11)
-MOMENT = Moment(NOW, timedelta(hours=1), quantities.Unusual(jump_share=0.5, jump_count=1000))
+MOMENT = Moment(NOW, timedelta(hours=1), quantities.JumpLimits(jump_share=0.5, jump_count=1000))
 DECEMBER = (NOVEMBER.start.replace(month=12), NOVEMBER.end.replace(month=12))
-LATER = quantities.Written(newest_period=DECEMBER)
+LATER = quantities.WriteHistory(newest_period=DECEMBER)
 
 
 def _push(mode: SyncMode) -> Push:
@@ -60,7 +61,7 @@ def _member(*, preview: bool = False, attempts: int = 0, first_failed_at: dateti
     wish = Target(
         "c-1", NOVEMBER.key, NOVEMBER.start, NOVEMBER.end, 42, TEN, "p-1", TEN, attempts, first_failed_at, None, TEN
     )
-    wanted = quantities.Wanted("c-1", "Acme", NOVEMBER, 42, TEN, "p-1", TEN)
+    wanted = quantities.WantedLine("c-1", "Acme", NOVEMBER, 42, TEN, "p-1", TEN)
     return Member(line, wanted, mapping(), None if preview else wish)
 
 
@@ -127,7 +128,7 @@ def _short(outcome: object) -> object:
             id="an older period",
         ),
         pytest.param(
-            _job(written=quantities.Written(newest_period=(OCTOBER.start, OCTOBER.end))),
+            _job(written=quantities.WriteHistory(newest_period=(OCTOBER.start, OCTOBER.end))),
             _addition(),
             None,
             id="a newer period",

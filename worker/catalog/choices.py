@@ -12,7 +12,7 @@ from datetime import date, datetime
 from cwclient import Addition, Agreement, Company
 from messages import Choice, plain_text
 from worker.rules import billable
-from worker.rules.billable import Known
+from worker.rules.billable import MappingFacts
 
 PAGE = 100
 """Choices in one answer."""
@@ -34,14 +34,14 @@ def of_agreement(agreement: Agreement, now: datetime) -> Choice:
         start_date=term.start_date,
         end_date=term.end_date,
         cancelled_date=term.cancelled_date,
-        problem=next(iter(billable.judge_agreement(term, billable.only(today), today).problems), None),
+        problem=next(iter(billable.assess_agreement(term, billable.single_day(today), today).problems), None),
     )
 
 
 def of_addition(addition: Addition, agreement_id: int, now: datetime) -> Choice:
     """An addition with its product, what is billed, and its dates."""
     product, today = _text(addition.product.identifier), now.date()
-    judgement = billable.judge(addition, [Known(agreement_id)], billable.only(today), today)
+    assessment = billable.assess(addition, [MappingFacts(agreement_id)], billable.single_day(today), today)
     return Choice(
         id=addition.id,
         name=_name(addition.description or addition.product.identifier, addition.id),
@@ -52,7 +52,7 @@ def of_addition(addition: Addition, agreement_id: int, now: datetime) -> Choice:
         less_included=addition.less_included,
         effective_date=_day(addition.effective_date),
         cancelled_date=_day(addition.cancelled_date),
-        problem=next(iter(judgement.problems), None),
+        problem=next(iter(assessment.problems), None),
     )
 
 

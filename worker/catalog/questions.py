@@ -13,7 +13,7 @@ from store import Tx, catalog, connections, leases, mappings, now, outbox, pause
 from store.catalog import Question
 from store.mappings import Mapping
 from worker.catalog.choices import Listing
-from worker.rules.errors import PASSING, ErrorOutcome
+from worker.rules.outcomes import RETRIED, ErrorOutcome
 from worker.rules.problems import problem
 
 FRESH = timedelta(minutes=10)
@@ -41,7 +41,7 @@ AnswerFields = dict[str, Any]
 log = structlog.get_logger()
 
 
-def ask(tx: Tx, event: CatalogRequested) -> bool:
+def answer_or_queue(tx: Tx, event: CatalogRequested) -> bool:
     """Answer from what is kept, or with what stands in the way; else keep the question and wake the partner.
 
     Call it inside `Database.partner`. Asked again it gets the same answer again, with the same id. Returns whether it
@@ -59,29 +59,29 @@ def ask(tx: Tx, event: CatalogRequested) -> bool:
     return True
 
 
-def forget(tx: Tx, partner_id: str) -> None:
+def drop_lists(tx: Tx, partner_id: str) -> None:
     """Read all anew from now on."""
     catalog.forget(tx, partner_id)
 
 
-def refuse(tx: Tx, partner_id: str, why: Problem) -> None:
+def answer_all(tx: Tx, partner_id: str, why: Problem) -> None:
     """Answer all questions of the partner that wait with this problem."""
     while waiting := catalog.due(tx, partner_id, QUESTIONS):
         for question in waiting:
             answer(tx, event_of(question), {"problem": why})
 
 
-def of_pause(code: str | None) -> Problem:
+def problem_of_pause(code: str | None) -> Problem:
     """Return the reason that ConnectWise is left alone for now, by the code of the problem that led to it."""
     return _ask_again(_WHY_PAUSED.get(code or "", problem("unexpected")))
 
 
-def of_verdict(verdict: ErrorOutcome) -> Problem:
+def problem_of_outcome(verdict: ErrorOutcome) -> Problem:
     """The answer to a question after an error."""
-    return _ask_again(verdict.problem) if isinstance(verdict, PASSING) else verdict.problem
+    return _ask_again(verdict.problem) if isinstance(verdict, RETRIED) else verdict.problem
 
 
-def mapped(tx: Tx, partner_id: str) -> dict[str, Mapping]:
+def connected_mappings(tx: Tx, partner_id: str) -> dict[str, Mapping]:
     """The mappings that were made under the ConnectWise that is connected, by company; tombstones are none."""
     history = connections.tenant_history(tx, partner_id)
     tenant = history[-1][1] if history else None

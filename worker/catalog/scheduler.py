@@ -12,7 +12,7 @@ import structlog
 from messages import CatalogRequested, Problem
 from store import Database, StoreError, Tx, catalog
 from store.catalog import Question
-from worker.catalog.queries import Call, Shelf, Steps
+from worker.catalog.queries import AnswerSteps, ListCache, PoolCall
 from worker.catalog.questions import AnswerFields, answer, event_of
 from worker.rules.problems import problem
 
@@ -20,13 +20,13 @@ log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
-class Task:
+class ScheduledCall:
     """A call that the run is to have made, and whom to tell what came of it: one of the three, once.
 
     `not_made`: the question is begun anew when it is taken again.
     """
 
-    call: Call
+    call: PoolCall
     done: Callable[[Any], None]
     failed: Callable[[Problem], None]
     not_made: Callable[[], None]
@@ -38,8 +38,8 @@ class _Inquiry:
 
     message_id: str
     event: CatalogRequested
-    steps: Steps
-    calls: deque[tuple[int, Call]] = field(default_factory=deque)
+    steps: AnswerSteps
+    calls: deque[tuple[int, PoolCall]] = field(default_factory=deque)
     results: list[Any] = field(default_factory=list)
     missing: int = 0
     over: bool = False
@@ -58,7 +58,7 @@ class Scheduler:
 
     def __init__(self, database: Database, partner_id: str, clock: Callable[[], datetime]) -> None:
         self._database, self._partner_id, self._clock = database, partner_id, clock
-        self._shelf = Shelf(database, partner_id, "", clock)
+        self._shelf = ListCache(database, partner_id, "", clock)
         self._waiting: list[_Inquiry] = []
         self._begun: list[_Inquiry] = []
         self._answers: list[tuple[CatalogRequested, AnswerFields]] = []
@@ -81,20 +81,20 @@ class Scheduler:
             return
         if tenant != self._shelf.tenant:
             self.forget()
-            self._shelf = Shelf(self._database, self._partner_id, tenant, self._clock)
+            self._shelf = ListCache(self._database, self._partner_id, tenant, self._clock)
         begun = {inquiry.message_id for inquiry in self._begun}
         new = [(question, event_of(question)) for question in questions if question.message_id not in begun]
         self._waiting = [_Inquiry(one.message_id, event, self._shelf.steps(one, event)) for one, event in new]
         self._begin()
 
-    def next(self) -> Task | None:
+    def next(self) -> ScheduledCall | None:
         """A call to be made; None = none for now."""
         inquiry = next((inquiry for inquiry in self._begun if inquiry.calls), None)
         if inquiry is None:
             return None
         place, call = inquiry.calls.popleft()
         done = partial(self._done, inquiry, place, call)
-        return Task(call, done, partial(self._failed, inquiry), partial(self._put_back, inquiry))
+        return ScheduledCall(call, done, partial(self._failed, inquiry), partial(self._put_back, inquiry))
 
     def save(self, tx: Tx) -> None:
         """Keep what was read, and let the answers leave."""
@@ -134,7 +134,7 @@ class Scheduler:
             inquiry.calls = deque(enumerate(calls))
             inquiry.results, inquiry.missing = [None] * len(calls), len(calls)
 
-    def _done(self, inquiry: _Inquiry, place: int, call: Call, result: Any) -> None:  # noqa: ANN401 - the call's result
+    def _done(self, inquiry: _Inquiry, place: int, call: PoolCall, result: Any) -> None:  # noqa: ANN401 - the call's result
         if inquiry.over:
             return
         if call.asks:

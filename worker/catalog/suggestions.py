@@ -27,7 +27,7 @@ def looks_like_phin(choice: Choice) -> bool:
 
 
 @dataclass(frozen=True)
-class Matched:
+class MatchedCompanies:
     """The matches of all companies that were asked about, those of the page first of all."""
 
     page: Mapping[str, Sequence[Match]]
@@ -45,7 +45,9 @@ def matcher_of(companies: Listing) -> Matcher:
     return Matcher(Candidate(choice.id, choice.name, choice.detail or "") for choice in companies)
 
 
-def match(matcher: Matcher, asked: Sequence[PhinCompany], page: int, taken: Mapping[str, int | None]) -> Matched:
+def match_companies(
+    matcher: Matcher, asked: Sequence[PhinCompany], page: int, taken: Mapping[str, int | None]
+) -> MatchedCompanies:
     """Match all companies; `taken` = the ConnectWise company by the id of each Phin company that has one already.
 
     All are matched, whatever the page: two that reach the same ConnectWise company are not certain.
@@ -58,11 +60,11 @@ def match(matcher: Matcher, asked: Sequence[PhinCompany], page: int, taken: Mapp
         if number is not None
     )
     start, ids = (page - 1) * PAGE, list(found)
-    return Matched({one: found[one] for one in ids[start : start + PAGE]}, reached, len(ids) > start + PAGE)
+    return MatchedCompanies({one: found[one] for one in ids[start : start + PAGE]}, reached, len(ids) > start + PAGE)
 
 
 def suggestions(
-    matched: Matched,
+    matched: MatchedCompanies,
     agreements: Mapping[int, Sequence[Choice]],
     additions: Mapping[int, Sequence[Choice]],
     taken: Collection[tuple[int, int]],
@@ -76,7 +78,7 @@ def suggestions(
         for rank, one in enumerate(matches):
             ambiguous = one.ambiguous or matched.reached[one.candidate.id] > 1
             agreement, addition = (
-                proposal(agreements.get(one.candidate.id, ()), additions, taken) if not rank else (None, None)
+                propose(agreements.get(one.candidate.id, ()), additions, taken) if not rank else (None, None)
             )
             yield Suggestion(
                 company_id=company_id,
@@ -98,7 +100,7 @@ def looked_into(agreements: Iterable[Choice]) -> list[Choice]:
     return active if len(active) <= AGREEMENTS_LOOKED_INTO else []
 
 
-def proposal(
+def propose(
     agreements: Iterable[Choice], additions: Mapping[int, Sequence[Choice]], taken: Collection[tuple[int, int]]
 ) -> tuple[Choice | None, Choice | None]:
     """The agreement and addition that stand out: the only one that looks like Phin, else the only one there is."""

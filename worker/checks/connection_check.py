@@ -18,8 +18,8 @@ from store import Tx, connections, mappings, now, outbox
 from store.connections import ConnectionVersion, tenant_at
 from worker.checks import mapping_check
 from worker.connectwise.session import ConnectWiseSession
-from worker.rules.errors import classify
-from worker.rules.problems import AGREEMENT_EDIT, AGREEMENT_INQUIRE, CATALOGUE, COMPANY_INQUIRE, MISSING, problem
+from worker.rules.outcomes import classify
+from worker.rules.problems import AGREEMENT_EDIT, AGREEMENT_INQUIRE, CATALOGUE, COMPANY_INQUIRE, MISSING_RIGHT, problem
 
 AWAY = frozenset({"moved", "rate_limited", "unreachable"})
 """The problems of a check that pass by themselves: a write that is taken shows that they have."""
@@ -46,22 +46,22 @@ class CheckedConnection:
         stored = connections.current(tx, self.version.partner_id)
         message = self.message
         if stored is not None and stored.version == self.version.version:
-            message = _with_edit(message, _edit_state(read_check(stored)))
-            if self.error is None and (companies := mapping_check.not_well(tx, stored)):
+            message = _with_edit(message, _edit_state(last_check(stored)))
+            if self.error is None and (companies := mapping_check.companies_to_recheck(tx, stored)):
                 # What stood in their way may have been the connection, or that another ConnectWise was connected.
                 mappings.check_now(tx, stored.partner_id, now(tx), companies)
         connections.save_check(tx, self.version, message.model_dump(mode="json"))
         outbox.put(tx, message)
 
 
-def read_check(version: ConnectionVersion) -> ConnectionChecked | None:
+def last_check(version: ConnectionVersion) -> ConnectionChecked | None:
     """Return the result of a version's check; None as long as it has not been checked."""
     if version.check is None:
         return None
     return ConnectionChecked.model_validate_json(json.dumps(version.check), extra="ignore")
 
 
-def is_asked(tx: Tx, partner_id: str) -> bool:
+def is_due(tx: Tx, partner_id: str) -> bool:
     """True if a check of the connection waits to be made."""
     version = connections.current(tx, partner_id)
     return version is not None and version.check_due_at is not None
@@ -91,7 +91,7 @@ def check_connection(remote: ConnectWiseSession, agreements: Mapping[int, str]) 
     why: Problem | None = None
     ended_by: Exception | None = None
     try:
-        found = remote.look_up()
+        found = remote.find_base_url()
         counts = remote.counts()
         rights = tuple(_right(right, "denied" if count is None else "granted") for right, count in counts.items())
         rights += (_right(AGREEMENT_EDIT, "unproven"),)
@@ -118,7 +118,7 @@ def check_connection(remote: ConnectWiseSession, agreements: Mapping[int, str]) 
     return CheckedConnection(version, message, ended_by)
 
 
-def unchecked(
+def not_checkable(
     event: ConnectionCheckRequested, version: ConnectionVersion | None, why: Literal["not_connected", "paused"]
 ) -> ConnectionChecked:
     """The answer if nothing can be checked now; of a partner that never connected, as of the request."""
@@ -132,7 +132,7 @@ def unchecked(
     )
 
 
-def note_edit(tx: Tx, version: ConnectionVersion, state: RightState) -> bool:
+def record_edit_right(tx: Tx, version: ConnectionVersion, state: RightState) -> bool:
     """Keep whether ConnectWise takes writes under this version, and tell it if that is news.
 
     A check that failed because ConnectWise was away is made again once a write is taken.
@@ -141,7 +141,7 @@ def note_edit(tx: Tx, version: ConnectionVersion, state: RightState) -> bool:
     stored = connections.current(tx, version.partner_id)
     if stored is None or stored.version != version.version:
         return True
-    known = read_check(stored)
+    known = last_check(stored)
     if known is None:
         return False
     if state == "granted" and known.problem is not None and known.problem.code in AWAY:
@@ -161,7 +161,7 @@ def _of_counts(counts: Mapping[str, int | None]) -> Problem | None:
     if len(missing) > 1:
         return problem("missing_both_inquire")
     if missing:
-        return problem(MISSING[missing[0]])
+        return problem(MISSING_RIGHT[missing[0]])
     if counts[COMPANY_INQUIRE] == 0:
         return problem("no_companies")
     return problem("no_agreements") if counts[AGREEMENT_INQUIRE] == 0 else None
@@ -185,7 +185,7 @@ def _hidden(remote: ConnectWiseSession, agreements: Mapping[int, str]) -> tuple[
 
 
 def _right(right: str, state: RightState) -> Right:
-    return Right(right=right, state=state, fix=None if state == "granted" else CATALOGUE[MISSING[right]].fix)
+    return Right(right=right, state=state, fix=None if state == "granted" else CATALOGUE[MISSING_RIGHT[right]].fix)
 
 
 def _edit_state(checked: ConnectionChecked | None) -> RightState:
@@ -198,7 +198,7 @@ def _with_edit(checked: ConnectionChecked, state: RightState) -> ConnectionCheck
     others = tuple(right for right in checked.rights if right.right != AGREEMENT_EDIT)
     rights = (*others, _right(AGREEMENT_EDIT, state)) if others or state != "unproven" else ()
     why = checked.problem
-    if why is not None and why.code == MISSING[AGREEMENT_EDIT]:
+    if why is not None and why.code == MISSING_RIGHT[AGREEMENT_EDIT]:
         why = None
     if why is None and state == "denied":
         why = problem("missing_agreement_edit")

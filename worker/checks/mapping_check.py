@@ -16,13 +16,12 @@ from store import Tx, connections, mappings, outbox, targets
 from store.connections import ConnectionVersion
 from store.mappings import Addition, Mapping
 from worker.catalog.choices import of_addition, of_agreement
-from worker.catalog.suggestions import looked_into, proposal
+from worker.catalog.suggestions import looked_into, propose
 from worker.connectwise.session import ConnectWiseSession
 from worker.rules import billable, quantities
-from worker.rules.blame import Unconfirmed
-from worker.rules.errors import RestrictedAgreement, RightRefused
-from worker.rules.links import linked
-from worker.rules.problems import MISSING, problem
+from worker.rules.errors import RestrictedAgreement, RightRefused, Unconfirmed
+from worker.rules.links import with_link
+from worker.rules.problems import MISSING_RIGHT, problem
 
 log = structlog.get_logger()
 
@@ -72,10 +71,10 @@ def due(tx: Tx, partner_id: str, connection: ConnectionVersion | None, now: date
     found = mappings.due_checks(tx, partner_id, now, CHECKS)
     if not found or connection is None or connection.tenant is None:
         return [ToCheck(mapping) for mapping in found]
-    return prepared(tx, connection, found)
+    return with_stored_facts(tx, connection, found)
 
 
-def prepared(tx: Tx, connection: ConnectionVersion, found: Sequence[Mapping]) -> list[ToCheck]:
+def with_stored_facts(tx: Tx, connection: ConnectionVersion, found: Sequence[Mapping]) -> list[ToCheck]:
     """These mappings with what the store knows of them, in the same order."""
     partner_id, tenant = connection.partner_id, connection.tenant or ""
     tenants = connections.tenant_history(tx, partner_id)
@@ -97,7 +96,7 @@ def prepared(tx: Tx, connection: ConnectionVersion, found: Sequence[Mapping]) ->
     ]
 
 
-def not_well(tx: Tx, connection: ConnectionVersion) -> set[str]:
+def companies_to_recheck(tx: Tx, connection: ConnectionVersion) -> set[str]:
     """Companies whose mapping was found invalid, or was made under another ConnectWise than this."""
     tenants = connections.tenant_history(tx, connection.partner_id)
     return {
@@ -115,7 +114,7 @@ def _to_check(
     taken: frozenset[Addition],
 ) -> ToCheck:
     sharing = mapped.get(mapping.addition, ()) if mapping.addition else ()
-    shared = quantities.shared(sharing, {one.company_id: 0 for one in sharing}) if len(sharing) > 1 else 0
+    shared = quantities.shared_quantity(sharing, {one.company_id: 0 for one in sharing}) if len(sharing) > 1 else 0
     known = (shared.problem,) if isinstance(shared, quantities.Answer) else ()
     if held is None or held[0] == mapping.addition or mapped.get(held[0]):
         return ToCheck(mapping, known, taken=taken)
@@ -123,7 +122,7 @@ def _to_check(
     return ToCheck(mapping, known, (warning,), taken)
 
 
-def read_check(mapping: Mapping) -> MappingChecked | None:
+def last_check(mapping: Mapping) -> MappingChecked | None:
     """Return the result of this version's last check; None as long as it has not been checked."""
     if mapping.check is None:
         return None
@@ -148,7 +147,7 @@ def check_mapping(
         if to_check.mapping.agreement_id is not None:
             raise
         # Only the company was read: lines do without this right.
-        return _message(to_check.mapping, "invalid", problems=(problem(MISSING[error.right], said=error.said),))
+        return _message(to_check.mapping, "invalid", problems=(problem(MISSING_RIGHT[error.right], said=error.said),))
 
 
 def _compare(
@@ -169,7 +168,7 @@ def _compare(
             term = billable.term_of(agreement)
             if billable.belongs_elsewhere(agreement, mapping):
                 found.append(problem("agreement_elsewhere"))
-            found += billable.judge_agreement(term, billable.only(today), today).problems
+            found += billable.assess_agreement(term, billable.single_day(today), today).problems
         company, deleted = _company(remote, mapping)
         found += deleted
         if mapping.addition is not None and addition is None:
@@ -178,14 +177,14 @@ def _compare(
         found.append(problem("record_not_found", said=error.said))
     product, product_id = ((mapping.check or {}).get(name) for name in ("product", "product_id"))
     if addition is not None and mapping.addition is not None:
-        known = billable.Known(
+        known = billable.MappingFacts(
             mapping.addition[0],
-            agreement=term or billable.UNKNOWN,
+            agreement=term or billable.UNKNOWN_TERM,
             product=product,
             product_id=product_id,
             allows_not_billable=mapping.allow_not_billable,
         )
-        judged = billable.judge(addition, [known], billable.only(today), today)
+        judged = billable.assess(addition, [known], billable.single_day(today), today)
         found += [why for why in judged.problems if why not in found]
         if not billable.is_another_product(addition, product, product_id):
             product, product_id = billable.product_of(addition)
@@ -194,7 +193,7 @@ def _compare(
     return _message(
         mapping,
         status,
-        problems=tuple(linked(why, remote.connection, mapping) for why in found),
+        problems=tuple(with_link(why, remote.connection, mapping) for why in found),
         cw_company_name=_name(company or (agreement.company.name if agreement else None)),
         agreement_name=_name(agreement.name if agreement else None),
         addition_name=_name(addition.description or addition.product.identifier if addition else None),
@@ -218,7 +217,7 @@ def _company(remote: ConnectWiseSession, mapping: Mapping) -> tuple[str | None, 
         if mapping.agreement_id is None:
             raise
         log.info("company.not_read", company=mapping.company_id, error_type=type(error).__name__)
-        earlier = read_check(mapping)
+        earlier = last_check(mapping)
         return None, tuple(why for why in (earlier.problems if earlier else ()) if why.code == "company_deleted")
     # A deleted one stays readable (connectwise-api.md 5.4).
     return company.name, (problem("company_deleted"),) if company.deleted_flag else ()
@@ -247,7 +246,7 @@ def _successor(
         return None
     alike = {key: [one for one in some if one.product == product] for key, some in additions.items()}
     for offered in (alike, additions):
-        agreement, addition = proposal(agreements, offered, to_check.taken | {mapping.addition})
+        agreement, addition = propose(agreements, offered, to_check.taken | {mapping.addition})
         if agreement is not None and addition is not None:
             return Successor(
                 agreement_id=agreement.id,
@@ -259,27 +258,27 @@ def _successor(
     return None
 
 
-def again(mapping: Mapping, at: datetime, *, counts: bool) -> CheckedMapping:
+def check_later(mapping: Mapping, at: datetime, *, counts: bool) -> CheckedMapping:
     """The mapping is to be checked again then; `counts`: this attempt failed, so that the next one waits longer."""
     return CheckedMapping(replace(mapping, check_attempts=mapping.check_attempts + counts), None, at)
 
 
-def refused(mapping: Mapping, why: Problem) -> CheckedMapping:
+def failed_check(mapping: Mapping, why: Problem) -> CheckedMapping:
     """The mapping cannot be checked, for a reason that will not pass by itself."""
     return CheckedMapping(mapping, _message(mapping, "invalid", problems=(why,)))
 
 
-def at_hand(to_check: ToCheck) -> CheckedMapping | None:
+def check_offline(to_check: ToCheck) -> CheckedMapping | None:
     """Return the check that needs no ConnectWise: nothing is chosen (yet), or it was chosen in another one."""
     mapping = to_check.mapping
     if mapping.cw_company_id is None:
         return CheckedMapping(mapping, _message(mapping, "incomplete", warnings=to_check.warnings))
-    return refused(mapping, problem("map_again")) if to_check.elsewhere else None
+    return failed_check(mapping, problem("map_again")) if to_check.elsewhere else None
 
 
 def not_connected(to_check: ToCheck) -> CheckedMapping:
     """There is no ConnectWise to ask."""
-    return at_hand(to_check) or refused(to_check.mapping, problem("not_connected"))
+    return check_offline(to_check) or failed_check(to_check.mapping, problem("not_connected"))
 
 
 def _message(mapping: Mapping, status: MappingStatus, **found: Any) -> MappingChecked:  # noqa: ANN401 - its fields

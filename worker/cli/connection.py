@@ -10,7 +10,7 @@ import typer
 from messages import ConnectionChanged, ConnectionCheckRequested, KeyRing, seal
 from store import Tx, connections, mappings
 from store.connections import ConnectionVersion
-from worker.checks.connection_check import read_check
+from worker.checks.connection_check import last_check
 from worker.cli.commands import Commands
 from worker.cli.display import connection_table
 from worker.cli.display.output import complain, dump, say
@@ -222,7 +222,7 @@ def _agree(opened: Session, event: ConnectionChanged, *, yes: bool) -> None:
 
 def _show_found(version: ConnectionVersion, *, as_json: bool) -> int:
     """Print what the check of a version found; the exit code."""
-    checked = read_check(version)
+    checked = last_check(version)
     if checked is not None and checked.problem is not None and checked.problem.code in OURS:
         complain(f"{PAUSES[checked.problem.code]}.")
     if as_json:

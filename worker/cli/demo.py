@@ -19,7 +19,7 @@ from cwclient import AddressPolicy, Transport
 from messages import BillingPeriod, generate_keypair
 from store import mappings, migrate
 from worker.bootstrap import open_database
-from worker.checks.connection_check import read_check
+from worker.checks.connection_check import last_check
 from worker.cli import connection, mapping, push, results, sample
 from worker.cli.display import connection_table, mapping_table, results_table
 from worker.cli.display.output import complain, say
@@ -157,7 +157,7 @@ def _connect(opened: Session, simulator: DemoSimulator) -> bool:
         ca_bundle=simulator.ca_bundle,
     )
     version = connection.save(opened, event, timeout=SECONDS, wait=True)
-    checked = read_check(version) if version else None
+    checked = last_check(version) if version else None
     if checked is None:
         complain("The connection was not checked in time.")
         return False

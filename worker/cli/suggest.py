@@ -51,7 +51,7 @@ class PartnerMappings:
     def read(cls, tx: Tx, partner: str) -> "PartnerMappings":
         """Read it."""
         stored = {mapping.company_id: mapping for mapping in mappings.of_partner(tx, partner)}
-        return cls(stored, questions.mapped(tx, partner))
+        return cls(stored, questions.connected_mappings(tx, partner))
 
     def companies(self) -> list[PhinCompany]:
         """All companies that somebody ever mapped."""

@@ -9,19 +9,11 @@ import structlog
 from messages import Problem
 from store import Tx, leases
 from store.leases import Health
-from worker.rules.errors import (
-    RATE_LIMITED_FOR,
-    AllFailed,
-    ErrorOutcome,
-    Failed,
-    NotStarted,
-    classify,
-    given_up,
-    health_after,
-    longest_wait,
-    seconds_for_call,
-)
+from worker.rules.errors import NotStarted
+from worker.rules.health import health_after
+from worker.rules.outcomes import ErrorOutcome, FailLine, FailPartner, classify
 from worker.rules.problems import exhausted
+from worker.rules.retry import RATE_LIMITED_FOR, is_given_up, longest_wait, seconds_for_call
 
 log = structlog.get_logger()
 
@@ -29,7 +21,7 @@ PROBED = ("unreachable", "client_id", "api_version", "request_refused", "moved")
 """Pauses that a check of the connection, asked for by a person, does not wait for: what it finds may be mended."""
 
 
-def look_again(health: Health) -> Health:
+def half_open(health: Health) -> Health:
     """The health with a pause of that kind ended; how often the server was out of reach stays known."""
     return replace(health, paused_until=None, paused_why=None) if health.paused_why in PROBED else health
 
@@ -42,13 +34,13 @@ class CircuitBreaker:
     stored: Health
     health: Health = field(init=False)
     answered: bool = False
-    stop: AllFailed | None = None
+    stop: FailPartner | None = None
 
     def __post_init__(self) -> None:
         self.health = self.stored
 
     @property
-    def left_alone_until(self) -> datetime | None:
+    def open_until(self) -> datetime | None:
         """When to look after it again: at the end of the pause, or when it has been silent for too long."""
         until, since = self.health.paused_until, self.health.unreachable_since
         if until is None or since is None or self.health.paused_why != "unreachable":
@@ -59,17 +51,17 @@ class CircuitBreaker:
         """Seconds that a call for a line may take which has been failing since then. None = any."""
         return seconds_for_call((first_failed_at, self.health.unreachable_since), now, self.retry_for)
 
-    def pause_is_over(self, now: datetime) -> None:
+    def end_passed_pause(self, now: datetime) -> None:
         """Forget a pause that has passed; how often the server was out of reach stays known."""
         if self.health.paused_until is not None and self.health.paused_until <= now:
             self.health = replace(self.health, paused_until=None, paused_why=None)
 
-    def look_again(self) -> None:
+    def half_open(self) -> None:
         """Somebody asks whether ConnectWise can be reached by now."""
-        self.health = look_again(self.health)
+        self.health = half_open(self.health)
 
     @property
-    def is_bad(self) -> bool:
+    def is_open(self) -> bool:
         """True if nothing new is to be asked of ConnectWise now."""
         return self.stop is not None or self.health.paused_until is not None
 
@@ -78,19 +70,19 @@ class CircuitBreaker:
         """True if it answers and takes the keys; until then one call at a time, so wrong keys are no hammering."""
         return self.answered and not self.health.unreachable_count
 
-    def note_answer(self, now: datetime) -> None:
+    def note_success(self, now: datetime) -> None:
         """ConnectWise answered: it can be reached, and takes the keys."""
         self.answered = True
         self.health = health_after(self.health, None, None, now, chance=0.0)
 
-    def note_error(self, error: BaseException, now: datetime, *, attempts: int = 0) -> ErrorOutcome:
+    def note_failure(self, error: BaseException, now: datetime, *, attempts: int = 0) -> ErrorOutcome:
         """Judge an error of a call, and learn from it."""
         chance, again, longest = random.random(), random.random(), longest_wait(self.retry_for)  # noqa: S311 - jitter
         verdict = classify(error, attempts=attempts, chance=chance, longest=longest)
         _alert(error, verdict)
         self.health = health_after(self.health, error, verdict, now, chance=again, longest=longest)
-        self.answered = self.answered or isinstance(verdict, Failed)
-        if isinstance(verdict, AllFailed):
+        self.answered = self.answered or isinstance(verdict, FailLine)
+        if isinstance(verdict, FailPartner):
             self.stop = self.stop or verdict
         else:
             self.give_up(verdict.problem, now)
@@ -99,15 +91,17 @@ class CircuitBreaker:
     def give_up(self, last: Problem, now: datetime) -> None:
         """Fail all if it has been left alone for too long, also while it asks for a longer pause; `last`: why."""
         silent_since = self.health.unreachable_since if self.health.paused_until else None
-        if given_up(silent_since, now, self.retry_for) or given_up(self.health.limited_since, now, RATE_LIMITED_FOR):
-            self.stop = AllFailed(exhausted(last), "exhausted")
+        if is_given_up(silent_since, now, self.retry_for) or is_given_up(
+            self.health.limited_since, now, RATE_LIMITED_FOR
+        ):
+            self.stop = FailPartner(exhausted(last), "exhausted")
             self.health = Health()
 
-    def nobody_waits(self) -> None:
+    def forget_outage(self) -> None:
         """Forget since when it has been silent or limited: next time, giving up is counted from then."""
         self.health = replace(self.health, unreachable_count=0, unreachable_since=None, limited_since=None)
 
-    def run_ended(self) -> None:
+    def note_clean_run(self) -> None:
         """The run went as it should."""
         self.health = replace(self.health, failed_runs=0)
 

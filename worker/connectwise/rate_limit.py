@@ -8,7 +8,7 @@ BURST = 60.0
 """In any minute at most 900 requests are made: ConnectWise limits at about 1,000 (connectwise-api.md 7.1)."""
 
 
-class Budget:
+class RequestBudget:
     """The number of requests that may be made now. Safe from several threads.
 
     `tokens` is what was left `age` seconds ago, None = a full bucket. The next worker goes on with what this one left.

@@ -31,10 +31,19 @@ from cwclient import (
 from messages import KeyRing
 from store.connections import ConnectionVersion
 from worker.connectwise.api_version import ApiVersions, Discovery
+from worker.connectwise.connection_probe import ConnectionProbe, call_twice
 from worker.connectwise.credentials import credentials_of
-from worker.connectwise.rate_limit import Budget
-from worker.rules.blame import OF_THE_CONNECTION, Confirmation, Unconfirmed, WriteRefused, as_it_may_pass, twice
-from worker.rules.errors import Moved, RestrictedAgreement, RightRefused, RouteUnknown
+from worker.connectwise.rate_limit import RequestBudget
+from worker.rules.errors import (
+    OF_THE_CONNECTION,
+    Moved,
+    RestrictedAgreement,
+    RightRefused,
+    RouteUnknown,
+    Unconfirmed,
+    WriteRefused,
+    as_maintenance,
+)
 from worker.rules.problems import AGREEMENT_INQUIRE, COMPANY_INQUIRE
 
 T = TypeVar("T")
@@ -57,7 +66,7 @@ class ConnectWiseSession:
     key_ring: KeyRing
     clock: Callable[[], datetime]
     discovery: Discovery
-    budget: Budget
+    budget: RequestBudget
     versions: ApiVersions
     _lock: Lock = field(default_factory=Lock)
     _client: ConnectWise | None = None
@@ -65,7 +74,7 @@ class ConnectWiseSession:
     _counts: dict[str, int | None] | None = None
 
     def __post_init__(self) -> None:
-        self._confirmation = Confirmation(self._ask_for_agreements)
+        self._probe = ConnectionProbe(self._ask_for_agreements)
 
     def addition(self, agreement_id: int, addition_id: int, seconds: float | None = None) -> Addition:
         """Read the addition, in so many seconds at most: one GET, unless the base URL moved or the role is in doubt."""
@@ -120,7 +129,7 @@ class ConnectWiseSession:
         except MissingRight as error:
             raise WriteRefused(error) from error
         except OF_THE_CONNECTION as error:
-            self._confirmation.get(begun)
+            self._probe.check(begun)
             raise (WriteRefused if isinstance(error, BadCredentials) else Unconfirmed)(error) from error
         except VersionRefused as error:
             self._ask_otherwise(client, error)
@@ -137,7 +146,7 @@ class ConnectWiseSession:
             (AGREEMENT_INQUIRE, ConnectWise.count_agreements),
         ):
             try:
-                counts[right] = twice(partial(self._call, count))
+                counts[right] = call_twice(partial(self._call, count))
             except MissingRight:
                 counts[right] = None
             except WrongRoute as error:
@@ -148,10 +157,10 @@ class ConnectWiseSession:
         """Return those of these ids (1 to 150) whose agreements the role sees: one GET."""
         return self._call(lambda client: client.visible_agreements(ids))
 
-    def look_up(self) -> BaseUrl:
+    def find_base_url(self) -> BaseUrl:
         """Ask login/companyinfo for the base URL, one GET, and use it from now on, with the setting's API version."""
         try:
-            found = twice(self._discover)
+            found = call_twice(self._discover)
         except WrongRoute as error:
             raise self._passing(error) from error
         self.versions.begin_anew()
@@ -173,7 +182,7 @@ class ConnectWiseSession:
         with self._lock:
             if self._client is None:
                 if self.discovery.base_url is None:
-                    self.look_up()
+                    self.find_base_url()
                 self._client = ConnectWise(
                     base_url=self.discovery.base_url or "",
                     credentials=credentials_of(self.connection, self.key_ring),
@@ -211,7 +220,7 @@ class ConnectWiseSession:
             self._prove_rights()
             raise RestrictedAgreement from error
         except OF_THE_CONNECTION as error:
-            self._confirmation.get(begun)
+            self._probe.check(begun)
             raise Unconfirmed(error) from error
         except (RecordNotFound, WrongRoute) as error:
             # A 404 or "Cannot route" may be a codebase that changed with an upgrade (connectwise-api.md 1.3).
@@ -270,19 +279,19 @@ class ConnectWiseSession:
             before, last = self.discovery.base_url, self.discovery.looked_up_at
             left = REDISCOVER_EVERY - (self.clock() - last) if last is not None else timedelta(0)
             if left <= timedelta(0):
-                self.look_up()
+                self.find_base_url()
                 if self.discovery.base_url != before:
                     return
         if isinstance(error, RecordNotFound):
-            self._confirmation.get(begun)
+            self._probe.check(begun)
             raise error
         passing = self._passing(error)
         if passing is not error:
             raise passing
         if left > timedelta(0) and self.discovery.answered:
             raise RouteUnknown(error, left.total_seconds())
-        self._confirmation.get(begun)
+        self._probe.check(begun)
         raise Unconfirmed(error)
 
     def _passing(self, error: WrongRoute) -> ConnectWiseError:
-        return as_it_may_pass(error) if self.discovery.answered else error
+        return as_maintenance(error) if self.discovery.answered else error

@@ -47,7 +47,7 @@ from store.pushes import Acceptance
 from store.replays import Noted, Replay
 from worker.catalog import questions
 from worker.checks import connection_check
-from worker.connectwise.circuit_breaker import look_again
+from worker.connectwise.circuit_breaker import half_open
 from worker.handlers.cancellation import cancel
 from worker.handlers.reverts import revert
 from worker.sync.completion import completed
@@ -95,7 +95,7 @@ def connection_changed(context: Context, event: ConnectionChanged) -> None:
         newest = connections.save(tx, version)
         if newest:
             leases.save_health(tx, event.partner_id, leases.Health())
-            questions.forget(tx, event.partner_id)
+            questions.drop_lists(tx, event.partner_id)
         _arrived(tx, event.partner_id)
     log.info("connection.changed", newest=newest, disconnected=event.disconnected)
 
@@ -105,13 +105,13 @@ def connection_check_requested(context: Context, event: ConnectionCheckRequested
     with context.database.partner(event.partner_id) as tx:
         version = connections.current(tx, event.partner_id)
         if version is None or version.tenant is None:
-            outbox.put(tx, connection_check.unchecked(event, version, "not_connected"))
+            outbox.put(tx, connection_check.not_checkable(event, version, "not_connected"))
         else:
             if pauses.find(tx, event.partner_id) is not None:
                 # It is made once an operator has ended the pause; until then somebody waits.
-                outbox.put(tx, connection_check.unchecked(event, version, "paused"))
+                outbox.put(tx, connection_check.not_checkable(event, version, "paused"))
             connections.check_again(tx, version, now(tx), event.correlation_id)
-            leases.save_health(tx, event.partner_id, look_again(leases.health(tx, event.partner_id)))
+            leases.save_health(tx, event.partner_id, half_open(leases.health(tx, event.partner_id)))
             leases.wake(tx, event.partner_id)
     log.info("connection.check_requested", requested_by=event.requested_by)
 
@@ -201,7 +201,7 @@ def push_cancel_requested(context: Context, event: PushCancelRequested) -> None:
 def catalog_requested(context: Context, event: CatalogRequested) -> None:
     """Answer from what was read some minutes ago; else the question is kept, and answered in the partner's run."""
     with context.database.partner(event.partner_id) as tx:
-        answered = questions.ask(tx, event)
+        answered = questions.answer_or_queue(tx, event)
     log.info("catalog.asked", kind=event.kind, page=event.page, answered=answered)
 
 

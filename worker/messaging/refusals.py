@@ -22,7 +22,7 @@ from store import Tx, connections, dead_letters, mappings, now, outbox, pushes
 from store.dead_letters import DeadLetter
 from store.mappings import Mapping
 from worker.checks import mapping_check
-from worker.checks.connection_check import read_check
+from worker.checks.connection_check import last_check
 from worker.messaging.broker import Delivery
 from worker.messaging.dead_letters import DeadLetters
 from worker.rules.problems import problem
@@ -95,7 +95,7 @@ def _answers(tx: Tx, partner_id: str, delivery: Delivery, error: ContractError) 
 def _connection_as_it_is(tx: Tx, envelope: dict[str, Any], at: datetime, why: Problem) -> ConnectionChecked:
     """Tell what the last check found, as a bad question changes nothing of that, and warn of the question."""
     version = connections.current(tx, envelope["partner_id"])
-    known = read_check(version) if version is not None else None
+    known = last_check(version) if version is not None else None
     if known is not None:
         return known.model_copy(update={**envelope, "time": now(tx), "warnings": (*known.warnings, why)})
     return ConnectionChecked(**envelope, changed_at=version.changed_at if version else at, status="failed", problem=why)
@@ -104,7 +104,7 @@ def _connection_as_it_is(tx: Tx, envelope: dict[str, Any], at: datetime, why: Pr
 def _mapping_as_it_is(
     envelope: dict[str, Any], mapping: Mapping | None, company_id: str, at: datetime, why: Problem
 ) -> MappingChecked:
-    known = mapping_check.read_check(mapping) if mapping is not None else None
+    known = mapping_check.last_check(mapping) if mapping is not None else None
     if known is not None:
         return known.model_copy(update={**envelope, "time": at, "warnings": (*known.warnings, why)})
     changed_at = mapping.changed_at if mapping is not None else at

@@ -14,12 +14,12 @@ from messages import AgreementTerm, BillingPeriod, MappingChecked, Problem, plai
 from store.mappings import Mapping
 from worker.rules.problems import problem
 
-DATED = frozenset(
+DATE_REASONS = frozenset(
     {"addition_cancelled", "addition_not_begun", "agreement_cancelled", "agreement_expired", "agreement_not_begun"}
 )
 """The reasons that days of a period are not billed. They hold a line, and it goes through once they are confirmed."""
 
-JUDGED_ANEW = DATED | {
+JUDGED_ANEW = DATE_REASONS | {
     "addition_elsewhere",
     "addition_not_active",
     "agreement_inactive",
@@ -30,12 +30,12 @@ JUDGED_ANEW = DATED | {
 }
 """Findings of a check that each line judges for itself, from what it reads and for its period; the others stand."""
 
-UNKNOWN = AgreementTerm()
+UNKNOWN_TERM = AgreementTerm()
 """Nothing is known of the agreement."""
 
 
 @dataclass(frozen=True)
-class Known:
+class MappingFacts:
     """The facts of a mapping that need no look at its addition: from its last check, and from the partner's settings.
 
     `checked_at` None = it has not been checked, or nothing was seen of the agreement. `standing` are the findings of
@@ -44,7 +44,7 @@ class Known:
 
     agreement_id: int
     checked_at: datetime | None = None
-    agreement: AgreementTerm = UNKNOWN
+    agreement: AgreementTerm = UNKNOWN_TERM
     product: str | None = None
     product_id: int | None = None
     standing: tuple[Problem, ...] = ()
@@ -52,58 +52,58 @@ class Known:
 
 
 @dataclass(frozen=True)
-class Judgement:
+class Assessment:
     """`refused`: nothing may be written. `outside`: why days of the period are not billed; `no_day`: not one is."""
 
     refused: Problem | None = None
-    outside: tuple[Problem, ...] = ()
-    no_day: bool = False
+    unbilled_days: tuple[Problem, ...] = ()
+    no_day_billed: bool = False
 
     @property
     def problems(self) -> tuple[Problem, ...]:
         """All that stands in the way, the gravest first."""
-        return (*([self.refused] if self.refused else []), *self.outside)
+        return (*([self.refused] if self.refused else []), *self.unbilled_days)
 
 
-def known_of(mapping: Mapping, checked: MappingChecked | None) -> Known:
+def facts_of(mapping: Mapping, checked: MappingChecked | None) -> MappingFacts:
     """Return the facts that a finished mapping and its last check tell."""
-    known = Known(mapping.agreement_id or 0, allows_not_billable=mapping.allow_not_billable)
+    known = MappingFacts(mapping.agreement_id or 0, allows_not_billable=mapping.allow_not_billable)
     if checked is None:
         return known
     return replace(
         known,
         checked_at=checked.time if checked.agreement is not None else None,
-        agreement=checked.agreement or UNKNOWN,
+        agreement=checked.agreement or UNKNOWN_TERM,
         product=checked.product,
         product_id=checked.product_id,
         standing=tuple(one for one in checked.problems if one.code not in JUDGED_ANEW),
     )
 
 
-def judge(actual: Addition, known: Sequence[Known], period: BillingPeriod, today: date) -> Judgement:
+def assess(actual: Addition, known: Sequence[MappingFacts], period: BillingPeriod, today: date) -> Assessment:
     """Judge whether the addition may be written for the period, by what was just read of it and by what is known.
 
     `known`: of all mappings that share it; what stands against one stands against the sum.
     """
     refused = [why for one in known for why in (*_addition_refused(actual, one, today), *one.standing)]
     terms = dict.fromkeys(one.agreement for one in known)
-    judged = [judge_agreement(term, period, today, actual.agreement_status) for term in terms]
+    judged = [assess_agreement(term, period, today, actual.agreement_status) for term in terms]
     refused += [one.refused for one in judged if one.refused is not None]
     first, last = _day(actual.effective_date), _day(actual.cancelled_date)
-    outside = []
+    unbilled_days = []
     if last is not None and last < period.end:
-        outside.append(problem("addition_cancelled", since=last))
+        unbilled_days.append(problem("addition_cancelled", since=last))
     if first is not None and first > period.start:
-        outside.append(problem("addition_not_begun", effective=first))
-    outside += [why for one in judged for why in one.outside]
-    return Judgement(
+        unbilled_days.append(problem("addition_not_begun", effective=first))
+    unbilled_days += [why for one in judged for why in one.unbilled_days]
+    return Assessment(
         refused=refused[0] if refused else None,
-        outside=tuple(outside),
-        no_day=_none_of(period, first, last) or any(one.no_day for one in judged),
+        unbilled_days=tuple(unbilled_days),
+        no_day_billed=_none_of(period, first, last) or any(one.no_day_billed for one in judged),
     )
 
 
-def judge_agreement(term: AgreementTerm, period: BillingPeriod, today: date, status: str | None = None) -> Judgement:
+def assess_agreement(term: AgreementTerm, period: BillingPeriod, today: date, status: str | None = None) -> Assessment:
     """Judge whether an agreement can bill anything in the period. `status`: what its addition says of it today."""
     ends = [
         (day, code, f"{word} on {day}")
@@ -114,26 +114,26 @@ def judge_agreement(term: AgreementTerm, period: BillingPeriod, today: date, sta
         if day is not None
     ]
     first, (last, code, said) = term.start_date, min(ends, default=(None, "", ""))
-    outside = []
+    unbilled_days = []
     if last is not None and last < period.end:
-        outside.append(problem(code, status=said))
+        unbilled_days.append(problem(code, status=said))
     if first is not None and first > period.start:
-        outside.append(problem("agreement_not_begun", start=first))
+        unbilled_days.append(problem("agreement_not_begun", start=first))
     runs = (first is None or first < today) and (last is None or today < last)
     # Within a day of the dates the status may be ahead of ours or behind: time zones differ.
     unexplained = [one for one in (status, term.status) if one not in {None, "Active"} and runs]
-    return Judgement(
+    return Assessment(
         refused=_agreement_status(str(unexplained[0])) if unexplained else None,
-        outside=tuple(outside),
-        no_day=_none_of(period, first, last),
+        unbilled_days=tuple(unbilled_days),
+        no_day_billed=_none_of(period, first, last),
     )
 
 
-def is_in_doubt(
+def needs_check(
     actual: Addition,
     agreement: Agreement | None,
     mapping: Mapping,
-    known: Known,
+    known: MappingFacts,
     *,
     period: BillingPeriod,
     since: datetime,
@@ -153,7 +153,7 @@ def is_in_doubt(
         is_elsewhere = any(one.code == "agreement_elsewhere" for one in known.standing)
         if term_of(agreement) != known.agreement or belongs_elsewhere(agreement, mapping) != is_elsewhere:
             return True
-    held_against = known.standing or judge_agreement(known.agreement, period, today, actual.agreement_status).problems
+    held_against = known.standing or assess_agreement(known.agreement, period, today, actual.agreement_status).problems
     return bool(held_against) and known.checked_at < since
 
 
@@ -196,12 +196,12 @@ def is_another_product(actual: Addition, product: str | None, product_id: int | 
     return None not in {product, product_id} and now != product and now_id != product_id
 
 
-def only(today: date) -> BillingPeriod:
+def single_day(today: date) -> BillingPeriod:
     """The period of this one day: what can be billed now."""
     return BillingPeriod(start=today, end=today)
 
 
-def _addition_refused(actual: Addition, known: Known, today: date) -> Iterator[Problem]:
+def _addition_refused(actual: Addition, known: MappingFacts, today: date) -> Iterator[Problem]:
     """Yield the reasons that this addition must not be written, whatever the period, by what was just read of it."""
     if actual.agreement_id is not None and actual.agreement_id != known.agreement_id:
         yield problem("addition_elsewhere")

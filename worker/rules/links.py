@@ -7,7 +7,7 @@ from store.mappings import Mapping
 from worker.rules.problems import CATALOGUE
 
 
-def linked(problem: Problem, connection: ConnectionVersion | None, mapping: Mapping | None) -> Problem:
+def with_link(problem: Problem, connection: ConnectionVersion | None, mapping: Mapping | None) -> Problem:
     """The problem with a link to the mapped agreement, or company if no agreement is chosen, if it is about a record.
 
     `mapping` is one made under this connection's ConnectWise.

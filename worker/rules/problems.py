@@ -27,7 +27,7 @@ ROLE = "System > Security Roles > the role of the API member"
 COMPANY_INQUIRE = "Companies > Company Maintenance: Inquire (All)"
 AGREEMENT_INQUIRE = "Finance > Agreements: Inquire (All)"
 AGREEMENT_EDIT = "Finance > Agreements: Edit (All)"
-MISSING = {
+MISSING_RIGHT = {
     COMPANY_INQUIRE: "missing_company_inquire",
     AGREEMENT_INQUIRE: "missing_agreement_inquire",
     AGREEMENT_EDIT: "missing_agreement_edit",
@@ -38,7 +38,7 @@ MAX_SAID = 500
 
 
 @dataclass(frozen=True)
-class Entry:
+class ProblemKind:
     """One kind of problem. `detail` says what happened; its {fields} are filled in by `problem`.
 
     `where` is the path of the screen in ConnectWise, None if nothing is to be done there. `of_record`: it is about the
@@ -56,49 +56,49 @@ class Entry:
 
 _OF_LINES = (
     # --- what the partner has to set up first
-    Entry(
+    ProblemKind(
         "not_connected",
         "ConnectWise is not connected",
         "There is no connection to ConnectWise for this account, or it was disconnected.",
         "Connect ConnectWise with its Company ID, URL and keys, then push again.",
         COORDINATOR,
     ),
-    Entry(
+    ProblemKind(
         "connection_not_received",
         "The saved connection has not arrived",
         "The push was made under a ConnectWise connection that did not arrive within a minute.",
         "Save the ConnectWise connection again, then push again.",
         COORDINATOR,
     ),
-    Entry(
+    ProblemKind(
         "mapping_not_received",
         "The saved mapping has not arrived",
         "The push was made under a mapping of this company that did not arrive within a minute.",
         "Save the mapping of this company again, then push again.",
         COORDINATOR,
     ),
-    Entry(
+    ProblemKind(
         "unmapped",
         "Not mapped",
         "This company is not mapped to ConnectWise, so its users are not billed.",
         "Choose a ConnectWise company, agreement and addition for it, then push again.",
         COORDINATOR,
     ),
-    Entry(
+    ProblemKind(
         "mapping_unfinished",
         "Mapping not finished",
         "A ConnectWise company or agreement is chosen, but no addition yet.",
         "Choose the agreement and the addition for this company, then push again.",
         COORDINATOR,
     ),
-    Entry(
+    ProblemKind(
         "map_again",
         "Mapped under another ConnectWise",
         "This mapping was made while another ConnectWise was connected; its ids mean other records there.",
         "Choose the ConnectWise company, agreement and addition again, then push again.",
         COORDINATOR,
     ),
-    Entry(
+    ProblemKind(
         "shared_addition",
         "One addition, several companies",
         "Addition {addition} is shared by {companies}, and not all of their mappings allow it.",
@@ -107,14 +107,14 @@ _OF_LINES = (
         ADDITIONS,
         of_record=True,
     ),
-    Entry(
+    ProblemKind(
         "sharing_refused",
         "Another company's mapping stops the sum",
         "The addition is shared with {company}, whose mapping cannot be billed: {why}",
         "Mend the mapping of that company, or map it to an addition of its own, then push both again.",
         COORDINATOR,
     ),
-    Entry(
+    ProblemKind(
         "group_incomplete",
         "Not all companies of the sum were pushed",
         "The addition is the sum of several companies; no count came for: {missing}.",
@@ -122,7 +122,7 @@ _OF_LINES = (
         COORDINATOR,
     ),
     # --- what ConnectWise's records say
-    Entry(
+    ProblemKind(
         "not_billable",
         "The addition is not billed",
         "In ConnectWise the addition's Bill setting is not Billable.",
@@ -132,7 +132,7 @@ _OF_LINES = (
         ADDITIONS,
         of_record=True,
     ),
-    Entry(
+    ProblemKind(
         "addition_elsewhere",
         "The addition belongs to another agreement",
         "ConnectWise says that the mapped addition is not part of the mapped agreement.",
@@ -141,7 +141,7 @@ _OF_LINES = (
         ADDITIONS,
         of_record=True,
     ),
-    Entry(
+    ProblemKind(
         "agreement_elsewhere",
         "The agreement belongs to another company",
         "ConnectWise says that the mapped agreement is not one of the mapped company.",
@@ -150,7 +150,7 @@ _OF_LINES = (
         AGREEMENT,
         of_record=True,
     ),
-    Entry(
+    ProblemKind(
         "company_deleted",
         "The company is deleted",
         "The mapped company is deleted in ConnectWise, or lies in its recycle bin.",
@@ -159,7 +159,7 @@ _OF_LINES = (
         COMPANIES,
         of_record=True,
     ),
-    Entry(
+    ProblemKind(
         "product_changed",
         "The addition's product was changed",
         "When this company was mapped the addition's product was {before}; now it is {now}.",
@@ -168,7 +168,7 @@ _OF_LINES = (
         ADDITIONS,
         of_record=True,
     ),
-    Entry(
+    ProblemKind(
         "old_addition_holds",
         "The old addition still has a quantity",
         "This company's users of {period} were written to addition {addition}, which it is not mapped to any more.",
@@ -176,7 +176,7 @@ _OF_LINES = (
         COORDINATOR,
         ADDITIONS,
     ),
-    Entry(
+    ProblemKind(
         "addition_cancelled",
         "The addition is cancelled",
         "In ConnectWise the addition is cancelled; its cancelled date is {since}.",
@@ -186,7 +186,7 @@ _OF_LINES = (
         ADDITIONS,
         of_record=True,
     ),
-    Entry(
+    ProblemKind(
         "addition_not_begun",
         "The addition has not begun yet",
         "In ConnectWise the addition is effective from {effective}.",
@@ -196,7 +196,7 @@ _OF_LINES = (
         ADDITIONS,
         of_record=True,
     ),
-    Entry(
+    ProblemKind(
         "addition_not_active",
         "The addition is not active",
         "ConnectWise shows the addition's status as {status}.",
@@ -205,7 +205,7 @@ _OF_LINES = (
         ADDITIONS,
         of_record=True,
     ),
-    Entry(
+    ProblemKind(
         "agreement_cancelled",
         "The agreement is cancelled",
         "ConnectWise says of the agreement: {status}.",
@@ -215,7 +215,7 @@ _OF_LINES = (
         AGREEMENT,
         of_record=True,
     ),
-    Entry(
+    ProblemKind(
         "agreement_expired",
         "The agreement is expired",
         "ConnectWise says of the agreement: {status}.",
@@ -225,7 +225,7 @@ _OF_LINES = (
         AGREEMENT,
         of_record=True,
     ),
-    Entry(
+    ProblemKind(
         "agreement_inactive",
         "The agreement is inactive",
         "ConnectWise shows the agreement's status as {status}.",
@@ -234,7 +234,7 @@ _OF_LINES = (
         AGREEMENT,
         of_record=True,
     ),
-    Entry(
+    ProblemKind(
         "agreement_not_active",
         "The agreement is not active",
         "ConnectWise shows the agreement's status as {status}.",
@@ -243,7 +243,7 @@ _OF_LINES = (
         AGREEMENT,
         of_record=True,
     ),
-    Entry(
+    ProblemKind(
         "agreement_not_begun",
         "The agreement has not begun yet",
         "In ConnectWise the agreement starts on {start}.",
@@ -253,7 +253,7 @@ _OF_LINES = (
         AGREEMENT,
         of_record=True,
     ),
-    Entry(
+    ProblemKind(
         "record_not_found",
         "Not found in ConnectWise",
         "The mapped agreement or addition does not exist any more.",
@@ -262,7 +262,7 @@ _OF_LINES = (
         AGREEMENT,
         of_record=True,
     ),
-    Entry(
+    ProblemKind(
         "record_refused",
         "ConnectWise refused the change",
         "ConnectWise did not take the new quantity, and says why.",
@@ -271,7 +271,7 @@ _OF_LINES = (
         ADDITIONS,
         of_record=True,
     ),
-    Entry(
+    ProblemKind(
         "record_busy",
         "The record is in use",
         "ConnectWise did not take the new quantity for now, as somebody or something else holds the record.",
@@ -279,7 +279,7 @@ _OF_LINES = (
         NOBODY,
         of_record=True,
     ),
-    Entry(
+    ProblemKind(
         "record_denied",
         "ConnectWise denies this record",
         "ConnectWise answered {reason} for this agreement or addition, but takes other calls of the same API member.",
@@ -289,7 +289,7 @@ _OF_LINES = (
         f"{ROLE} > Finance > Agreements > customize",
         of_record=True,
     ),
-    Entry(
+    ProblemKind(
         "not_kept",
         "The quantity did not stick",
         "ConnectWise accepted the quantity {wanted} but shows {got}.",
@@ -298,7 +298,7 @@ _OF_LINES = (
         ADDITIONS,
         of_record=True,
     ),
-    Entry(
+    ProblemKind(
         "older_period",
         "An older billing period",
         "This addition already holds the quantity of a newer period ({newest}).",
@@ -307,7 +307,7 @@ _OF_LINES = (
         of_record=True,
     ),
     # --- what is unusual besides: held until somebody has looked at it and confirms it
-    Entry(
+    ProblemKind(
         "zero",
         "No users any more",
         "No users are to be billed, where ConnectWise has {before}.",
@@ -315,7 +315,7 @@ _OF_LINES = (
         COORDINATOR,
         of_record=True,
     ),
-    Entry(
+    ProblemKind(
         "big_jump",
         "An unusually big change",
         "The quantity would go from {before} to {wanted}.",
@@ -323,7 +323,7 @@ _OF_LINES = (
         COORDINATOR,
         of_record=True,
     ),
-    Entry(
+    ProblemKind(
         "below_included",
         "Nothing would be billed any more",
         "The addition includes {included} without charge, and the new quantity is not above that.",
@@ -332,7 +332,7 @@ _OF_LINES = (
         ADDITIONS,
         of_record=True,
     ),
-    Entry(
+    ProblemKind(
         "changed_elsewhere",
         "Changed by someone else",
         "ConnectWise has {actual}; the last push set {ours}.",
@@ -341,7 +341,7 @@ _OF_LINES = (
         ADDITIONS,
         of_record=True,
     ),
-    Entry(
+    ProblemKind(
         "maybe_invoiced",
         "The period may be invoiced already",
         "The agreement's next invoice is dated {next_invoice}, after this period. What is invoiced does not change.",
@@ -350,7 +350,7 @@ _OF_LINES = (
         AGREEMENT,
         of_record=True,
     ),
-    Entry(
+    ProblemKind(
         "restricted_agreement",
         "This agreement is hidden from the API member",
         "The API member may read agreements, but not this one: its type is not allowed in the security role.",
@@ -360,49 +360,49 @@ _OF_LINES = (
         of_record=True,
     ),
     # --- reverts
-    Entry(
+    ProblemKind(
         "other_connectwise",
         "Written to another ConnectWise",
         "The push was made while another ConnectWise was connected; its records cannot be reached from here.",
         "Set the quantity back by hand in that ConnectWise, or connect it again and revert again.",
         COORDINATOR,
     ),
-    Entry(
+    ProblemKind(
         "not_written",
         "Nothing to put back",
         "That push wrote no quantity for this company.",
         "Nothing to do: there is nothing to put back.",
         NOBODY,
     ),
-    Entry(
+    ProblemKind(
         "nothing_written",
         "Nothing to put back",
         "That push wrote no quantity to ConnectWise.",
         "Nothing to do. If another push was meant, revert that one.",
         NOBODY,
     ),
-    Entry(
+    ProblemKind(
         "push_unknown",
         "The push is not known",
         "There is no push with this id, or it was too long ago.",
         "Check the id of the push that is to be reverted.",
         COORDINATOR,
     ),
-    Entry(
+    ProblemKind(
         "push_running",
         "The push is still running",
         "That push is still at work on this company, or on another one that shares its addition.",
         "Wait until the push has finished, or cancel it; then revert it again.",
         COORDINATOR,
     ),
-    Entry(
+    ProblemKind(
         "revert_incomplete",
         "Not all companies of the sum are reverted",
         "The push wrote the sum of several companies to one addition; not reverted with it: {others}.",
         "Revert all companies that share the addition together, or push the company again.",
         COORDINATOR,
     ),
-    Entry(
+    ProblemKind(
         "several_additions",
         "The push wrote to more than one addition",
         "The company was mapped anew while the push ran, and it wrote to the additions {additions}.",
@@ -410,7 +410,7 @@ _OF_LINES = (
         COORDINATOR,
         ADDITIONS,
     ),
-    Entry(
+    ProblemKind(
         "no_former_quantity",
         "The former quantity cannot be put back",
         "Before the push, the addition's quantity was {before}.",
@@ -419,7 +419,7 @@ _OF_LINES = (
         ADDITIONS,
         of_record=True,
     ),
-    Entry(
+    ProblemKind(
         "changed_since",
         "Changed since the push",
         "The push set {ours}, but ConnectWise holds {actual} by now: it was not set back to {former}.",
@@ -428,7 +428,7 @@ _OF_LINES = (
         ADDITIONS,
         of_record=True,
     ),
-    Entry(
+    ProblemKind(
         "pushed_since",
         "A newer push wants this quantity",
         "Since that push another one, of the period {period}, has set the addition or found it as it wants it.",
@@ -440,28 +440,28 @@ _OF_LINES = (
 )
 
 _OF_CONNECTION = (
-    Entry(
+    ProblemKind(
         "key_mismatch",
         "The saved keys belong to something else",
         "The Private Key was not saved for this {fields}.",
         "Enter the Public Key and the Private Key again, together with the Company ID and the ConnectWise URL.",
         COORDINATOR,
     ),
-    Entry(
+    ProblemKind(
         "key_unreadable",
         "The saved keys are damaged",
         "The Private Key as it was saved cannot be read.",
         "Enter the Private Key again; if that does not help, contact support.",
         COORDINATOR,
     ),
-    Entry(
+    ProblemKind(
         "seal_key_unknown",
         "The saved keys cannot be opened",
         "The private key was sealed with a key that is not known here, or not any more.",
         "Enter the Private Key again; if that does not help, contact support.",
         COORDINATOR,
     ),
-    Entry(
+    ProblemKind(
         "bad_credentials",
         "ConnectWise refused the keys",
         "The Public Key or the Private Key is wrong, or the API member was disabled.",
@@ -469,63 +469,63 @@ _OF_CONNECTION = (
         ADMINISTRATOR,
         API_KEYS,
     ),
-    Entry(
+    ProblemKind(
         "client_id",
         "We are fixing a setting of ours",
         "ConnectWise refused the identification of this integration. Your settings are not the cause.",
         "Nothing to do: pushes go on by themselves.",
         SUPPORT,
     ),
-    Entry(
+    ProblemKind(
         "api_version",
         "We are adapting to your version of ConnectWise",
         "ConnectWise does not serve the version of its interface that we ask for. Your settings are not the cause.",
         "Nothing to do: pushes go on by themselves.",
         SUPPORT,
     ),
-    Entry(
+    ProblemKind(
         "request_refused",
         "We are mending a request of ours",
         "ConnectWise refuses the form of our requests, whatever record they are about: {reason}",
         "Nothing to do: pushes go on by themselves.",
         SUPPORT,
     ),
-    Entry(
+    ProblemKind(
         "certificate_untrusted",
         "The server's certificate is not trusted",
         "{reason} No known authority has issued it.",
         "Install the full certificate chain on the server, or upload your certificate authority with the connection.",
         ADMINISTRATOR,
     ),
-    Entry(
+    ProblemKind(
         "certificate_name",
         "The server's certificate is for another name",
         "{reason} The host in the ConnectWise URL is none of its names.",
         "Enter the ConnectWise URL with a name of the certificate, or install a certificate for the name in the URL.",
         ADMINISTRATOR,
     ),
-    Entry(
+    ProblemKind(
         "certificate_expired",
         "The server's certificate is not valid today",
         "{reason} It has expired, or begins later.",
         "Renew the certificate of the ConnectWise server.",
         ADMINISTRATOR,
     ),
-    Entry(
+    ProblemKind(
         "certificate",
         "The server's certificate cannot be verified",
         "{reason}",
         "Install a valid certificate with its full chain on the ConnectWise server.",
         ADMINISTRATOR,
     ),
-    Entry(
+    ProblemKind(
         "ca_bundle_unreadable",
         "The certificate authority cannot be read",
         "The file of certificates that was saved with the connection is damaged or of another kind.",
         "Upload the certificate authority of the ConnectWise server again, in PEM format.",
         COORDINATOR,
     ),
-    Entry(
+    ProblemKind(
         "missing_company_inquire",
         "The right to read companies is missing",
         f"The security role of the API member lacks: {COMPANY_INQUIRE}.",
@@ -533,7 +533,7 @@ _OF_CONNECTION = (
         ADMINISTRATOR,
         f"{ROLE} > Companies > Company Maintenance > Inquire",
     ),
-    Entry(
+    ProblemKind(
         "missing_agreement_inquire",
         "The right to read agreements is missing",
         f"The security role of the API member lacks: {AGREEMENT_INQUIRE}.",
@@ -541,7 +541,7 @@ _OF_CONNECTION = (
         ADMINISTRATOR,
         f"{ROLE} > Finance > Agreements > Inquire",
     ),
-    Entry(
+    ProblemKind(
         "missing_agreement_edit",
         "The right to change agreements is missing",
         f"The security role of the API member lacks: {AGREEMENT_EDIT}.",
@@ -549,7 +549,7 @@ _OF_CONNECTION = (
         ADMINISTRATOR,
         f"{ROLE} > Finance > Agreements > Edit",
     ),
-    Entry(
+    ProblemKind(
         "missing_both_inquire",
         "The rights to read companies and agreements are missing",
         f"The security role of the API member lacks: {COMPANY_INQUIRE}, and {AGREEMENT_INQUIRE}.",
@@ -558,7 +558,7 @@ _OF_CONNECTION = (
         ADMINISTRATOR,
         ROLE,
     ),
-    Entry(
+    ProblemKind(
         "no_companies",
         "The API member sees no companies",
         "ConnectWise accepts the keys, but shows the API member not a single company.",
@@ -566,7 +566,7 @@ _OF_CONNECTION = (
         ADMINISTRATOR,
         f"{ROLE} > Companies > Company Maintenance > Inquire",
     ),
-    Entry(
+    ProblemKind(
         "no_agreements",
         "The API member sees no agreements",
         "ConnectWise shows the API member companies, but not a single agreement.",
@@ -575,7 +575,7 @@ _OF_CONNECTION = (
         ADMINISTRATOR,
         f"{ROLE} > Finance > Agreements > customize",
     ),
-    Entry(
+    ProblemKind(
         "hidden_agreements",
         "Mapped agreements are hidden",
         "ConnectWise does not show these mapped agreements to the API member: {agreements}.",
@@ -584,14 +584,14 @@ _OF_CONNECTION = (
         ADMINISTRATOR,
         f"{ROLE} > Finance > Agreements > customize",
     ),
-    Entry(
+    ProblemKind(
         "api_refused",
         "ConnectWise refused the test call",
         "ConnectWise knows the Company ID, but refuses to count its companies and agreements: {reason}",
         "Check the Public Key and the Private Key. If they are right, contact support with what ConnectWise said.",
         SUPPORT,
     ),
-    Entry(
+    ProblemKind(
         "address_unreadable",
         "The ConnectWise URL cannot be read",
         "{reason}",
@@ -599,7 +599,7 @@ _OF_CONNECTION = (
         COORDINATOR,
         MY_COMPANY,
     ),
-    Entry(
+    ProblemKind(
         "address_not_https",
         "The ConnectWise URL has no https",
         "The ConnectWise URL begins with http://, over which keys could be read by others.",
@@ -607,7 +607,7 @@ _OF_CONNECTION = (
         COORDINATOR,
         MY_COMPANY,
     ),
-    Entry(
+    ProblemKind(
         "address_forbidden",
         "The ConnectWise URL leads to a place that is not allowed",
         "{reason}",
@@ -615,7 +615,7 @@ _OF_CONNECTION = (
         COORDINATOR,
         MY_COMPANY,
     ),
-    Entry(
+    ProblemKind(
         "host_unknown",
         "The host in the ConnectWise URL does not exist",
         "{reason}",
@@ -623,7 +623,7 @@ _OF_CONNECTION = (
         COORDINATOR,
         MY_COMPANY,
     ),
-    Entry(
+    ProblemKind(
         "not_connectwise",
         "The ConnectWise URL leads to something else",
         "{reason}",
@@ -632,7 +632,7 @@ _OF_CONNECTION = (
         COORDINATOR,
         MY_COMPANY,
     ),
-    Entry(
+    ProblemKind(
         "wrong_route",
         "The ConnectWise URL and the Company ID do not belong together",
         "ConnectWise answers at this URL, but does not know where to send calls for this Company ID: {reason}",
@@ -640,7 +640,7 @@ _OF_CONNECTION = (
         COORDINATOR,
         MY_COMPANY,
     ),
-    Entry(
+    ProblemKind(
         "unknown_company",
         "The Company ID is wrong",
         "{reason}",
@@ -648,42 +648,42 @@ _OF_CONNECTION = (
         COORDINATOR,
         MY_COMPANY,
     ),
-    Entry(
+    ProblemKind(
         "unreachable",
         "ConnectWise does not answer",
         "The server of ConnectWise cannot be reached: {reason}",
         "Pushes are tried again by themselves. If it lasts, check the ConnectWise URL, and that its server is up.",
         COORDINATOR,
     ),
-    Entry(
+    ProblemKind(
         "gateway_refused",
         "Something in front of ConnectWise stops our requests",
         "A proxy, firewall or web server on the way refuses the requests, whatever they are about: {reason}",
         "Let it pass GET and PATCH requests to the API of ConnectWise. Pushes are tried again by themselves.",
         ADMINISTRATOR,
     ),
-    Entry(
+    ProblemKind(
         "moved",
         "ConnectWise has moved to another address",
         "ConnectWise does not answer at the address of its API that was found a moment ago: {reason}",
         "Nothing to do: the address is looked up again within minutes, and pushes go on by themselves.",
         NOBODY,
     ),
-    Entry(
+    ProblemKind(
         "rate_limited",
         "ConnectWise is busy",
         "ConnectWise limits the number of requests for the moment.",
         "Nothing to do: pushes go on by themselves.",
         NOBODY,
     ),
-    Entry(
+    ProblemKind(
         "paused",
         "Paused",
         "ConnectWise of this account is left alone for now, by decision of an operator.",
         "Try again later, or ask support when work goes on.",
         SUPPORT,
     ),
-    Entry(
+    ProblemKind(
         "server_trouble",
         "ConnectWise had an error",
         "ConnectWise was reached, but had an error: {reason}",
@@ -691,7 +691,7 @@ _OF_CONNECTION = (
         NOBODY,
         of_record=True,
     ),
-    Entry(
+    ProblemKind(
         "exhausted",
         "Given up after many tries",
         "It was tried for as long as it makes sense. The last answer was: {last}",
@@ -702,28 +702,28 @@ _OF_CONNECTION = (
 )
 
 _OURS = (
-    Entry(
+    ProblemKind(
         "unexpected",
         "An internal error",
         "Something went wrong on our side. It was reported.",
         "Try again later; if it comes back, contact support.",
         SUPPORT,
     ),
-    Entry(
+    ProblemKind(
         "superseded",
         "A newer push took its place",
         "A newer push of this company and period was made.",
         "Nothing to do: see the newer push.",
         NOBODY,
     ),
-    Entry(
+    ProblemKind(
         "cancelled",
         "The push was cancelled",
         "The push was cancelled before this company's quantity was written.",
         "Nothing to do; push again if it is to be billed.",
         NOBODY,
     ),
-    Entry(
+    ProblemKind(
         "contract",
         "The message was not accepted",
         "{reason}",
@@ -763,7 +763,7 @@ def exhausted(last: Problem) -> Problem:
     return problem("exhausted", last=f"{last.title}. {last.detail}", said=last.said)
 
 
-def told(problem: Problem) -> str:
+def one_line(problem: Problem) -> str:
     """All that happened, on one line: for logs and dead letters."""
     said = f" ConnectWise said: {problem.said}" if problem.said else ""
     return f"{problem.title}: {problem.detail}{said}"

@@ -3,7 +3,7 @@
 import re
 import sys
 
-from worker.rules.problems import CATALOGUE, Entry
+from worker.rules.problems import CATALOGUE, ProblemKind
 
 _WHO = {
     "billing_coordinator": "billing coordinator",
@@ -29,7 +29,7 @@ def page() -> str:
     return _HEAD + "".join(map(_row, CATALOGUE.values()))
 
 
-def _row(entry: Entry) -> str:
+def _row(entry: ProblemKind) -> str:
     detail = re.sub(r"{(\w+)}", r"*\1*", entry.detail)
     cells = (f"`{entry.code}`", f"**{entry.title}.** {detail}", entry.fix, entry.where or "", _WHO[entry.who])
     return f"| {' | '.join(cells)} |\n"

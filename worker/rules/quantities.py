@@ -13,10 +13,10 @@ from store.connections import ConnectionVersion, tenant_at
 from store.mappings import Addition, Mapping
 from store.pushes import Restore
 from store.targets import Days
-from worker.rules.billable import DATED, Judgement
+from worker.rules.billable import DATE_REASONS, Assessment
 from worker.rules.problems import problem
 
-CONFIRMABLE = DATED | {"older_period", "changed_elsewhere", "zero", "big_jump", "below_included"}
+CONFIRMABLE = DATE_REASONS | {"older_period", "changed_elsewhere", "zero", "big_jump", "below_included"}
 """The reasons for holding a line that a confirmation lets through."""
 
 VERSION_WAIT = timedelta(seconds=60)
@@ -24,7 +24,7 @@ VERSION_WAIT = timedelta(seconds=60)
 
 
 @dataclass(frozen=True)
-class Wanted:
+class WantedLine:
     """One line that asks for a quantity: of an apply (then it is the newest wish) or of a preview."""
 
     company_id: str
@@ -42,7 +42,7 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Settings:
+class PartnerSetup:
     """The partner's connection and mappings, as they are stored when a decision is made."""
 
     connection: ConnectionVersion | None
@@ -51,7 +51,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Unusual:
+class JumpLimits:
     """Above both of these a change is a big jump: a share of the quantity before, and a number of users."""
 
     jump_share: float
@@ -59,7 +59,7 @@ class Unusual:
 
 
 @dataclass(frozen=True)
-class Go:
+class Proceed:
     """Ask ConnectWise for this addition."""
 
     addition: Addition
@@ -81,7 +81,7 @@ class Answer:
     reasons: tuple[Problem, ...] = ()
 
 
-def ready(wanted: Wanted, settings: Settings, now: datetime) -> Go | Wait | Answer:
+def find_addition(wanted: WantedLine, settings: PartnerSetup, now: datetime) -> Proceed | Wait | Answer:
     """May this line go to ConnectWise, and to which addition?"""
     connection, mapping = settings.connection, settings.mappings.get(wanted.company_id)
     until = wanted.accepted_at + VERSION_WAIT
@@ -92,7 +92,7 @@ def ready(wanted: Wanted, settings: Settings, now: datetime) -> Go | Wait | Answ
         return Answer("failed", problem("not_connected"))
     if wanted.restore is not None:
         same = wanted.restore.tenant == connection.tenant
-        return Go(wanted.restore.addition) if same else Answer("failed", problem("other_connectwise"))
+        return Proceed(wanted.restore.addition) if same else Answer("failed", problem("other_connectwise"))
     seen = wanted.mapping_changed_at
     if seen is not None and (mapping is None or mapping.changed_at < seen):
         return Wait(until) if now < until else Answer("failed", problem("mapping_not_received"))
@@ -102,15 +102,15 @@ def ready(wanted: Wanted, settings: Settings, now: datetime) -> Go | Wait | Answ
         return Answer("skipped", problem("mapping_unfinished"))
     if tenant_at(settings.tenants, mapping.changed_at) != connection.tenant:
         return Answer("skipped", problem("map_again"))
-    return Go(mapping.addition)
+    return Proceed(mapping.addition)
 
 
-def counted(mapping: Mapping, billable_users: int) -> int:
+def company_quantity(mapping: Mapping, billable_users: int) -> int:
     """The quantity that one company adds to its addition: its users, but at least the mapping's minimum."""
     return max(billable_users, mapping.minimum or 0)
 
 
-def shared(sharing: Sequence[Mapping], counts: Map[str, int]) -> int | Answer:
+def shared_quantity(sharing: Sequence[Mapping], counts: Map[str, int]) -> int | Answer:
     """The quantity of an addition that several companies are mapped to; `counts` = users by company id."""
     if any(mapping.rule == "refuse" for mapping in sharing):
         names = [mapping.company_name for mapping in sharing]
@@ -118,11 +118,11 @@ def shared(sharing: Sequence[Mapping], counts: Map[str, int]) -> int | Answer:
     missing = [mapping.company_name for mapping in sharing if mapping.company_id not in counts]
     if missing:
         return Answer("held", problem("group_incomplete", missing=missing))
-    return sum(counted(mapping, counts[mapping.company_id]) for mapping in sharing)
+    return sum(company_quantity(mapping, counts[mapping.company_id]) for mapping in sharing)
 
 
 @dataclass(frozen=True)
-class Written:
+class WriteHistory:
     """This worker's writes to an addition: the newest period, every quantity, and the last one.
 
     `confirmed`: the last one, if anything was confirmed for it. `perhaps`: those since the last one of which it is not
@@ -135,7 +135,7 @@ class Written:
     confirmed: ConfirmedWrite | None = None
     perhaps: frozenset[tuple[float, Days]] = frozenset()
 
-    def shown_by(self, quantity: float | None) -> "Written":
+    def shown_by(self, quantity: float | None) -> "WriteHistory":
         """Take those for certain whose quantity was just read: a read can lag (connectwise-api.md 6.1)."""
         shown = {days for wanted, days in self.perhaps if wanted == quantity}
         known = shown if self.newest_period is None else shown | {self.newest_period}
@@ -143,7 +143,7 @@ class Written:
 
 
 @dataclass(frozen=True)
-class Write:
+class SetQuantity:
     """Set the quantity."""
 
     quantity: float
@@ -157,34 +157,36 @@ class Unchanged:
 def decide(
     actual: ActualAddition,
     *,
-    judgement: Judgement,
+    assessment: Assessment,
     quantity: float,
     period: BillingPeriod,
-    written: Written,
+    written: WriteHistory,
     confirmations: Sequence[Map[str, Any]],
-    unusual: Unusual,
-) -> Write | Unchanged | Answer:
+    unusual: JumpLimits,
+) -> SetQuantity | Unchanged | Answer:
     """Compare what is wanted with what is there. What is unusual is held until it is confirmed for this quantity.
 
     So are days of the period that are not billed, and a quantity that is there already if that is true of all of them,
     unless it was confirmed when it was written, the last of all, for this period.
     """
-    if judgement.refused is not None:
-        return Answer("failed", judgement.refused)
+    if assessment.refused is not None:
+        return Answer("failed", assessment.refused)
     is_there = actual.quantity is not None and actual.quantity == quantity
-    if is_there and not judgement.no_day:
+    if is_there and not assessment.no_day_billed:
         return Unchanged()
     confirmed = _reasons(confirmations, actual.quantity, quantity)
     last = written.confirmed
     if last is not None and is_there and (last.quantity_wanted, last.days) == (quantity, (period.start, period.end)):
         confirmed |= _reasons(last.confirmations, last.quantity_before, last.quantity_wanted)
     found = (
-        judgement.outside if is_there else (*judgement.outside, *_unusual(actual, quantity, period, written, unusual))
+        assessment.unbilled_days
+        if is_there
+        else (*assessment.unbilled_days, *_unusual(actual, quantity, period, written, unusual))
     )
     reasons = tuple(reason for reason in found if reason.code not in confirmed)
     if reasons:
         return Answer("held", reasons[0], reasons)
-    return Unchanged() if is_there else Write(quantity)
+    return Unchanged() if is_there else SetQuantity(quantity)
 
 
 def _reasons(confirmations: Sequence[Map[str, Any]], before: float | None, wanted: float) -> set[str]:
@@ -199,7 +201,7 @@ def _reasons(confirmations: Sequence[Map[str, Any]], before: float | None, wante
 
 
 def _unusual(
-    actual: ActualAddition, quantity: float, period: BillingPeriod, written: Written, unusual: Unusual
+    actual: ActualAddition, quantity: float, period: BillingPeriod, written: WriteHistory, unusual: JumpLimits
 ) -> Iterator[Problem]:
     before, included = actual.quantity or 0.0, actual.less_included or 0.0
     change = abs(quantity - before)
@@ -228,8 +230,8 @@ def warnings(next_invoice: str, period: BillingPeriod) -> Iterator[Problem]:
 
 
 def decide_revert(
-    actual: ActualAddition, *, judgement: Judgement, holds: Collection[float], restore: float
-) -> Write | Unchanged | Answer:
+    actual: ActualAddition, *, assessment: Assessment, holds: Collection[float], restore: float
+) -> SetQuantity | Unchanged | Answer:
     """Compare what a revert puts back with what is there: only what still `holds` a value of the push is written.
 
     The days of its period do not matter, as the push was confirmed for those that are not billed; newer periods do not
@@ -239,6 +241,6 @@ def decide_revert(
         return Unchanged()
     if actual.quantity not in holds:
         return Answer("failed", problem("changed_since", former=restore, ours=sorted(holds), actual=actual.quantity))
-    if judgement.refused is not None:
-        return Answer("failed", judgement.refused)
-    return Write(restore)
+    if assessment.refused is not None:
+        return Answer("failed", assessment.refused)
+    return SetQuantity(restore)

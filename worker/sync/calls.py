@@ -19,17 +19,19 @@ from store.connections import ConnectionVersion
 from store.mappings import Addition as Place
 from worker import logs
 from worker.catalog import questions
-from worker.catalog.scheduler import Task
+from worker.catalog.scheduler import ScheduledCall
 from worker.checks import connection_check, mapping_check
 from worker.checks.connection_check import CheckedConnection
 from worker.checks.mapping_check import CheckedMapping, ToCheck
 from worker.connectwise.circuit_breaker import CircuitBreaker
-from worker.connectwise.rate_limit import Budget
+from worker.connectwise.rate_limit import RequestBudget
 from worker.connectwise.session import ConnectWiseSession
-from worker.rules.blame import REFUSED_IN_A_ROW, Unconfirmed, WriteRefused, Writes
-from worker.rules.errors import PASSING, NotStarted, Paused, RightRefused, classify, given_up
-from worker.rules.links import linked
+from worker.connectwise.write_answers import WriteAnswers
+from worker.rules.errors import REFUSED_IN_A_ROW, NotStarted, RightRefused, Unconfirmed, WriteRefused
+from worker.rules.links import with_link
+from worker.rules.outcomes import RETRIED, PausePartner, classify
 from worker.rules.problems import AGREEMENT_EDIT
+from worker.rules.retry import is_given_up
 from worker.sync import context, transitions
 from worker.sync.context import CALLS_AT_ONCE, RunContext
 from worker.sync.job import Job
@@ -59,7 +61,7 @@ class Calls:
     def __init__(
         self,
         tools: RunContext,
-        budget: Budget,
+        budget: RequestBudget,
         circuit: CircuitBreaker,
         now: Callable[[], datetime],
         lease_until: float,
@@ -71,7 +73,7 @@ class Calls:
         self.remote: ConnectWiseSession | None = None
         self.found = CallResults()
         self.edit: Edit | None = None
-        self._writes, self._writing = Writes(), 0
+        self._writes, self._writing = WriteAnswers(), 0
         self._refused_reads = set[Place]()
         self._under_way: dict[Future[Any], Taken] = {}
         self._asked: dict[Future[Any], float] = {}
@@ -81,7 +83,7 @@ class Calls:
         if self.remote is None or connection != self.connection:
             if self.connection and connection and self.connection.version != connection.version:
                 self.circuit.answered = False  # Nothing is known of these keys.
-                self._writes = Writes()
+                self._writes = WriteAnswers()
             self.connection = connection
             connected = connection is not None and connection.tenant is not None
             self.remote = self._tools.connect(connection, self._budget) if connection and connected else None
@@ -149,12 +151,12 @@ class Calls:
                     error = bug
             if isinstance(error, Unconfirmed):
                 self._refused_reads.add(job.address)
-                error = error.met if len(self._refused_reads) >= REFUSED_IN_A_ROW else error
+                error = error.cause if len(self._refused_reads) >= REFUSED_IN_A_ROW else error
             if error is not None:
                 self.failed(job, error)
                 return
             self._refused_reads.clear()
-            self.circuit.note_answer(self._now())
+            self.circuit.note_success(self._now())
             (self.found.finished if job.is_decided else self.found.to_open).append(job)
 
         def read(remote: ConnectWiseSession) -> tuple[Addition, Agreement | None, list[CheckedMapping]]:
@@ -175,7 +177,7 @@ class Calls:
 
         def patch(remote: ConnectWiseSession) -> Addition:
             late = monotonic() > min(job.start_by, self.lease_until - context.LEASE_LEFT_FOR_PATCH)
-            if late or self.is_outdated or self.circuit.is_bad or self._tools.draining.is_set():
+            if late or self.is_outdated or self.circuit.is_open or self._tools.draining.is_set():
                 raise NotStarted
             return remote.set_quantity(agreement_id, addition_id, job.quantity)
 
@@ -189,11 +191,11 @@ class Calls:
                     self.edit = (connection, "denied")
                 elif error is None or isinstance(error, QuantityNotKept):
                     self.edit = (connection, "granted")
-                    self._writes.note_taken(job.address)
+                    self._writes.note_accepted(job.address)
             if error is not None:
                 self.failed(job, error)
                 return
-            self.circuit.note_answer(self._now())
+            self.circuit.note_success(self._now())
             transitions.after_write(job, future.result())
             self.found.finished.append(job)
 
@@ -204,14 +206,14 @@ class Calls:
         """Return the error, of the record or of the connection, by what others have met under this version of it."""
         if not self._writes.refused:
             with self._tools.database.begin() as tx:
-                self._writes = Writes.stored(tx, connection, self._writes.taken)
+                self._writes = WriteAnswers.from_ledger(tx, connection, self._writes.accepted)
         found = self._writes.blame(refused, job.address)
-        is_right = isinstance(refused.met, MissingRight)
-        return found or (RightRefused(AGREEMENT_EDIT, refused.met.said) if is_right else refused.met)
+        is_right = isinstance(refused.cause, MissingRight)
+        return found or (RightRefused(AGREEMENT_EDIT, refused.cause.said) if is_right else refused.cause)
 
     def failed(self, job: Job, error: BaseException) -> None:
         """Take the error of a job's call."""
-        verdict = self.circuit.note_error(error, self._now(), attempts=job.attempts)
+        verdict = self.circuit.note_failure(error, self._now(), attempts=job.attempts)
         if not isinstance(error, NotStarted):
             log.info("call.failed", error=str(error), error_type=type(error).__name__, **job.tags)
         # Once all has failed the line fails with the others, not alone.
@@ -230,7 +232,7 @@ class Calls:
             checked = future.result()
             self.found.checked.append(checked)
             if checked.error is not None:
-                self.circuit.note_error(checked.error, self._now())
+                self.circuit.note_failure(checked.error, self._now())
 
         self._start(lambda remote: connection_check.check_connection(remote, agreements), then)
 
@@ -241,28 +243,28 @@ class Calls:
         def then(future: Future[Any]) -> None:
             error = future.exception()
             if error is None:
-                self.circuit.note_answer(self._now())
+                self.circuit.note_success(self._now())
                 self.found.checked.append(CheckedMapping(mapping, future.result()))
                 return
-            verdict = self.circuit.note_error(error, self._now(), attempts=mapping.check_attempts)
+            verdict = self.circuit.note_failure(error, self._now(), attempts=mapping.check_attempts)
             # One that was checked before keeps what was found then until it can be checked again.
-            late = mapping.check is None and given_up(mapping.changed_at, self._now(), self._tools.retry_for)
-            passes = isinstance(verdict, Paused) or isinstance(error, NotStarted)
-            if isinstance(verdict, PASSING) and (passes or not late):
+            late = mapping.check is None and is_given_up(mapping.changed_at, self._now(), self._tools.retry_for)
+            passes = isinstance(verdict, PausePartner) or isinstance(error, NotStarted)
+            if isinstance(verdict, RETRIED) and (passes or not late):
                 retry_at = self._now() + timedelta(seconds=verdict.seconds)
-                self.found.checked.append(mapping_check.again(mapping, retry_at, counts=not passes))
+                self.found.checked.append(mapping_check.check_later(mapping, retry_at, counts=not passes))
             else:
                 self.found.checked.append(
-                    mapping_check.refused(mapping, linked(verdict.problem, self.connection, mapping))
+                    mapping_check.failed_check(mapping, with_link(verdict.problem, self.connection, mapping))
                 )
 
-        if (known := mapping_check.at_hand(to_check)) is not None:
+        if (known := mapping_check.check_offline(to_check)) is not None:
             self.found.checked.append(known)
         else:
             turn = partial(self._turn, connection)
             self._start(lambda remote: mapping_check.check_mapping(remote, to_check, at, turn), then)
 
-    def ask(self, task: Task) -> None:
+    def ask(self, task: ScheduledCall) -> None:
         """Make a question's call."""
         connection = self.connection
 
@@ -274,17 +276,17 @@ class Calls:
                 task.not_made()
             elif error is None:
                 if task.call.asks:
-                    self.circuit.note_answer(self._now())
+                    self.circuit.note_success(self._now())
                 task.done(future.result())
             elif isinstance(error, RightRefused):
                 # Lines may do without this right, so they find out by themselves.
-                self.circuit.note_answer(self._now())
-                task.failed(questions.of_verdict(classify(error, attempts=0, chance=0.0)))
+                self.circuit.note_success(self._now())
+                task.failed(questions.problem_of_outcome(classify(error, attempts=0, chance=0.0)))
             elif isinstance(error, NotStarted):
                 task.not_made()
             else:
                 log.info("call.failed", error=str(error), error_type=type(error).__name__)
-                task.failed(questions.of_verdict(self.circuit.note_error(error, self._now())))
+                task.failed(questions.problem_of_outcome(self.circuit.note_failure(error, self._now())))
 
         future = self._start(lambda remote: task.call.make(remote, partial(self._turn, connection)), then)
         if future is not None:
@@ -298,7 +300,7 @@ class Calls:
     def _turn(self, connection: ConnectionVersion | None) -> None:
         """Wait, in a thread of the pool, until a list's next page may be asked for. Raises NotStarted."""
         while True:
-            stops = self._tools.draining.is_set() or self.is_paused or self.circuit.is_bad or self.is_outdated
+            stops = self._tools.draining.is_set() or self.is_paused or self.circuit.is_open or self.is_outdated
             if stops or not self._is_current(connection) or monotonic() > self.lease_until:
                 raise NotStarted
             # A page came: lines need not wait for the whole list to see that ConnectWise answers and takes the keys.

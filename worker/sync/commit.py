@@ -12,8 +12,9 @@ from store.connections import ConnectionVersion
 from store.mappings import Mapping
 from store.pushes import Line
 from store.targets import Holder, Target
-from worker.rules.errors import REPORT_EVERY, AllFailed
-from worker.rules.links import linked
+from worker.rules.links import with_link
+from worker.rules.outcomes import FailPartner
+from worker.rules.retry import REPORT_EVERY
 from worker.sync.job import GREEN, Final, Job, Member, RetryAt
 from worker.sync.line_dead_letters import dead_letter_lines
 from worker.sync.results import money, result
@@ -115,12 +116,12 @@ class _Batch:
             case RetryAt(until, None) if wish is not None:
                 self._postponed.append(replace(wish, due_at=until))
             case RetryAt() as later if wish is not None:
-                why = later.problem and linked(later.problem, self._connection, member.mapping)
+                why = later.problem and with_link(later.problem, self._connection, member.mapping)
                 self._retry(line, wish, replace(later, problem=why))
 
     def _linked(self, end: Final, member: Member) -> Final:
         def link(why: Problem) -> Problem:
-            return linked(why, self._connection, member.mapping)
+            return with_link(why, self._connection, member.mapping)
 
         why = end.instead.get(member.line.company_id, end.problem)
         reasons, warnings = map(link, end.reasons), map(link, end.warnings)
@@ -153,7 +154,7 @@ class _Batch:
     def store(self) -> None:
         """Store it all; the answers leave with the transaction."""
         for (_, reason), (problem, lines) in self._dead.items():
-            dead_letter_lines(self._tx, lines, AllFailed(problem, reason))
+            dead_letter_lines(self._tx, lines, FailPartner(problem, reason))
         targets.settle(self._tx, self._partner_id, self._settled)
         targets.postpone(self._tx, self._partner_id, self._postponed)
         line_results.record(self._tx, self.answers)

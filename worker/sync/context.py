@@ -9,9 +9,9 @@ from threading import Event
 from cwclient import CallBudget
 from store import Database
 from store.connections import ConnectionVersion
-from worker.connectwise.rate_limit import Budget
+from worker.connectwise.rate_limit import RequestBudget
 from worker.connectwise.session import ConnectWiseSession
-from worker.rules.quantities import Unusual
+from worker.rules.quantities import JumpLimits
 
 CALLS_AT_ONCE = 4
 LEASE_LEFT_FOR_PATCH = 5.0
@@ -25,10 +25,10 @@ class RunContext:
 
     database: Database
     calls: Executor
-    connect: Callable[[ConnectionVersion, Budget], ConnectWiseSession]
+    connect: Callable[[ConnectionVersion, RequestBudget], ConnectWiseSession]
     call_budget: CallBudget
     retry_for: timedelta
-    unusual: Unusual
+    unusual: JumpLimits
     draining: Event = field(default_factory=Event)
 
     @property

@@ -46,7 +46,7 @@ def load_due_work(tx: Tx, partner_id: str, now: datetime) -> DueWork:
         # A sum is put back by one job, wherever the batch ends.
         due.append(wish)
         lines[line.key] = line
-    settings = quantities.Settings(
+    settings = quantities.PartnerSetup(
         connection=connection,
         tenants=connections.tenant_history(tx, partner_id),
         mappings=mappings.of_companies(
@@ -63,8 +63,8 @@ def load_due_work(tx: Tx, partner_id: str, now: datetime) -> DueWork:
         if member.wanted.cancelled and member.wanted.company_id not in under_way:
             decided.append(Job([member], outcome=Final("cancelled", problem("cancelled"))))
             continue
-        match quantities.ready(member.wanted, settings, now):
-            case quantities.Go(addition):
+        match quantities.find_addition(member.wanted, settings, now):
+            case quantities.Proceed(addition):
                 going.append((addition, member))
             case quantities.Wait(until):
                 decided.append(Job([member], outcome=RetryAt(until)))
@@ -88,7 +88,7 @@ def load_due_work(tx: Tx, partner_id: str, now: datetime) -> DueWork:
     )
 
 
-def _member(line: Line, settings: quantities.Settings, wish: Target | None, cancelled: Collection[str]) -> Member:
+def _member(line: Line, settings: quantities.PartnerSetup, wish: Target | None, cancelled: Collection[str]) -> Member:
     wanted = wanted_of(line, cancelled=line.push.push_id in cancelled)
     return Member(line=line, wanted=wanted, mapping=settings.mappings.get(line.company_id), wish=wish)
 
@@ -96,7 +96,7 @@ def _member(line: Line, settings: quantities.Settings, wish: Target | None, canc
 def _grouped(
     tx: Tx,
     partner_id: str,
-    settings: quantities.Settings,
+    settings: quantities.PartnerSetup,
     going: Iterable[tuple[Addition, Member]],
     restored: LinesByAddition,
     now: datetime,
@@ -115,7 +115,7 @@ def _grouped(
             members,
             addition=addition,
             preview=members[0].wish is None,
-            written=written.get(addition, quantities.Written()),
+            written=written.get(addition, quantities.WriteHistory()),
         )
         restore = members[0].line.restore
         if restore is None:
@@ -137,7 +137,7 @@ def _prepare(tx: Tx, connection: ConnectionVersion | None, jobs: Iterable[Job]) 
     if connection is None:
         return
     going = [job for job in jobs if job.outcome is None]
-    ready = iter(mapping_check.prepared(tx, connection, [one.mapping for job in going for one in job.sharing]))
+    ready = iter(mapping_check.with_stored_facts(tx, connection, [one.mapping for job in going for one in job.sharing]))
     for job in going:
         job.sharing = [next(ready) for _ in job.sharing]
 
@@ -170,7 +170,7 @@ def _newest(job: Job) -> tuple[datetime, date]:
 
 
 def _sharing(
-    tx: Tx, partner_id: str, settings: quantities.Settings, additions: Collection[Addition]
+    tx: Tx, partner_id: str, settings: quantities.PartnerSetup, additions: Collection[Addition]
 ) -> dict[Addition, list[Mapping]]:
     """The companies mapped to each addition under the connected tenant."""
     found: dict[Addition, list[Mapping]] = {addition: [] for addition in additions}
@@ -182,35 +182,35 @@ def _sharing(
 
 
 def _written(
-    tx: Tx, partner_id: str, settings: quantities.Settings, additions: Collection[Addition]
-) -> dict[Addition, quantities.Written]:
+    tx: Tx, partner_id: str, settings: quantities.PartnerSetup, additions: Collection[Addition]
+) -> dict[Addition, quantities.WriteHistory]:
     """Return the writes to these additions, and the periods that they hold without having been written."""
     tenant = (settings.connection.tenant if settings.connection else None) or ""
-    found: dict[Addition, quantities.Written] = {}
+    found: dict[Addition, quantities.WriteHistory] = {}
     for trace in ledger.written_quantities(tx, partner_id, tenant, additions):
-        before = found.get(trace.addition, quantities.Written())
+        before = found.get(trace.addition, quantities.WriteHistory())
         days, last = before.newest_period, before.last
-        found[trace.addition] = quantities.Written(
+        found[trace.addition] = quantities.WriteHistory(
             newest_period=max(days or trace.days, trace.days) if trace.is_certain else days,
             quantities=before.quantities | {trace.wanted, trace.wanted if trace.after is None else trace.after},
             last=trace.wanted if trace.is_certain else last,
             perhaps=frozenset() if trace.is_certain else before.perhaps | {(trace.wanted, trace.days)},
         )
     for addition, write in confirmed_writes.last_of(tx, partner_id, tenant, additions).items():
-        found[addition] = replace(found.get(addition, quantities.Written()), confirmed=write)
+        found[addition] = replace(found.get(addition, quantities.WriteHistory()), confirmed=write)
     for addition, days in targets.held_periods(tx, partner_id, tenant, additions):
-        before = found.get(addition, quantities.Written())
+        before = found.get(addition, quantities.WriteHistory())
         found[addition] = replace(before, newest_period=max(before.newest_period or days, days))
     return found
 
 
 def _set_quantity(
-    tx: Tx, partner_id: str, settings: quantities.Settings, job: Job, sharing: list[Mapping], now: datetime
+    tx: Tx, partner_id: str, settings: quantities.PartnerSetup, job: Job, sharing: list[Mapping], now: datetime
 ) -> None:
     """Say what the addition is to hold: one company's count, or the sum of all that share it."""
     first = job.members[0]
     if len(sharing) == 1:
-        job.quantity = quantities.counted(sharing[0], first.wanted.billable_users)
+        job.quantity = quantities.company_quantity(sharing[0], first.wanted.billable_users)
         return
     counts = {member.line.company_id: member.wanted.billable_users for member in job.members}
     others = {mapping.company_id: mapping for mapping in sharing if mapping.company_id not in counts}
@@ -218,17 +218,17 @@ def _set_quantity(
     for company_id, line in asked.items():
         if line.status == "cancelled":
             continue
-        may = quantities.ready(wanted_of(line), replace(settings, mappings=others), now)
+        may = quantities.find_addition(wanted_of(line), replace(settings, mappings=others), now)
         if isinstance(may, quantities.Wait) and line.is_open:
             # Its mapping is on the way and may take it off this addition: the sum is not known yet.
             # It may arrive before this is stored, and then nothing would wake this line: look again soon.
             job.outcome = RetryAt(min(may.until, now + SHARED_LOOK_AGAIN))
             return
-        if not isinstance(may, quantities.Go):
+        if not isinstance(may, quantities.Proceed):
             continue  # Nobody knows whether its users belong to this addition.
         counts[company_id] = line.billable_users
         job.summed.append(line)
-    match quantities.shared(sharing, counts):
+    match quantities.shared_quantity(sharing, counts):
         case quantities.Answer(status, why):
             job.outcome = Final(status, why)
         case quantity:

@@ -10,7 +10,7 @@ from store.pushes import Line, LineKey
 from worker.catalog import questions
 from worker.checks import mapping_check
 from worker.rules import problems, quantities
-from worker.rules.errors import AllFailed
+from worker.rules.outcomes import FailPartner
 from worker.sync.job import wanted_of
 from worker.sync.line_dead_letters import dead_letter_lines
 from worker.sync.results import result
@@ -18,7 +18,7 @@ from worker.sync.results import result
 MAX_LINES = 10_000
 
 
-def fail_all(tx: Tx, at: datetime, partner_id: str, verdict: AllFailed) -> list[SyncResult]:
+def fail_all(tx: Tx, at: datetime, partner_id: str, verdict: FailPartner) -> list[SyncResult]:
     """Answer every open line of the partner `failed`, with one dead letter per push that holds exactly them.
 
     Checks of mappings that are due, previews and questions get the same answer.
@@ -42,7 +42,7 @@ def fail_all(tx: Tx, at: datetime, partner_id: str, verdict: AllFailed) -> list[
     for lines in by_push.values():
         dead_letter_lines(tx, lines, verdict)
     for mapping in mappings.due_checks(tx, partner_id, at, MAX_LINES):
-        mapping_check.refused(mapping, verdict.problem).save(tx)
+        mapping_check.failed_check(mapping, verdict.problem).save(tx)
     failed = [
         skipped.get(key)
         or result(
@@ -60,7 +60,7 @@ def fail_all(tx: Tx, at: datetime, partner_id: str, verdict: AllFailed) -> list[
 
 def refuse(tx: Tx, at: datetime, partner_id: str, why: Problem) -> list[SyncResult]:
     """Answer with this problem what somebody waits for now: questions for choices, and previews."""
-    questions.refuse(tx, partner_id, why)
+    questions.answer_all(tx, partner_id, why)
     failed: list[SyncResult] = []
     while previews := pushes.due_preview_lines(tx, partner_id, at, limit=MAX_LINES):
         said = [result(line, "failed", attempts=1, problem=why) for line in previews]
@@ -73,14 +73,14 @@ def _skipped(
     tx: Tx, at: datetime, partner_id: str, connection: ConnectionVersion | None, lines: Sequence[Line]
 ) -> dict[LineKey, SyncResult]:
     """The answers of those whose company is not mapped, or which are about another ConnectWise, also reverts."""
-    settings = quantities.Settings(
+    settings = quantities.PartnerSetup(
         connection=connection,
         tenants=connections.tenant_history(tx, partner_id),
         mappings=mappings.of_companies(tx, partner_id, {line.company_id for line in lines}),
     )
     found = {}
     for line in lines:
-        match quantities.ready(wanted_of(line), settings, at):
+        match quantities.find_addition(wanted_of(line), settings, at):
             case quantities.Answer(status, why) if status == "skipped" or why.code == "other_connectwise":
                 found[line.key] = result(line, status, attempts=line.attempts + 1, problem=why)
     return found

@@ -23,7 +23,7 @@ class Member:
     """A line that a job answers, and the versions that it was decided with. `wish` is None in a preview."""
 
     line: Line
-    wanted: quantities.Wanted
+    wanted: quantities.WantedLine
     mapping: Mapping | None
     wish: Target | None
 
@@ -69,7 +69,7 @@ class Job:
     summed: list[Line] = field(default_factory=list)
     quantity: float = 0
     preview: bool = False
-    written: quantities.Written = field(default_factory=quantities.Written)
+    written: quantities.WriteHistory = field(default_factory=quantities.WriteHistory)
     left: Collection[float] = ()
     previous: OpenEntry | None = None
     actual: ActualAddition | None = None
@@ -117,10 +117,10 @@ class Job:
         return self.outcome is not None or not self.members
 
 
-def wanted_of(line: Line, *, cancelled: bool = False) -> quantities.Wanted:
+def wanted_of(line: Line, *, cancelled: bool = False) -> quantities.WantedLine:
     """Return the request of this line in the form that plan.py decides about."""
     push = line.push
-    return quantities.Wanted(
+    return quantities.WantedLine(
         company_id=line.company_id,
         company_name=line.company_name,
         period=push.period,

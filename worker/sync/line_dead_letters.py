@@ -8,12 +8,12 @@ from messages import Confirmation, PushLine, PushRequested, RevertRequested, enc
 from store import Tx, dead_letters, outbox
 from store.dead_letters import DeadLetter
 from store.pushes import Line
-from worker.rules.errors import AllFailed
-from worker.rules.problems import told
+from worker.rules.outcomes import FailPartner
+from worker.rules.problems import one_line
 from worker.topology import queue_of
 
 
-def dead_letter_lines(tx: Tx, lines: Sequence[Line], verdict: AllFailed) -> None:
+def dead_letter_lines(tx: Tx, lines: Sequence[Line], verdict: FailPartner) -> None:
     """Put lines of one push into its dead letter of this reason; while that is open, to those that are there."""
     push = lines[0].push
     letter_id, kept = dead_letters.letter_of_lines(tx, push.partner_id, push.push_id, verdict.reason)
@@ -27,7 +27,7 @@ def dead_letter_lines(tx: Tx, lines: Sequence[Line], verdict: AllFailed) -> None
             body=wire.body,
             properties=outbox.properties_of(wire),
             reason=verdict.reason,
-            error=told(verdict.problem),
+            error=one_line(verdict.problem),
             error_type=verdict.problem.code,
             partner_id=push.partner_id,
             message_id=wire.properties.message_id,

@@ -8,8 +8,9 @@ import structlog
 
 from store import StoreError, leases, now
 from store.leases import Lease
-from worker.rules.errors import UNEXPECTED_TRIES, AllFailed
+from worker.rules.outcomes import FailPartner
 from worker.rules.problems import problem
+from worker.rules.retry import UNEXPECTED_TRIES
 from worker.sync.commit import log_answers
 from worker.sync.context import RunContext
 from worker.sync.fail_open_lines import fail_all
@@ -66,5 +67,5 @@ def _after_bug(tools: RunContext, partner_id: str, token: str) -> None:
 
 def _give_up(tools: RunContext, partner_id: str) -> None:
     with tools.database.partner(partner_id) as tx:
-        answers = fail_all(tx, now(tx), partner_id, AllFailed(problem("unexpected"), "unexpected"))
+        answers = fail_all(tx, now(tx), partner_id, FailPartner(problem("unexpected"), "unexpected"))
     log_answers(answers)

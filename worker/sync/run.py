@@ -18,7 +18,7 @@ from worker.checks import connection_check, mapping_check
 from worker.checks.mapping_check import ToCheck
 from worker.clock import Clock
 from worker.connectwise.circuit_breaker import CircuitBreaker
-from worker.connectwise.rate_limit import Budget
+from worker.connectwise.rate_limit import RequestBudget
 from worker.rules.problems import problem
 from worker.sync import context, transitions
 from worker.sync.calls import CallResults, Calls, Edit
@@ -50,7 +50,7 @@ class Run:
 
     def __init__(self, tools: RunContext, lease: leases.Lease, lease_until: float) -> None:
         self._tools, self._partner_id, self._token = tools, lease.partner_id, lease.token
-        self._budget = Budget(lease.budget_tokens, lease.budget_age)
+        self._budget = RequestBudget(lease.budget_tokens, lease.budget_age)
         self._slice_until = monotonic() + SLICE_SECONDS
         self._look_until = 0.0
         self._next_flush = monotonic() + FLUSH_SECONDS
@@ -63,7 +63,7 @@ class Run:
         with tools.database.begin() as tx:
             self._clock.read(tx)
             circuit = CircuitBreaker(tools.retry_for, leases.health(tx, lease.partner_id))
-        circuit.pause_is_over(self._clock.now())
+        circuit.end_passed_pause(self._clock.now())
         self._calls = Calls(tools, self._budget, circuit, self._clock.now, lease_until)
         self._calls.is_paused = lease.paused
         self._desk = Scheduler(tools.database, lease.partner_id, self._clock.now)
@@ -90,7 +90,7 @@ class Run:
     def _is_over(self) -> bool:
         """Start nothing new: the slice is over, the worker drains, or ConnectWise is to be left alone."""
         ended = self._tools.draining.is_set() or self._slice_is_over()
-        return ended or self._calls.is_paused or self._calls.circuit.is_bad
+        return ended or self._calls.is_paused or self._calls.circuit.is_open
 
     def _slice_is_over(self) -> bool:
         """Others wait. A list begun in time is read to its end, and what comes meanwhile need not wait for that."""
@@ -205,7 +205,7 @@ class Run:
                 one.save(tx)
             noted = (
                 edit
-                if edit and edit != self._edit_stored and connection_check.note_edit(tx, *edit)
+                if edit and edit != self._edit_stored and connection_check.record_edit_right(tx, *edit)
                 else self._edit_stored
             )
             tenant = (connection.tenant if connection else None) or ""
@@ -250,23 +250,23 @@ class Run:
             at = self._own(tx)
             outdated = self._has_looked and is_outdated(tx, self._partner_id, self._calls.connection)
             if not outdated:
-                if connection_check.is_asked(tx, self._partner_id):
-                    self._calls.circuit.look_again()
+                if connection_check.is_due(tx, self._partner_id):
+                    self._calls.circuit.half_open()
                 answers = self._give_up(tx, at)
             due = leases.next_due(tx, self._partner_id)
             if due is None:
-                self._calls.circuit.nobody_waits()
+                self._calls.circuit.forget_outage()
             self._store_learned(tx, outdated=outdated)
             if due is not None and due <= at and not self._is_over():
                 return False
             if self._has_looked:
                 # One that found ConnectWise to be left alone has not come to where the one before it failed.
-                self._calls.circuit.run_ended()
+                self._calls.circuit.note_clean_run()
                 self._calls.circuit.store(tx, self._partner_id)
             due = self._or_open_writes(tx, at, due)
             if due is not None:
                 # What is due now waits its turn behind other partners.
-                due = max(due, at, self._calls.circuit.left_alone_until or due)
+                due = max(due, at, self._calls.circuit.open_until or due)
             # Who ends an operator's pause wakes the partner.
             leases.release(tx, self._partner_id, self._token, None if self._calls.is_paused else due)
         log_answers(answers)
@@ -274,14 +274,14 @@ class Run:
 
     def _give_up(self, tx: Tx, at: datetime) -> list[SyncResult]:
         """Fail what cannot succeed. While ConnectWise is left alone say so to those who wait for an answer."""
-        circuit, why_paused = self._calls.circuit, questions.of_pause(self._calls.circuit.health.paused_why)
+        circuit, why_paused = self._calls.circuit, questions.problem_of_pause(self._calls.circuit.health.paused_why)
         if circuit.health.paused_why == "unreachable" and not self._calls.is_paused:
             circuit.give_up(why_paused, at)
         if circuit.stop is not None:
             return fail_all(tx, at, self._partner_id, circuit.stop)
         if self._calls.is_paused:
             return refuse(tx, at, self._partner_id, problem("paused"))
-        if circuit.is_bad:
+        if circuit.is_open:
             return refuse(tx, at, self._partner_id, why_paused)
         return []
 

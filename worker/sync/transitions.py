@@ -7,11 +7,12 @@ from datetime import datetime, timedelta
 from cwclient import Addition, Agreement, ConnectWiseError, QuantityNotKept, ServerTrouble, Unreachable
 from messages import Problem
 from store.ledger import Closing, LedgerEntry, MismatchedWrite, OpenEntry
-from worker.checks.mapping_check import CheckedMapping, ToCheck, read_check
+from worker.checks.mapping_check import CheckedMapping, ToCheck, last_check
 from worker.rules import billable, quantities
-from worker.rules.blame import Unconfirmed
-from worker.rules.errors import ErrorOutcome, Failed, KeyUnreadable, Later, NotStarted, Paused, RightRefused, given_up
+from worker.rules.errors import KeyUnreadable, NotStarted, RightRefused, Unconfirmed
+from worker.rules.outcomes import ErrorOutcome, FailLine, PausePartner, RetryLine
 from worker.rules.problems import exhausted, perhaps_written, problem
+from worker.rules.retry import is_given_up
 from worker.sync.job import Final, Job, RetryAt
 
 READ_AGAIN_AFTER = timedelta(seconds=5)
@@ -27,7 +28,7 @@ class Moment:
 
     now: datetime
     retry_for: timedelta
-    unusual: quantities.Unusual
+    unusual: quantities.JumpLimits
 
 
 def in_doubt(job: Job, actual: Addition, agreement: Agreement | None, now: datetime) -> list[ToCheck]:
@@ -38,11 +39,11 @@ def in_doubt(job: Job, actual: Addition, agreement: Agreement | None, now: datet
     return [
         one
         for one in job.sharing
-        if billable.is_in_doubt(
+        if billable.needs_check(
             actual,
             agreement,
             one.mapping,
-            billable.known_of(one.mapping, read_check(one.mapping)),
+            billable.facts_of(one.mapping, last_check(one.mapping)),
             period=wanted[0].period,
             since=max(one.accepted_at for one in wanted),
             today=now.date(),
@@ -85,21 +86,21 @@ def after_read(job: Job, actual: Addition, moment: Moment) -> None:
         case quantities.Answer(status, why, reasons):
             instead = _blamed(job, actual, moment) if status == "failed" else {}
             job.outcome = Final(status, why, before=quantity, actual=actual, reasons=reasons, instead=instead)
-        case quantities.Write() | quantities.Unchanged() if job.preview:
+        case quantities.SetQuantity() | quantities.Unchanged() if job.preview:
             next_invoice = job.agreement.next_invoice_date if job.agreement else ""
             warnings = tuple(quantities.warnings(next_invoice, job.members[0].wanted.period))
             job.outcome = Final("preview", before=quantity, actual=actual, warnings=warnings)
         case quantities.Unchanged():
             job.outcome = Final("unchanged", before=quantity, after=quantity, actual=actual)
-        case quantities.Write() if all(member.wanted.cancelled for member in job.members):
+        case quantities.SetQuantity() if all(member.wanted.cancelled for member in job.members):
             job.outcome = Final("cancelled", problem("cancelled"), before=quantity, actual=actual)
-        case quantities.Write() if job.previous is not None and given_up(
+        case quantities.SetQuantity() if job.previous is not None and is_given_up(
             job.first_failed_at, moment.now, moment.retry_for
         ):
             # Written again and again without an answer, and now it is certain that none arrived.
             why = exhausted(problem("unreachable", reason="No answer to the change of the quantity."))
             job.outcome = Final("failed", why, before=quantity, actual=actual, dead_letter_reason="exhausted")
-        case quantities.Write():
+        case quantities.SetQuantity():
             pass  # outcome None: its ledger row is to be opened.
 
 
@@ -115,15 +116,17 @@ def _read_after(previous: OpenEntry, quantity: float | None, now: datetime) -> C
     return Closing(previous.id, "not_kept", quantity, previous.http_status)
 
 
-def _decide(job: Job, actual: Addition, moment: Moment) -> quantities.Write | quantities.Unchanged | quantities.Answer:
+def _decide(
+    job: Job, actual: Addition, moment: Moment
+) -> quantities.SetQuantity | quantities.Unchanged | quantities.Answer:
     first, restore = job.members[0].wanted, job.members[0].wanted.restore
-    judgement = billable.judge(actual, _known(job), first.period, moment.now.date())
+    assessment = billable.assess(actual, _known(job), first.period, moment.now.date())
     if restore is not None:
         holds = {restore.holds, *job.left}
-        return quantities.decide_revert(actual, judgement=judgement, holds=holds, restore=restore.quantity)
+        return quantities.decide_revert(actual, assessment=assessment, holds=holds, restore=restore.quantity)
     return quantities.decide(
         actual,
-        judgement=judgement,
+        assessment=assessment,
         quantity=job.quantity,
         period=first.period,
         written=job.written,
@@ -139,7 +142,7 @@ def _blamed(job: Job, actual: Addition, moment: Moment) -> dict[str, Problem]:
     """
     period, today = job.members[0].wanted.period, moment.now.date()
     refusals = {
-        one.mapping.company_id: billable.judge(actual, [_known_of(one)], period, today).refused for one in job.sharing
+        one.mapping.company_id: billable.assess(actual, [_known_of(one)], period, today).refused for one in job.sharing
     }
     blamed = [(one.mapping, why) for one in job.sharing if (why := refusals[one.mapping.company_id]) is not None]
     if not blamed:
@@ -150,20 +153,20 @@ def _blamed(job: Job, actual: Addition, moment: Moment) -> dict[str, Problem]:
     return {company_id: why or theirs for company_id, why in refusals.items()}
 
 
-def _known_of(one: ToCheck) -> billable.Known:
-    return billable.known_of(one.mapping, read_check(one.mapping))
+def _known_of(one: ToCheck) -> billable.MappingFacts:
+    return billable.facts_of(one.mapping, last_check(one.mapping))
 
 
-def _known(job: Job) -> list[billable.Known]:
+def _known(job: Job) -> list[billable.MappingFacts]:
     """Return the facts of the mappings that share the addition; of a revert only its agreement's days, if known.
 
     A revert writes what is not billable too, as the push that it takes back was allowed to.
     """
     if job.sharing:
         return [_known_of(one) for one in job.sharing]
-    known = billable.Known(job.address[0], allows_not_billable=True)
+    known = billable.MappingFacts(job.address[0], allows_not_billable=True)
     for member in job.members:
-        checked = read_check(member.mapping) if member.mapping and member.mapping.addition == job.addition else None
+        checked = last_check(member.mapping) if member.mapping and member.mapping.addition == job.addition else None
         if checked is not None and checked.agreement is not None:
             known = replace(known, agreement=checked.agreement)
     return [known]
@@ -208,35 +211,35 @@ def after_error(job: Job, error: BaseException, verdict: ErrorOutcome, moment: M
         if _may_be_applied(error):
             # The row stays open: nobody touches the addition until that call is certainly over, then it is read.
             job.outcome = RetryAt(job.entry.call_until, verdict.problem)
-            if isinstance(verdict, Failed):
+            if isinstance(verdict, FailLine):
                 # A bug of ours, met by each write of this line: another would meet it too.
                 why = perhaps_written(verdict.problem)
                 job.outcome = Final("failed", why, actual=job.actual, dead_letter_reason="unexpected")
             return
         job.closings.append(_refused(job.entry.id, error))
     in_doubt = job.previous is not None and not job.preview and not job.closings and job.entry is None
-    if in_doubt and job.previous is not None and isinstance(verdict, Failed):
+    if in_doubt and job.previous is not None and isinstance(verdict, FailLine):
         job.closings.append(Closing(job.previous.id, "unknown", None, job.previous.http_status))
     before = job.actual.quantity if job.actual else None
     match verdict:
-        case Failed(why):
+        case FailLine(why):
             dead_letter_reason = "unexpected" if why.code == "unexpected" else None
             why = perhaps_written(why) if in_doubt else why
             job.outcome = Final("failed", why, before=before, actual=job.actual, dead_letter_reason=dead_letter_reason)
-        case Later(why) | Paused(why) if job.preview:
+        case RetryLine(why) | PausePartner(why) if job.preview:
             # Somebody waits for a preview, so it says what stands in the way now.
             job.outcome = Final("failed", why, before=before, actual=job.actual)
-        case Later(why) if given_up(job.first_failed_at, moment.now, moment.retry_for):
+        case RetryLine(why) if is_given_up(job.first_failed_at, moment.now, moment.retry_for):
             why = perhaps_written(exhausted(why)) if in_doubt else exhausted(why)
             job.outcome = Final("failed", why, actual=job.actual, dead_letter_reason="exhausted")
-        case Later(why, seconds):
+        case RetryLine(why, seconds):
             # Whatever it is asked to wait for: a last time when its time is up.
             last = (job.first_failed_at or moment.now) + moment.retry_for
             job.outcome = RetryAt(min(moment.now + timedelta(seconds=seconds), last), why)
-        case Paused(why, seconds):
+        case PausePartner(why, seconds):
             job.outcome = RetryAt(moment.now + timedelta(seconds=seconds), why, counts=False)
         case _:
-            pass  # AllFailed: the run answers every open line of the partner at once.
+            pass  # FailPartner: the run answers every open line of the partner at once.
 
 
 def _asked_for(job: Job) -> bool:
@@ -245,7 +248,7 @@ def _asked_for(job: Job) -> bool:
 
 def _may_be_applied(error: BaseException) -> bool:
     if isinstance(error, Unconfirmed):
-        return _may_be_applied(error.met)
+        return _may_be_applied(error.cause)
     if isinstance(error, Unreachable | ServerTrouble):
         return error.sent
     return not isinstance(error, ConnectWiseError | KeyUnreadable | RightRefused)
@@ -255,6 +258,6 @@ def _refused(entry_id: int, error: BaseException) -> Closing:
     """Return the end, in the ledger, of a write that was certainly not applied as sent."""
     if isinstance(error, RightRefused):
         return Closing(entry_id, "refused", None, 403)
-    met = error.met if isinstance(error, Unconfirmed) else error
+    met = error.cause if isinstance(error, Unconfirmed) else error
     status = met.status if isinstance(met, ConnectWiseError) else None
     return Closing(entry_id, "not_sent" if status is None else "refused", None, status)

@@ -7,7 +7,7 @@ from rich.text import Text
 
 from messages import ConnectionChecked
 from store.connections import ConnectionVersion
-from worker.checks.connection_check import read_check
+from worker.checks.connection_check import last_check
 from worker.cli.display import causes
 from worker.cli.display.causes import Cause, of_problem
 from worker.cli.display.output import mark, safe, say, table
@@ -40,7 +40,7 @@ def _causes(checked: ConnectionChecked, who: str) -> Iterator[Cause]:
 def show_all(found: Sequence[ConnectionVersion]) -> None:
     """Print a row for each partner, the causes below."""
     table(("Partner", "ConnectWise", "", "State"), [_cells(version) for version in found])
-    checks = [(version.partner_id, read_check(version)) for version in found if version.tenant is not None]
+    checks = [(version.partner_id, last_check(version)) for version in found if version.tenant is not None]
     if why := [cause for who, checked in checks if checked is not None for cause in _causes(checked, who)]:
         say()
         causes.show(why, "partners")
@@ -61,7 +61,7 @@ def as_json(version: ConnectionVersion) -> dict[str, Any]:
 
 
 def _cells(version: ConnectionVersion) -> list[Text]:
-    checked = read_check(version)
+    checked = last_check(version)
     if version.tenant is None:
         state, label = "none", "disconnected"
     elif checked is None:

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from messages import MappingChecked, Problem
 from store.mappings import Mapping
-from worker.checks.mapping_check import read_check
+from worker.checks.mapping_check import last_check
 from worker.cli.display import causes
 from worker.cli.display.causes import Cause, of_problem
 from worker.cli.display.output import mark, safe, say, table
@@ -20,7 +20,7 @@ MARK_OF_STATE = {"complete": "good", "incomplete": "none", "invalid": "bad", "no
 
 def show(found: Sequence[Mapping]) -> None:
     """Print mappings with the names of their records, and what to do about those that are not complete."""
-    checks = {mapping.company_id: read_check(mapping) for mapping in found}
+    checks = {mapping.company_id: last_check(mapping) for mapping in found}
     once = causes.connection_wide(_first(checked) for checked in checks.values())
     shown = [
         one for one in found if (why := _first(checks[one.company_id])) is None or causes.wording_of(why) not in once
@@ -35,7 +35,7 @@ def show(found: Sequence[Mapping]) -> None:
 
 def state(mapping: Mapping) -> str:
     """`complete`, `incomplete` or `invalid`, as the check found; `not checked` before."""
-    checked = read_check(mapping)
+    checked = last_check(mapping)
     return checked.status if checked else "not checked"
 
 
@@ -48,12 +48,12 @@ def summary(found: Sequence[Mapping]) -> str:
 
 def warnings(mapping: Mapping) -> tuple[Problem, ...]:
     """Return the check's warnings, which a complete mapping may have too."""
-    checked = read_check(mapping)
+    checked = last_check(mapping)
     return checked.warnings if checked else ()
 
 
 def _cells(mapping: Mapping) -> list[Text]:
-    checked = read_check(mapping)
+    checked = last_check(mapping)
     names = (checked.cw_company_name, checked.agreement_name, checked.addition_name) if checked else (None,) * 3
     ids = (mapping.cw_company_id, mapping.agreement_id, mapping.addition_id)
     chosen = [name or f"#{number}" for name, number in zip(names, ids, strict=True) if number is not None]
