@@ -1,4 +1,4 @@
-"""The store: what was wanted, what was done, what leaves. It decides; the broker only transports."""
+"""The store holds what was requested, what was done, and what is to be sent. It decides; the broker only transports."""
 
 from store.database import Database, Tx, now
 from store.database_errors import StoreBusy, StoreConflict, StoreError, StoreUnavailable

@@ -1,4 +1,4 @@
-"""AMQP's properties as text and back, without loss: what JSON cannot hold is tagged."""
+"""AMQP properties as JSON text and back, without loss: values that JSON cannot hold are tagged."""
 
 import base64
 import json
@@ -8,23 +8,23 @@ from decimal import Decimal
 from typing import Any
 
 REPLAY_HEADER = "phin-replay"
-"""The header by which a replay is known: `<dead letter's id>/<n>`, n from 1."""
+"""The header that marks a replay: `<dead letter's id>/<n>`, n from 1."""
 
-# A version before put it on messages that came back to their queue; some may be kept still.
-_HAD_ITS_TURN = "phin-had-its-turn"
+# An earlier version set it on requeued messages; some of these may still be stored.
+_OBSOLETE_HEADER = "phin-had-its-turn"
 
-# What the broker adds to a message on its way. A replay that carried it would look dead before it was handled.
+# Headers that the broker adds. A replay that carried them would look dead before it was handled.
 _BROKERS_HEADERS = ("x-death", "x-first-death-", "x-last-death-", "x-delivery-count", "x-acquired-count")
-# The broker takes `expiration` from what it gives up, refuses another's `user_id`, and all that is ours is persistent.
 _PLAIN = (str, int, bool)
+# `expiration` would let a replay expire again, the broker refuses another's `user_id`, and we send all as persistent.
 _NOT_SENT_ON = frozenset({"expiration", "user_id", "delivery_mode"})
 
 
 def encoded_size(properties: Mapping[str, Any]) -> int:
-    """Return the bytes that AMQP takes for these, or a few more: each value counts as the longest of its kind."""
+    """Return the bytes that these take in AMQP, or a few more: each value counts as the longest of its type."""
     size, waiting = 0, [*properties, *properties.values()]
     while waiting:
-        # Without recursion: this is asked before anything is known of them.
+        # No recursion: untrusted properties may be nested deeply.
         match waiting.pop():
             case str(text):
                 size += 5 + len(text.encode("utf-8", "surrogatepass"))
@@ -42,24 +42,24 @@ def encoded_size(properties: Mapping[str, Any]) -> int:
 
 
 def dumps(properties: Mapping[str, Any]) -> str:
-    """Write properties, or anything that AMQP's tables hold. Raises TypeError for what they do not."""
+    """Write properties, or anything that an AMQP table can hold. Raises TypeError for other values."""
     return json.dumps(properties if _is_plain(properties) else _tagged(dict(properties)), sort_keys=True)
 
 
 def loads(text: str) -> dict[str, Any]:
     """Read what `dumps` wrote: equal values of the same types."""
-    # Without a tag there is nothing to look for; most properties are of that kind, and there are many.
+    # Most properties have no tag, and there are many of them.
     read: dict[str, Any] = _untagged(json.loads(text)) if '"$' in text else json.loads(text)
     return read
 
 
 def as_sent(properties: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the sender's properties, which a replay repeats: without those that the broker or our replay added."""
-    return _sendable(properties, without={REPLAY_HEADER, _HAD_ITS_TURN})
+    """Return the sender's properties, without those that the broker or our replay added."""
+    return _sendable(properties, without={REPLAY_HEADER, _OBSOLETE_HEADER})
 
 
 def as_copied(properties: Mapping[str, Any]) -> dict[str, Any]:
-    """The properties of a copy for the same queue: without what the broker added."""
+    """The properties of a copy for the same queue: without those that the broker added."""
     return _sendable(properties, without=frozenset())
 
 
@@ -76,7 +76,7 @@ def _sendable(properties: Mapping[str, Any], *, without: Set[str]) -> dict[str, 
 
 
 def _is_plain(properties: Mapping[str, Any]) -> bool:
-    """True if JSON holds these as they are, without a look into tables: properties of our own messages."""
+    """True if JSON can hold these unchanged, as it can those of our own messages; nested tables count as not plain."""
     headers = properties.get("headers") or {}
     return (
         type(properties) is dict
@@ -86,7 +86,7 @@ def _is_plain(properties: Mapping[str, Any]) -> bool:
     )
 
 
-def _tagged(value: Any) -> Any:  # noqa: ANN401 - whatever a sender put into a table
+def _tagged(value: Any) -> Any:  # noqa: ANN401 - any value of an AMQP table
     match value:
         case None | bool() | int() | float() | str():
             return value
@@ -101,7 +101,7 @@ def _tagged(value: Any) -> Any:  # noqa: ANN401 - whatever a sender put into a t
         case dict() if all(isinstance(name, str) and not name.startswith("$") for name in value):
             return {name: _tagged(item) for name, item in value.items()}
         case dict():
-            # Names that are no text, or that look like our tags.
+            # Names that are not text, or that look like our tags.
             return {"$table": [[_tagged(name), _tagged(item)] for name, item in value.items()]}
     raise TypeError(f"AMQP has no {type(value).__name__}")
 

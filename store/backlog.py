@@ -1,4 +1,4 @@
-"""The work that waits: for the broker, for ConnectWise, for an operator."""
+"""Counts of the work that waits for the broker, for ConnectWise, or for an operator."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,9 +11,9 @@ from store.schema import EXCHANGE_DEFERRED, dead_letters, leases, outbox
 
 @dataclass(frozen=True)
 class Backlog:
-    """`outbox`: messages that are due to leave, the oldest `outbox_since`; `deferred`: those that wait for their turn.
+    """`outbox`: messages due to be sent, the oldest of them since `outbox_since`; `deferred`: messages not handled yet.
 
-    `paused`: partners by the reason of the pause.
+    `paused`: number of partners by the reason of their pause.
     """
 
     outbox: int
@@ -25,8 +25,8 @@ class Backlog:
 
 def read(tx: Tx) -> Backlog:
     """Count what waits now."""
-    leaves = (outbox.c.not_before <= db_now(), outbox.c.exchange != EXCHANGE_DEFERRED)
-    due = tx.execute(select(func.count(), func.min(outbox.c.not_before)).where(*leaves)).one()
+    due_to_send = (outbox.c.not_before <= db_now(), outbox.c.exchange != EXCHANGE_DEFERRED)
+    due = tx.execute(select(func.count(), func.min(outbox.c.not_before)).where(*due_to_send)).one()
     deferred = select(func.count()).select_from(outbox).where(outbox.c.exchange == EXCHANGE_DEFERRED)
     letters = tx.execute(select(func.count()).select_from(dead_letters).where(dead_letters.c.state == "open"))
     paused = (

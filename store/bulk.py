@@ -1,4 +1,4 @@
-"""Many rows by few statements: on PostgreSQL as JSON, so that no thread waits its turn after every single row."""
+"""Insert and update many rows with few statements. On PostgreSQL rows are sent as JSON, one round trip per piece."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +13,7 @@ from store.database import Tx
 
 AT_ONCE = 1000
 FEW = 20
-"""So few rows are as well sent one by one, and large values are not held twice."""
+"""Up to this many rows are sent one by one, so that large values are not held in memory twice."""
 
 Row = Mapping[str, Any]
 
@@ -34,15 +34,15 @@ def update_many(tx: Tx, table: Table, key: Sequence[str], rows: Sequence[Row]) -
     """Update rows that all have the same columns, those of the key among them, each where its key is."""
     if not rows:
         return
-    changed = [name for name in rows[0] if name not in key]
+    columns = [name for name in rows[0] if name not in key]
     if len(rows) <= FEW or tx.dialect.name != "postgresql":
         which = [table.c[name] == bindparam(f"b_{name}") for name in key]
-        statement = update(table).where(*which).values({name: bindparam(f"b_{name}") for name in changed})
+        statement = update(table).where(*which).values({name: bindparam(f"b_{name}") for name in columns})
         tx.execute(statement, [{f"b_{name}": value for name, value in row.items()} for row in rows])
         return
     given = _given(table, list(rows[0]))
     which = [table.c[name] == given.c[name] for name in key]
-    statement = update(table).where(*which).values({name: given.c[name] for name in changed})
+    statement = update(table).where(*which).values({name: given.c[name] for name in columns})
     for piece in _pieces(rows):
         tx.execute(statement, {"rows": piece})
 

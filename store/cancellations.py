@@ -1,4 +1,4 @@
-"""Cancellations: pushes that are to be stopped, also ones that have not arrived yet."""
+"""Cancellations of pushes, also of pushes that have not arrived yet."""
 
 from collections.abc import Collection
 
@@ -10,7 +10,7 @@ from store.schema import cancellations
 
 
 def add(tx: Tx, event: PushCancelRequested) -> None:
-    """Keep who wants it, and when; the first one counts."""
+    """Store a cancellation; the first one of a push counts."""
     statement = upsert(tx, cancellations).values(
         partner_id=event.partner_id,
         push_id=event.push_id,
@@ -21,7 +21,7 @@ def add(tx: Tx, event: PushCancelRequested) -> None:
 
 
 def of_pushes(tx: Tx, partner_id: str, push_ids: Collection[str]) -> set[str]:
-    """Those of these pushes that are to be stopped."""
+    """Those of these pushes that were cancelled, by id."""
     query = select(cancellations.c.push_id).where(
         cancellations.c.partner_id == partner_id, cancellations.c.push_id.in_(push_ids)
     )

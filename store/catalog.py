@@ -1,9 +1,10 @@
-"""Questions for the choices of drop-downs, their answers, and what ConnectWise offered some minutes ago."""
+"""Catalog questions (the choices of a drop-down), their answers, and a cache of what ConnectWise listed."""
 
 import zlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from sqlalchemy import Row, delete, func, insert, select, update
 
@@ -15,7 +16,7 @@ READ_AT_ONCE = 500
 
 @dataclass(frozen=True)
 class Cached:
-    """The records read from ConnectWise for one drop-down, in lines of text, and the time of reading."""
+    """The records that ConnectWise listed for one drop-down, as lines of text, and the time of reading."""
 
     fetched_at: datetime
     text: str
@@ -32,40 +33,47 @@ class Question:
     answer: str | None = None
 
 
+class QuestionCount(NamedTuple):
+    """The number of questions that have arrived, and of those that are answered."""
+
+    arrived: int
+    answered: int
+
+
 def cached(tx: Tx, partner_id: str, tenant: str, keys: Collection[str]) -> dict[str, Cached]:
-    """Return the lists that are kept under these keys, however old."""
-    found: dict[str, Cached] = {}
-    for some in _some(sorted(keys)):
+    """Return the cached lists under these keys, however old."""
+    lists: dict[str, Cached] = {}
+    for batch in _batches(sorted(keys)):
         query = select(catalog_cache).where(
             catalog_cache.c.partner_id == partner_id,
             catalog_cache.c.tenant == tenant,
-            catalog_cache.c.cache_key.in_(some),
+            catalog_cache.c.cache_key.in_(batch),
         )
         rows = tx.execute(query).all()
         detach_if_large(tx, sum(len(row.choices) for row in rows))
-        found |= {row.cache_key: Cached(row.fetched_at, zlib.decompress(row.choices).decode()) for row in rows}
-    return found
+        lists |= {row.cache_key: Cached(row.fetched_at, zlib.decompress(row.choices).decode()) for row in rows}
+    return lists
 
 
 def keep(tx: Tx, partner_id: str, tenant: str, fetched: Mapping[str, Cached]) -> None:
-    """Keep what was read, in the place of what was read before."""
-    for some in _some(sorted(fetched)):
-        its = (catalog_cache.c.partner_id == partner_id, catalog_cache.c.tenant == tenant)
-        tx.execute(delete(catalog_cache).where(*its, catalog_cache.c.cache_key.in_(some)))
-        small = {key: zlib.compress(fetched[key].text.encode()) for key in some}
-        whose = {"partner_id": partner_id, "tenant": tenant}
-        rows = [{"cache_key": key, "fetched_at": fetched[key].fetched_at, "choices": small[key]} for key in some]
-        tx.execute(insert(catalog_cache), [whose | row for row in rows])
-        detach_if_large(tx, sum(map(len, small.values())))
+    """Cache these lists, in place of the earlier ones."""
+    for batch in _batches(sorted(fetched)):
+        of_tenant = (catalog_cache.c.partner_id == partner_id, catalog_cache.c.tenant == tenant)
+        tx.execute(delete(catalog_cache).where(*of_tenant, catalog_cache.c.cache_key.in_(batch)))
+        choices = {key: zlib.compress(fetched[key].text.encode()) for key in batch}
+        owner = {"partner_id": partner_id, "tenant": tenant}
+        rows = [{"cache_key": key, "fetched_at": fetched[key].fetched_at, "choices": choices[key]} for key in batch]
+        tx.execute(insert(catalog_cache), [owner | row for row in rows])
+        detach_if_large(tx, sum(map(len, choices.values())))
 
 
 def forget(tx: Tx, partner_id: str) -> None:
-    """Drop what was read: another connection may see other records, even of the same ConnectWise."""
+    """Drop the cache: another connection may see other records, even in the same ConnectWise."""
     tx.execute(delete(catalog_cache).where(catalog_cache.c.partner_id == partner_id))
 
 
 def ask(tx: Tx, partner_id: str, message_id: str, event: str) -> Question | None:
-    """Keep a question, due at once; the kept one if it was asked before and is answered, None if it still waits."""
+    """Store a question, due at once. Asked again: the stored one if it is answered, None if it still waits."""
     at = now(tx)
     values = {"partner_id": partner_id, "message_id": message_id, "asked_at": at, "event_json": event, "due_at": at}
     new = upsert(tx, catalog_questions).values(values).on_conflict_do_nothing()
@@ -76,7 +84,7 @@ def ask(tx: Tx, partner_id: str, message_id: str, event: str) -> Question | None
 
 
 def due(tx: Tx, partner_id: str, limit: int) -> list[Question]:
-    """Questions that wait for an answer, the oldest first."""
+    """Unanswered questions, the oldest first."""
     query = (
         select(catalog_questions)
         .where(catalog_questions.c.partner_id == partner_id, catalog_questions.c.due_at.is_not(None))
@@ -87,7 +95,7 @@ def due(tx: Tx, partner_id: str, limit: int) -> list[Question]:
 
 
 def find(tx: Tx, partner_id: str, message_id: str) -> Question | None:
-    """One question."""
+    """The question with this id, or None."""
     query = select(catalog_questions).where(
         catalog_questions.c.partner_id == partner_id, catalog_questions.c.message_id == message_id
     )
@@ -95,17 +103,17 @@ def find(tx: Tx, partner_id: str, message_id: str) -> Question | None:
     return None if row is None else _question(row)
 
 
-def count_answered(tx: Tx, partner_id: str, message_ids: Collection[str]) -> tuple[int, int]:
-    """Return the number of these questions that have come, and the number of those that are answered."""
+def count_answered(tx: Tx, partner_id: str, message_ids: Collection[str]) -> QuestionCount:
+    """Count these questions."""
     query = select(func.count(), func.count(catalog_questions.c.answer_json)).where(
         catalog_questions.c.partner_id == partner_id, catalog_questions.c.message_id.in_(message_ids)
     )
-    come, done = tx.execute(query).one()
-    return come, done
+    arrived, answered = tx.execute(query).one()
+    return QuestionCount(arrived, answered)
 
 
 def answer(tx: Tx, partner_id: str, message_id: str, answer_json: str) -> bool:
-    """Keep the answer; False = it was answered before."""
+    """Store the answer; False = the question was answered before."""
     statement = (
         update(catalog_questions)
         .where(
@@ -118,8 +126,8 @@ def answer(tx: Tx, partner_id: str, message_id: str, answer_json: str) -> bool:
     return tx.execute(statement).rowcount == 1
 
 
-def _some(keys: list[str]) -> list[list[str]]:
-    """A few at a time: a statement takes a limited number of values."""
+def _batches(keys: list[str]) -> list[list[str]]:
+    """Split keys, since a statement takes a limited number of values."""
     return [keys[start : start + READ_AT_ONCE] for start in range(0, len(keys), READ_AT_ONCE)]
 
 

@@ -1,4 +1,4 @@
-"""Sync Status: the newest result of each company, as read from the results that went out."""
+"""Sync Status: the newest result of each company, filled from the published results."""
 
 from collections.abc import Sequence
 from datetime import date, datetime
@@ -12,16 +12,16 @@ from store.schema import company_status
 
 
 def keep_newest(tx: Tx, results: Sequence[SyncResult]) -> None:
-    """Keep each result unless a newer one of its company is known, by (period, requested_at, push id, sequence).
+    """Store each result unless a newer one of its company is stored, by (period, requested_at, push id, sequence).
 
-    A row that was dismissed gives way to whatever was requested after it, also for an earlier period.
+    A dismissed row is replaced by any result that was requested after it, also one of an earlier period.
     """
     newest: dict[tuple[str, str], SyncResult] = {}
     for result in sorted(results, key=_order):
         newest[result.partner_id, result.company_id] = result
     if not newest:
         return
-    # In one order, so that two workers cannot deadlock.
+    # Always in the same order, so that two workers cannot deadlock.
     rows = [_row(newest[key]) for key in sorted(newest)]
     statement = upsert(tx, company_status)
     new, order = statement.excluded, ("period_start", "requested_at", "push_id", "sequence")
@@ -57,14 +57,14 @@ def _row(result: SyncResult) -> dict[str, object]:
 
 
 def of_partner(tx: Tx, partner_id: str) -> list[SyncResult]:
-    """The newest result of each company of a partner, by company id, without those that were dismissed."""
+    """The newest result of each company of a partner, by company id, without dismissed ones."""
     shown = (company_status.c.partner_id == partner_id, company_status.c.dismissed_at.is_(None))
     query = select(company_status.c.result_json).where(*shown)
     return [read_result(text) for text in tx.execute(query.order_by(company_status.c.company_id)).scalars()]
 
 
 def dismiss(tx: Tx, partner_id: str, company_id: str) -> bool:
-    """Show this company no more until its next result; False = there is no row of it to be seen."""
+    """Hide the row of this company until its next result; False = no row of it is shown."""
     row = (company_status.c.partner_id == partner_id, company_status.c.company_id == company_id)
     statement = update(company_status).where(*row, company_status.c.dismissed_at.is_(None))
     return tx.execute(statement.values(dismissed_at=db_now())).rowcount == 1

@@ -1,4 +1,4 @@
-"""The last write to an addition, with the confirmations that its push had for it: they last as long as it does."""
+"""The last write to an addition, with its confirmations: they stay valid until the next write."""
 
 import json
 from collections.abc import Collection
@@ -16,7 +16,7 @@ from store.targets import Days
 
 @dataclass(frozen=True)
 class ConfirmedWrite:
-    """A write that ConnectWise took, and what was confirmed for it, in the form of messages.Confirmation."""
+    """A write that ConnectWise accepted, and its confirmations, as JSON of messages.Confirmation."""
 
     days: Days
     quantity_before: float | None
@@ -25,21 +25,21 @@ class ConfirmedWrite:
 
 
 def last_of(tx: Tx, partner_id: str, tenant: str, additions: Collection[Addition]) -> dict[Addition, ConfirmedWrite]:
-    """Return the last write to each of these additions, if anything was confirmed for it."""
+    """Return the last write to each of these additions that had a confirmation."""
     rows = last_written_rows(tx, partner_id, tenant, additions)
     confirmed = _confirmations(tx, partner_id, {row.push_id for row in rows})
-    found = {}
+    writes = {}
     for row in rows:
         keys = [(row.push_id, company_id) for company_id in json.loads(row.companies_json)]
-        if given := [confirmed[key] for key in keys if key in confirmed]:
+        if confirmations := [confirmed[key] for key in keys if key in confirmed]:
             days = (row.period_start, row.period_end)
-            write = ConfirmedWrite(days, row.quantity_before, row.quantity_wanted, given)
-            found[row.agreement_id, row.addition_id] = write
-    return found
+            write = ConfirmedWrite(days, row.quantity_before, row.quantity_wanted, confirmations)
+            writes[row.agreement_id, row.addition_id] = write
+    return writes
 
 
 def _confirmations(tx: Tx, partner_id: str, push_ids: Collection[str]) -> dict[tuple[str, str], dict[str, Any]]:
-    """Return the confirmations in these pushes, by push and company."""
+    """The confirmations in these pushes, by push and company."""
     if not push_ids:
         return {}
     query = select(push_lines.c.push_id, push_lines.c.company_id, push_lines.c.confirmation_json).where(

@@ -1,10 +1,10 @@
-"""Connections: every announced version, of which the newest counts."""
+"""Connections: all versions that were announced; the newest one counts."""
 
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import and_, case, null, or_, select, update
 
@@ -18,7 +18,7 @@ Version = tuple[datetime, str]
 class ConnectionVersion:
     """One version of a partner's connection; `tenant` is None for a disconnect (a tombstone).
 
-    `api_version`: an older one than was wanted, if only that was taken. `answered`: the API has answered under it.
+    `api_version`: an older version than configured, if the server serves only that. `answered`: the API has answered.
     """
 
     partner_id: str
@@ -41,7 +41,7 @@ class ConnectionVersion:
 
     @property
     def correlation(self) -> str:
-        """The correlation id of its answers."""
+        """The correlation id of answers about this version."""
         return self.correlation_id or self.message_id
 
     @property
@@ -50,10 +50,17 @@ class ConnectionVersion:
         return (self.changed_at, self.message_id)
 
 
-def save(tx: Tx, new: ConnectionVersion) -> bool:
-    """Keep a version; returns whether it is the newest now. Only the newest keeps its key.
+class TenantChange(NamedTuple):
+    """The tenant that was connected at a time; None = disconnected."""
 
-    The same version twice changes nothing.
+    changed_at: datetime
+    tenant: str | None
+
+
+def save(tx: Tx, new: ConnectionVersion) -> bool:
+    """Store a version. Returns True if it is the newest now. Only the newest keeps its key.
+
+    Storing the same version again changes nothing.
     """
     values = {
         "partner_id": new.partner_id,
@@ -98,22 +105,22 @@ def current(tx: Tx, partner_id: str) -> ConnectionVersion | None:
 
 
 def all_current(tx: Tx, partner_id: str | None = None) -> list[ConnectionVersion]:
-    """The newest version of each partner, for an operator's list."""
+    """The newest version of each partner, or of one, by partner id."""
     partners = select(connections.c.partner_id).distinct().order_by(connections.c.partner_id)
     if partner_id is not None:
         partners = partners.where(connections.c.partner_id == partner_id)
-    found = (current(tx, partner) for partner in tx.execute(partners).scalars().all())
-    return [version for version in found if version is not None]
+    versions = (current(tx, partner) for partner in tx.execute(partners).scalars().all())
+    return [version for version in versions if version is not None]
 
 
-def tenant_history(tx: Tx, partner_id: str) -> list[tuple[datetime, str | None]]:
-    """(changed_at, tenant) of all versions, oldest first: under which tenant was a mapping made?"""
+def tenant_history(tx: Tx, partner_id: str) -> list[TenantChange]:
+    """The tenants of all versions, oldest first; `tenant_at` tells from them under which one a mapping was made."""
     query = (
         select(connections.c.changed_at, connections.c.tenant)
         .where(connections.c.partner_id == partner_id)
         .order_by(connections.c.changed_at, connections.c.message_id)
     )
-    return [(row.changed_at, row.tenant) for row in tx.execute(query)]
+    return [TenantChange(row.changed_at, row.tenant) for row in tx.execute(query)]
 
 
 def tenant_at(history: Sequence[tuple[datetime, str | None]], when: datetime) -> str | None:
@@ -122,27 +129,27 @@ def tenant_at(history: Sequence[tuple[datetime, str | None]], when: datetime) ->
 
 
 def save_check(tx: Tx, version: ConnectionVersion, check: dict[str, Any]) -> None:
-    """Keep what the check of this version found; it stays due if another check was asked for since this one began."""
+    """Store what the check of this version found. It stays due if another check was requested after this one began."""
     due_at = case((connections.c.check_due_at == version.check_due_at, null()), else_=connections.c.check_due_at)
     tx.execute(update(connections).where(*_is(version)).values(check_json=json.dumps(check), check_due_at=due_at))
 
 
 def revise_check(tx: Tx, version: ConnectionVersion, check: dict[str, Any]) -> None:
-    """Keep what was learned since the check of this version, whether or not another one is due."""
+    """Store what was learned since the check of this version, whether or not another one is due."""
     tx.execute(update(connections).where(*_is(version)).values(check_json=json.dumps(check)))
 
 
 def check_again(tx: Tx, version: ConnectionVersion, at: datetime, correlation_id: str) -> None:
-    """Have this version, no tombstone, checked again, and answered under this correlation id."""
+    """Make a check of this version, which must not be a tombstone, due; its answer carries this correlation id."""
     tx.execute(update(connections).where(*_is(version)).values(check_due_at=at, correlation_id=correlation_id))
 
 
 def save_discovery(
     tx: Tx, version: ConnectionVersion, base_url: str, found_at: datetime, api_version: str | None, *, answered: bool
 ) -> None:
-    """Keep where the API was found for this version, and how it takes requests."""
-    found = {"base_url": base_url, "base_url_at": found_at, "api_version": api_version, "answered": answered}
-    tx.execute(update(connections).where(*_is(version)).values(found))
+    """Store where the API was found for this version, and the API version that it serves."""
+    discovery = {"base_url": base_url, "base_url_at": found_at, "api_version": api_version, "answered": answered}
+    tx.execute(update(connections).where(*_is(version)).values(discovery))
 
 
 def _is(version: ConnectionVersion) -> tuple[Any, ...]:

@@ -1,4 +1,4 @@
-"""One door to the database: connections, transactions, and the database's clock."""
+"""Access to the database: connections, transactions, and the database's clock."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -23,16 +23,16 @@ from store.schema import UtcTime, leases
 Tx = Connection
 """A transaction, as `Database.begin` gives it."""
 
-# With the one by which a worker says how it does at most ten a process.
+# With the one that a worker uses for its heartbeat, at most ten per process.
 POOL_SIZE = 9
 POOL_TIMEOUT = 60.0
 LARGE = 1024 * 1024
 AT_ONCE_BYTES = 16 * 1024 * 1024
-"""Messages of so many bytes, or a single larger one, are in a process's hands at a time."""
-# How long one try waits for a lock; then it is tried again, and the wait is told.
+"""A process holds messages of at most this many bytes at a time, or a single larger one."""
+# One try waits this long for a lock; then it is repeated, and the wait is reported.
 LOCK_TIMEOUT = "10s"
 SQLITE_BUSY_TIMEOUT = 30.0
-# A worker that vanishes inside a transaction must not hold its partner for hours.
+# A worker that vanishes inside a transaction must not lock its partner for hours.
 OPTIONS = (
     "-c timezone=UTC -c idle_in_transaction_session_timeout=60s"
     " -c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3"
@@ -66,17 +66,17 @@ def now(tx: Tx) -> datetime:
 
 
 def moment(at: datetime | timedelta) -> datetime | db_now:
-    """The side of a comparison with a column: a time, or the time so long ago by the database's clock."""
+    """A time to compare a column with: as given, or so long ago by the database's clock."""
     return db_now(-at.total_seconds()) if isinstance(at, timedelta) else at
 
 
 def upsert(tx: Tx, table: Table) -> "postgresql.Insert | sqlite.Insert":
-    """An INSERT that knows ON CONFLICT, in the dialect of this transaction."""
+    """An INSERT that supports ON CONFLICT, in the dialect of this transaction."""
     return postgresql.insert(table) if tx.dialect.name == "postgresql" else sqlite.insert(table)
 
 
 def detach_if_large(tx: Tx, size: int) -> None:
-    """So many bytes went over this connection at once: one that carried much is closed after its transaction.
+    """Close the connection after its transaction if it carried `size` bytes at once and that is more than LARGE.
 
     libpq's buffers grow to the largest message and never shrink; ten connections would keep them for good.
     """
@@ -85,7 +85,7 @@ def detach_if_large(tx: Tx, size: int) -> None:
 
 
 class Database:
-    """The store's engine. `url` is `postgresql://…` or `sqlite:///…`. Who finds all connections in use waits for one.
+    """The store's engine. `url` is `postgresql://…` or `sqlite:///…`. A caller waits while all connections are in use.
 
     Raises ValueError for a URL of another kind.
     """
@@ -110,10 +110,10 @@ class Database:
 
     @contextmanager
     def partner(self, partner_id: str) -> Iterator[Tx]:
-        """One transaction that owns the partner: all that changes a partner's state takes turns here.
+        """One transaction that locks the partner: whatever changes a partner's state does so in one of these.
 
-        The lock is the partner's lease row, so nothing can deadlock within a partner and nothing can slip between
-        the look and the release of a lease (no lost wake-up).
+        The lock is the partner's lease row, so nothing can deadlock within a partner, and no wake-up is lost between a
+        holder's last look for due work and the release of its lease.
         """
         with self.begin() as tx:
             tx.execute(upsert(tx, leases).values(partner_id=partner_id).on_conflict_do_nothing())
@@ -139,9 +139,9 @@ def _translated() -> Iterator[None]:
 
 
 def _drop_connections(context: ExceptionContext) -> None:
-    """Also a healthy connection is of no use to a server that does not serve, nor are the others to the same one.
+    """Drop all connections to a server that is unavailable, also healthy ones.
 
-    SQLAlchemy then closes this one at once, and those that were opened before now when they are next taken.
+    SQLAlchemy closes this connection at once, and the others when they are next taken from the pool.
     """
     error = context.sqlalchemy_exception
     if isinstance(error, DBAPIError) and remedy_of(error) is StoreUnavailable:
@@ -181,9 +181,9 @@ def _postgresql_arguments(url: URL) -> dict[str, Any]:
         "keepalives_idle": 10,
         "keepalives_interval": 5,
         "keepalives_count": 3,
-        # Keepalives do not watch what is sent to a machine that has vanished; the system gives up after 15 minutes.
+        # Keepalives do not cover data sent to a machine that has vanished; the system gives up after 15 minutes.
         "tcp_user_timeout": 25_000,
-        # Where nothing can be written nothing here can be done: of several hosts it is the first one that can.
+        # Every transaction here may write, so of several hosts the first one that takes writes is used.
         "target_session_attrs": url.query.get("target_session_attrs", "read-write"),
     }
 
@@ -200,6 +200,6 @@ def _sqlite_begin(tx: Tx) -> None:
 
 
 def _sqlite_invalidate(dbapi_connection: Any, _record: object, _error: object) -> None:  # noqa: ANN401 - sqlite3's connection
-    # What is closed while the error that is being handled still refers to it keeps its lock as long.
+    # A connection that the handled error still refers to would keep its lock until that error is gone.
     with suppress(sqlite3.Error):
         dbapi_connection.rollback()

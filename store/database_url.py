@@ -1,4 +1,4 @@
-"""The database that a URL names: SQLAlchemy's URLs, and libpq's with several hosts."""
+"""Database URLs: those of SQLAlchemy, and those of libpq with several hosts."""
 
 import re
 from pathlib import Path
@@ -13,13 +13,13 @@ _SEVERAL_HOSTS = re.compile(
 
 
 def check_url(url: str) -> URL:
-    """Raise ValueError, which never shows the URL, unless it names a database that can be used."""
+    """Parse the URL. Raises ValueError, whose text never shows it, unless it names a database that can be used."""
     try:
         parsed = _parse(url)
         is_postgresql = parsed.drivername in {"postgresql", "postgresql+psycopg"}
         if is_postgresql:
             parsed = parsed.set(drivername="postgresql+psycopg")
-            # Hosts and ports that do not fit together are found here.
+            # This finds hosts and ports that do not match.
             parsed.get_dialect()().create_connect_args(parsed)
     except (ArgumentError, ValueError):
         raise ValueError(USE) from None
@@ -31,7 +31,7 @@ def check_url(url: str) -> URL:
 
 
 def name_of(url: URL) -> str:
-    """Return the database's name for people: a SQLite file's path, or server and database, without user or password."""
+    """Return a name to display: the path of a SQLite file, or database and server, without user or password."""
     if url.get_backend_name() == "sqlite":
         return str(Path(url.database or "").absolute())
     hosts = url.query.get("host", url.host)
@@ -39,18 +39,18 @@ def name_of(url: URL) -> str:
 
 
 def _parse(url: str) -> URL:
-    """Several hosts, `host:port,host:port`, are libpq's way; SQLAlchemy's is `?host=a,b&port=1,2`."""
+    """Parse a URL. libpq lists hosts as `host:port,host:port`, SQLAlchemy as `?host=a,b&port=1,2`."""
     several = _SEVERAL_HOSTS.fullmatch(url)
     if several is None:
         return make_url(url)
-    each = [make_url(f"{several['before']}{host}{several['after']}") for host in several["hosts"].split(",")]
-    hosts, ports = [one.host for one in each], [str(one.port or "") for one in each]
+    urls = [make_url(f"{several['before']}{host}{several['after']}") for host in several["hosts"].split(",")]
+    hosts, ports = [url.host for url in urls], [str(url.port or "") for url in urls]
     if not all(hosts):
         raise ValueError(USE)
     return URL.create(
-        each[0].drivername,
-        each[0].username,
-        each[0].password,
-        database=each[0].database,
-        query={**each[0].query, "host": ",".join(map(str, hosts)), "port": ",".join(ports)},
+        urls[0].drivername,
+        urls[0].username,
+        urls[0].password,
+        database=urls[0].database,
+        query={**urls[0].query, "host": ",".join(map(str, hosts)), "port": ",".join(ports)},
     )
