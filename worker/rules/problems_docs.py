@@ -1,4 +1,4 @@
-"""`python -m worker.problems_docs`: docs/problems.md, the catalogue of problems as a table (`make docs`)."""
+"""`python -m worker.rules.problems_docs`: docs/problems.md, the catalogue of problems as a table (`make docs`)."""
 
 import re
 import sys
@@ -15,9 +15,9 @@ _WHO = {
 _HEAD = """\
 # Problems
 
-What may stand in the way of a connection, a mapping or a push: the `problem` of a result, as `messages.Problem`. Codes
-are stable. Text in *italics* is filled in. ConnectWise's own words, if it said any, come beside it as `said`, and
-`link` leads to the record. Written by `make docs` from `worker/rules/problems.py`.
+The `problem` of a result says why a connection, a mapping or a push cannot go on, as `messages.Problem`. Codes are
+stable. Text in *italics* is filled in. ConnectWise's own words, if it said any, come beside it as `said`, and
+`link` leads to the record. Written by `make docs` from `worker/rules/problems`.
 
 | Code | What happened | What to do | Where in ConnectWise | Who can |
 |---|---|---|---|---|
@@ -25,13 +25,13 @@ are stable. Text in *italics* is filled in. ConnectWise's own words, if it said 
 
 
 def page() -> str:
-    """The text of docs/problems.md."""
+    """Return the text of docs/problems.md."""
     return _HEAD + "".join(map(_row, CATALOGUE.values()))
 
 
-def _row(entry: ProblemKind) -> str:
-    detail = re.sub(r"{(\w+)}", r"*\1*", entry.detail)
-    cells = (f"`{entry.code}`", f"**{entry.title}.** {detail}", entry.fix, entry.where or "", _WHO[entry.who])
+def _row(kind: ProblemKind) -> str:
+    detail = re.sub(r"{(\w+)}", r"*\1*", kind.detail)
+    cells = (f"`{kind.code}`", f"**{kind.title}.** {detail}", kind.fix, kind.where or "", _WHO[kind.who])
     return f"| {' | '.join(cells)} |\n"
 
 
