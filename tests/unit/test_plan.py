@@ -277,7 +277,7 @@ def test_what_is_done_with_an_addition(
         period=NOVEMBER,
         written=WriteHistory(newest_period=newest_period),
         confirmations=[] if confirmation is None else [confirmation],
-        unusual=ANYTHING,
+        jump_limits=ANYTHING,
     )
     assert _said(decided) == outcome
 
@@ -327,7 +327,7 @@ def test_what_is_unusual_is_held_until_it_is_confirmed(
             period=NOVEMBER,
             written=written,
             confirmations=confirmations,
-            unusual=USUAL,
+            jump_limits=USUAL,
         )
 
     answer = decided()
@@ -409,7 +409,7 @@ def test_what_is_not_billed_for_the_period_is_held(
         period=NOVEMBER,
         written=WriteHistory(),
         confirmations=[] if confirmation is None else [confirmation],
-        unusual=ANYTHING,
+        jump_limits=ANYTHING,
     )
     assert _said(decided) == outcome
 

@@ -1,1 +1,1 @@
-"""The judgement: pure functions that touch no network, database or clock."""
+"""The rules: pure functions that touch no network, database, clock or chance (a contract in pyproject.toml)."""

@@ -8,9 +8,9 @@ from worker.rules.problems import CATALOGUE
 
 
 def with_link(problem: Problem, connection: ConnectionVersion | None, mapping: Mapping | None) -> Problem:
-    """The problem with a link to the mapped agreement, or company if no agreement is chosen, if it is about a record.
+    """Return the problem, if it is about a record, with a link to the mapped agreement, or else the mapped company.
 
-    `mapping` is one made under this connection's ConnectWise.
+    `mapping` was made under this connection's ConnectWise.
     """
     if connection is None or mapping is None or mapping.cw_company_id is None or not CATALOGUE[problem.code].of_record:
         return problem

@@ -1,4 +1,8 @@
-"""The decision about a wish, from what is wanted and what is there. Pure: no network, database or clock."""
+"""The decision about a line: may it go to ConnectWise, which quantity is to be there, and is that to be written?
+
+The order of calls: `find_addition`, then `company_quantity` or `shared_quantity`, and once the addition has been read
+`decide`, or `decide_revert`.
+"""
 
 from collections.abc import Collection, Iterator, Sequence
 from collections.abc import Mapping as Map
@@ -16,16 +20,16 @@ from store.targets import Days
 from worker.rules.billable import DATE_REASONS, Assessment
 from worker.rules.problems import problem
 
+# The reasons for holding a line that a confirmation lets through.
 CONFIRMABLE = DATE_REASONS | {"older_period", "changed_elsewhere", "zero", "big_jump", "below_included"}
-"""The reasons for holding a line that a confirmation lets through."""
 
+# A line waits so long for the mapping or connection version that its sender saw.
 VERSION_WAIT = timedelta(seconds=60)
-"""The time that a line waits for the mapping or connection version that its sender saw."""
 
 
 @dataclass(frozen=True)
 class WantedLine:
-    """One line that asks for a quantity: of an apply (then it is the newest wish) or of a preview."""
+    """A line that asks for a quantity: of a preview, or the newest one of an apply."""
 
     company_id: str
     company_name: str
@@ -43,7 +47,10 @@ class WantedLine:
 
 @dataclass(frozen=True)
 class PartnerSetup:
-    """The partner's connection and mappings, as they are stored when a decision is made."""
+    """The partner's connection and mappings, as stored at the time of the decision.
+
+    `tenants`: the ConnectWise that was connected from each time on; `mappings`: by company id.
+    """
 
     connection: ConnectionVersion | None
     tenants: Sequence[tuple[datetime, str | None]]
@@ -52,7 +59,7 @@ class PartnerSetup:
 
 @dataclass(frozen=True)
 class JumpLimits:
-    """Above both of these a change is a big jump: a share of the quantity before, and a number of users."""
+    """A change above both is a big jump: a share of the quantity before, and a number of users."""
 
     jump_share: float
     jump_count: int
@@ -60,30 +67,30 @@ class JumpLimits:
 
 @dataclass(frozen=True)
 class Proceed:
-    """Ask ConnectWise for this addition."""
+    """ConnectWise is to be asked for this addition."""
 
     addition: Addition
 
 
 @dataclass(frozen=True)
 class Wait:
-    """A version that the sender saw has not arrived; look again when it does, or at `until`."""
+    """A version that the sender saw has not arrived: the line waits for it, until then at most."""
 
     until: datetime
 
 
 @dataclass(frozen=True)
 class Answer:
-    """The line is answered: `status` with its problem; `reasons` are all that it is held for."""
+    """The line's result, without asking ConnectWise any further; `reasons`: all that it is held for."""
 
     status: LineStatus
     problem: Problem
     reasons: tuple[Problem, ...] = ()
 
 
-def find_addition(wanted: WantedLine, settings: PartnerSetup, now: datetime) -> Proceed | Wait | Answer:
-    """May this line go to ConnectWise, and to which addition?"""
-    connection, mapping = settings.connection, settings.mappings.get(wanted.company_id)
+def find_addition(wanted: WantedLine, setup: PartnerSetup, now: datetime) -> Proceed | Wait | Answer:
+    """Return the addition that a line is for, or the reason that it does not go to ConnectWise (yet)."""
+    connection, mapping = setup.connection, setup.mappings.get(wanted.company_id)
     until = wanted.accepted_at + VERSION_WAIT
     seen = wanted.connection_changed_at
     if seen is not None and (connection is None or connection.changed_at < seen):
@@ -100,18 +107,18 @@ def find_addition(wanted: WantedLine, settings: PartnerSetup, now: datetime) -> 
         return Answer("skipped", problem("unmapped"))
     if mapping.addition is None:
         return Answer("skipped", problem("mapping_unfinished"))
-    if tenant_at(settings.tenants, mapping.changed_at) != connection.tenant:
+    if tenant_at(setup.tenants, mapping.changed_at) != connection.tenant:
         return Answer("skipped", problem("map_again"))
     return Proceed(mapping.addition)
 
 
 def company_quantity(mapping: Mapping, billable_users: int) -> int:
-    """The quantity that one company adds to its addition: its users, but at least the mapping's minimum."""
+    """Return the quantity that one company adds to its addition: its users, but at least the mapping's minimum."""
     return max(billable_users, mapping.minimum or 0)
 
 
 def shared_quantity(sharing: Sequence[Mapping], counts: Map[str, int]) -> int | Answer:
-    """The quantity of an addition that several companies are mapped to; `counts` = users by company id."""
+    """Return the quantity of an addition that several companies are mapped to; `counts`: users by company id."""
     if any(mapping.rule == "refuse" for mapping in sharing):
         names = [mapping.company_name for mapping in sharing]
         return Answer("failed", problem("shared_addition", addition=sharing[0].addition_id, companies=names))
@@ -123,10 +130,10 @@ def shared_quantity(sharing: Sequence[Mapping], counts: Map[str, int]) -> int | 
 
 @dataclass(frozen=True)
 class WriteHistory:
-    """This worker's writes to an addition: the newest period, every quantity, and the last one.
+    """The worker's writes to an addition: the newest period, every quantity, and the last one.
 
-    `confirmed`: the last one, if anything was confirmed for it. `perhaps`: those since the last one of which it is not
-    certain that ConnectWise took them, each with its period.
+    `confirmed`: the last write, if anything was confirmed for it. `perhaps`: the later ones, with their periods, of
+    which it is not certain that ConnectWise took them.
     """
 
     newest_period: Days | None = None
@@ -136,7 +143,7 @@ class WriteHistory:
     perhaps: frozenset[tuple[float, Days]] = frozenset()
 
     def shown_by(self, quantity: float | None) -> "WriteHistory":
-        """Take those for certain whose quantity was just read: a read can lag (connectwise-api.md 6.1)."""
+        """Count the writes as certain whose quantity was just read: a read can lag (connectwise-api.md 6.1)."""
         shown = {days for wanted, days in self.perhaps if wanted == quantity}
         known = shown if self.newest_period is None else shown | {self.newest_period}
         return replace(self, newest_period=max(known, default=None))
@@ -144,7 +151,7 @@ class WriteHistory:
 
 @dataclass(frozen=True)
 class SetQuantity:
-    """Set the quantity."""
+    """The quantity is to be written."""
 
     quantity: float
 
@@ -162,35 +169,33 @@ def decide(
     period: BillingPeriod,
     written: WriteHistory,
     confirmations: Sequence[Map[str, Any]],
-    unusual: JumpLimits,
+    jump_limits: JumpLimits,
 ) -> SetQuantity | Unchanged | Answer:
-    """Compare what is wanted with what is there. What is unusual is held until it is confirmed for this quantity.
+    """Compare the wanted quantity with the actual one. An unusual change is held until it is confirmed.
 
-    So are days of the period that are not billed, and a quantity that is there already if that is true of all of them,
-    unless it was confirmed when it was written, the last of all, for this period.
+    A line is also held for days of the period that are not billed. A quantity that is there already is held only if
+    no day is billed, and not if the last write, for this period, was confirmed.
     """
     if assessment.refused is not None:
         return Answer("failed", assessment.refused)
     is_there = actual.quantity is not None and actual.quantity == quantity
     if is_there and not assessment.no_day_billed:
         return Unchanged()
-    confirmed = _reasons(confirmations, actual.quantity, quantity)
+    confirmed = _confirmed_reasons(confirmations, actual.quantity, quantity)
     last = written.confirmed
     if last is not None and is_there and (last.quantity_wanted, last.days) == (quantity, (period.start, period.end)):
-        confirmed |= _reasons(last.confirmations, last.quantity_before, last.quantity_wanted)
-    found = (
-        assessment.unbilled_days
-        if is_there
-        else (*assessment.unbilled_days, *_unusual(actual, quantity, period, written, unusual))
-    )
-    reasons = tuple(reason for reason in found if reason.code not in confirmed)
+        confirmed |= _confirmed_reasons(last.confirmations, last.quantity_before, last.quantity_wanted)
+    reasons = assessment.unbilled_days
+    if not is_there:
+        reasons += tuple(_unusual(actual, quantity, period, written, jump_limits))
+    reasons = tuple(reason for reason in reasons if reason.code not in confirmed)
     if reasons:
         return Answer("held", reasons[0], reasons)
     return Unchanged() if is_there else SetQuantity(quantity)
 
 
-def _reasons(confirmations: Sequence[Map[str, Any]], before: float | None, wanted: float) -> set[str]:
-    """The reasons that are confirmed for this change."""
+def _confirmed_reasons(confirmations: Sequence[Map[str, Any]], before: float | None, wanted: float) -> set[str]:
+    """Return the reasons that are confirmed for this change."""
     return {
         reason
         for confirmation in confirmations
@@ -201,8 +206,9 @@ def _reasons(confirmations: Sequence[Map[str, Any]], before: float | None, wante
 
 
 def _unusual(
-    actual: ActualAddition, quantity: float, period: BillingPeriod, written: WriteHistory, unusual: JumpLimits
+    actual: ActualAddition, quantity: float, period: BillingPeriod, written: WriteHistory, jump_limits: JumpLimits
 ) -> Iterator[Problem]:
+    """Yield the reasons that make this change unusual."""
     before, included = actual.quantity or 0.0, actual.less_included or 0.0
     change = abs(quantity - before)
     if written.newest_period is not None and (period.start, period.end) < written.newest_period:
@@ -212,7 +218,7 @@ def _unusual(
         yield problem("changed_elsewhere", actual=actual.quantity, ours=written.last)
     if quantity == 0 and before > 0:
         yield problem("zero", before=before)
-    elif change > unusual.jump_count and change > unusual.jump_share * before:
+    elif change > jump_limits.jump_count and change > jump_limits.jump_share * before:
         yield problem("big_jump", before=actual.quantity, wanted=quantity)
     if 0 < quantity <= included < before:
         yield problem("below_included", included=included)
@@ -232,10 +238,10 @@ def warnings(next_invoice: str, period: BillingPeriod) -> Iterator[Problem]:
 def decide_revert(
     actual: ActualAddition, *, assessment: Assessment, holds: Collection[float], restore: float
 ) -> SetQuantity | Unchanged | Answer:
-    """Compare what a revert puts back with what is there: only what still `holds` a value of the push is written.
+    """Compare the quantity that a revert puts back with the actual one: it is written over one of `holds` only.
 
-    The days of its period do not matter, as the push was confirmed for those that are not billed; newer periods do not
-    either: an addition that a newer push wants as it is was sorted out before.
+    `holds`: the quantities that the push has left. Days that are not billed do not matter, as the push was confirmed
+    for them. Newer periods do not either: an addition that a newer push wants as it is does not get here.
     """
     if actual.quantity == restore:
         return Unchanged()

@@ -1,4 +1,4 @@
-"""The quantities that a revert puts back, judged from the push's writes. Pure: no network, database or clock."""
+"""The quantities that a revert puts back, from the writes of the push."""
 
 from collections.abc import Collection, Sequence
 from collections.abc import Mapping as Map
@@ -9,8 +9,8 @@ from store.pushes import Line, Restore
 from worker.rules.problems import problem
 from worker.rules.quantities import Answer
 
+# A tenant and an addition there.
 Place = tuple[str, Addition]
-"""A tenant and an addition there."""
 
 
 def restorations(
@@ -20,13 +20,16 @@ def restorations(
     newer: Map[Place, str],
     under_way: Collection[str] = (),
 ) -> dict[str, Restore | Answer]:
-    """By company: what its line puts back, or the answer that it gets at once.
+    """Return by company id the quantity that its line puts back, or the answer that it gets at once.
 
-    `written` is what the push wrote or may have written, oldest first; `lines` are all of its lines by company id;
-    `named` None = revert all that it wrote, and all that it is still at work on. An addition gets back what it held
-    before the first write of the push, if it still holds what the last one wrote. Companies that were summed into one
-    share one fate. `newer` are the places that newer pushes have set, or found as they want them, with their period:
-    these stay. `under_way` are the companies of writes that may still land.
+    An addition gets back what it held before the first write of the push, if it still holds what the last one wrote.
+    Companies that were summed share one answer.
+
+    - `written`: the writes of the push, also those that may have been applied, oldest first
+    - `lines`: all lines of the push, by company id
+    - `named`: the companies to revert; None = all that the push wrote or is still at work on
+    - `newer`: the period, by place, of newer pushes that set the quantity or found it as they want it: it stays
+    - `under_way`: the companies of writes that may still land
     """
     wrote: dict[Place, list[PushWrite]] = {}
     for entry in written:
@@ -40,25 +43,25 @@ def restorations(
             places.setdefault(company_id, []).append(place)
     running = {company_id for company_id, line in lines.items() if line.is_open or company_id in under_way}
     chosen = places.keys() | running if named is None else set(named)
-    found: dict[str, Restore | Answer] = {}
+    results: dict[str, Restore | Answer] = {}
     for company_id in sorted(chosen):
         sharing = {company_id}.union(*(summed[place] for place in places.get(company_id, ())))
-        several = sorted({place for one in sharing if len(places.get(one, ())) > 1 for place in places[one]})
-        missing = [lines[one].company_name if one in lines else one for one in sorted(sharing - chosen)]
+        several = sorted({place for each in sharing if len(places.get(each, ())) > 1 for place in places[each]})
+        missing = [lines[each].company_name if each in lines else each for each in sorted(sharing - chosen)]
         if sharing & running:
-            found[company_id] = Answer("failed", problem("push_running"))
+            results[company_id] = Answer("failed", problem("push_running"))
         elif company_id not in places:
-            found[company_id] = Answer("skipped", problem("not_written"))
+            results[company_id] = Answer("skipped", problem("not_written"))
         elif several:
             named_additions = [f"{addition} of agreement {agreement}" for _, (agreement, addition) in several]
-            found[company_id] = Answer("failed", problem("several_additions", additions=named_additions))
+            results[company_id] = Answer("failed", problem("several_additions", additions=named_additions))
         elif missing:
-            found[company_id] = Answer("held", problem("revert_incomplete", others=missing))
+            results[company_id] = Answer("held", problem("revert_incomplete", others=missing))
         elif places[company_id][0] in newer:
-            found[company_id] = Answer("failed", problem("pushed_since", period=newer[places[company_id][0]]))
+            results[company_id] = Answer("failed", problem("pushed_since", period=newer[places[company_id][0]]))
         else:
-            found[company_id] = _restored(wrote[places[company_id][0]])
-    return found
+            results[company_id] = _restored(wrote[places[company_id][0]])
+    return results
 
 
 def _restored(entries: Sequence[PushWrite]) -> Restore | Answer:

@@ -131,7 +131,7 @@ def _decide(
         period=first.period,
         written=job.written,
         confirmations=[line.confirmation for line in job.lines if line.confirmation is not None],
-        unusual=moment.unusual,
+        jump_limits=moment.unusual,
     )
 
 
