@@ -28,7 +28,7 @@ from worker.clock import Clock
 from worker.connectwise.api_version import ApiVersions, Discovery
 from worker.connectwise.rate_limit import RequestBudget
 from worker.connectwise.session import ConnectWiseSession
-from worker.handlers.pushes import Context
+from worker.handlers.context import Context
 from worker.health import Readiness
 from worker.messaging import deferred
 from worker.messaging.broker import Broker, Delivery, Settle

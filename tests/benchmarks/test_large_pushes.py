@@ -15,7 +15,8 @@ from tests.support.samples import push
 from tests.support.store import deferred
 from tests.support.waiting import wait_for
 from tests.support.world import World
-from worker.handlers import pushes as handlers
+from worker.handlers.context import Context
+from worker.handlers.pushes import push_requested
 
 pytestmark = pytest.mark.benchmark
 
@@ -111,7 +112,7 @@ def test_accepting(postgresql_url: str, capsys: pytest.CaptureFixture[str]) -> N
         for minute, added in enumerate(("lines", "lines that displace as many")):
             event = push(f"p-{minute}", companies, at=minute)
             started = monotonic()
-            handlers.push_requested(handlers.Context(database), event)
+            push_requested(Context(database), event)
             taken = monotonic() - started
             show(capsys, f"large: {LINES:,} {added} were accepted in {taken:.2f} s (limit {ACCEPT_LIMIT:g})")
             assert taken <= ACCEPT_LIMIT

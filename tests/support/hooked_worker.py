@@ -19,7 +19,8 @@ from store import leases
 from worker import app, logs, memory
 from worker.connectwise import rate_limit
 from worker.connectwise.session import ConnectWiseSession
-from worker.handlers import pushes
+from worker.handlers import HANDLERS
+from worker.handlers.pushes import push_requested
 from worker.messaging import dispatcher, outbox_consumer, relay, store_outage, store_retry
 from worker.messaging.embedded import LocalBroker
 from worker.messaging.rabbitmq import RabbitBroker
@@ -117,26 +118,24 @@ def after(owner: Any, name: str, strike: Callable[[], None], when: Callable[...,
 
 def before_the_poisonous_push(action: Callable[[], None]) -> None:
     """Act whenever the push of this id is to be accepted."""
-    accept = pushes.push_requested
 
     def accepted(context: Any, event: Any) -> None:
         if event.push_id == "poison":
             action()
-        accept(context, event)
+        push_requested(context, event)
 
-    pushes.HANDLERS[PushRequested] = accepted  # type: ignore[index] # a test may
+    HANDLERS[PushRequested] = accepted  # type: ignore[index] # a test may
 
 
 def hook(point: str, strike: Callable[[], None]) -> None:
     """Put the strike at the point."""
     if point == "after_accept_commit":
-        accept = pushes.push_requested
 
         def accepted(*given: Any) -> None:
-            accept(*given)
+            push_requested(*given)
             strike()
 
-        pushes.HANDLERS[PushRequested] = accepted  # type: ignore[index] # a test may
+        HANDLERS[PushRequested] = accepted  # type: ignore[index] # a test may
     elif point == "after_get":
         after(ConnectWiseSession, "addition", strike, lambda *_: _is_working())
     elif point == "after_ledger_open":

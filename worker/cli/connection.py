@@ -20,7 +20,7 @@ from worker.cli.options import AsJson, By, CaFile, NoWait, Partner, Timeout, Yes
 from worker.cli.results import many
 from worker.cli.session import Session, WorkProgress, session, still_running
 from worker.cli.waiting import OURS, PAUSES
-from worker.handlers.pushes import tenant_of
+from worker.handlers.connections import tenant_of
 
 commands = Commands(no_args_is_help=True, help="Connect a partner's ConnectWise, and see whether it works.")
 

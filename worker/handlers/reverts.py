@@ -1,46 +1,76 @@
-"""Reverting: a push of its own that puts back what another push wrote, where ConnectWise still holds that."""
+"""A revert is a push of its own that puts back what another push wrote, where ConnectWise still holds that."""
 
 from datetime import datetime
 
+import structlog
+
 from messages import PushCompleted, RevertRequested, derived_id
-from store import Tx, ledger, line_results, outbox, pushes, reverts, targets
+from store import Tx, cancellations, leases, ledger, line_results, now, outbox, pushes, reverts, targets
 from store.pushes import Acceptance, Line, Push, Restore
+from store.replays import Replay
 from store.schema import FINAL_STATUSES, OPEN_STATUSES
+from worker.handlers.cancellation import cancel
+from worker.handlers.context import Context, MessageRejected
+from worker.handlers.pushes import content_hash, reopen_failed_lines
 from worker.rules.problems import problem
 from worker.rules.quantities import Answer
 from worker.rules.restorations import restorations
 from worker.sync.results import result, superseded
 
+log = structlog.get_logger()
 
-def revert(tx: Tx, event: RevertRequested, body_hash: str, at: datetime) -> Acceptance | None:
-    """Keep a revert, its lines and its wishes, and answer what cannot be put back; None = its push is unknown.
 
-    Call it inside `Database.partner(event.partner_id)`.
+def revert_requested(context: Context, event: RevertRequested, replay: Replay | None = None) -> int:
+    """Accept a revert. Returns the number of results that are published again, because the revert came before.
+
+    A replay opens its failed lines again. Raises MessageRejected if the revert's id is taken.
     """
+    with context.database.partner(event.partner_id) as tx:
+        if replay is not None and reopen_failed_lines(tx, event, replay):
+            return 0
+        acceptance = _accept(tx, event, now(tx))
+        if acceptance is Acceptance.CONFLICT:
+            detail = f"a push or revert {event.revert_id} with other content was accepted before"
+            raise MessageRejected("conflict", detail)
+        republished = 0
+        if acceptance is Acceptance.REPEAT:
+            republished = line_results.republish(tx, event.partner_id, event.revert_id)
+        if cancellations.of_pushes(tx, event.partner_id, [event.revert_id]):
+            cancel(tx, event.partner_id, event.revert_id)
+        leases.wake(tx, event.partner_id)
+    outcome = acceptance.value if acceptance else "refused"
+    log.info("revert.accepted", push=event.revert_id, reverts=event.push_id, acceptance=outcome)
+    return republished
+
+
+def _accept(tx: Tx, event: RevertRequested, at: datetime) -> Acceptance | None:
+    """Store a revert, its lines and targets, and answer lines that cannot be restored. None = its push is unknown."""
+    body_hash = content_hash(event)
     known = pushes.find(tx, event.partner_id, event.revert_id)
     if known is not None:
         return Acceptance.REPEAT if known.body_hash == body_hash else Acceptance.CONFLICT
     reverted = pushes.find(tx, event.partner_id, event.push_id)
     if reverted is None:
-        outbox.put(tx, _unknown(event, body_hash))
+        outbox.put(tx, _push_unknown(event, body_hash))
         return None
-    everything = line_results.lines_with_status(tx, event.partner_id, event.push_id, *OPEN_STATUSES, *FINAL_STATUSES)
-    its_lines = {line.company_id: line for line in everything}
+    every_status = (*OPEN_STATUSES, *FINAL_STATUSES)
+    stored = line_results.lines_with_status(tx, event.partner_id, event.push_id, *every_status)
+    reverted_lines = {line.company_id: line for line in stored}
     written = ledger.writes_of_push(tx, event.partner_id, event.push_id)
-    # A push that was requested after the revert supersedes it, if it is of the same period; else the run finds it.
+    # A push of the same period that was requested after the revert supersedes it; one of another, the run finds.
     newer = reverts.pushed_since(tx, event.partner_id, reverted, before=event.requested_at)
     may_land = {company for company, until in ledger.companies_under_way(tx, event.partner_id).items() if until > at}
-    fates = restorations(written, its_lines, event.company_ids, newer, may_land)
-    push = _push(event, reverted, body_hash, len(fates), at)
-    lines = {company_id: _line(push, company_id, its_lines, fate) for company_id, fate in fates.items()}
+    outcomes = restorations(written, reverted_lines, event.company_ids, newer, may_land)
+    push = _push(event, reverted, body_hash, len(outcomes), at)
+    lines = {company_id: _line(push, company_id, reverted_lines, outcome) for company_id, outcome in outcomes.items()}
     pushes.save(tx, push, lines.values())
     wanted = pushes.users_of(line for line in lines.values() if line.restore is not None)
     displaced = pushes.lines(tx, event.partner_id, targets.request(tx, push, wanted, at))
-    told = [superseded(line) for line in displaced.values() if line.is_open]
-    for company_id, fate in fates.items():
-        if isinstance(fate, Answer):
-            told.append(result(lines[company_id], fate.status, attempts=0, problem=fate.problem))
-    line_results.record(tx, told)
+    results = [superseded(line) for line in displaced.values() if line.is_open]
+    for company_id, outcome in outcomes.items():
+        if isinstance(outcome, Answer):
+            results.append(result(lines[company_id], outcome.status, attempts=0, problem=outcome.problem))
+    line_results.record(tx, results)
     if not lines:
         line_results.complete_push(tx, _nothing_written(push))
     return Acceptance.NEW
@@ -67,21 +97,21 @@ def _push(event: RevertRequested, reverted: Push, body_hash: str, line_count: in
     )
 
 
-def _line(push: Push, company_id: str, its_lines: dict[str, Line], fate: Restore | Answer) -> Line:
-    """Named as in the push; a company that was not in it has no users there, and no other name than its id."""
-    its = its_lines.get(company_id)
+def _line(push: Push, company_id: str, reverted_lines: dict[str, Line], outcome: Restore | Answer) -> Line:
+    """Make the line of a company, which has no users and no name but its id if it was not in the push."""
+    reverted = reverted_lines.get(company_id)
     return Line(
         push=push,
         company_id=company_id,
-        company_name=its.company_name if its else company_id,
-        billable_users=its.billable_users if its else 0,
+        company_name=reverted.company_name if reverted else company_id,
+        billable_users=reverted.billable_users if reverted else 0,
         mapping_changed_at=None,
         confirmation=None,
-        restore=fate if isinstance(fate, Restore) else None,
+        restore=outcome if isinstance(outcome, Restore) else None,
     )
 
 
-def _unknown(event: RevertRequested, body_hash: str) -> PushCompleted:
+def _push_unknown(event: RevertRequested, body_hash: str) -> PushCompleted:
     return PushCompleted(
         id=derived_id(event.requested_at, "revert.refused", event.partner_id, event.revert_id, body_hash),
         partner_id=event.partner_id,

@@ -13,7 +13,8 @@ from store.amqp_properties import encoded_size
 from store.dead_letters import DeadLetter
 from store.replays import Replay, replay_of
 from worker.clock import Clock
-from worker.handlers.pushes import BATCH_HANDLERS, HANDLERS, REPLAYED, Context, Refused
+from worker.handlers import BATCH_HANDLERS, HANDLERS, REPLAYABLE
+from worker.handlers.context import Context, MessageRejected
 from worker.messaging.broker import Delivery, Settlement
 from worker.messaging.dead_letters import DeadLetters, first_own_frame
 from worker.messaging.refusals import Refusal, refuse
@@ -202,7 +203,7 @@ class Dispatcher:
             replay = replay_of(delivery.properties)
             try:
                 self._charge(message.partner_id, self._patience.do(lambda: self._call(message, replay)) or 0)
-            except Refused as error:
+            except MessageRejected as error:
                 self._keep(self._letters.of(delivery, error.reason, str(error), partner_id=message.partner_id))
             else:
                 if replay is not None:
@@ -214,7 +215,7 @@ class Dispatcher:
         if many is not None:
             many(self._context, [message])
             return None
-        if replay is not None and isinstance(message, REPLAYED):
+        if replay is not None and isinstance(message, REPLAYABLE):
             return HANDLERS[type(message)](self._context, message, replay)
         return HANDLERS[type(message)](self._context, message)
 

@@ -1,0 +1,67 @@
+"""Mappings are stored in a new version, or are to be checked again. The partner's run checks them."""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+
+import structlog
+
+from messages import MappingChanged, MappingCheckRequested
+from store import Tx, leases, mappings, now, pushes, targets
+from store.mappings import Mapping
+from worker.handlers.context import Context
+
+log = structlog.get_logger()
+
+
+def mappings_changed(context: Context, events: Sequence[MappingChanged]) -> None:
+    """Store the mappings that are the newest, have them checked, and have lines that waited for them tried again."""
+    by_partner: dict[str, list[MappingChanged]] = {}
+    for event in events:
+        by_partner.setdefault(event.partner_id, []).append(event)
+    for partner_id, changes in by_partner.items():
+        with context.database.partner(partner_id) as tx:
+            at = now(tx)
+            companies = {event.company_id for event in changes}
+            # Companies that share an addition are summed, so those who share the old or the new one are due as well.
+            before = mappings.sharing_additions(tx, partner_id, companies)
+            newest = {event.id for event in changes if mappings.save(tx, _mapping(event, at))}
+            others = (before | mappings.sharing_additions(tx, partner_id, companies)) - companies
+            mappings.check_now(tx, partner_id, at, others)
+            retry_waiting_lines(tx, partner_id, companies | others)
+        for event in changes:
+            named = {"partner": partner_id, "correlation_id": event.correlation_id, "company": event.company_id}
+            log.info("mapping.changed", **named, newest=event.id in newest)
+
+
+def mapping_check_requested(context: Context, event: MappingCheckRequested) -> None:
+    """Have these mappings checked again."""
+    with context.database.partner(event.partner_id) as tx:
+        mappings.check_now(tx, event.partner_id, now(tx), event.company_ids, event.correlation_id)
+        leases.wake(tx, event.partner_id)
+    log.info("mapping.check_requested", requested_by=event.requested_by)
+
+
+def retry_waiting_lines(tx: Tx, partner_id: str, company_ids: Collection[str] | None = None) -> None:
+    """Make open lines of these companies due now, and the partner's previews; None = of all companies."""
+    at = now(tx)
+    targets.make_due(tx, partner_id, at, company_ids)
+    pushes.make_previews_due(tx, partner_id, at)
+    leases.wake(tx, partner_id)
+
+
+def _mapping(event: MappingChanged, at: datetime) -> Mapping:
+    return Mapping(
+        partner_id=event.partner_id,
+        company_id=event.company_id,
+        changed_at=event.changed_at,
+        message_id=str(event.id),
+        company_name=event.company_name,
+        cw_company_id=event.cw_company_id,
+        agreement_id=event.agreement_id,
+        addition_id=event.addition_id,
+        rule=event.rule,
+        minimum=event.minimum,
+        allow_not_billable=event.allow_not_billable,
+        check_due_at=at,
+        correlation_id=event.correlation_id,
+    )
