@@ -22,6 +22,7 @@ def sync_results(context: Context, results: Sequence[SyncResult]) -> None:
         company_status.keep_newest(tx, [result for result in results if result.changes_status])
         for (partner_id, push_id), result_ids in sorted(final.items()):
             reported = line_results.mark_reported(tx, partner_id, push_id, result_ids)
-            if reported is not None and reported[1]:
-                line_results.complete_push(tx, completed(tx, reported[0]))
-                log.info("push.completed", partner=partner_id, push=push_id, correlation_id=reported[0].correlation_id)
+            if reported is not None and reported.is_complete:
+                push = reported.push
+                line_results.complete_push(tx, completed(tx, push))
+                log.info("push.completed", partner=partner_id, push=push_id, correlation_id=push.correlation_id)
