@@ -47,7 +47,7 @@ def test_a_conflict_is_tried_again(case: Case, conflict: faults.Answer) -> None:
 
 def test_a_conflict_that_lasts_is_given_up_alone(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     """A record that stays in use fails its own line, says so, and waits as a dead letter; the neighbour is written."""
-    monkeypatch.setattr(transitions, "given_up", lambda *_: True)
+    monkeypatch.setattr(transitions, "is_given_up", lambda *_: True)
     case.world.simulator.faults.set([faults.Answer(status=409, match=PATCH)])
     answers = case.push(companies=(1, 2))
     assert (answers["c1"].status, code(answers["c1"])) == ("failed", "exhausted")

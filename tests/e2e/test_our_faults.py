@@ -98,7 +98,7 @@ def test_a_fault_that_ends_three_runs_fails_what_is_open(case: Case, monkeypatch
         raise RuntimeError(FAULT)
 
     with monkeypatch.context() as broken:
-        broken.setattr(run, "look", faulty)
+        broken.setattr(run, "load_due_work", faulty)
         answers = case.push(companies=(1, 2))
     assert {answer.status for answer in answers.values()} == {"failed"}
     assert {answer.problem.code for answer in answers.values() if answer.problem} == {"unexpected"}
@@ -118,7 +118,7 @@ def test_what_comes_between_failing_runs_does_not_keep_lines_open(case: Case, mo
         looks.append(1)
         raise RuntimeError(FAULT)
 
-    monkeypatch.setattr(run, "look", faulty)
+    monkeypatch.setattr(run, "load_due_work", faulty)
     push = case.world.push("p1", {1: 5})
     case.world.publish(push)
     for number in (1, 2):

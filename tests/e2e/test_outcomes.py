@@ -249,7 +249,7 @@ def test_a_pause_that_the_check_of_a_connection_meets_is_kept(case: Case) -> Non
 
 def test_one_record_is_given_up_while_its_neighbour_is_written(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     """An addition that only meets errors of ConnectWise is exhausted alone, with a dead letter; others are written."""
-    monkeypatch.setattr(transitions, "given_up", lambda *_: True)
+    monkeypatch.setattr(transitions, "is_given_up", lambda *_: True)
     case.world.simulator.faults.set([faults.Status(status=500, match=Match(path=r"/additions/100001$"))])
     answers = case.push(companies=(1, 2))
     assert {company: (answer.status, code(answer)) for company, answer in answers.items()} == {
