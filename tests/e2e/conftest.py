@@ -16,7 +16,7 @@ from tests.support.world import World
 from worker import app
 from worker.cli import sample
 from worker.rules import retry
-from worker.sync import context, transitions
+from worker.sync import guard, transitions
 
 
 @pytest.fixture
@@ -25,8 +25,8 @@ def world(sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
     monkeypatch.setattr(retry, "RETRY_FIRST", 0.2)
     monkeypatch.setattr(retry, "OUR_FAULT_PAUSE", timedelta(seconds=1))
     monkeypatch.setattr(transitions, "READ_AGAIN_AFTER", timedelta(seconds=0.3))
-    monkeypatch.setattr(context, "START_WITHIN", 1.0)
-    monkeypatch.setattr(context, "LEASE_LEFT_FOR_PATCH", 0.2)
+    monkeypatch.setattr(guard, "START_WITHIN", 1.0)
+    monkeypatch.setattr(guard, "LEASE_LEFT_FOR_PATCH", 0.2)
     with World("local:", sqlite_url, tmp_path, companies=3, call_timeout=1.0) as world:
         yield world
 

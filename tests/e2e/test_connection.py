@@ -154,7 +154,7 @@ def test_a_disconnect_forgets_the_key_and_fails_what_is_open(case: Case) -> None
 def test_a_disconnect_ends_a_slice_that_runs(sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Once a disconnect is stored, ConnectWise is asked nothing more but what is under way."""
     count = 60
-    monkeypatch.setattr(run, "LOOK_SECONDS", 60.0)
+    monkeypatch.setattr(run, "LOAD_SECONDS", 60.0)
     monkeypatch.setattr(rate_limit, "PER_MINUTE", 60_000.0)
     monkeypatch.setattr(rate_limit, "BURST", 1_000.0)
     with World("local:", sqlite_url, tmp_path, companies=count, call_timeout=2.0) as world:

@@ -28,7 +28,7 @@ def listing(case: Case, monkeypatch: pytest.MonkeyPatch) -> Case:
 
 
 def _list(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "LOOK_SECONDS", 0.2)
+    monkeypatch.setattr(run, "LOAD_SECONDS", 0.2)
     add(case.world, companies=[{"id": number, "name": f"Firm {number}"} for number in range(1000, PAGES * 1000)])
     case.world.simulator.faults.set([faults.Latency(seconds=0.4, match=faults.Match(path=COMPANIES))])
     case.world.publish(LONG)
@@ -79,7 +79,7 @@ def test_new_keys_begin_a_long_list_anew(listing: Case) -> None:
 
 def test_wrong_keys_are_confirmed_once_though_a_list_goes_on(listing: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     """A page that came by the former keys says nothing of new ones: these are refused twice, and lines fail by that."""
-    monkeypatch.setattr(run, "LOOK_SECONDS", 1.0)
+    monkeypatch.setattr(run, "LOAD_SECONDS", 1.0)
     listing.world.simulator.faults.set([faults.Latency(seconds=0.6)])
     connected = listing.world.connected("p1", "wrong")
     push = listing.world.push("p1", {1: 5, 2: 5}, connection=connected)
@@ -131,9 +131,9 @@ def test_a_run_that_ends_in_trouble_leaves_no_list_behind(listing: Case, monkeyp
         if not met:
             met.append(1)
             raise StoreConflict("transactions met")
-        return commit.settle(*given, **named)
+        return commit.commit_jobs(*given, **named)
 
-    monkeypatch.setattr(run, "settle", meets_another)
+    monkeypatch.setattr(run, "commit_jobs", meets_another)
     assert listing.push(5)["c1"].status == "updated"
     assert answered(listing.world, LONG).choices
     assert met

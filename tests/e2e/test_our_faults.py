@@ -11,7 +11,7 @@ from tests.support.asking import ask, question
 from tests.support.case import Case
 from tests.support.waiting import wait_for
 from worker.checks import connection_check
-from worker.sync import commit, partner, run
+from worker.sync import commit, run, supervisor
 from worker.sync.job import Final
 
 FAULT = "a fault of ours"
@@ -19,14 +19,14 @@ FAULT = "a fault of ours"
 
 def _spoil_c1(monkeypatch: pytest.MonkeyPatch) -> None:
     """Company 1's answers cannot be stored, but the last one can."""
-    take = commit._Batch.take
+    take = commit._Flush.take
 
     def faulty(self: Any, job: Any, member: Any) -> None:
         if member.line.company_id == "c1" and isinstance(job.outcome, Final) and job.outcome.status != "failed":
             raise RuntimeError(FAULT)
         take(self, job, member)
 
-    monkeypatch.setattr(commit._Batch, "take", faulty)
+    monkeypatch.setattr(commit._Flush, "take", faulty)
 
 
 def test_a_fault_in_storing_a_line_fails_only_that_line(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,7 +90,7 @@ def test_the_right_to_edit_is_told_also_after_a_flush_that_failed(case: Case, mo
 
 def test_a_fault_that_ends_three_runs_fails_what_is_open(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits for ever: the lines are answered, wait as one dead letter, and the next push is served."""
-    monkeypatch.setattr(partner, "BUG_PAUSE", timedelta(seconds=0.3))
+    monkeypatch.setattr(supervisor, "BUG_PAUSE", timedelta(seconds=0.3))
     looks = []
 
     def faulty(*_: object) -> None:
@@ -111,7 +111,7 @@ def test_a_fault_that_ends_three_runs_fails_what_is_open(case: Case, monkeypatch
 
 def test_what_comes_between_failing_runs_does_not_keep_lines_open(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run that only says that it must wait proves nothing: the third that fails is still the third in a row."""
-    monkeypatch.setattr(partner, "BUG_PAUSE", timedelta(seconds=1))
+    monkeypatch.setattr(supervisor, "BUG_PAUSE", timedelta(seconds=1))
     looks = []
 
     def faulty(*_: object) -> None:
@@ -140,7 +140,7 @@ def test_a_fault_shortens_no_pause_that_connectwise_asked_for(case: Case, monkey
     def faulty(*_: object) -> None:
         raise RuntimeError(FAULT)
 
-    monkeypatch.setattr(run, "refuse", faulty)
+    monkeypatch.setattr(run, "refuse_waiting", faulty)
     case.world.publish(case.world.push("p1", {1: 5}))
 
     def health() -> leases.Health:
@@ -162,8 +162,8 @@ def test_a_transaction_that_met_another_does_not_keep_the_partner_waiting(
         if not met:
             met.append(1)
             raise StoreConflict(FAULT)
-        return commit.settle(*given, **named)
+        return commit.commit_jobs(*given, **named)
 
-    monkeypatch.setattr(run, "settle", meets_another)
+    monkeypatch.setattr(run, "commit_jobs", meets_another)
     assert case.push()["c1"].status == "updated"
     assert met

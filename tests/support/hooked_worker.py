@@ -26,8 +26,7 @@ from worker.messaging.embedded import LocalBroker
 from worker.messaging.rabbitmq import RabbitBroker
 from worker.rules import retry
 from worker.settings import load
-from worker.sync import context as tools
-from worker.sync import run, transitions
+from worker.sync import guard, run, transitions
 from worker.sync.calls import Calls
 from worker.sync.run import Run
 
@@ -62,8 +61,8 @@ def shorten() -> None:
     rate_limit.PER_MINUTE, rate_limit.BURST = 60_000.0, 1_000.0
     leases.LEASE_SECONDS = 3.0
     run.RENEW_SECONDS = 1.0
-    tools.LEASE_LEFT_FOR_PATCH = 1.0
-    tools.START_WITHIN = 1.0
+    guard.LEASE_LEFT_FOR_PATCH = 1.0
+    guard.START_WITHIN = 1.0
     app.PULSE_SECONDS = 1.0
     store_outage.PROBE_SECONDS = 0.1
     retry.RETRY_FIRST = 0.2
@@ -143,10 +142,10 @@ def hook(point: str, strike: Callable[[], None]) -> None:
     elif point == "after_patch":
         after(ConnectWiseSession, "set_quantity", strike)
     elif point == "before_flush_commit":
-        after(run, "settle", strike, lambda flushed, *_: bool(flushed.answers))
+        after(run, "commit_jobs", strike, lambda committed, *_: bool(committed.results))
     elif point == "after_flush_commit":
         answered: list[bool] = []
-        after(run, "settle", lambda: answered.append(True), lambda flushed, *_: bool(flushed.answers))
+        after(run, "commit_jobs", lambda: answered.append(True), lambda committed, *_: bool(committed.results))
         after(Run, "_flush", strike, lambda *_: bool(answered))
     elif point == "before_ack":
         after(dispatcher.Dispatcher, "handle", strike, lambda _result, _self, some: some[0].kind == "sync.result.v1")

@@ -58,11 +58,11 @@ def _push(mode: SyncMode) -> Push:
 
 def _member(*, preview: bool = False, attempts: int = 0, first_failed_at: datetime | None = None) -> Member:
     line = Line(_push("preview" if preview else "apply"), "c-1", "Acme", 42, None, None, "pending", 0, 0)
-    wish = Target(
+    target = Target(
         "c-1", NOVEMBER.key, NOVEMBER.start, NOVEMBER.end, 42, TEN, "p-1", TEN, attempts, first_failed_at, None, TEN
     )
     wanted = quantities.WantedLine("c-1", "Acme", NOVEMBER, 42, TEN, "p-1", TEN)
-    return Member(line, wanted, mapping(), None if preview else wish)
+    return Member(line, wanted, mapping(), None if preview else target)
 
 
 def _entry(
@@ -341,10 +341,10 @@ def test_a_write_that_never_gets_an_answer_is_given_up() -> None:
     """After RETRY_FOR of unanswered writes the line fails, once a read has shown that none of them arrived."""
     job = _job(entry=None, actual=None)
     job.previous = _entry()
-    wish = job.members[0].wish
-    assert wish is not None
-    failing = replace(wish, first_failed_at=NOW - timedelta(hours=2))
-    job.members[0] = replace(job.members[0], wish=failing)
+    target = job.members[0].target
+    assert target is not None
+    failing = replace(target, first_failed_at=NOW - timedelta(hours=2))
+    job.members[0] = replace(job.members[0], target=failing)
     transitions.after_read(job, _addition(1), MOMENT)
     assert isinstance(job.outcome, Final)
     assert (job.outcome.status, job.outcome.dead_letter_reason) == ("failed", "exhausted")

@@ -1,4 +1,7 @@
-"""The flush: what became of a batch of jobs, in one transaction that owns the partner and its lease."""
+"""The flush: the outcomes of a batch of jobs, committed in one transaction that owns the partner and its lease.
+
+Called by `run`. A job that is to be written has its ledger row opened with that, then goes back to `calls`.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +18,7 @@ from store.targets import Holder, Target
 from worker.rules.links import with_link
 from worker.rules.outcomes import FailPartner
 from worker.rules.retry import REPORT_EVERY
-from worker.sync.job import GREEN, Final, Job, Member, RetryAt
+from worker.sync.job import SUCCEEDED, Final, Job, Member, RetryAt
 from worker.sync.line_dead_letters import dead_letter_lines
 from worker.sync.results import money, result
 
@@ -23,45 +26,45 @@ log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
-class Flushed:
-    """The answers that leave with the transaction, and the jobs that may go on to be written.
+class Committed:
+    """The results that leave with the transaction, and the jobs that may go on to be written.
 
-    `outdated` = the connection has changed since: nothing was decided with what is stored now.
+    `is_outdated` = the connection has changed since: nothing was decided with what is stored now.
     """
 
-    answers: list[SyncResult]
-    still_wanted: list[Job]
-    outdated: bool = False
+    results: list[SyncResult]
+    to_write: list[Job]
+    is_outdated: bool = False
 
 
-def settle(
+def commit_jobs(
     tx: Tx,
     at: datetime,
     finished: Sequence[Job],
-    opening: Sequence[Job],
+    to_open: Sequence[Job],
     *,
     partner_id: str,
     connection: ConnectionVersion | None,
-) -> Flushed:
+) -> Committed:
     """Close the ledger rows of all these jobs, answer the members of the finished ones.
 
-    Call it with the lease's token checked. A line is answered, and an addition may be written, only if its wish, its
+    Call it with the lease's token checked. A line is answered, and an addition may be written, only if its target, its
     mapping and the connection are still those it was decided with; otherwise it stays due and is decided again.
     """
-    ledger.close(tx, [closing for job in (*finished, *opening) for closing in job.closings])
+    ledger.close(tx, [closing for job in (*finished, *to_open) for closing in job.closings])
     ledger.leave_open(tx, [job.shown for job in finished if job.shown is not None])
     if is_outdated(tx, partner_id, connection):
-        return Flushed([], [], outdated=True)
+        return Committed([], [], is_outdated=True)
     answered = [(job, member) for job in finished if job.outcome is not None for member in job.members]
-    members = [*(member for _, member in answered), *(member for job in opening for member in job.members)]
+    members = [*(member for _, member in answered), *(member for job in to_open for member in job.members)]
     if not members:
-        return Flushed([], [])
-    batch = _Batch(tx, at, partner_id, connection, members)
+        return Committed([], [])
+    flush = _Flush(tx, at, partner_id, connection, members)
     for job, member in answered:
-        if batch.still_holds(member):
-            batch.take(job, member)
-    batch.store()
-    return Flushed(batch.answers, [job for job in opening if all(map(batch.still_holds, job.members))])
+        if flush.still_holds(member):
+            flush.take(job, member)
+    flush.batch.store()
+    return Committed(flush.batch.results, [job for job in to_open if all(map(flush.still_holds, job.members))])
 
 
 def is_outdated(tx: Tx, partner_id: str, connection: ConnectionVersion | None) -> bool:
@@ -69,27 +72,63 @@ def is_outdated(tx: Tx, partner_id: str, connection: ConnectionVersion | None) -
     return _version(connections.current(tx, partner_id)) != _version(connection)
 
 
-class _Batch:
-    """The rows behind a batch of members as they are now, and what is to be stored for them."""
+class Batch:
+    """The ends of a partner's lines, and the targets to be tried again, which are stored together."""
+
+    def __init__(self, tx: Tx, partner_id: str) -> None:
+        self._tx, self._partner_id = tx, partner_id
+        self._settled: list[tuple[Target, Holder | None]] = []
+        self._retried: list[Target] = []
+        self._dead: dict[tuple[str, str], tuple[FailPartner, list[Line]]] = {}
+        self.results: list[SyncResult] = []
+
+    def finish(
+        self,
+        line: Line,
+        target: Target | None,
+        result: SyncResult,
+        *,
+        holder: Holder | None = None,
+        dead_letter: FailPartner | None = None,
+    ) -> None:
+        """Settle the target by this result; `holder`: the addition that holds its count."""
+        self.results.append(result)
+        if dead_letter is not None:
+            self._dead.setdefault((line.push.push_id, dead_letter.reason), (dead_letter, []))[1].append(line)
+        if target is not None:
+            self._settled.append((target, holder))
+
+    def retry(self, target: Target) -> None:
+        """Try the target again when it is due."""
+        self._retried.append(target)
+
+    def store(self) -> None:
+        """Store it all; the results leave with the transaction."""
+        for dead_letter, lines in self._dead.values():
+            dead_letter_lines(self._tx, lines, dead_letter)
+        targets.settle(self._tx, self._partner_id, self._settled)
+        targets.postpone(self._tx, self._partner_id, self._retried)
+        line_results.record(self._tx, self.results)
+
+
+class _Flush:
+    """The rows behind a batch of members as they are now, and what becomes of them."""
 
     def __init__(
         self, tx: Tx, at: datetime, partner_id: str, connection: ConnectionVersion | None, members: Sequence[Member]
     ) -> None:
         companies = {member.line.company_id for member in members}
-        self._tx, self._now, self._partner_id, self._connection = tx, at, partner_id, connection
+        self.batch = Batch(tx, partner_id)
+        self._tx, self._now, self._connection = tx, at, connection
         self._tenant = connection.tenant if connection else None
-        self._wishes = targets.of_companies(tx, partner_id, companies)
+        self._targets = targets.of_companies(tx, partner_id, companies)
         self._mappings = mappings.of_companies(tx, partner_id, companies)
         self._lines = pushes.lines(tx, partner_id, {member.line.key for member in members})
-        self._settled: list[tuple[Target, Holder | None]] = []
-        self._postponed: list[Target] = []
-        self._dead: dict[tuple[str, str], tuple[Problem, list[Line]]] = {}
-        self.answers: list[SyncResult] = []
 
     def still_holds(self, member: Member) -> bool:
         """True if the decision about this line was made with what is stored now."""
-        wish = member.wish and self._wishes.get(member.wish.key)
-        if member.wish is not None and (wish is None or wish.version != member.wish.version or wish.due_at is None):
+        stored = member.target and self._targets.get(member.target.key)
+        if member.target and (stored is None or stored.version != member.target.version or stored.due_at is None):
             return False
         if not self._lines[member.line.key].is_open:
             return False
@@ -100,24 +139,24 @@ class _Batch:
     def take(self, job: Job, member: Member) -> None:
         """Note what follows from the job's outcome for this member."""
         line = self._lines[member.line.key]
-        wish = member.wish and self._wishes[member.wish.key]
+        target = member.target and self._targets[member.target.key]
         match job.outcome:
-            case Final() as end:
-                attempts = 1 if wish is None else wish.attempts + 1
-                self.answers.append(_answer(job, line, self._linked(end, member), attempts))
-                if end.dead_letter_reason is not None and end.problem is not None:
-                    self._dead.setdefault((line.push.push_id, end.dead_letter_reason), (end.problem, []))[1].append(
-                        line
-                    )
-                if wish is not None:
-                    self._settled.append((wish, self._holder(job, member, end)))
-            case RetryAt(until) if wish is None:
+            case Final(problem=why, dead_letter_reason=reason) as end:
+                attempts = 1 if target is None else target.attempts + 1
+                self.batch.finish(
+                    line,
+                    target,
+                    _result(job, line, self._linked(end, member), attempts),
+                    holder=self._holder(job, member, end),
+                    dead_letter=FailPartner(why, reason) if why is not None and reason is not None else None,
+                )
+            case RetryAt(until) if target is None:
                 pushes.postpone_preview(self._tx, line, until)
-            case RetryAt(until, None) if wish is not None:
-                self._postponed.append(replace(wish, due_at=until))
-            case RetryAt() as later if wish is not None:
+            case RetryAt(until, None) if target is not None:
+                self.batch.retry(replace(target, due_at=until))
+            case RetryAt() as later if target is not None:
                 why = later.problem and with_link(later.problem, self._connection, member.mapping)
-                self._retry(line, wish, replace(later, problem=why))
+                self._retry(line, target, replace(later, problem=why))
 
     def _linked(self, end: Final, member: Member) -> Final:
         def link(why: Problem) -> Problem:
@@ -133,34 +172,26 @@ class _Batch:
         After a revert it may be one that a push before wrote, or none.
         """
         ours = member.line.restore is None or job.quantity in job.written.quantities
-        holds = ours and end.status in GREEN and self._tenant is not None and job.addition is not None
+        holds = ours and end.status in SUCCEEDED and self._tenant is not None and job.addition is not None
         return Holder(self._tenant or "", job.address) if holds else None
 
-    def _retry(self, line: Line, wish: Target, later: RetryAt) -> None:
-        told = wish.reported_at is not None and self._now - wish.reported_at < REPORT_EVERY
+    def _retry(self, line: Line, target: Target, later: RetryAt) -> None:
+        reported = target.reported_at is not None and self._now - target.reported_at < REPORT_EVERY
         tried = replace(
-            wish,
-            attempts=wish.attempts + later.counts,
-            first_failed_at=(wish.first_failed_at or self._now) if later.counts else wish.first_failed_at,
-            reported_at=wish.reported_at if told else self._now,
+            target,
+            attempts=target.attempts + later.counts,
+            first_failed_at=(target.first_failed_at or self._now) if later.counts else target.first_failed_at,
+            reported_at=target.reported_at if reported else self._now,
             due_at=later.until,
         )
-        self._postponed.append(tried)
-        if not told:
-            self.answers.append(
+        self.batch.retry(tried)
+        if not reported:
+            self.batch.results.append(
                 result(line, "retrying", attempts=tried.attempts, problem=later.problem, next_attempt_at=later.until)
             )
 
-    def store(self) -> None:
-        """Store it all; the answers leave with the transaction."""
-        for (_, reason), (problem, lines) in self._dead.items():
-            dead_letter_lines(self._tx, lines, FailPartner(problem, reason))
-        targets.settle(self._tx, self._partner_id, self._settled)
-        targets.postpone(self._tx, self._partner_id, self._postponed)
-        line_results.record(self._tx, self.answers)
 
-
-def _answer(job: Job, line: Line, end: Final, attempts: int) -> SyncResult:
+def _result(job: Job, line: Line, end: Final, attempts: int) -> SyncResult:
     actual = end.actual
     return result(
         line,
@@ -180,18 +211,18 @@ def _version(row: ConnectionVersion | Mapping | None) -> tuple[datetime, str] | 
     return None if row is None else row.version
 
 
-def log_answers(answers: Sequence[SyncResult]) -> None:
-    """Tell what became of each line, once it is stored."""
-    for answer in answers:
-        event = f"line.{answer.status}"
+def log_results(results: Sequence[SyncResult]) -> None:
+    """Log the result of each line, once it is stored."""
+    for message in results:
+        event = f"line.{message.status}"
         log.info(
             event,
-            correlation_id=answer.correlation_id,
-            company=answer.company_id,
-            period=answer.period.key,
-            push=answer.push_id,
-            mode=answer.mode,
-            before=answer.quantity_before,
-            after=answer.quantity_after,
-            problem=answer.problem.code if answer.problem else None,
+            correlation_id=message.correlation_id,
+            company=message.company_id,
+            period=message.period.key,
+            push=message.push_id,
+            mode=message.mode,
+            before=message.quantity_before,
+            after=message.quantity_after,
+            problem=message.problem.code if message.problem else None,
         )

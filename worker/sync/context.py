@@ -1,4 +1,4 @@
-"""The tools that runs work with: made once by app.py, for all runs of a worker."""
+"""The context of all runs of a worker: made once, by app.py."""
 
 from collections.abc import Callable
 from concurrent.futures import Executor
@@ -12,11 +12,9 @@ from store.connections import ConnectionVersion
 from worker.connectwise.rate_limit import RequestBudget
 from worker.connectwise.session import ConnectWiseSession
 from worker.rules.quantities import JumpLimits
+from worker.sync import guard
 
 CALLS_AT_ONCE = 4
-LEASE_LEFT_FOR_PATCH = 5.0
-# A PATCH starts within this time of its ledger row's opening; later it is decided anew.
-START_WITHIN = 10.0
 
 
 @dataclass(frozen=True)
@@ -34,4 +32,4 @@ class RunContext:
     @property
     def call_seconds(self) -> float:
         """Counted from the opening of a ledger row: after this its PATCH is certainly over."""
-        return START_WITHIN + self.call_budget.total + LEASE_LEFT_FOR_PATCH
+        return guard.START_WITHIN + self.call_budget.total + guard.LEASE_LEFT_FOR_PATCH

@@ -15,7 +15,7 @@ from worker.checks import mapping_check
 from worker.checks.mapping_check import ToCheck
 from worker.rules import quantities
 from worker.rules.problems import problem
-from worker.sync.job import GREEN, Final, Job, Member, RetryAt, wanted_of
+from worker.sync.job import SUCCEEDED, Final, Job, Member, RetryAt, wanted_of
 
 BATCH = 100
 """Lines read at a time: a huge push is worked through in pieces, so memory stays flat and the newest comes first."""
@@ -39,25 +39,25 @@ def load_due_work(tx: Tx, partner_id: str, now: datetime) -> DueWork:
     """Read what is due, at most BATCH of each kind; each addition is in one job only."""
     connection = connections.current(tx, partner_id)
     due = targets.due(tx, partner_id, now, BATCH)
-    lines = pushes.lines(tx, partner_id, {(wish.push_id, wish.company_id) for wish in due})
+    lines = pushes.lines(tx, partner_id, {(target.push_id, target.company_id) for target in due})
     previews = pushes.due_preview_lines(tx, partner_id, now, BATCH)
     restored = reverts.lines_by_addition(tx, partner_id, lines.values())
-    for wish, line in reverts.other_open_lines(tx, partner_id, restored, lines):
+    for target, line in reverts.other_open_lines(tx, partner_id, restored, lines):
         # A sum is put back by one job, wherever the batch ends.
-        due.append(wish)
+        due.append(target)
         lines[line.key] = line
     settings = quantities.PartnerSetup(
         connection=connection,
         tenants=connections.tenant_history(tx, partner_id),
         mappings=mappings.of_companies(
-            tx, partner_id, {wish.company_id for wish in due} | {line.company_id for line in previews}
+            tx, partner_id, {target.company_id for target in due} | {line.company_id for line in previews}
         ),
     )
     decided: list[Job] = []
     going: list[tuple[Addition, Member]] = []
     cancelled = cancellations.of_pushes(tx, partner_id, {line.push.push_id for line in (*lines.values(), *previews)})
     under_way = ledger.companies_under_way(tx, partner_id) if cancelled else {}
-    members = [_member(lines[wish.push_id, wish.company_id], settings, wish, cancelled) for wish in due]
+    members = [_member(lines[target.push_id, target.company_id], settings, target, cancelled) for target in due]
     members += [_member(line, settings, None, cancelled) for line in previews]
     for member in members:
         if member.wanted.cancelled and member.wanted.company_id not in under_way:
@@ -88,9 +88,9 @@ def load_due_work(tx: Tx, partner_id: str, now: datetime) -> DueWork:
     )
 
 
-def _member(line: Line, settings: quantities.PartnerSetup, wish: Target | None, cancelled: Collection[str]) -> Member:
+def _member(line: Line, settings: quantities.PartnerSetup, target: Target | None, cancelled: Collection[str]) -> Member:
     wanted = wanted_of(line, cancelled=line.push.push_id in cancelled)
-    return Member(line=line, wanted=wanted, mapping=settings.mappings.get(line.company_id), wish=wish)
+    return Member(line=line, wanted=wanted, mapping=settings.mappings.get(line.company_id), target=target)
 
 
 def _grouped(
@@ -114,7 +114,7 @@ def _grouped(
         job = Job(
             members,
             addition=addition,
-            preview=members[0].wish is None,
+            preview=members[0].target is None,
             written=written.get(addition, quantities.WriteHistory()),
         )
         restore = members[0].line.restore
@@ -153,7 +153,7 @@ def _pushed_since(tx: Tx, revert: Push, restore: Restore) -> Final | None:
 def _held_revert(job: Job, together: Sequence[Line]) -> Final | None:
     """A sum is put back only as a whole: not if a newer push has taken over one of its companies."""
     mine = {member.line.key for member in job.members}
-    missing = [line.company_name for line in together if line.key not in mine and line.status not in GREEN]
+    missing = [line.company_name for line in together if line.key not in mine and line.status not in SUCCEEDED]
     return Final("held", problem("revert_incomplete", others=missing)) if missing else None
 
 
@@ -161,7 +161,7 @@ def _turn(member: Member) -> tuple[bool, int, int, float, str]:
     """Applies before previews, the newest period first, of that the newest push."""
     wanted = member.wanted
     days = (-wanted.period.start.toordinal(), -wanted.period.end.toordinal())
-    return (member.wish is None, *days, -wanted.requested_at.timestamp(), wanted.push_id)
+    return (member.target is None, *days, -wanted.requested_at.timestamp(), wanted.push_id)
 
 
 def _newest(job: Job) -> tuple[datetime, date]:
@@ -239,10 +239,10 @@ def _asked(tx: Tx, partner_id: str, company_ids: Collection[str], first: Member)
     """The lines of the same push that say how many users these companies have, unless a newer push asked since."""
     lines = pushes.lines(tx, partner_id, {(first.wanted.push_id, company_id) for company_id in company_ids})
     asked = {line.company_id: line for line in lines.values()}
-    if first.wish is None:
+    if first.target is None:
         return asked
     stored = targets.of_companies(tx, partner_id, asked)
-    newest = {wish.company_id for wish in stored.values() if wish.push_id == first.wanted.push_id}
+    newest = {target.company_id for target in stored.values() if target.push_id == first.wanted.push_id}
     return {company_id: line for company_id, line in asked.items() if company_id in newest}
 
 

@@ -15,17 +15,17 @@ from store.targets import Target
 from worker.checks.mapping_check import ToCheck
 from worker.rules import quantities
 
-GREEN = frozenset({"updated", "unchanged"})
+SUCCEEDED = frozenset({"updated", "unchanged"})
 
 
 @dataclass(frozen=True)
 class Member:
-    """A line that a job answers, and the versions that it was decided with. `wish` is None in a preview."""
+    """A line that a job answers, and the versions that it was decided with. `target` is None in a preview."""
 
     line: Line
     wanted: quantities.WantedLine
     mapping: Mapping | None
-    wish: Target | None
+    target: Target | None
 
 
 @dataclass(frozen=True)
@@ -103,12 +103,12 @@ class Job:
     @property
     def attempts(self) -> int:
         """The number of times that its lines were tried before: the most of any one."""
-        return max((member.wish.attempts for member in self.members if member.wish is not None), default=0)
+        return max((member.target.attempts for member in self.members if member.target is not None), default=0)
 
     @property
     def first_failed_at(self) -> datetime | None:
         """Since when its lines have been failing."""
-        failed = [member.wish.first_failed_at for member in self.members if member.wish is not None]
+        failed = [member.target.first_failed_at for member in self.members if member.target is not None]
         return min((at for at in failed if at is not None), default=None)
 
     @property
@@ -118,7 +118,7 @@ class Job:
 
 
 def wanted_of(line: Line, *, cancelled: bool = False) -> quantities.WantedLine:
-    """Return the request of this line in the form that plan.py decides about."""
+    """Return the request of this line in the form that the rules decide about."""
     push = line.push
     return quantities.WantedLine(
         company_id=line.company_id,

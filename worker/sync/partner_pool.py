@@ -1,4 +1,4 @@
-"""Due partners: their leases are taken as threads are free, and each is served on a thread of its own."""
+"""The pool of leased partners: it claims the leases of due partners, and runs each on a thread of its own."""
 
 from threading import Event, Lock, Thread, current_thread
 from time import monotonic
@@ -7,28 +7,28 @@ from store import StoreError, leases
 from store.leases import Lease
 from worker.health import Readiness
 from worker.sync.context import RunContext
-from worker.sync.partner import serve
+from worker.sync.supervisor import supervise
 
 POLL_SECONDS = 0.05
 TROUBLE_SECONDS = 1.0
-AT_ONCE = 50
-"""Leases taken in one transaction."""
+# Leases claimed in one transaction.
+CLAIM_LIMIT = 50
 
 
 class PartnerPool:
-    """Serves up to `most` partners side by side."""
+    """Up to `size` partners, side by side."""
 
-    def __init__(self, tools: RunContext, most: int, readiness: Readiness) -> None:
-        self._tools, self._most, self._readiness = tools, most, readiness
+    def __init__(self, context: RunContext, size: int, readiness: Readiness) -> None:
+        self._context, self._size, self._readiness = context, size, readiness
         self._lock = Lock()
-        self._served: set[Thread] = set()
+        self._threads: set[Thread] = set()
 
     def run(self, stop: Event) -> None:
-        """Take up due partners until `stop`."""
+        """Claim due partners until `stop`."""
         while not stop.is_set():
             pause = POLL_SECONDS
             try:
-                pause = 0.0 if self._take_up() else POLL_SECONDS
+                pause = 0.0 if self._claim() else POLL_SECONDS
                 self._readiness.fine("partners")
             except Exception as error:  # noqa: BLE001 - readiness tells it
                 self._readiness.trouble("partners", error, expected=isinstance(error, StoreError))
@@ -36,33 +36,33 @@ class PartnerPool:
             stop.wait(pause)
 
     def join(self, until: float) -> bool:
-        """Wait for all that are served, at most until this monotonic time; whether none is left."""
-        for thread in list(self._served):
+        """Wait for all runs, at most until this monotonic time; False = some still go on."""
+        for thread in list(self._threads):
             thread.join(max(0.0, until - monotonic()))
-        return not any(thread.is_alive() for thread in list(self._served))
+        return not any(thread.is_alive() for thread in list(self._threads))
 
-    def _take_up(self) -> bool:
-        """Take up some; whether there may be more."""
-        room = min(self._most - len(self._served), AT_ONCE)
+    def _claim(self) -> bool:
+        """Claim as many as there is room for; True = there may be more."""
+        room = min(self._size - len(self._threads), CLAIM_LIMIT)
         if room <= 0:
             return False
         until = monotonic() + leases.LEASE_SECONDS
-        with self._tools.database.begin() as tx:
-            taken = leases.claim(tx, room)
-        for lease in taken:
-            thread = Thread(target=self._serve, args=(lease, until), name=f"partner {lease.partner_id}", daemon=True)
+        with self._context.database.begin() as tx:
+            claimed = leases.claim(tx, room)
+        for lease in claimed:
+            thread = Thread(target=self._run, args=(lease, until), name=f"partner {lease.partner_id}", daemon=True)
             with self._lock:
                 # Under the lock, so that it does not end before it is noted, nor is noted if it cannot begin.
                 thread.start()
-                self._served.add(thread)
-        return len(taken) == room
+                self._threads.add(thread)
+        return len(claimed) == room
 
-    def _serve(self, lease: Lease, until: float) -> None:
+    def _run(self, lease: Lease, until: float) -> None:
         thread = current_thread()
         try:
-            serve(self._tools, lease, until)
+            supervise(self._context, lease, until)
         except StoreError as error:
             self._readiness.trouble("partners", error)
         finally:
             with self._lock:
-                self._served.discard(thread)
+                self._threads.discard(thread)

@@ -31,7 +31,7 @@ class Moment:
     unusual: quantities.JumpLimits
 
 
-def in_doubt(job: Job, actual: Addition, agreement: Agreement | None, now: datetime) -> list[ToCheck]:
+def mappings_in_doubt(job: Job, actual: Addition, agreement: Agreement | None, now: datetime) -> list[ToCheck]:
     """The mappings to check before the job is decided; `agreement`: if it was read too."""
     if not job.members or not job.sharing:
         return []
@@ -51,7 +51,7 @@ def in_doubt(job: Job, actual: Addition, agreement: Agreement | None, now: datet
     ]
 
 
-def asked_again(job: Job, checked: Sequence[CheckedMapping]) -> None:
+def after_checks(job: Job, checked: Sequence[CheckedMapping]) -> None:
     """These mappings of the job were checked anew."""
     found = {one.mapping.company_id: one.message for one in checked if one.message is not None}
     for place, one in enumerate(job.sharing):
@@ -217,20 +217,20 @@ def after_error(job: Job, error: BaseException, verdict: ErrorOutcome, moment: M
                 job.outcome = Final("failed", why, actual=job.actual, dead_letter_reason="unexpected")
             return
         job.closings.append(_refused(job.entry.id, error))
-    in_doubt = job.previous is not None and not job.preview and not job.closings and job.entry is None
-    if in_doubt and job.previous is not None and isinstance(verdict, FailLine):
+    mappings_in_doubt = job.previous is not None and not job.preview and not job.closings and job.entry is None
+    if mappings_in_doubt and job.previous is not None and isinstance(verdict, FailLine):
         job.closings.append(Closing(job.previous.id, "unknown", None, job.previous.http_status))
     before = job.actual.quantity if job.actual else None
     match verdict:
         case FailLine(why):
             dead_letter_reason = "unexpected" if why.code == "unexpected" else None
-            why = perhaps_written(why) if in_doubt else why
+            why = perhaps_written(why) if mappings_in_doubt else why
             job.outcome = Final("failed", why, before=before, actual=job.actual, dead_letter_reason=dead_letter_reason)
         case RetryLine(why) | PausePartner(why) if job.preview:
             # Somebody waits for a preview, so it says what stands in the way now.
             job.outcome = Final("failed", why, before=before, actual=job.actual)
         case RetryLine(why) if is_given_up(job.first_failed_at, moment.now, moment.retry_for):
-            why = perhaps_written(exhausted(why)) if in_doubt else exhausted(why)
+            why = perhaps_written(exhausted(why)) if mappings_in_doubt else exhausted(why)
             job.outcome = Final("failed", why, actual=job.actual, dead_letter_reason="exhausted")
         case RetryLine(why, seconds):
             # Whatever it is asked to wait for: a last time when its time is up.

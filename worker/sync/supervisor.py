@@ -1,4 +1,4 @@
-"""A partner whose lease was taken: one run works for it, and whatever ends that, the lease is let go."""
+"""The supervisor of a leased partner's run: however the run ends, the lease is let go."""
 
 from contextlib import suppress
 from dataclasses import replace
@@ -11,9 +11,9 @@ from store.leases import Lease
 from worker.rules.outcomes import FailPartner
 from worker.rules.problems import problem
 from worker.rules.retry import UNEXPECTED_TRIES
-from worker.sync.commit import log_answers
+from worker.sync.commit import log_results
 from worker.sync.context import RunContext
-from worker.sync.fail_open_lines import fail_all
+from worker.sync.fail_open_lines import fail_open_lines
 from worker.sync.run import LeaseLost, Run
 
 BUG_PAUSE = timedelta(minutes=1)
@@ -21,32 +21,32 @@ BUG_PAUSE = timedelta(minutes=1)
 log = structlog.get_logger()
 
 
-def serve(tools: RunContext, lease: Lease, lease_until: float) -> None:
+def supervise(context: RunContext, lease: Lease, lease_until: float) -> None:
     """Work until nothing is due for the partner or it is time to stop. The lease ends at `lease_until`, monotonic.
 
     Raises StoreError if the store stands in the way.
     """
     with structlog.contextvars.bound_contextvars(partner=lease.partner_id):
         try:
-            Run(tools, lease, lease_until).work()
+            Run(context, lease, lease_until).work()
         except LeaseLost:
             log.warning("lease.lost")
         except StoreError:
-            # The partner is taken up again as soon as the store allows it: then the lease must not be in the way.
-            with suppress(StoreError), tools.database.begin() as tx:
+            # The partner is claimed again as soon as the store allows it: then the lease must not be in the way.
+            with suppress(StoreError), context.database.begin() as tx:
                 leases.expire(tx, lease.partner_id, lease.token)
             raise
         except Exception:
             log.exception("run.failed")
-            _after_bug(tools, lease.partner_id, lease.token)
+            _pause_after_bug(context, lease.partner_id, lease.token)
 
 
-def _after_bug(tools: RunContext, partner_id: str, token: str) -> None:
-    """Leave the partner alone for a while: whatever it was, it must neither spin nor hold up the others.
+def _pause_after_bug(context: RunContext, partner_id: str, token: str) -> None:
+    """Leave the partner alone for a while: a bug of ours must neither spin nor hold up the others.
 
-    The third run in a row that ends so fails all that is open: it waits as dead letters, and somebody is told.
+    The third run in a row that ends so fails all open lines: they become dead letters, and the coordinator is told.
     """
-    with tools.database.partner(partner_id) as tx:
+    with context.database.partner(partner_id) as tx:
         health, until = leases.health(tx, partner_id), now(tx) + BUG_PAUSE
         failed_runs = health.failed_runs + 1
         if health.paused_until is None or health.paused_until < until:
@@ -54,18 +54,18 @@ def _after_bug(tools: RunContext, partner_id: str, token: str) -> None:
         leases.save_health(tx, partner_id, replace(health, failed_runs=failed_runs))
     if failed_runs >= UNEXPECTED_TRIES:
         try:
-            _give_up(tools, partner_id)
+            _give_up(context, partner_id)
         except StoreError:
             raise
         except Exception:
-            # The same fault, perhaps. Nothing is lost: all of it stays open.
+            # The same bug, perhaps. Nothing is lost: all lines stay open.
             log.exception("lines.not_failed")
-    with tools.database.partner(partner_id) as tx:
+    with context.database.partner(partner_id) as tx:
         due = leases.next_due(tx, partner_id)
         leases.release(tx, partner_id, token, wake_at=None if due is None else max(due, until))
 
 
-def _give_up(tools: RunContext, partner_id: str) -> None:
-    with tools.database.partner(partner_id) as tx:
-        answers = fail_all(tx, now(tx), partner_id, FailPartner(problem("unexpected"), "unexpected"))
-    log_answers(answers)
+def _give_up(context: RunContext, partner_id: str) -> None:
+    with context.database.partner(partner_id) as tx:
+        results = fail_open_lines(tx, now(tx), partner_id, FailPartner(problem("unexpected"), "unexpected"))
+    log_results(results)
