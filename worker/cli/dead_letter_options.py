@@ -1,5 +1,9 @@
-"""The options that choose dead letters, which several commands share."""
+"""The options that choose dead letters, shared by the commands of `dead-letters`."""
 
+from collections.abc import Callable
+from dataclasses import replace
+from functools import wraps
+from inspect import signature
 from typing import Annotated, Any, Literal
 
 import typer
@@ -22,8 +26,8 @@ State = Annotated[Literal["open", "replayed", "discarded", "all"], typer.Option(
 All = Annotated[bool, typer.Option("--all", help="All that are there.")]
 
 
-class _Several(TyperArgument):
-    """An argument that may be given again: its help shows the type of one, not Python's of all."""
+class _RepeatableArgument(TyperArgument):
+    """An argument that may be repeated: its help does not show Python's list type."""
 
     def display_type_rich(self, ctx: Any) -> str | None:  # noqa: ANN401, ARG002 - click's Context, which typer hides
         """Show no type beside the name."""
@@ -31,26 +35,43 @@ class _Several(TyperArgument):
 
 
 class CommandWithIds(TyperCommand):
-    """A command with `Ids`."""
+    """A command that takes `Ids`."""
 
     def __init__(self, *given: Any, **named: Any) -> None:  # noqa: ANN401 - typer's
         super().__init__(*given, **named)
         for param in self.params:
             if isinstance(param, TyperArgument) and param.nargs == -1:
-                param.__class__ = _Several
+                param.__class__ = _RepeatableArgument
 
 
-def chosen_letters(
-    partner: str | None,
-    kind: str | None,
-    reason: str | None,
-    group: str | None,
-    since: str | None,
-    until: str | None,
+def takes_filter(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of the filter in place of its parameter `letters`, a DeadLetterFilter."""
+    options, own = signature(_filter).parameters, signature(command)
+    parameters = [
+        parameter
+        for name, before in own.parameters.items()
+        for parameter in (options.values() if name == "letters" else [before])
+    ]
+
+    @wraps(command)
+    def run(**given: Any) -> None:  # noqa: ANN401 - the values of all options
+        letters = _filter(**{name: given.pop(name) for name in options})
+        command(**given, letters=letters)
+
+    run.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return run
+
+
+def _filter(
     *,
-    state: str = "all",
+    partner: OfPartner = None,
+    kind: Kind = None,
+    reason: Reason = None,
+    group: OfGroup = None,
+    since: Since = None,
+    until: Until = None,
 ) -> DeadLetterFilter:
-    """The filter that these options are. Raises typer.BadParameter."""
     return DeadLetterFilter(
         partner_id=partner,
         kind=kind,
@@ -58,28 +79,32 @@ def chosen_letters(
         fingerprint=group,
         since=time_of(since, "--since"),
         until=time_of(until, "--until"),
-        state=None if state == "all" else state,
     )
 
 
-def require_choice(which: DeadLetterFilter, ids: list[str] | None, *, everything: bool) -> None:
-    """Refuse to change dead letters that nobody named."""
-    if not ids and not everything and which == DeadLetterFilter(state=which.state):
+def in_state(letters: DeadLetterFilter, state: str, ids: list[str] | None = None) -> DeadLetterFilter:
+    """Restrict a filter to a state, unless that is `all` or letters are named by ids."""
+    return letters if ids or state == "all" else replace(letters, state=state)
+
+
+def require_choice(letters: DeadLetterFilter, ids: list[str] | None, *, everything: bool) -> None:
+    """Refuse to change dead letters that nobody named. Raises typer.BadParameter."""
+    if not ids and not everything and letters == DeadLetterFilter():
         raise typer.BadParameter(
             "say which: ids, --partner, --kind, --reason, --group, --since, --until, or --all", param_hint="[ID]..."
         )
 
 
 def full_ids(tx: Tx, beginnings: list[str] | None) -> tuple[str, ...]:
-    """The ids that begin so. Raises typer.BadParameter if one is none's or several's beginning."""
+    """The ids that begin with these. Raises typer.BadParameter for a beginning of none, or of several ids."""
     return tuple(full_id(tx, beginning) for beginning in beginnings or ())
 
 
 def full_id(tx: Tx, beginning: str) -> str:
-    """The id that begins so. Raises typer.BadParameter."""
-    # Of a shell's empty variable every id is a continuation.
-    found = dead_letter_queries.ids_beginning_with(tx, beginning) if beginning else []
-    if len(found) == 1:
-        return found[0]
-    told = "give more of it; several dead letters' ids begin with" if found else "no dead letter's id begins with"
-    raise typer.BadParameter(f"{told} {beginning!r}", param_hint="ID")
+    """The id that begins with this. Raises typer.BadParameter if there is none, or several."""
+    # An empty variable of a shell would be the beginning of every id.
+    ids = dead_letter_queries.ids_beginning_with(tx, beginning) if beginning else []
+    if len(ids) == 1:
+        return ids[0]
+    problem = "give more of it; several dead letters' ids begin with" if ids else "no dead letter's id begins with"
+    raise typer.BadParameter(f"{problem} {beginning!r}", param_hint="ID")

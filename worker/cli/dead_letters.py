@@ -1,31 +1,30 @@
-"""`dead-letters`: see what failed and why, and send it again once the cause is gone."""
+"""`dead-letters`: list failed messages with their errors, and replay them once the cause is gone."""
 
 import json
 import sys
+from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from store import dead_letter_queries, replays
+from store import Tx, dead_letter_queries, replays
+from store.dead_letter_queries import DeadLetterFilter
 from worker.bootstrap import key_ring
 from worker.cli.commands import Commands
 from worker.cli.dead_letter_options import (
     All,
     CommandWithIds,
     Ids,
-    Kind,
-    OfGroup,
-    OfPartner,
-    Reason,
-    Since,
     State,
-    Until,
-    chosen_letters,
     full_id,
     full_ids,
+    in_state,
     require_choice,
+    takes_filter,
 )
 from worker.cli.display import dead_letters as display
 from worker.cli.display.output import complain, dump, say
@@ -40,15 +39,11 @@ commands = Commands(no_args_is_help=True, help="See what failed and why, and sen
 
 
 @commands.command("list", cls=CommandWithIds)
+@takes_filter
 def list_(
     ids: Ids = None,
     *,
-    partner: OfPartner = None,
-    kind: Kind = None,
-    reason: Reason = None,
-    group: OfGroup = None,
-    since: Since = None,
-    until: Until = None,
+    letters: DeadLetterFilter,
     state: State = "open",
     limit: Annotated[int, typer.Option(min=1, help="Show at most so many, the newest.")] = 50,
     as_json: AsJson = False,
@@ -57,28 +52,23 @@ def list_(
 
     Example: phin-connectwise dead-letters list --partner msp-1 --since 2h
     """
-    which = chosen_letters(partner, kind, reason, group, since, until, state="all" if ids else state)
     with session() as opened, opened.database.begin() as tx:
-        which = dead_letter_queries.of_ids(which, full_ids(tx, ids))
-        found = dead_letter_queries.newest(tx, which, limit)
-        count = dead_letter_queries.count(tx, which)
+        letters = replace(in_state(letters, state, ids), ids=full_ids(tx, ids))
+        newest = dead_letter_queries.newest(tx, letters, limit)
+        count = dead_letter_queries.count(tx, letters)
     if as_json:
-        dump({"count": count, "letters": [display.as_json(letter) for letter in found]})
-    elif found:
-        display.show_list(found, count)
+        dump({"count": count, "letters": [display.as_json(letter) for letter in newest]})
+    elif newest:
+        display.show_list(newest, count)
     else:
         say("There are no such dead letters.")
 
 
 @commands.command()
+@takes_filter
 def groups(
     *,
-    partner: OfPartner = None,
-    kind: Kind = None,
-    reason: Reason = None,
-    group: OfGroup = None,
-    since: Since = None,
-    until: Until = None,
+    letters: DeadLetterFilter,
     state: State = "open",
     as_json: AsJson = False,
 ) -> None:
@@ -86,13 +76,12 @@ def groups(
 
     Example: phin-connectwise dead-letters groups
     """
-    which = chosen_letters(partner, kind, reason, group, since, until, state=state)
     with session() as opened, opened.database.begin() as tx:
-        found = dead_letter_queries.groups(tx, which)
+        grouped = dead_letter_queries.groups(tx, in_state(letters, state))
     if as_json:
-        dump({"groups": [display.group_as_json(one) for one in found]})
-    elif found:
-        display.show_groups(found)
+        dump({"groups": [display.group_as_json(group) for group in grouped]})
+    elif grouped:
+        display.show_groups(grouped)
     else:
         say("There are no such dead letters.")
 
@@ -118,15 +107,11 @@ def show(
 
 
 @commands.command(cls=CommandWithIds)
+@takes_filter
 def replay(
     ids: Ids = None,
     *,
-    partner: OfPartner = None,
-    kind: Kind = None,
-    reason: Reason = None,
-    group: OfGroup = None,
-    since: Since = None,
-    until: Until = None,
+    letters: DeadLetterFilter,
     everything: All = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be replayed.")] = False,
     limit: Annotated[int | None, typer.Option(min=1, help="Replay at most so many, the oldest.")] = None,
@@ -145,116 +130,102 @@ def replay(
 
     Example: phin-connectwise dead-letters replay --reason exhausted --why "ConnectWise is back"
     """
-    which = chosen_letters(partner, kind, reason, group, since, until, state="open")
-    require_choice(which, ids, everything=everything)
+    require_choice(letters, ids, everything=everything)
     with session(works=not dry_run) as opened:
         with opened.database.begin() as tx:
             named = full_ids(tx, ids)
-            which = dead_letter_queries.of_ids(which, named)
-            found = dead_letter_queries.newest(tx, which, dead_letter_queries.count(tx, which) or 1)
-        able = [letter.id for letter in reversed(found) if can_be_replayed(letter)][:limit]
-        say_not_open(len(named) - len(found) if named else 0, len(found) - sum(map(can_be_replayed, found)))
+            letters = replace(letters, ids=named, state="open")
+            open_letters = dead_letter_queries.newest(tx, letters, dead_letter_queries.count(tx, letters) or 1)
+        able = [letter.id for letter in reversed(open_letters) if can_be_replayed(letter)]
+        say_not_open(len(named) - len(open_letters) if named else 0, len(open_letters) - len(able))
+        able = able[:limit]
         if not able:
             say("There is nothing to replay.")
             raise typer.Exit(UNFINISHED if named else 0)
         if dry_run:
             show_preview(opened, able)
             raise typer.Exit
-        replaying = ReplayRun(opened.database, by, why, rate, timeout)
+        replay_run = ReplayRun(opened.database, by, why, rate, timeout)
+        progress = replay_run.progress
         try:
-            with bar(f"Replaying {len(able):,} dead letter{'' if len(able) == 1 else 's'}") as shown, opened.working():
-                replaying.run(able, shown)
+            with bar(f"Replaying {many(len(able), 'dead letter')}") as shown, opened.working():
+                replay_run.run(able, shown)
         except KeyboardInterrupt:
-            show_progress(opened, replaying.tally)
+            show_progress(opened, progress)
             raise typer.Exit(INTERRUPTED) from None
-        show_progress(opened, replaying.tally)
-        tally = replaying.tally
-        is_done = (
-            len(tally.having(ReplayState.DONE)) == len(tally.replayed) and not tally.failed and not tally.too_large
-        )
+        show_progress(opened, progress)
+        is_done = len(progress.having(ReplayState.DONE)) == len(progress.replayed)
+        is_done = is_done and not progress.failed and not progress.too_large
     raise typer.Exit(0 if is_done else UNFINISHED)
 
 
 @commands.command(cls=CommandWithIds)
+@takes_filter
 def discard(
     ids: Ids = None,
     *,
     why: Annotated[str, typer.Option(metavar="TEXT", help="Why nothing is to be done; kept with each of them.")],
-    partner: OfPartner = None,
-    kind: Kind = None,
-    reason: Reason = None,
-    group: OfGroup = None,
-    since: Since = None,
-    until: Until = None,
+    letters: DeadLetterFilter,
     everything: All = False,
     by: By,
 ) -> None:
     """Say that nothing is to be done about open dead letters; they are kept, and `restore` opens them again."""
-    which = chosen_letters(partner, kind, reason, group, since, until, state="open")
-    require_choice(which, ids, everything=everything)
-    with session() as opened:
-        changed = 0
-        for letter_id in _ids(opened, which, ids):
-            with opened.database.begin() as tx:
-                changed += replays.discard(tx, letter_id, by=by, why=why)
+    require_choice(letters, ids, everything=everything)
+    changed = _change(replace(letters, state="open"), ids, partial(replays.discard, by=by, why=why))
     say(f"Discarded {changed:,}.")
 
 
 @commands.command(cls=CommandWithIds)
+@takes_filter
 def restore(
     ids: Ids = None,
     *,
     why: Annotated[str | None, typer.Option(metavar="TEXT", help="Kept with each of them.")] = None,
-    partner: OfPartner = None,
-    kind: Kind = None,
-    reason: Reason = None,
-    group: OfGroup = None,
-    since: Since = None,
-    until: Until = None,
+    letters: DeadLetterFilter,
     everything: All = False,
     by: By,
 ) -> None:
     """Open discarded dead letters again."""
-    which = chosen_letters(partner, kind, reason, group, since, until, state="discarded")
-    require_choice(which, ids, everything=everything)
-    with session() as opened:
-        changed = 0
-        for letter_id in _ids(opened, which, ids):
-            with opened.database.begin() as tx:
-                changed += replays.restore(tx, letter_id, by=by, why=why)
+    require_choice(letters, ids, everything=everything)
+    changed = _change(replace(letters, state="discarded"), ids, partial(replays.restore, by=by, why=why))
     say(f"Restored {changed:,}.")
 
 
 @commands.command()
+@takes_filter
 def export(
     file: Annotated[
         Path, typer.Argument(dir_okay=False, allow_dash=True, help="The file, - = standard output.")
     ] = Path("-"),
     *,
     ids: Annotated[list[str] | None, typer.Option("--id", metavar="ID", help="This one; may be given again.")] = None,
-    partner: OfPartner = None,
-    kind: Kind = None,
-    reason: Reason = None,
-    group: OfGroup = None,
-    since: Since = None,
-    until: Until = None,
+    letters: DeadLetterFilter,
     state: State = "open",
 ) -> None:
     """Write dead letters in full, one JSON document a line: the body as text if it is UTF-8, else in base64.
 
     A body that may hold a private key stays sealed.
     """
-    which = chosen_letters(partner, kind, reason, group, since, until, state="all" if ids else state)
     with session() as opened:
-        # First, so that a slip in an id empties no file.
-        found = _ids(opened, which, ids)
+        # Before the file is opened, so that a wrong id empties no file.
+        letter_ids = _ids(opened, in_state(letters, state, ids), ids)
         with nullcontext(sys.stdout) if file == Path("-") else file.open("w") as out:
-            for letter in in_full(opened.database, found):
+            for letter in in_full(opened.database, letter_ids):
                 out.write(json.dumps(display.in_full_as_json(letter)) + "\n")
     if file != Path("-"):
-        complain(f"Written: {file}, with {many(len(found), 'dead letter')}.")
+        complain(f"Written: {file}, with {many(len(letter_ids), 'dead letter')}.")
 
 
-def _ids(opened: Session, which: dead_letter_queries.DeadLetterFilter, ids: list[str] | None) -> list[str]:
+def _change(letters: DeadLetterFilter, ids: list[str] | None, change: Callable[[Tx, str], bool]) -> int:
+    """Change each letter that matches, in a transaction of its own. Returns the number of those that were changed."""
+    changed = 0
+    with session() as opened:
+        for letter_id in _ids(opened, letters, ids):
+            with opened.database.begin() as tx:
+                changed += change(tx, letter_id)
+    return changed
+
+
+def _ids(opened: Session, letters: DeadLetterFilter, ids: list[str] | None) -> list[str]:
     with opened.database.begin() as tx:
-        return dead_letter_queries.ids(tx, dead_letter_queries.of_ids(which, full_ids(tx, ids)))
+        return dead_letter_queries.ids(tx, replace(letters, ids=full_ids(tx, ids)))

@@ -125,40 +125,40 @@ class ReplayRun:
     why: str | None
     rate: float | None
     timeout: float
-    tally: ReplayProgress = field(default_factory=ReplayProgress)
+    progress: ReplayProgress = field(default_factory=ReplayProgress)
 
     def run(self, letter_ids: Sequence[str], bar: Progress) -> None:
-        """Replay batch by batch; `tally` tells how far it got, also if this is interrupted."""
+        """Replay batch by batch; `progress` tells how far it got, also if this is interrupted."""
         bar.update(bar.task_ids[0], total=len(letter_ids))
         left = list(letter_ids)
-        self.tally.left = len(left)
+        self.progress.left = len(left)
         for size in _sizes():
-            if not left or self.tally.stopped:
+            if not left or self.progress.stopped:
                 return
             with self.database.begin() as tx:
                 first = dead_letter_queries.first_that_fit(tx, left[:size])
             batch = [one for one in map(self._send, first) if one is not None]
             del left[: len(first)]
             self._wait(batch, bar)
-            self.tally.stopped = _why_stop(batch, self.timeout) if left else None
+            self.progress.stopped = _why_stop(batch, self.timeout) if left else None
 
     def _send(self, letter_id: str) -> SentReplay | None:
         """Replay one; None = somebody else has dealt with it meanwhile, or it cannot be sent."""
-        if self.rate is not None and self.tally.replayed:
+        if self.rate is not None and self.progress.replayed:
             sleep(1 / self.rate)
-        self.tally.left -= 1
+        self.progress.left -= 1
         try:
             with self.database.begin() as tx:
                 letter = dead_letter_queries.get(tx, letter_id)
                 replay = replays.replay(tx, letter_id, by=self.by, why=self.why)
         except replays.TooLarge:
-            self.tally.too_large += 1
+            self.progress.too_large += 1
             return None
         if letter is None or replay is None:
             return None
         summary = DeadLetterSummary(**{name: getattr(letter, name) for name in DeadLetterSummary.__dataclass_fields__})
         one = SentReplay(summary, replay.number, *_lines_of(letter))
-        self.tally.replayed.append(one)
+        self.progress.replayed.append(one)
         return one
 
     def _wait(self, batch: Sequence[SentReplay], bar: Progress) -> None:
@@ -167,7 +167,7 @@ class ReplayRun:
             # While the database makes this wait, it makes the worker wait too.
             with suppress(StoreError), self.database.begin() as tx:
                 _look(tx, waiting)
-            decided = len(self.tally.replayed) - len(self.tally.having(ReplayState.UNDECIDED))
+            decided = len(self.progress.replayed) - len(self.progress.having(ReplayState.UNDECIDED))
             bar.update(bar.task_ids[0], completed=decided)
             if all(one.fate is not ReplayState.UNDECIDED for one in waiting) or monotonic() > until:
                 return

@@ -35,22 +35,22 @@ def show_preview(opened: Session, letter_ids: list[str]) -> None:
     say(f"Would replay {len(letter_ids) - seen.too_large:,}. Overtaken by newer pushes: {_lines(seen.overtaken)}.")
 
 
-def show_progress(opened: Session, tally: ReplayProgress) -> None:
+def show_progress(opened: Session, progress: ReplayProgress) -> None:
     """Print what became of a replay."""
     done, back, open_ = (
-        tally.having(fate) for fate in (ReplayState.DONE, ReplayState.CAME_BACK, ReplayState.UNDECIDED)
+        progress.having(fate) for fate in (ReplayState.DONE, ReplayState.CAME_BACK, ReplayState.UNDECIDED)
     )
     for one in back[:NAMED]:
         complain(f"{one.letter.id[:SHORT]} came back: {one.problem}")
-    _say_too_large(tally.too_large)
-    if tally.stopped:
-        complain(f"Stopped: {tally.stopped}.")
+    _say_too_large(progress.too_large)
+    if progress.stopped:
+        complain(f"Stopped: {progress.stopped}.")
     say(
-        f"Replayed {len(tally.replayed):,}: {len(done):,} done, {len(back):,} came back, {len(open_):,} not decided; "
-        f"{tally.left:,} left. Overtaken by newer pushes: {_lines(tally.overtaken)}."
+        f"Replayed {len(progress.replayed):,}: {len(done):,} done, {len(back):,} came back, "
+        f"{len(open_):,} not decided; {progress.left:,} left. Overtaken by newer pushes: {_lines(progress.overtaken)}."
     )
-    if tally.failed:
-        complain(f"Failed for other reasons, which `phin-connectwise status` names: {_lines(tally.failed)}.")
+    if progress.failed:
+        complain(f"Failed for other reasons, which `phin-connectwise status` names: {_lines(progress.failed)}.")
     if open_:
         complain(opened.goes_on(len(open_), "letter", "phin-connectwise dead-letters list --state replayed"))
 
