@@ -1,8 +1,8 @@
-"""Looking at dead letters: one, those that a filter names, and groups of one cause."""
+"""Queries of dead letters: one letter, those that match a filter, and groups by cause."""
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import accumulate
 from typing import Any
@@ -16,9 +16,9 @@ from store.schema import dead_letters
 
 @dataclass(frozen=True)
 class DeadLetterFilter:
-    """A choice of dead letters; a field that is None or empty restricts nothing.
+    """A filter of dead letters; a field that is None or empty restricts nothing.
 
-    `since` and `until` are of the last failure: a time, or so long ago.
+    `since` and `until` limit the time of the last failure: a time, or so long ago.
     """
 
     ids: tuple[str, ...] = ()
@@ -33,7 +33,7 @@ class DeadLetterFilter:
 
 @dataclass(frozen=True)
 class DeadLetterSummary:
-    """A dead letter in a list. `returns` = how often it came back after a replay."""
+    """A dead letter without its body. `returns`: how often it came back after a replay."""
 
     id: str
     partner_id: str | None
@@ -57,7 +57,7 @@ class DeadLetterSummary:
 
 @dataclass(frozen=True)
 class StoredDeadLetter(DeadLetterSummary):
-    """All of a dead letter; `history` is what was done with it, oldest first: at, what, by, why, …"""
+    """A dead letter in full; `history` lists the actions on it, oldest first: at, what, by, why, …"""
 
     properties: dict[str, Any]
     body: bytes
@@ -67,7 +67,7 @@ class StoredDeadLetter(DeadLetterSummary):
 
 @dataclass(frozen=True)
 class DeadLetterGroup:
-    """Dead letters of one cause; `example` is the error of one of them, `kind` that of all, or None."""
+    """Dead letters of one cause; `example` is the error of one of them, `kind` is None if they have several."""
 
     fingerprint: str
     reason: str
@@ -84,44 +84,39 @@ class DeadLetterGroup:
 _SUMMARY = [dead_letters.c[name] for name in DeadLetterSummary.__dataclass_fields__]
 
 
-def of_ids(which: DeadLetterFilter, letter_ids: tuple[str, ...]) -> DeadLetterFilter:
-    """The same, of these letters alone; none given restricts nothing."""
-    return replace(which, ids=letter_ids)
-
-
-def newest(tx: Tx, which: DeadLetterFilter, limit: int) -> list[DeadLetterSummary]:
-    """The newest of them, without their bodies."""
-    query = select(*_SUMMARY).where(*_conditions(which))
+def newest(tx: Tx, letters: DeadLetterFilter, limit: int) -> list[DeadLetterSummary]:
+    """The newest letters that match, without their bodies."""
+    query = select(*_SUMMARY).where(*_conditions(letters))
     query = query.order_by(dead_letters.c.last_failed_at.desc(), dead_letters.c.id).limit(limit)
     return [DeadLetterSummary(**row) for row in tx.execute(query).mappings()]
 
 
-def ids(tx: Tx, which: DeadLetterFilter, limit: int | None = None) -> list[str]:
-    """Their ids, oldest first: the order of replays."""
-    query = select(dead_letters.c.id).where(*_conditions(which))
+def ids(tx: Tx, letters: DeadLetterFilter, limit: int | None = None) -> list[str]:
+    """The ids of the letters that match, oldest first: the order of replays."""
+    query = select(dead_letters.c.id).where(*_conditions(letters))
     return list(tx.execute(query.order_by(dead_letters.c.first_failed_at, dead_letters.c.id).limit(limit)).scalars())
 
 
-def count(tx: Tx, which: DeadLetterFilter) -> int:
-    """Return the number of dead letters that the filter lets through."""
-    return tx.execute(select(func.count()).select_from(dead_letters).where(*_conditions(which))).scalar_one()
+def count(tx: Tx, letters: DeadLetterFilter) -> int:
+    """The number of letters that match."""
+    return tx.execute(select(func.count()).select_from(dead_letters).where(*_conditions(letters))).scalar_one()
 
 
 def ids_beginning_with(tx: Tx, prefix: str) -> list[str]:
-    """Up to two ids that begin so: one that is unique names a dead letter."""
+    """Up to two ids with this prefix: if there is one, the prefix names a dead letter."""
     beginning = func.substr(dead_letters.c.id, 1, len(prefix)) == prefix.lower()
     return list(tx.execute(select(dead_letters.c.id).where(beginning).limit(2)).scalars())
 
 
 def get(tx: Tx, letter_id: str, *, lock: bool = False) -> StoredDeadLetter | None:
-    """All of one, or None; `lock` keeps others from changing it until the transaction ends."""
+    """One letter in full, or None; `lock` keeps others from changing it until the transaction ends."""
     query = select(dead_letters).where(dead_letters.c.id == letter_id)
     row = tx.execute(query.with_for_update() if lock else query).mappings().first()
-    return None if row is None else _kept(row)
+    return None if row is None else _letter(row)
 
 
 def first_that_fit(tx: Tx, letter_ids: Sequence[str]) -> Sequence[str]:
-    """The first of these, as many as have AT_ONCE_BYTES in their bodies together; at least one."""
+    """The first of these ids whose bodies together have at most AT_ONCE_BYTES; at least one."""
     table = dead_letters.c
     query = select(table.id, func.length(table.body)).where(table.id.in_(letter_ids))
     sizes: dict[str, int] = dict(tx.execute(query).all())
@@ -130,14 +125,14 @@ def first_that_fit(tx: Tx, letter_ids: Sequence[str]) -> Sequence[str]:
 
 
 def get_many(tx: Tx, letter_ids: Sequence[str]) -> list[StoredDeadLetter]:
-    """All of these, in this order. Bodies are large: ask for what `first_of` names."""
+    """These letters in full, in this order. Bodies are large: limit the ids by `first_that_fit`."""
     rows = tx.execute(select(dead_letters).where(dead_letters.c.id.in_(letter_ids))).mappings()
-    found = {row["id"]: _kept(row) for row in rows}
-    return [found[letter_id] for letter_id in letter_ids if letter_id in found]
+    letters = {row["id"]: _letter(row) for row in rows}
+    return [letters[letter_id] for letter_id in letter_ids if letter_id in letters]
 
 
-def groups(tx: Tx, which: DeadLetterFilter) -> list[DeadLetterGroup]:
-    """By cause, the most frequent first."""
+def groups(tx: Tx, letters: DeadLetterFilter) -> list[DeadLetterGroup]:
+    """The letters that match, grouped by cause, the most frequent first."""
     table = dead_letters.c
     cause = (table.fingerprint, table.reason, table.error_type, table.error_at)
     query = (
@@ -151,7 +146,7 @@ def groups(tx: Tx, which: DeadLetterFilter) -> list[DeadLetterGroup]:
             func.max(table.last_failed_at).label("last"),
             func.max(table.error).label("example"),
         )
-        .where(*_conditions(which))
+        .where(*_conditions(letters))
         .group_by(*cause)
         .order_by(func.count().desc(), table.fingerprint)
     )
@@ -172,26 +167,26 @@ def groups(tx: Tx, which: DeadLetterFilter) -> list[DeadLetterGroup]:
     ]
 
 
-def _conditions(which: DeadLetterFilter) -> list[ColumnElement[bool]]:
+def _conditions(letters: DeadLetterFilter) -> list[ColumnElement[bool]]:
     table = dead_letters.c
     equal = {
-        table.partner_id: which.partner_id,
-        table.kind: which.kind,
-        table.reason: which.reason,
-        table.fingerprint: which.fingerprint,
-        table.state: which.state,
+        table.partner_id: letters.partner_id,
+        table.kind: letters.kind,
+        table.reason: letters.reason,
+        table.fingerprint: letters.fingerprint,
+        table.state: letters.state,
     }
     conditions = [column == value for column, value in equal.items() if value is not None]
-    if which.ids:
-        conditions.append(table.id.in_(which.ids))
-    if which.since is not None:
-        conditions.append(table.last_failed_at >= moment(which.since))
-    if which.until is not None:
-        conditions.append(table.last_failed_at < moment(which.until))
+    if letters.ids:
+        conditions.append(table.id.in_(letters.ids))
+    if letters.since is not None:
+        conditions.append(table.last_failed_at >= moment(letters.since))
+    if letters.until is not None:
+        conditions.append(table.last_failed_at < moment(letters.until))
     return conditions
 
 
-def _kept(row: Any) -> StoredDeadLetter:  # noqa: ANN401 - a row of dead_letters
+def _letter(row: Any) -> StoredDeadLetter:  # noqa: ANN401 - a row of dead_letters
     values = {
         name: row[name] for name in StoredDeadLetter.__dataclass_fields__ if name not in {"properties", "history"}
     }

@@ -1,4 +1,4 @@
-"""Dead letters: messages and work that wait for a human, with their reason."""
+"""Dead letters: messages and failed lines that wait for an operator, with their reason."""
 
 import json
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import sha256
 from itertools import count
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, bindparam, case, func, literal, select
@@ -15,9 +15,10 @@ from store import amqp_properties as amqp
 from store.database import Tx, detach_if_large, now, upsert
 from store.schema import dead_letters
 
+# Stands for the replay number of a letter that is no replay, and so never late.
 _NEVER_LATE = 2**31 - 1
-# Of a letter that comes again the newest counts.
-_NEWEST = (
+# The columns that are replaced when a letter comes again.
+_REPLACED = (
     "partner_id",
     "message_id",
     "kind",
@@ -35,10 +36,10 @@ _NEWEST = (
 
 @dataclass(frozen=True)
 class DeadLetter:
-    """A message for a human: bytes and properties unharmed, `queue` where a replay goes.
+    """A message with its unchanged body and properties. A replay is sent to `queue`.
 
-    `exchange` is where it goes instead, by the routing key `queue`. `sealed_with` = the body is sealed to that key of
-    ours. `replay` = it says that it is the so-many-th replay of the letter of this id.
+    `exchange`: if set, a replay is sent there with the routing key `queue`. `sealed_with`: the id of our key to which
+    the body is sealed. `replay`: (id of a letter, n) if the message claims to be the n-th replay of that letter.
     """
 
     id: str
@@ -63,24 +64,30 @@ class DeadLetter:
         return fingerprint(self.reason, self.error_type, self.error_at)
 
 
+class LetterOfLines(NamedTuple):
+    """The id of the letter for failed lines; `open_body` is its body if it is there and open."""
+
+    id: str
+    open_body: bytes | None
+
+
 def fingerprint(reason: str, error_type: str | None, error_at: str) -> str:
-    """Name a cause: reason, error type, first frame of ours."""
+    """Hash a cause: the reason, the error type, and the first frame in our code."""
     return sha256("\n".join((reason, error_type or "", error_at)).encode()).hexdigest()[:16]
 
 
 def id_of_message(queue: str, properties: Mapping[str, Any], body: bytes, exchange: str | None = None) -> str:
-    """Name a message by what its sender said: the same however often it comes.
+    """Make an id from what the sender sent, so that it is the same however often the message comes.
 
-    `body` is the clear one: ConnectWise's keys are long and random, so a hash of them tells nothing.
+    `body` is not sealed. Its hash gives nothing away, since ConnectWise's keys are long and random.
     """
     return _id(json.dumps([queue, exchange]).encode(), amqp.dumps(amqp.as_sent(properties)).encode(), body)
 
 
-def letter_of_lines(tx: Tx, partner_id: str, push_id: str, reason: str) -> tuple[str, bytes | None]:
-    """The id of the letter for lines of a push that failed for one reason, and its body as long as it is open.
+def letter_of_lines(tx: Tx, partner_id: str, push_id: str, reason: str) -> LetterOfLines:
+    """The letter for lines of a push that failed for one reason, locked until this transaction ends.
 
-    Nobody can replay it until this transaction ends. One that was discarded is left as it is, for its restoration:
-    further lines go into the next letter.
+    A discarded letter is left as it is, as it may be restored: further lines go into the next letter.
     """
     for number in count():
         letter_id = _id(b"lines", json.dumps([partner_id, push_id, reason, *([number] if number else [])]).encode())
@@ -88,17 +95,17 @@ def letter_of_lines(tx: Tx, partner_id: str, push_id: str, reason: str) -> tuple
         row = tx.execute(query.with_for_update()).first()
         if row is None or row.state != "discarded":
             break
-    return letter_id, row.body if row is not None and row.state == "open" else None
+    return LetterOfLines(letter_id, row.body if row is not None and row.state == "open" else None)
 
 
 def add(tx: Tx, *letters: DeadLetter) -> None:
-    """Keep them. One that is there is counted on; one that was replayed or discarded is open again.
+    """Store letters. A stored letter gets another attempt; one that was replayed or discarded is opened again.
 
-    A late report of an earlier replay than the last one opens nothing.
+    A late failure of an earlier replay than the last one opens nothing.
     """
     if not letters:
         return
-    letters = tuple(_of_its_replay(tx, letter) for letter in letters)
+    letters = tuple(_as_original(tx, letter) for letter in letters)
     at = now(tx)
     came_back = json.dumps({"at": at.isoformat(), "what": "came back"})
     table, insertion = dead_letters.c, upsert(tx, dead_letters)
@@ -113,31 +120,31 @@ def add(tx: Tx, *letters: DeadLetter) -> None:
             "returns": table.returns + case((is_back, 1), else_=0),
             "history_json": case((is_back, appended(came_back)), else_=table.history_json),
             "state": case((is_late, table.state), else_="open"),
-            **{name: new[name] for name in _NEWEST},
+            **{name: new[name] for name in _REPLACED},
         },
     )
-    # In one order, so that workers with the same letters do not wait for each other.
+    # Always in the same order, so that workers with the same letters cannot deadlock.
     tx.execute(statement, [_row(letter, at) for letter in sorted(letters, key=lambda letter: letter.id)])
     detach_if_large(tx, sum(len(letter.body) for letter in letters))
 
 
 def count_by_reason(tx: Tx) -> dict[str, int]:
-    """Open dead letters, counted by reason."""
+    """The number of open dead letters by reason."""
     query = select(dead_letters.c.reason, func.count()).where(dead_letters.c.state == "open")
     return dict(tx.execute(query.group_by(dead_letters.c.reason)).all())
 
 
 def appended(entry: str | ColumnElement[str]) -> ColumnElement[str]:
-    """The history with one more entry, which is JSON."""
-    kept, added = dead_letters.c.history_json, literal(entry) if isinstance(entry, str) else entry
+    """An expression for the history with one more entry, which is JSON."""
+    history, added = dead_letters.c.history_json, literal(entry) if isinstance(entry, str) else entry
     return case(
-        (kept == "[]", literal("[") + added + literal("]")),
-        else_=func.substr(kept, 1, func.length(kept) - 1) + literal(", ") + added + literal("]"),
+        (history == "[]", literal("[") + added + literal("]")),
+        else_=func.substr(history, 1, func.length(history) - 1) + literal(", ") + added + literal("]"),
     )
 
 
 def storable(text: str) -> str:
-    """Text as both databases keep it: no NUL, no half of a character."""
+    """The text in a form that both databases store: without NUL and lone surrogates."""
     return text.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()
 
 
@@ -146,8 +153,8 @@ def _id(*parts: bytes) -> str:
     return str(UUID(bytes=digest[:16]))
 
 
-def _of_its_replay(tx: Tx, letter: DeadLetter) -> DeadLetter:
-    """The letter under the id of the one that it is a replay of; whether it is, its queue and body tell."""
+def _as_original(tx: Tx, letter: DeadLetter) -> DeadLetter:
+    """Give the letter of a replay the id of the original, if queue and body show that it is one."""
     if letter.replay is None or letter.replay[0] == letter.id:
         return letter
     table = dead_letters.c

@@ -1,4 +1,4 @@
-"""Leases: which partners need a worker, the one worker that calls a partner's ConnectWise, and the partner's pauses."""
+"""Leases: a partner is due from `wake_at` on, and the one worker that holds its lease calls its ConnectWise."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,10 +15,10 @@ LEASE_SECONDS = 15.0
 
 @dataclass(frozen=True)
 class Health:
-    """The health of a partner's ConnectWise. `paused_why` is a problem's code; the count is of failures in a row.
+    """The health of a partner's ConnectWise. `paused_why` is a problem code.
 
-    `limited_since`: since when it has answered nothing but 429. `failed_runs`: how many in a row
-    a fault of ours has ended.
+    `unreachable_count`: failures in a row. `limited_since`: since when it has answered nothing but 429. `failed_runs`:
+    runs in a row that a fault of ours has ended.
     """
 
     paused_until: datetime | None = None
@@ -31,9 +31,9 @@ class Health:
 
 @dataclass(frozen=True)
 class Lease:
-    """A partner's lease that was taken, with the request budget that the last holder left, and how many seconds ago.
+    """A lease that was taken, with the request budget that the last holder left `budget_age` seconds ago.
 
-    `paused`: an operator wants ConnectWise to be left alone; only those who wait for an answer are told so.
+    `paused`: an operator has paused the partner, so the worker only answers questions, and calls nothing.
     """
 
     partner_id: str
@@ -45,16 +45,16 @@ class Lease:
 
 @dataclass(frozen=True)
 class Renewed:
-    """The lease is kept. `at`: the database's time; `paused`: an operator wants the work to stop."""
+    """A lease that was renewed. `at`: the database's time; `paused`: an operator has paused the partner."""
 
     at: datetime
     paused: bool
 
 
 def claim(tx: Tx, limit: int) -> list[Lease]:
-    """Take the leases of up to so many partners that need a worker and have none, the one that waits longest first.
+    """Take the leases of up to `limit` partners that are due and have no holder, the longest waiting first.
 
-    A holder that vanished may have spent all of the budget, and more since it last said so: then none is left.
+    A holder that vanished may have spent its whole budget since its last renewal, so none is left then.
     """
     token = str(uuid4())
     vanished = leases.c.token.is_not(None)
@@ -62,7 +62,7 @@ def claim(tx: Tx, limit: int) -> list[Lease]:
     since = func.coalesce(leases.c.until, leases.c.wake_at)
     free = select(leases.c.partner_id).where(due).order_by(since).limit(limit).with_for_update(skip_locked=True)
     chosen = free.cte("chosen")
-    taken = (
+    taking = (
         update(leases)
         .where(leases.c.partner_id.in_(select(chosen.c.partner_id)))
         .values(
@@ -73,7 +73,7 @@ def claim(tx: Tx, limit: int) -> list[Lease]:
         )
         .returning(leases.c.partner_id, leases.c.budget_tokens, leases.c.budget_at, db_now().label("now"))
     )
-    rows = tx.execute(taken).all()
+    rows = tx.execute(taking).all()
     paused = {pause.partner_id for pause in pauses.all_pauses(tx)} if rows else set()
     return [
         Lease(
@@ -88,37 +88,37 @@ def claim(tx: Tx, limit: int) -> list[Lease]:
 
 
 def renew(tx: Tx, partner_id: str, token: str, budget_tokens: float) -> Renewed | None:
-    """Keep the lease for another 15 s, with what is left of the budget, and own the partner like `Database.partner`.
+    """Keep the lease for another LEASE_SECONDS, store the budget, and lock the partner like `Database.partner`.
 
-    None = another worker took over, and whatever this one holds is void.
+    None = another worker took over, and this one must discard what it holds.
     """
-    kept = (
+    renewal = (
         update(leases)
         .where(leases.c.partner_id == partner_id, leases.c.token == token)
         .values(until=db_now(LEASE_SECONDS), budget_tokens=budget_tokens, budget_at=db_now())
         .returning(db_now(), pauses.paused(partner_id))
     )
-    row = tx.execute(kept).first()
+    row = tx.execute(renewal).first()
     return None if row is None else Renewed(at=row[0], paused=bool(row[1]))
 
 
 def release(tx: Tx, partner_id: str, token: str, wake_at: datetime | None = None) -> bool:
-    """Give the lease back until `wake_at`, None = until somebody wakes the partner; False = it was not ours any more.
+    """Give the lease back until `wake_at`, None = until the partner is woken; False = the lease was lost before.
 
-    Call it inside `Database.partner(partner_id)`, or after `renew`, with what `next_due` said there.
+    Call it inside `Database.partner(partner_id)`, or after `renew`, with the time that `next_due` returned there.
     """
     mine = (leases.c.partner_id == partner_id, leases.c.token == token)
     return tx.execute(update(leases).where(*mine).values(token=None, until=None, wake_at=wake_at)).rowcount == 1
 
 
 def expire(tx: Tx, partner_id: str, token: str) -> None:
-    """Let the lease run out at once; like that of a vanished holder, whose budget counts as spent."""
+    """Let the lease expire now, as if its holder had vanished: its budget counts as spent."""
     mine = (leases.c.partner_id == partner_id, leases.c.token == token)
     tx.execute(update(leases).where(*mine).values(until=db_now()))
 
 
 def health(tx: Tx, partner_id: str) -> Health:
-    """Return the health of the partner's ConnectWise at its last call; a blank one if it was never called."""
+    """The health of the partner's ConnectWise after its last call; a healthy one if it was never called."""
     row = tx.execute(select(leases).where(leases.c.partner_id == partner_id)).one_or_none()
     if row is None:
         return Health()
@@ -133,7 +133,7 @@ def health(tx: Tx, partner_id: str) -> Health:
 
 
 def save_health(tx: Tx, partner_id: str, health: Health) -> None:
-    """Keep how the partner's ConnectWise does, for this worker and the next."""
+    """Store the health of the partner's ConnectWise, for this worker and the next."""
     tx.execute(
         update(leases)
         .where(leases.c.partner_id == partner_id)
@@ -149,7 +149,7 @@ def save_health(tx: Tx, partner_id: str, health: Health) -> None:
 
 
 def failing_partners(tx: Tx) -> list[str]:
-    """Partners with failures that are counted against what waits."""
+    """Partners whose failures count towards giving up on open targets."""
     counted = or_(leases.c.unreachable_since.is_not(None), leases.c.limited_since.is_not(None))
     query = (
         select(leases.c.partner_id)
@@ -160,18 +160,18 @@ def failing_partners(tx: Tx) -> list[str]:
 
 
 def reset_failures(tx: Tx, partner_id: str) -> None:
-    """Forget since when the partner's ConnectWise and its open wishes have been failing: nobody could try meanwhile.
+    """Forget since when the partner's ConnectWise and its open targets have been failing: during a pause nobody tried.
 
     Call it inside `Database.partner(partner_id)`.
     """
-    open_wishes = (syncs.c.partner_id == partner_id, syncs.c.due_at.is_not(None))
-    tx.execute(update(syncs).where(*open_wishes).values(attempts=0, first_failed_at=None))
-    kept = health(tx, partner_id)
-    save_health(tx, partner_id, Health(paused_until=kept.paused_until, paused_why=kept.paused_why))
+    open_targets = (syncs.c.partner_id == partner_id, syncs.c.due_at.is_not(None))
+    tx.execute(update(syncs).where(*open_targets).values(attempts=0, first_failed_at=None))
+    before = health(tx, partner_id)
+    save_health(tx, partner_id, Health(paused_until=before.paused_until, paused_why=before.paused_why))
 
 
 def wake(tx: Tx, partner_id: str) -> None:
-    """Have a worker look at the partner now. A holder looks before it lets go, so it need not be told.
+    """Make the partner due now. A holder looks for due work before its release, so it needs no signal.
 
     Call it inside `Database.partner(partner_id)`.
     """
@@ -179,14 +179,14 @@ def wake(tx: Tx, partner_id: str) -> None:
 
 
 def wake_all(tx: Tx) -> None:
-    """Have every partner looked at now: all of them were left alone for a while."""
+    """Make every partner due now, after a pause of all."""
     tx.execute(update(leases).values(wake_at=db_now()))
 
 
 def wake_orphaned(tx: Tx) -> list[str]:
-    """Wake partners with something due whom nobody has woken, though none should be: the net under all that is careful.
+    """Wake partners that have due work and no wake-up, and return their ids. A safety net: there should be none.
 
-    Partners that an operator has paused are left alone. Returns whom it woke.
+    Partners that an operator has paused are left alone.
     """
     due = (
         select(syncs.c.partner_id)
@@ -205,7 +205,7 @@ def wake_orphaned(tx: Tx) -> list[str]:
 
 
 def next_due(tx: Tx, partner_id: str) -> datetime | None:
-    """When the partner next needs ConnectWise: a wish, a preview, a check or a question; None = nothing is open."""
+    """The time when a target, preview, check or question of the partner is next due; None = nothing is open."""
     times = (
         select(func.min(syncs.c.due_at)).where(syncs.c.partner_id == partner_id),
         select(func.min(push_lines.c.preview_due_at)).where(push_lines.c.partner_id == partner_id),
@@ -213,5 +213,5 @@ def next_due(tx: Tx, partner_id: str) -> datetime | None:
         select(func.min(connections.c.check_due_at)).where(connections.c.partner_id == partner_id),
         select(func.min(catalog_questions.c.due_at)).where(catalog_questions.c.partner_id == partner_id),
     )
-    found = [tx.execute(query).scalar_one() for query in times]
-    return min((at for at in found if at is not None), default=None)
+    due = [tx.execute(query).scalar_one() for query in times]
+    return min((at for at in due if at is not None), default=None)

@@ -1,13 +1,13 @@
 """The ledger: one row per write to ConnectWise, opened before the PATCH and closed after it.
 
-Append-only, but for a row whose PATCH was not sent: it is taken back, as there was no write.
+It is append-only, except that the row of a PATCH that was never sent is deleted, as there was no write.
 """
 
 import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import ColumnElement, Row, bindparam, case, delete, func, insert, or_, select, tuple_, update
 
@@ -21,7 +21,7 @@ Outcome = Literal["written", "not_kept", "refused", "not_sent", "not_applied", "
 
 @dataclass(frozen=True)
 class LedgerEntry:
-    """A write that is about to be made. `call_seconds`: when it is certainly over, counted from the opening."""
+    """A write that is about to be made."""
 
     addition: Addition
     push_id: str
@@ -35,9 +35,9 @@ class LedgerEntry:
 
 @dataclass(frozen=True)
 class OpenEntry(LedgerEntry):
-    """A write whose end is not known (yet); until `call_until` it may still reach ConnectWise.
+    """A write whose outcome is not known (yet); until `call_until` it may still reach ConnectWise.
 
-    `http_status`: of its answer, if there was one that showed another quantity than was sent: `shown`.
+    `http_status` and `shown` are set if the answer showed another quantity than was sent.
     """
 
     id: int
@@ -48,10 +48,7 @@ class OpenEntry(LedgerEntry):
 
 @dataclass(frozen=True)
 class Closing:
-    """The end of a write; `quantity_after` and `http_status` as ConnectWise answered, if it did.
-
-    `not_sent`: it was none.
-    """
+    """The outcome of a write; `quantity_after` and `http_status` as ConnectWise answered, if it did."""
 
     id: int
     outcome: Outcome
@@ -61,7 +58,7 @@ class Closing:
 
 @dataclass(frozen=True)
 class MismatchedWrite:
-    """ConnectWise took a write, but the answer shows another quantity; whether it stays so is read at `read_at`."""
+    """ConnectWise accepted a write, but its answer shows another quantity; the addition is read again at `read_at`."""
 
     id: int
     quantity: float | None
@@ -72,7 +69,10 @@ class MismatchedWrite:
 def open_entries(
     tx: Tx, partner_id: str, tenant: str, entries: Sequence[LedgerEntry], call_seconds: float
 ) -> dict[Addition, OpenEntry]:
-    """Open a row for each write, in the transaction that has checked the lease's token; by addition."""
+    """Open a row for each write, in the transaction that has checked the lease's token. Returns them by addition.
+
+    Each write is certainly over `call_seconds` after this.
+    """
     if not entries:
         return {}
     statement = (
@@ -100,7 +100,7 @@ def open_entries(
 
 
 def close(tx: Tx, closings: Collection[Closing]) -> None:
-    """Say how these writes ended. A row that is closed already stays as it is."""
+    """Close the rows of these writes with their outcomes. A row that is closed already stays as it is."""
     unsent = [end.id for end in closings if end.outcome == "not_sent"]
     if unsent:
         tx.execute(delete(ledger).where(ledger.c.id.in_(unsent), ledger.c.closed_at.is_(None)))
@@ -124,15 +124,15 @@ def close(tx: Tx, closings: Collection[Closing]) -> None:
     tx.execute(statement, rows)
 
 
-def leave_open(tx: Tx, shown: Collection[MismatchedWrite]) -> None:
-    """Keep what the answers to these writes showed; nobody touches their additions until they are read again."""
-    for one in shown:
-        values = {"quantity_after": one.quantity, "http_status": one.http_status, "call_until": one.read_at}
-        tx.execute(update(ledger).where(ledger.c.id == one.id, ledger.c.closed_at.is_(None)).values(values))
+def leave_open(tx: Tx, mismatched: Collection[MismatchedWrite]) -> None:
+    """Note the quantities that the answers showed; the additions are not written until they are read again."""
+    for write in mismatched:
+        values = {"quantity_after": write.quantity, "http_status": write.http_status, "call_until": write.read_at}
+        tx.execute(update(ledger).where(ledger.c.id == write.id, ledger.c.closed_at.is_(None)).values(values))
 
 
 def still_open(tx: Tx, partner_id: str, tenant: str) -> dict[Addition, OpenEntry]:
-    """Writes of this tenant whose end is not known, by addition."""
+    """Writes of this tenant whose outcome is not known, by addition."""
     query = select(ledger).where(
         ledger.c.partner_id == partner_id, ledger.c.tenant == tenant, ledger.c.closed_at.is_(None)
     )
@@ -140,9 +140,9 @@ def still_open(tx: Tx, partner_id: str, tenant: str) -> dict[Addition, OpenEntry
 
 
 def companies_under_way(tx: Tx, partner_id: str) -> dict[str, datetime]:
-    """The companies whose quantity is being written, or may have been, and until when: its end is not known (yet).
+    """The companies with a write whose outcome is not known (yet), and the time until which it may reach ConnectWise.
 
-    Past that time the write is over, and may have been applied: it is read when ConnectWise can be asked.
+    Past that time the write may have been applied; a read tells, once ConnectWise can be called.
     """
     which = (ledger.c.partner_id == partner_id, ledger.c.closed_at.is_(None))
     query = select(ledger.c.companies_json, ledger.c.call_until).where(*which).order_by(ledger.c.call_until)
@@ -151,9 +151,9 @@ def companies_under_way(tx: Tx, partner_id: str) -> dict[str, datetime]:
 
 @dataclass(frozen=True)
 class WrittenQuantity:
-    """A quantity that was written to an addition for a period, or may have been.
+    """A quantity that was written to an addition for a period, or may have been (not `is_certain`).
 
-    `after`: what ConnectWise answered to the write; not what was found there later, which may be somebody else's.
+    `after`: the quantity in ConnectWise's answer to the write; what was read later may be somebody else's.
     """
 
     addition: Addition
@@ -164,21 +164,21 @@ class WrittenQuantity:
 
 
 def written_quantities(tx: Tx, partner_id: str, tenant: str, additions: Collection[Addition]) -> list[WrittenQuantity]:
-    """Return all that was ever written to these additions: a (period, quantity) once, the last written at the end."""
+    """Return each (period, quantity) that was ever written to these additions once, the last written at the end."""
     if not additions:
         return []
     which = (ledger.c.agreement_id, ledger.c.addition_id)
     answered = case((ledger.c.outcome.in_(("written", "not_kept")), ledger.c.quantity_after))
-    what = (ledger.c.period_start, ledger.c.period_end, ledger.c.quantity_wanted, answered)
+    written = (ledger.c.period_start, ledger.c.period_end, ledger.c.quantity_wanted, answered)
     query = (
-        select(*which, *what, func.max(case((ledger.c.outcome == "written", 1), else_=0)))
+        select(*which, *written, func.max(case((ledger.c.outcome == "written", 1), else_=0)))
         .where(
             ledger.c.partner_id == partner_id,
             ledger.c.tenant == tenant,
             tuple_(*which).in_(additions),
             or_(ledger.c.outcome.is_(None), ledger.c.outcome != "refused"),
         )
-        .group_by(*which, *what)
+        .group_by(*which, *written)
         .order_by(func.max(ledger.c.id))
     )
     return [
@@ -187,24 +187,28 @@ def written_quantities(tx: Tx, partner_id: str, tenant: str, additions: Collecti
     ]
 
 
-def write_answers(tx: Tx, partner_id: str, tenant: str, since: datetime) -> list[tuple[Addition, bool]]:
-    """Return (addition, was it taken?) in the order of ConnectWise's answers to the writes begun since then.
+class WriteAnswer(NamedTuple):
+    """ConnectWise's answer to a write: accepted, or refused for the caller's rights (401, 403)."""
 
-    Of those that it took each addition's last one, and each one that it refused as such (401, 403).
-    """
+    addition: Addition
+    is_taken: bool
+
+
+def write_answers(tx: Tx, partner_id: str, tenant: str, since: datetime) -> list[WriteAnswer]:
+    """The answers to writes begun since then, in their order: all refusals, and each addition's last acceptance."""
     which = (ledger.c.agreement_id, ledger.c.addition_id)
     begun = (ledger.c.partner_id == partner_id, ledger.c.tenant == tenant, ledger.c.opened_at >= since)
     is_refused = (ledger.c.outcome == "refused", ledger.c.http_status.in_((401, 403)))
     taken = select(*which, func.max(ledger.c.closed_at)).where(*begun, ledger.c.outcome.in_(("written", "not_kept")))
     refused = select(*which, ledger.c.closed_at).where(*begun, *is_refused)
-    found = [(row[2], True, (row[0], row[1])) for row in tx.execute(taken.group_by(*which))]
-    found += [(row[2], False, (row[0], row[1])) for row in tx.execute(refused)]
-    return [(addition, is_taken) for _, is_taken, addition in sorted(found)]
+    answers = [(row[2], True, (row[0], row[1])) for row in tx.execute(taken.group_by(*which))]
+    answers += [(row[2], False, (row[0], row[1])) for row in tx.execute(refused)]
+    return [WriteAnswer(addition, is_taken) for _, is_taken, addition in sorted(answers)]
 
 
 @dataclass(frozen=True)
 class PushWrite:
-    """A write that ConnectWise took, or may have taken: what the addition held before, and what it was to hold."""
+    """A write that ConnectWise accepted, or may have accepted, with the quantities before it and wanted."""
 
     tenant: str
     addition: Addition
@@ -214,10 +218,7 @@ class PushWrite:
 
 
 def writes_of_push(tx: Tx, partner_id: str, push_id: str) -> list[PushWrite]:
-    """Return a push's writes, oldest first.
-
-    Those that it may have made are among them, since a read can lag (connectwise-api.md 6.1).
-    """
+    """The writes of a push, oldest first, also those that may have been applied, as reads can lag."""
     query = select(ledger).where(ledger.c.partner_id == partner_id, ledger.c.push_id == push_id, _may_be_written())
     return [
         PushWrite(
@@ -232,9 +233,9 @@ def writes_of_push(tx: Tx, partner_id: str, push_id: str) -> list[PushWrite]:
 
 
 def quantities_left_by(tx: Tx, partner_id: str, push_id: str, tenant: str, addition: Addition) -> set[float]:
-    """The quantities that an addition may hold after a push: what it wrote last, and what came of less certain writes.
+    """The quantities that an addition may hold after a push: its last certain write, and less certain ones since.
 
-    ConnectWise may have made another number of a write: what it showed then is the push's work too.
+    ConnectWise may turn a write into another number: the one that it showed then counts as the push's, too.
     """
     query = (
         select(ledger.c.quantity_wanted, ledger.c.quantity_after, ledger.c.outcome)
@@ -256,7 +257,7 @@ def quantities_left_by(tx: Tx, partner_id: str, push_id: str, tenant: str, addit
 
 
 def _may_be_written() -> ColumnElement[bool]:
-    """Select the rows of writes that were applied, or of which nobody knows it for sure."""
+    """A condition for writes that were applied, or may have been."""
     return or_(ledger.c.outcome.is_(None), ledger.c.outcome.in_(("written", "not_kept", "unknown")))
 
 
@@ -278,7 +279,7 @@ def _entry(row: Row[tuple[object, ...]]) -> OpenEntry:
 
 
 def last_written_rows(tx: Tx, partner_id: str, tenant: str, additions: Collection[Addition]) -> Sequence[Row[Any]]:
-    """Return the ledger's row of the last write that ConnectWise took, of each of these additions that has one."""
+    """The ledger's row of the last write that ConnectWise accepted, for each of these additions that has one."""
     if not additions:
         return []
     which = (ledger.c.agreement_id, ledger.c.addition_id)

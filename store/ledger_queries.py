@@ -17,7 +17,7 @@ ROWS_AT_ONCE = 1_000
 
 @dataclass(frozen=True)
 class LedgerFilter:
-    """A choice of a partner's writes: None = any. `since` counts from the opening: a time, or so long ago."""
+    """A filter of a partner's writes: None = any. `since` limits the time of opening: a time, or so long ago."""
 
     partner_id: str
     push_id: str | None = None
@@ -28,9 +28,9 @@ class LedgerFilter:
 
 @dataclass(frozen=True)
 class LedgerWrite:
-    """One write; `outcome` None = under way, or its end is not known.
+    """One write; `outcome` None = under way, or not known.
 
-    `kind` is the push's mode and `requested_by` who wanted it: None once the push, or the name in it, was removed.
+    `kind` is the mode of its push; `kind` and `requested_by` are None once the push, or the name in it, was removed.
     """
 
     id: int
@@ -52,21 +52,21 @@ class LedgerWrite:
 
 
 def newest(tx: Tx, which: LedgerFilter, limit: int) -> list[LedgerWrite]:
-    """At most so many, the newest first."""
-    found: list[LedgerWrite] = []
+    """At most `limit` writes that match, the newest first."""
+    writes: list[LedgerWrite] = []
     before: int | None = None
-    while len(found) < limit:
+    while len(writes) < limit:
         query = _query(which) if before is None else _query(which).where(ledger.c.id < before)
         rows = tx.execute(query.order_by(ledger.c.id.desc()).limit(ROWS_AT_ONCE)).all()
-        found += _of_company(which, map(_write, rows))
+        writes += _of_company(which, map(_write, rows))
         if len(rows) < ROWS_AT_ONCE:
             break
         before = rows[-1].id
-    return found[:limit]
+    return writes[:limit]
 
 
 def oldest_first(database: Database, which: LedgerFilter) -> Iterator[LedgerWrite]:
-    """All of them, few in memory at a time, and no transaction open between."""
+    """All writes that match, ROWS_AT_ONCE in memory at a time, with no transaction open between."""
     after = 0
     while True:
         with database.begin() as tx:
@@ -79,16 +79,16 @@ def oldest_first(database: Database, which: LedgerFilter) -> Iterator[LedgerWrit
 
 
 def company_names(tx: Tx, partner_id: str) -> dict[str, str]:
-    """The names of a partner's companies, by id: what was written to was mapped, so a mapping has its name."""
+    """The names of a partner's companies by id, from its mappings: whatever was written was mapped."""
     query = select(mappings.c.company_id, mappings.c.company_name).where(mappings.c.partner_id == partner_id)
     return dict(tx.execute(query).all())
 
 
 def _query(which: LedgerFilter) -> Select[Any]:
-    its_push = (pushes.c.partner_id == ledger.c.partner_id) & (pushes.c.push_id == ledger.c.push_id)
+    of_push = (pushes.c.partner_id == ledger.c.partner_id) & (pushes.c.push_id == ledger.c.push_id)
     query = (
         select(ledger, pushes.c.requested_by, pushes.c.mode)
-        .select_from(ledger.outerjoin(pushes, its_push))
+        .select_from(ledger.outerjoin(pushes, of_push))
         .where(ledger.c.partner_id == which.partner_id)
     )
     if which.push_id is not None:
@@ -103,7 +103,7 @@ def _query(which: LedgerFilter) -> Select[Any]:
 
 
 def _of_company(which: LedgerFilter, writes: Iterator[LedgerWrite]) -> Iterator[LedgerWrite]:
-    """Those of exactly this company: SQLite finds its id in any capitals."""
+    """The writes of exactly this company: the query on SQLite ignores case."""
     return (write for write in writes if which.company_id is None or which.company_id in write.company_ids)
 
 

@@ -1,10 +1,10 @@
-"""Mappings: which addition a Phin company's billable users go to, newest version by company."""
+"""Mappings: the addition that a Phin company's billable users are written to. The newest version is stored."""
 
 import json
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import case, null, select, tuple_, update
 
@@ -13,6 +13,20 @@ from store.schema import mappings
 
 Addition = tuple[int, int]
 """(agreement id, addition id): how ConnectWise addresses an addition."""
+
+
+class MappedAddition(NamedTuple):
+    """An addition that a company was mapped to at a time."""
+
+    addition: Addition
+    changed_at: datetime
+
+
+class MappedCompanies(NamedTuple):
+    """The ids of companies whose mappings are stored, and of those among them that have been checked."""
+
+    stored: set[str]
+    checked: set[str]
 
 
 @dataclass(frozen=True)
@@ -37,7 +51,7 @@ class Mapping:
 
     @property
     def correlation(self) -> str:
-        """The correlation id of its answers."""
+        """The correlation id of answers about this version."""
         return self.correlation_id or self.message_id
 
     @property
@@ -47,14 +61,14 @@ class Mapping:
 
     @property
     def addition(self) -> Addition | None:
-        """The mapped addition, None as long as the mapping is unfinished."""
+        """The mapped addition; None while the mapping is unfinished."""
         if self.agreement_id is None or self.addition_id is None:
             return None
         return (self.agreement_id, self.addition_id)
 
 
 def save(tx: Tx, new: Mapping) -> bool:
-    """Keep the mapping if it is newer than the stored one; returns whether it was."""
+    """Store the mapping if it is newer than the stored one. Returns True if it was."""
     values = {
         "partner_id": new.partner_id,
         "company_id": new.company_id,
@@ -73,10 +87,10 @@ def save(tx: Tx, new: Mapping) -> bool:
         "correlation_id": new.correlation_id,
     }
     statement = upsert(tx, mappings).values(values)
-    fresh = {name: statement.excluded[name] for name in values if name not in {"partner_id", "company_id"}}
+    replaced = {name: statement.excluded[name] for name in values if name not in {"partner_id", "company_id"}}
     statement = statement.on_conflict_do_update(
         index_elements=["partner_id", "company_id"],
-        set_=fresh,
+        set_=replaced,
         where=tuple_(mappings.c.changed_at, mappings.c.message_id)
         < tuple_(statement.excluded.changed_at, statement.excluded.message_id),
     )
@@ -90,7 +104,7 @@ def of_companies(tx: Tx, partner_id: str, company_ids: Collection[str]) -> dict[
 
 
 def of_additions(tx: Tx, partner_id: str, additions: Collection[Addition]) -> list[Mapping]:
-    """All mappings that point at one of these additions: more than one company may share it."""
+    """All mappings to one of these additions, by company id: several companies may share one."""
     if not additions:
         return []
     query = select(mappings).where(
@@ -100,18 +114,18 @@ def of_additions(tx: Tx, partner_id: str, additions: Collection[Addition]) -> li
     return [_mapping(dict(row)) for row in tx.execute(query.order_by(mappings.c.company_id)).mappings()]
 
 
-def mapped_additions(tx: Tx, partner_id: str) -> list[tuple[Addition, datetime]]:
-    """The additions that the partner's companies are mapped to, each with the time of the mapping."""
+def mapped_additions(tx: Tx, partner_id: str) -> list[MappedAddition]:
+    """The additions that the partner's companies are mapped to."""
     columns = (mappings.c.agreement_id, mappings.c.addition_id, mappings.c.changed_at)
     which = (mappings.c.partner_id == partner_id, mappings.c.addition_id.is_not(None))
-    return [((row[0], row[1]), row[2]) for row in tx.execute(select(*columns).where(*which))]
+    return [MappedAddition((row[0], row[1]), row[2]) for row in tx.execute(select(*columns).where(*which))]
 
 
 def sharing_additions(tx: Tx, partner_id: str, company_ids: Collection[str]) -> set[str]:
-    """The companies that are mapped to the same additions as these, they themselves too if they are mapped."""
+    """The companies mapped to the same additions as these, including these if they are mapped."""
     additions = {mapping.addition for mapping in of_companies(tx, partner_id, company_ids).values()} - {None}
-    found = of_additions(tx, partner_id, [addition for addition in additions if addition is not None])
-    return {mapping.company_id for mapping in found}
+    sharing = of_additions(tx, partner_id, [addition for addition in additions if addition is not None])
+    return {mapping.company_id for mapping in sharing}
 
 
 def of_partner(tx: Tx, partner_id: str) -> list[Mapping]:
@@ -121,7 +135,7 @@ def of_partner(tx: Tx, partner_id: str) -> list[Mapping]:
 
 
 def due_checks(tx: Tx, partner_id: str, at: datetime, limit: int) -> list[Mapping]:
-    """Mappings that are to be compared with ConnectWise."""
+    """Mappings whose check against ConnectWise is due, the longest waiting first."""
     query = (
         select(mappings)
         .where(mappings.c.partner_id == partner_id, mappings.c.check_due_at <= at)
@@ -138,29 +152,29 @@ def check_now(
     company_ids: Collection[str] | None = None,
     correlation_id: str | None = None,
 ) -> None:
-    """Have these mappings compared with ConnectWise, None = all of the partner; those that are none are not.
+    """Make the checks of these companies' mappings due (None = of all companies), except tombstones.
 
-    Their answers go under this correlation id, None = under that of who saved them, or asked last.
+    Their answers carry this correlation id; None = the one they had.
     """
     which = [mappings.c.partner_id == partner_id, mappings.c.cw_company_id.is_not(None)]
     if company_ids is not None:
         which.append(mappings.c.company_id.in_(company_ids))
-    asked = {} if correlation_id is None else {"correlation_id": correlation_id}
-    tx.execute(update(mappings).where(*which).values(check_due_at=at, check_attempts=0, **asked))
+    correlation = {} if correlation_id is None else {"correlation_id": correlation_id}
+    tx.execute(update(mappings).where(*which).values(check_due_at=at, check_attempts=0, **correlation))
 
 
 def save_check(tx: Tx, mapping: Mapping, check: dict[str, Any]) -> bool:
-    """Keep what was found for exactly this version; False = the mapping has changed since.
+    """Store what the check of exactly this version found; False = the mapping has changed since.
 
-    It stays due if another check was asked for since this one began.
+    It stays due if another check was requested after this one began.
     """
     due_at = case((mappings.c.check_due_at == mapping.check_due_at, null()), else_=mappings.c.check_due_at)
-    found = {"check_json": json.dumps(check), "check_due_at": due_at, "check_attempts": 0}
-    return tx.execute(update(mappings).where(*_is(mapping)).values(found)).rowcount == 1
+    values = {"check_json": json.dumps(check), "check_due_at": due_at, "check_attempts": 0}
+    return tx.execute(update(mappings).where(*_is(mapping)).values(values)).rowcount == 1
 
 
 def check_again(tx: Tx, mapping: Mapping, at: datetime | None) -> None:
-    """Check this version again then; `check_attempts` of the mapping are the attempts that failed so far."""
+    """Make the check of this version due at that time, and store `mapping.check_attempts`."""
     tx.execute(update(mappings).where(*_is(mapping)).values(check_due_at=at, check_attempts=mapping.check_attempts))
 
 
@@ -178,10 +192,10 @@ def _mapping(row: dict[str, Any]) -> Mapping:
     return Mapping(**row, check=json.loads(check) if check else None)
 
 
-def mapped_since(tx: Tx, partner_id: str, changed_at: datetime) -> tuple[set[str], set[str]]:
-    """Companies mapped at or after that time: those that are stored, and of these those that have been checked."""
+def mapped_since(tx: Tx, partner_id: str, changed_at: datetime) -> MappedCompanies:
+    """The companies whose mapping was changed at or after that time."""
     query = select(mappings.c.company_id, mappings.c.check_json.is_not(None)).where(
         mappings.c.partner_id == partner_id, mappings.c.changed_at >= changed_at
     )
-    found = tx.execute(query).all()
-    return {company_id for company_id, _ in found}, {company_id for company_id, checked in found if checked}
+    rows = tx.execute(query).all()
+    return MappedCompanies({row[0] for row in rows}, {row[0] for row in rows if row[1]})

@@ -1,4 +1,4 @@
-"""Migrations: run by a command, never at a worker's start, which only looks whether they were."""
+"""Migrations: a command runs them; a worker only checks at its start that they were run."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from store.database import Database, Tx
 
 MIGRATIONS = Path(__file__).with_name("migrations")
 
-# "phin": one upgrade at a time, however many containers start at once.
+# "phin" in ASCII: one upgrade at a time, however many containers start at once.
 _ADVISORY_LOCK = 0x7068696E
 
 
@@ -17,7 +17,7 @@ class SchemaOutdated(Exception):
 
 
 def upgrade(database: Database) -> str | None:
-    """Bring the tables to this version; the revision that they had before, None = there were none.
+    """Bring the tables to this version. Returns the revision that they had before, None = there were none.
 
     Safe to run again and from several places at once.
     """
@@ -26,7 +26,7 @@ def upgrade(database: Database) -> str | None:
 
     with database.begin() as tx:
         if tx.dialect.name == "postgresql":
-            # However long the other one takes. The tables themselves are not waited for so: all others queue up behind.
+            # Wait for another upgrade however long it takes, but not for the tables: others would queue behind that.
             tx.exec_driver_sql("SET LOCAL lock_timeout = 0")
             tx.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})")
             tx.exec_driver_sql("SET LOCAL lock_timeout TO DEFAULT")
@@ -46,17 +46,17 @@ def check(database: Database) -> None:
             "that has one, or name one in PHIN_CONNECTWISE_DATABASE_URL"
         )
     with database.begin() as tx:
-        found = _revision(tx)
+        revision = _revision(tx)
     newest = newest_revision()
-    if found != newest:
+    if revision != newest:
         raise SchemaOutdated(
-            f"the database {database.name} is at version {found or 'none'}, this program needs {newest}: "
+            f"the database {database.name} is at version {revision or 'none'}, this program needs {newest}: "
             "run `phin-connectwise db upgrade`"
         )
 
 
 def newest_revision() -> str:
-    """The revision of the newest migration, with which its file's name begins."""
+    """The revision of the newest migration, with which its file name begins."""
     return max(file.name for file in (MIGRATIONS / "versions").glob("[0-9]*.py")).partition("_")[0]
 
 
