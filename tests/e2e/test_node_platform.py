@@ -1,8 +1,7 @@
-"""A platform that is written in Node has the schemas and the README, and nothing of ours."""
+"""A platform that is written in Node has the schemas and the docs, and nothing of ours."""
 
 import json
 import os
-import re
 import shutil
 import subprocess
 from contextlib import closing
@@ -19,21 +18,20 @@ from worker import app
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = ROOT / "tests" / "node"
-EXAMPLES = ROOT / "docs" / "examples" / "messages"
+EXAMPLES = ROOT / "docs" / "examples" / "json"
 MISSING = "Node's programs node and npm are missing: apt-get install nodejs npm, or see https://nodejs.org"
 
 
 @pytest.fixture(scope="module")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the program, its packages, and `seal` as the README has it."""
+    """A folder with the program, its packages, and `seal` as the docs have it."""
     if shutil.which("node") is None or shutil.which("npm") is None:
         if os.environ.get("CI") == "true":
             pytest.fail(MISSING)
         pytest.skip(MISSING)
     folder = tmp_path_factory.mktemp("node") / "platform"
     shutil.copytree(PROGRAM, folder, ignore=shutil.ignore_patterns("node_modules"))
-    (example,) = re.findall(r"```js\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
-    (folder / "seal.mjs").write_text(example, "utf-8")
+    shutil.copy(EXAMPLES.parent / "seal.mjs", folder)
     subprocess.run(["npm", "ci", "--silent", "--no-audit", "--no-fund"], cwd=folder, check=True, timeout=300)
     return folder
 
@@ -113,7 +111,7 @@ REFUSED = ("", "https://", "https://me:secret@cw.example", "cw .example", "cw.ex
 
 
 def test_what_node_has_sealed_is_opened_for_each_form_of_a_site(platform: Path) -> None:
-    """The README's `seal` takes what the worker takes for the ConnectWise URL; the rest it refuses with an example."""
+    """`seal` of the docs takes what the worker takes for the ConnectWise URL; the rest it refuses with an example."""
     keys = generate_keypair()
     given = {"SITE_URLS": json.dumps([*ACCEPTED, *REFUSED]), "SEAL_KEY": keys.public, "PRIVATE_KEY": PRIVATE_KEY}
     made = dict(zip([*ACCEPTED, *REFUSED], _run(platform, "seal_each.mjs", given), strict=True))

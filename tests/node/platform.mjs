@@ -1,4 +1,4 @@
-// A platform of its own: with schemas and README alone it connects, maps and pushes, and prints what it is answered.
+// A platform of its own: with schemas and docs alone it connects, maps and pushes, and prints what it is answered.
 import { randomUUID } from "node:crypto";
 import { readFileSync, readdirSync } from "node:fs";
 import Ajv from "ajv/dist/2020.js";

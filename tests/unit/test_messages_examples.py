@@ -18,7 +18,7 @@ from worker.sync.completion import TERMS, term
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = (DOCS / "messages.md").read_text("utf-8")
 EXAMPLES: dict[str, Any] = {
-    path.stem: json.loads(path.read_bytes()) for path in (DOCS / "examples" / "messages").glob("*.json")
+    path.stem: json.loads(path.read_bytes()) for path in (DOCS / "examples" / "json").glob("*.json")
 }
 QUESTIONS = {one["id"]: one for one in EXAMPLES.values() if KINDS[one["type"]] in INPUTS}
 
@@ -40,8 +40,8 @@ def test_the_page_links_schema_and_example_of_every_message() -> None:
     links = set(re.findall(r"\]\(([^)]+)\)", PAGE))
     assert all((DOCS / link).is_file() for link in links)
     assert {f"../messages/schemas/{kind}.json" for kind in KINDS} <= links
-    assert {f"examples/messages/{kind}.json" for kind in KINDS} <= links
-    assert {f"examples/messages/{name}.json" for name in EXAMPLES} <= links
+    assert {f"examples/json/{kind}.json" for kind in KINDS} <= links
+    assert {f"examples/json/{name}.json" for name in EXAMPLES} <= links
 
 
 @pytest.mark.parametrize("name", [name for name, one in EXAMPLES.items() if one["id"] not in QUESTIONS])
