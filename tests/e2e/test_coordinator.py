@@ -1,4 +1,4 @@
-"""The README's table "A coordinator's way", row by row, by commands, through RabbitMQ and PostgreSQL.
+"""The table "The way" of docs/coordinator.md, row by row, by commands, through RabbitMQ and PostgreSQL.
 
 Its last two rows, ledger and revert, are in test_cli_revert.py.
 """

@@ -1,17 +1,15 @@
-"""README.md's commands run as they stand, in the order in which they are read."""
+"""The commands of README.md and the guides run as they stand, in the order in which they are read."""
 
-import re
 import subprocess
 import sys
 from pathlib import Path
 
 from tests.support.commands import environment
+from tests.support.docs import ROOT, RUN, blocks
 from worker.settings import PREFIX
 
-ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text("utf-8")
-BLOCKS = re.findall(r"^```sh\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
-LINES = [line for block in BLOCKS for line in block.splitlines() if line.strip()]
+TEXTS = [block.text for page in RUN for block in blocks(page) if block.is_run]
+LINES = [line for text in TEXTS for line in text.splitlines() if line.strip()]
 
 # What a reader takes from the output of the commands before: the id of a push, and that of a dead letter.
 TAKEN = {
@@ -22,8 +20,8 @@ TAKEN = {
 DEAD_LETTER = """
 from store import Database, dead_letters
 from messages import KeyRing
-from worker.dead_letters import DeadLetters
-from worker.delivery import Delivery
+from worker.messaging.broker import Delivery
+from worker.messaging.dead_letters import DeadLetters
 
 letter = DeadLetters(KeyRing({})).of(
     Delivery("push.requested.v1", "connectwise.push-requested.v1", b"{", {"message_id": "m"}, redelivered=False),
@@ -46,11 +44,11 @@ def script() -> str:
     return "\n".join([*done, "kill $(jobs -p)", "wait"])
 
 
-def test_the_readme_teaches_every_command_that_a_coordinator_needs() -> None:
+def test_the_pages_teach_every_command_that_a_coordinator_needs() -> None:
     """The blocks are there, so that the next test runs something."""
-    told = "\n".join(LINES)
+    taught = "\n".join(LINES)
     for command in ("keys generate", "connection set", "mapping import", "push", "status", "revert", "dead-letters"):
-        assert f"phin-connectwise {command}" in told
+        assert f"phin-connectwise {command}" in taught
 
 
 def test_the_commands_run_as_they_stand(tmp_path: Path) -> None:
@@ -66,7 +64,7 @@ def test_the_commands_run_as_they_stand(tmp_path: Path) -> None:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         encoding="utf-8",
-        timeout=300,
+        timeout=600,
         check=False,
     )
     codes = (tmp_path / "codes").read_text().split()
