@@ -46,7 +46,7 @@ def test_publisher_and_consumer(amqp_url: str, postgresql_url: str, tmp_path: Pa
             world.publish(world.connected("p1"), world.mapped("p1", 1))
             log = tmp_path / "results"
             with log.open("wb") as output:
-                command = [sys.executable, EXAMPLES / "results_consumer.py", amqp_url, queue]
+                command = [sys.executable, str(EXAMPLES / "results_consumer.py"), amqp_url, queue]
                 consumer = subprocess.Popen(command, stdout=output)
                 try:
                     arguments = (amqp_url, "p1", *COMPANY, "2026-11", prefix)
