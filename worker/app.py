@@ -1,4 +1,4 @@
-"""The composition: everything is made here, from settings. Also the way to embed the worker in another program.
+"""A worker is composed here from settings. This is also the way to embed the worker in another program.
 
 with build(settings) as app:      # starts; drains at the end
     app.publish(message)
@@ -13,7 +13,7 @@ from socket import gethostname
 from threading import Event, Lock, Thread
 from time import monotonic
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 from uuid import uuid4
 
 import structlog
@@ -30,13 +30,12 @@ from worker.connectwise.rate_limit import RequestBudget
 from worker.connectwise.session import ConnectWiseSession
 from worker.handlers.context import Context
 from worker.health import Readiness
-from worker.messaging import deferred
-from worker.messaging.broker import Broker, Delivery, Settle
+from worker.messaging.broker import Broker
 from worker.messaging.dead_letters import DeadLetters
 from worker.messaging.deferred import Deferred
 from worker.messaging.dispatcher import Dispatcher
 from worker.messaging.fair_share import FairShare
-from worker.messaging.handler_pool import HandlerPool
+from worker.messaging.intake import Intake
 from worker.messaging.rates import PartnerRates
 from worker.messaging.relay import Relay
 from worker.messaging.store_outage import StoreOutage
@@ -45,42 +44,17 @@ from worker.rules.quantities import JumpLimits
 from worker.settings import Settings
 from worker.sync.context import CALLS_AT_ONCE, RunContext
 from worker.sync.partner_pool import PartnerPool
-from worker.topology import KIND_DEAD
 
 DRAIN_SECONDS = 25.0
-PULSE_SECONDS = 5.0
-NET_SECONDS = 60.0
+HEARTBEAT_SECONDS = 5.0
+ORPHANS_SECONDS = 60.0
 TABLES_SECONDS = 2.0
-
-THREADS = {
-    "connection.changed.v1": 1,
-    "connection.check_requested.v1": 1,
-    "mapping.changed.v1": 2,
-    "mapping.check_requested.v1": 1,
-    "push.requested.v1": 4,
-    "push.cancel_requested.v1": 1,
-    "catalog.requested.v1": 2,
-    "revert.requested.v1": 1,
-    "sync.result.v1": 2,
-    KIND_DEAD: 1,
-}
-# How many of a kind are taken at once: in one transaction those that have a handler for many, and what is refused.
-BATCHES = {
-    "connection.changed.v1": 100,
-    "mapping.changed.v1": 100,
-    "push.requested.v1": 10,
-    "catalog.requested.v1": 20,
-    "revert.requested.v1": 10,
-    "sync.result.v1": 100,
-    KIND_DEAD: 100,
-}
-DEFERRED_AT_ONCE = 200
 
 log = structlog.get_logger()
 
 
 class App:
-    """One worker: consumer, lanes of threads, relay and pulse. `start`, then `drain`."""
+    """One worker: consumer, handler pools, partner pool, relay and heartbeat. `start`, then `drain`."""
 
     def __init__(self, settings: Settings, database: Database, broker: Broker, readiness: Readiness) -> None:
         settings.require("client_id", "seal_keys")
@@ -99,33 +73,25 @@ class App:
             retry_for=settings.retry_for,
             unusual=JumpLimits(settings.big_jump_share, settings.big_jump_count),
         )
-        letters, shares = DeadLetters(key_ring(settings), settings.queue_prefix), PartnerRates()
-        self._outage = StoreOutage(partial(self._say, ended=False), self._stop, readiness)
-        patience = StoreRetry(self.tools.draining, self._outage, readiness)
+        letters, rates = DeadLetters(key_ring(settings), settings.queue_prefix), PartnerRates()
+        self._outage = StoreOutage(partial(self._heartbeat, ended=False), self._stop, readiness)
+        store_retry = StoreRetry(self.tools.draining, self._outage, readiness)
         self.dispatcher = Dispatcher(
-            Context(database), letters, self.tools.draining, patience, self._clock, shares.charge
+            Context(database), letters, self.tools.draining, store_retry, self._clock, rates.charge_results
         )
-        handle = self.dispatcher.handle
-        self._lanes = {
-            kind: HandlerPool(kind, handle, threads=count, batch=BATCHES.get(kind, 1), size=_size)
-            for kind, count in THREADS.items()
-        }
-        self._turns = FairShare(shares, database, letters.closed, handle, patience)
-        self._deferring = HandlerPool(
-            "deferring", self._turns.defer, threads=1, batch=DEFERRED_AT_ONCE, size=lambda o: _size(o.delivery)
-        )
-        self._deferred_lane = HandlerPool("deferred", handle, threads=deferred.AT_ONCE)
+        fair_share = FairShare(rates, database, letters.sealed, self.dispatcher.handle, store_retry)
+        self._intake = Intake(fair_share, self.dispatcher.handle)
         self._partners = PartnerPool(self.tools, settings.partners_at_once, readiness)
-        waiting = Deferred(database, broker.topology, letters.opened, readiness, shares.owing)
-        # Its own connection: while all others wait for a lock the worker still says so, and is not taken for dead.
-        self._pulse_database = open_database(settings, connections=1)
-        relay = Relay(database, broker, readiness, letters.opened)
-        self._stop_relay, self._net_at = Event(), 0.0
-        self._consumer = _thread("consumer", self._work)
+        waiting = Deferred(database, broker.topology, letters.unsealed, readiness, rates.partners_over_rate)
+        # A connection of its own: while all others wait for a lock, the worker still has a heartbeat.
+        self._heartbeat_database = open_database(settings, connections=1)
+        relay = Relay(database, broker, readiness, letters.unsealed)
+        self._stop_relay, self._orphans_at = Event(), 0.0
+        self._consumer = _thread("consumer", self._serve)
         self._beside = [
-            _thread("pulse", self._pulse),
+            _thread("heartbeat", self._beat),
             _thread("partners", self._partners.run, self._stop),
-            _thread("deferred", waiting.consume, self._deferred_lane.put, self._stop, self._outage.is_on),
+            _thread("deferred", waiting.consume, self._intake.deferred.put, self._stop, self._outage.is_on),
         ]
         self._relay = None if settings.is_embedded else _thread("relay", relay.run, self._stop_relay)
 
@@ -137,20 +103,18 @@ class App:
         log.info("worker.started")
 
     def drain(self, seconds: float = DRAIN_SECONDS) -> bool:
-        """Take no new work, let calls in flight finish, hand the rest on; whether all was done in time."""
+        """Take no new work and let calls under way finish. Returns False if that took longer than `seconds`."""
         until = monotonic() + seconds
         log.info("worker.draining")
         self.tools.draining.set()
         self._stop.set()
-        lanes: list[HandlerPool[Any]] = [*self._lanes.values(), self._deferring, self._deferred_lane]
-        in_time = _joined([self._consumer, *self._beside], until)
-        stopped = [lane.stop(until) for lane in lanes]
-        in_time = all(stopped) and in_time
+        in_time = _join([self._consumer, *self._beside], until)
+        in_time = self._intake.stop(until) and in_time
         in_time = self._partners.join(until) and in_time
         self._stop_relay.set()
-        in_time = _joined([self._relay] if self._relay else [], until) and in_time
+        in_time = _join([self._relay] if self._relay else [], until) and in_time
         self._calls.shutdown(wait=in_time, cancel_futures=True)
-        self._pulse_database.close()
+        self._heartbeat_database.close()
         self.broker.close()
         self._transports.close()
         log.info("worker.stopped", in_time=in_time)
@@ -169,60 +133,53 @@ class App:
     ) -> None:
         self.drain()
 
-    def _work(self) -> None:
-        """Once the tables are there: serve partners, relay, consume."""
+    def _serve(self) -> None:
+        """Serve partners, relay and consume, once the tables are there."""
         while not self._tables_are_there():
             if self._stop.wait(TABLES_SECONDS):
                 return
         for thread in (*self._beside, self._relay):
             if thread is not None:
                 thread.start()
-        self.broker.consume(self._deliver, self._stop, self._outage.is_on)
+        self.broker.consume(self._intake.deliver, self._stop, self._outage.is_on)
 
     def _tables_are_there(self) -> bool:
         try:
             migrate.check(self.database)
             with self.database.begin() as tx:
                 self._clock.read(tx)
-        except Exception as error:  # noqa: BLE001 - readiness tells it
+        except Exception as error:  # noqa: BLE001 - readiness shows it
             self.readiness.trouble("store", error, expected=isinstance(error, StoreError | SchemaOutdated))
             return False
         self.readiness.fine("store")
         return True
 
-    def _deliver(self, delivery: Delivery, settle: Settle) -> None:
-        late = self._turns.late(delivery)
-        if late is None:
-            self._lanes[delivery.kind].put(delivery, settle)
-        else:
-            self._deferring.put(late, settle)
-
-    def _pulse(self) -> None:
-        """Every few seconds: say how this worker does, give back memory; now and then look for forgotten partners."""
+    def _beat(self) -> None:
+        """Store heartbeats, give back memory, and once a minute look for partners that nobody woke."""
         while True:
-            ended = self._stop.wait(PULSE_SECONDS)
+            ended = self._stop.wait(HEARTBEAT_SECONDS)
             memory.give_back()
             try:
-                self._say(ended=ended)
-                if not ended and monotonic() >= self._net_at:
-                    self._net_at = monotonic() + NET_SECONDS
-                    self._wake_forgotten()
+                self._heartbeat(ended=ended)
+                if not ended and monotonic() >= self._orphans_at:
+                    self._orphans_at = monotonic() + ORPHANS_SECONDS
+                    self._wake_orphaned()
                 self.readiness.fine("store")
             except StoreUnavailable as error:
                 self._outage.begin(error)
-            except Exception as error:  # noqa: BLE001 - readiness tells it
+            except Exception as error:  # noqa: BLE001 - readiness shows it
                 self.readiness.trouble("store", error, expected=isinstance(error, StoreError))
             if ended:
                 return
 
-    def _wake_forgotten(self) -> None:
-        with self._pulse_database.begin() as tx:
-            forgotten = leases.wake_orphaned(tx)
-        if forgotten:
-            log.error("partners.forgotten", partners=forgotten)
+    def _wake_orphaned(self) -> None:
+        with self._heartbeat_database.begin() as tx:
+            orphaned = leases.wake_orphaned(tx)
+        if orphaned:
+            log.error("partners.orphaned", partners=orphaned)
 
-    def _say(self, *, ended: bool) -> None:
-        with self._pulse_database.begin() as tx:
+    def _heartbeat(self, *, ended: bool) -> None:
+        with self._heartbeat_database.begin() as tx:
             if ended:
                 workers.forget(tx, self._id)
             else:
@@ -242,16 +199,12 @@ def build(settings: Settings) -> App:
     return App(settings, database, open_broker(settings, database, readiness), readiness)
 
 
-def _size(delivery: Delivery) -> int:
-    return len(delivery.body)
-
-
 def _thread(name: str, run: Callable[..., None], *args: object) -> Thread:
     return Thread(target=run, args=args, name=name, daemon=True)
 
 
-def _joined(threads: Sequence[Thread], until: float) -> bool:
-    """Wait for those that were started, at most until this monotonic time; whether all have ended."""
+def _join(threads: Sequence[Thread], until: float) -> bool:
+    """Wait for threads that were started. Returns False if some still run at this monotonic time."""
     started = [thread for thread in threads if thread.ident is not None]
     for thread in started:
         thread.join(max(0.0, until - monotonic()))
@@ -259,7 +212,7 @@ def _joined(threads: Sequence[Thread], until: float) -> bool:
 
 
 class _Transports:
-    """HTTP connections, pooled by certificate authority, and what else a Remote is made of."""
+    """HTTP connections, pooled by certificate authority, and the sessions that use them."""
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
         self._clock = clock
@@ -271,7 +224,7 @@ class _Transports:
         self._lock = Lock()
 
     def connect(self, connection: ConnectionVersion, budget: RequestBudget) -> ConnectWiseSession:
-        """A partner's ConnectWise; nothing is called yet."""
+        """Make a session of a partner's ConnectWise; nothing is called yet."""
         return ConnectWiseSession(
             connection=connection,
             client_id=self._client_id,
@@ -286,7 +239,7 @@ class _Transports:
         )
 
     def _transport(self, ca_bundle: str | None) -> Transport:
-        """The pool for this certificate authority. Raises CertificateRefused if it cannot be read."""
+        """Return the pool for this certificate authority. Raises CertificateRefused if it cannot be read."""
         with self._lock:
             if ca_bundle not in self._by_authority:
                 self._by_authority[ca_bundle] = Transport(self._policy, self.budget, ca_bundle)

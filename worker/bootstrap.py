@@ -8,12 +8,12 @@ from store.database import POOL_SIZE
 from worker.health import Readiness
 from worker.messaging.broker import Broker, BrokerUnavailable, Fault
 from worker.messaging.dead_letters import DeadLetters
-from worker.messaging.embedded import LocalBroker
+from worker.messaging.embedded import EmbeddedBroker
 from worker.settings import Settings
 from worker.topology import Topology
 
 
-class Unroutable(Exception):
+class UnroutableMessage(Exception):
     """No queue takes the message."""
 
 
@@ -26,7 +26,7 @@ def open_broker(settings: Settings, database: Database, readiness: Readiness | N
     """The broker that the settings name; it tells `readiness` how consuming goes."""
     topology = Topology(prefix=settings.queue_prefix, results_queue=settings.results_queue)
     if settings.is_embedded:
-        return LocalBroker(database, topology, DeadLetters(key_ring(settings)).opened, readiness)
+        return EmbeddedBroker(database, topology, DeadLetters(key_ring(settings)).unsealed, readiness)
     from worker.messaging.rabbitmq import RabbitBroker
 
     return RabbitBroker(settings.broker_url.get_secret_value(), topology, settings.broker_ca_file, readiness=readiness)
@@ -42,4 +42,4 @@ def publish(broker: Broker, messages: Sequence[Message]) -> None:
     rows = [outbox.row_of(message) for message in messages]
     for refusal in broker.publish(rows):
         if refusal is not None:
-            raise BrokerUnavailable(refusal.why) if refusal.fault is Fault.BROKER else Unroutable(refusal.why)
+            raise BrokerUnavailable(refusal.why) if refusal.fault is Fault.BROKER else UnroutableMessage(refusal.why)

@@ -155,7 +155,7 @@ class Unheard(Message):
 
 def test_publishing_what_no_queue_takes_raises(world: World) -> None:
     """A message that would go nowhere is an error at once, not a loss."""
-    with pytest.raises(bootstrap.Unroutable, match="no queue takes it"):
+    with pytest.raises(bootstrap.UnroutableMessage, match="no queue takes it"):
         world.publish(Unheard(partner_id="p1", correlation_id="test"))
 
 

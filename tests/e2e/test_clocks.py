@@ -24,7 +24,7 @@ COUNTS = "company_id,company_name,billable_users\nc1,Company 1,7\n"
 
 @pytest.fixture(autouse=True)
 def _often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(app, "PULSE_SECONDS", 0.1)
+    monkeypatch.setattr(app, "HEARTBEAT_SECONDS", 0.1)
 
 
 def _at_its_time(world: World, message: Message, name: str) -> Message:

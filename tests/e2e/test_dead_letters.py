@@ -89,7 +89,7 @@ def _get(channel: Any, queue: str) -> Any:
 @contextmanager
 def _relaying(world: World) -> Iterator[None]:
     stop = threading.Event()
-    opened = DeadLetters(KeyRing.parse(world.keys.private)).opened
+    opened = DeadLetters(KeyRing.parse(world.keys.private)).unsealed
     thread = threading.Thread(target=Relay(world.database, world.broker, Readiness(), opened).run, args=(stop,))
     thread.start()
     try:
@@ -304,7 +304,7 @@ def test_what_was_sealed_and_no_queue_takes_stays_sealed(world: World, channel: 
     """A message that may hold a private key and cannot leave is a sealed dead letter, and leaves later as it was."""
     sealing = DeadLetters(KeyRing.parse(world.keys.private))
     body = json.dumps({"private_key": PRIVATE_KEY}).encode()
-    row = sealing.closed(outbox.new_row("", QUEUE_OF_KEYS, {"message_id": "m-1"}, body))
+    row = sealing.sealed(outbox.new_row("", QUEUE_OF_KEYS, {"message_id": "m-1"}, body))
     channel.queue_delete(world.settings.queue_prefix + QUEUE_OF_KEYS)
     with world.database.begin() as tx:
         outbox.put_rows(tx, [row])

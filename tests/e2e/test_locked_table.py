@@ -34,7 +34,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(door, "LOCK_TIMEOUT", "50ms")
     monkeypatch.setattr(store_retry, "PAUSE_MOST", 0.05)
     monkeypatch.setattr(relay, "TROUBLE_MOST", 0.5)
-    monkeypatch.setattr(app, "PULSE_SECONDS", 0.3)
+    monkeypatch.setattr(app, "HEARTBEAT_SECONDS", 0.3)
     return waits
 
 

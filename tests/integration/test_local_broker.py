@@ -14,7 +14,7 @@ from tests.support.samples import mapping_changed
 from tests.support.waiting import wait_for
 from worker.messaging import outbox_consumer
 from worker.messaging.broker import Delivery, Settlement
-from worker.messaging.embedded import LocalBroker
+from worker.messaging.embedded import EmbeddedBroker
 from worker.topology import Topology
 
 Settle = Callable[[Settlement], None]
@@ -25,7 +25,8 @@ def _consuming(database: Database, deliver: Callable[[Delivery, Settle], None]) 
     with database.begin() as tx:
         outbox.put(tx, mapping_changed())
     stop = threading.Event()
-    thread = threading.Thread(target=LocalBroker(database, Topology(), lambda row: row).consume, args=(deliver, stop))
+    broker = EmbeddedBroker(database, Topology(), lambda row: row)
+    thread = threading.Thread(target=broker.consume, args=(deliver, stop))
     thread.start()
     yield stop
     stop.set()

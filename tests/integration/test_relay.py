@@ -69,10 +69,11 @@ def test_a_full_queue_is_waited_for_and_holds_up_nothing_else(
     relay = Relay(database, broker, readiness, lambda row: row)
     event = push(users={f"c-{number}": 1 for number in range(20)})
     _put(database, *(sync_result(event, line.company_id) for line in event.lines))
-    wait_for(lambda: not relay.relay_some() and "full or failed" in readiness.troubles.get("publisher", ""), "refusals")
+    refused = "full or failed"
+    wait_for(lambda: not relay.relay_batch() and refused in readiness.troubles.get("publisher", ""), "refusals")
     _put(database, mapping_changed())
     for _ in range(50):
-        relay.relay_some()
+        relay.relay_batch()
     left = _waiting(database)
     assert left.keys() == {"sync.result.v1"}
     assert "publisher" in readiness.troubles
@@ -80,13 +81,13 @@ def test_a_full_queue_is_waited_for_and_holds_up_nothing_else(
     read: list[str] = []
 
     def read_some() -> bool:
-        relay.relay_some()
+        relay.relay_batch()
         method, properties, _ = channel.basic_get(name, auto_ack=True)
         read.extend([properties.message_id] if method else [])
         return len(set(read)) == len(event.lines)
 
     wait_for(read_some, "all results")
-    wait_for(lambda: not relay.relay_some() and _waiting(database) == {}, "the outbox to be empty")
+    wait_for(lambda: not relay.relay_batch() and _waiting(database) == {}, "the outbox to be empty")
     assert "publisher" not in readiness.troubles
     with database.begin() as tx:
         assert dead_letters.count_by_reason(tx) == {}

@@ -177,7 +177,7 @@ def test_a_key_stays_while_something_waits_to_be_opened_with_it(database: Databa
     """A deferred or replayed message opens when it leaves; until then its key may not go."""
     row = outbox.new_row("", "connectwise.connection-changed.v1", {"message_id": "m-1"}, BODY)
     with database.begin() as tx:
-        outbox.put_rows(tx, [DeadLetters(KeyRing.parse(OLD.private)).closed(row)])
+        outbox.put_rows(tx, [DeadLetters(KeyRing.parse(OLD.private)).sealed(row)])
     for dry_run in (True, False):
         assert rotate(database, RING, dry_run=dry_run).removable == []
     with database.begin() as tx:

@@ -11,7 +11,7 @@ from store.outbox import OutboxRow
 from store.replays import Noted, Replay
 from tests.integration.test_store_dead_letters import LETTER, PROPERTIES, add, kept
 from tests.support.store import claimed
-from worker.messaging.dead_letters import send_back
+from worker.messaging.dead_letters import dead_letter_row
 
 ADDED = {"x-death": [{"count": 1}], "x-delivery-count": 4, "phin-replay": f"{LETTER.id}/1"}
 
@@ -108,7 +108,7 @@ def test_a_replay_that_cannot_leave_does_not_vanish_under_other_lines(database: 
     add(database, replace(LETTER, body=b"other lines"))
     (row,) = _leaving(database)
     with database.begin() as tx:
-        send_back(tx, row, "no queue takes it")
+        dead_letter_row(tx, row, "no queue takes it")
         letters = dead_letter_queries.get_many(tx, dead_letter_queries.ids(tx, DeadLetterFilter()))
     assert sorted(letter.body for letter in letters) == sorted([LETTER.body, b"other lines"])
     assert {letter.state for letter in letters} == {"open"}

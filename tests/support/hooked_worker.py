@@ -22,7 +22,7 @@ from worker.connectwise.session import ConnectWiseSession
 from worker.handlers import HANDLERS
 from worker.handlers.pushes import push_requested
 from worker.messaging import dispatcher, outbox_consumer, relay, store_outage, store_retry
-from worker.messaging.embedded import LocalBroker
+from worker.messaging.embedded import EmbeddedBroker
 from worker.messaging.rabbitmq import RabbitBroker
 from worker.rules import retry
 from worker.settings import load
@@ -63,7 +63,7 @@ def shorten() -> None:
     run.RENEW_SECONDS = 1.0
     guard.LEASE_LEFT_FOR_PATCH = 1.0
     guard.START_WITHIN = 1.0
-    app.PULSE_SECONDS = 1.0
+    app.HEARTBEAT_SECONDS = 1.0
     store_outage.PROBE_SECONDS = 0.1
     retry.RETRY_FIRST = 0.2
     transitions.READ_AGAIN_AFTER = timedelta(seconds=0.5)
@@ -151,14 +151,14 @@ def hook(point: str, strike: Callable[[], None]) -> None:
         after(dispatcher.Dispatcher, "handle", strike, lambda _result, _self, some: some[0].kind == "sync.result.v1")
     elif point == "between_publish_and_delete":
         after(RabbitBroker, "publish", strike, lambda _result, _self, rows: any(_is_result(row) for row in rows))
-        settle_local = LocalBroker._settle
+        settle_local = EmbeddedBroker._settle
 
-        def settle_rows(self: LocalBroker) -> bool:
+        def settle_rows(self: EmbeddedBroker) -> bool:
             if any(_is_result(row) for row, _, _ in self._settled):
                 strike()
             return settle_local(self)
 
-        LocalBroker._settle = settle_rows  # type: ignore[assignment, method-assign] # a test may
+        EmbeddedBroker._settle = settle_rows  # type: ignore[assignment, method-assign] # a test may
     elif point == "poison":
         before_the_poisonous_push(die)
     elif point == "stall_before_patch":

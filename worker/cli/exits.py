@@ -8,7 +8,7 @@ from typing import Never
 from cwclient import ConnectWiseError
 from messages import PublishError, Refused, Unroutable
 from store import SchemaOutdated, StoreError
-from worker.bootstrap import Unroutable as UnroutableHere
+from worker.bootstrap import UnroutableMessage
 from worker.cli.display.output import complain
 from worker.cli.spreadsheet import SpreadsheetError
 from worker.messaging.broker import BrokerUnavailable, TopologyMismatch
@@ -34,7 +34,7 @@ def explain_errors() -> Iterator[None]:
         _end(SETTINGS, "These settings cannot work:", *error.problems, told)
     except (SchemaOutdated, StoreError) as error:
         _end(DATABASE, f"Database: {error}")
-    except (Unroutable, UnroutableHere) as error:
+    except (Unroutable, UnroutableMessage) as error:
         _end(BROKER, f"RabbitMQ: {error}", "Is the worker deployed? Run `phin-connectwise topology declare`.")
     except Refused as error:
         _end(BROKER, f"RabbitMQ refused: {error}", _sent(error), "Ask who runs RabbitMQ, then run the command again.")

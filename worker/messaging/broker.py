@@ -74,9 +74,9 @@ class Settle:
     settled: Callable[["Settle", Settlement], None]
     lost: Event = field(default_factory=Event)
 
-    def __call__(self, verdict: Settlement) -> None:
+    def __call__(self, settlement: Settlement) -> None:
         """Say what becomes of it."""
-        self.settled(self, verdict)
+        self.settled(self, settlement)
 
 
 Deliver = Callable[[Delivery, Settle], None]

@@ -74,7 +74,7 @@ class DeadLetters:
         key = self.keys.seal_key
         return replace(letter, body=seal_bytes(letter.body, key), sealed_with=key.key_id)
 
-    def given_up(self, delivery: Delivery) -> DeadLetter:
+    def of_broker(self, delivery: Delivery) -> DeadLetter:
         """A dead letter of what the broker put into the queue of the dead: by the last death that it tells of."""
         death = _last_death(delivery.properties)
         queue = str(death.get("queue") or "").removeprefix(self.prefix)
@@ -90,14 +90,14 @@ class DeadLetters:
             attempts=deaths * (DELIVERY_LIMIT + 1 if known == "delivery_limit" else 1),
         )
 
-    def closed(self, row: OutboxRow) -> OutboxRow:
+    def sealed(self, row: OutboxRow) -> OutboxRow:
         """The row of a message of the platform's as it may be stored: one that may hold a private key is sealed."""
         if not _may_hold_keys(None, row.routing_key, row.body):
             return row
         key = self.keys.seal_key
         return replace(row, properties={**row.properties, SEALED_WITH: key.key_id}, body=seal_bytes(row.body, key))
 
-    def opened(self, row: OutboxRow) -> OutboxRow:
+    def unsealed(self, row: OutboxRow) -> OutboxRow:
         """The row as it is to leave. Raises a SealError if its body is sealed to a key that is not here (any more)."""
         key_id = row.properties.get(SEALED_WITH)
         if key_id is None:
@@ -106,7 +106,7 @@ class DeadLetters:
         return replace(row, properties=sent, body=unseal_bytes(row.body, key_id, self.keys))
 
 
-def send_back(tx: Tx, row: OutboxRow, why: str) -> None:
+def dead_letter_row(tx: Tx, row: OutboxRow, why: str) -> None:
     """Nobody takes this row: it becomes a dead letter, or is one again if it is the replay of one.
 
     `row` is as it is stored, sealed if it was.

@@ -24,12 +24,12 @@ class Deferred(OutboxConsumer):
         self,
         database: Database,
         topology: Topology,
-        opened: Callable[[OutboxRow], OutboxRow],
+        unsealed: Callable[[OutboxRow], OutboxRow],
         readiness: Readiness,
-        owing: Callable[[], Collection[str]],
+        partners_over_rate: Callable[[], Collection[str]],
     ) -> None:
-        super().__init__(database, topology, opened, readiness, "deferred")
-        self._owing = owing
+        super().__init__(database, topology, unsealed, readiness, "deferred")
+        self._owing = partners_over_rate
         self._served: set[str] = set()
 
     def _take(self, deliver: Deliver) -> bool:
@@ -51,5 +51,5 @@ class Deferred(OutboxConsumer):
             if queues:
                 self._deliver(deliver, row, claimed.token, queues)
             else:
-                self._send_back(row, f"no queue {row.routing_key} is handled here")
+                self._dead_letter_row(row, f"no queue {row.routing_key} is handled here")
         return bool(claimed.ids)

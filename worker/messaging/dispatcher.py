@@ -18,7 +18,7 @@ from worker.handlers.context import Context, MessageRejected
 from worker.messaging.broker import Delivery, Settlement
 from worker.messaging.dead_letters import DeadLetters, first_own_frame
 from worker.messaging.refusals import Refusal, refuse
-from worker.messaging.store_retry import GivenUp, StoreRetry
+from worker.messaging.store_retry import StoreNotReady, StoreRetry
 from worker.topology import KIND_DEAD
 
 TRIES = 3
@@ -38,18 +38,18 @@ class Dispatcher:
         context: Context,
         letters: DeadLetters,
         stop: Event,
-        patience: StoreRetry,
+        store_retry: StoreRetry,
         clock: Clock,
-        charge: Callable[[str, int], None],
+        charge_results: Callable[[str, int], None],
     ) -> None:
-        self._context, self._letters, self._stop, self._patience = context, letters, stop, patience
-        self._clock, self._charge = clock, charge
+        self._context, self._letters, self._stop, self._store_retry = context, letters, stop, store_retry
+        self._clock, self._charge = clock, charge_results
         self._turn = Lock()
 
     def handle(self, deliveries: Sequence[Delivery]) -> list[Settlement]:
         """Handle these, all of one kind; a verdict for each."""
         if deliveries[0].kind == KIND_DEAD:
-            kept = self._tried(lambda: self._bury(*map(self._letters.given_up, deliveries)))
+            kept = self._tried(lambda: self._bury(*map(self._letters.of_broker, deliveries)))
             return [kept or self._handle(delivery) for delivery in deliveries]
         many = BATCH_HANDLERS.get(KINDS[deliveries[0].kind])
         if len(deliveries) == 1:
@@ -128,8 +128,8 @@ class Dispatcher:
     def _tried(self, action: Callable[[], None]) -> Settlement | None:
         """The verdict for all that this is about; None = something is wrong, and each alone shows which is at fault."""
         try:
-            self._patience.do(action)
-        except GivenUp:
+            self._store_retry.do(action)
+        except StoreNotReady:
             return Settlement.RELEASE
         except Exception:  # noqa: BLE001 - found again, and dealt with, when handled alone
             return None
@@ -146,7 +146,7 @@ class Dispatcher:
                     with self._turn:
                         return self._again(delivery)
                 self._do(delivery, message)
-            except GivenUp:
+            except StoreNotReady:
                 return Settlement.RELEASE
             except Exception:
                 log.exception("message.failed")
@@ -161,7 +161,7 @@ class Dispatcher:
         counted that.
         """
         key = _key(delivery)
-        noted = self._patience.do(lambda: self._take_in_hand(delivery, key))
+        noted = self._store_retry.do(lambda: self._take_in_hand(delivery, key))
         tries = min(noted, delivery.delivery_count)
         if tries > TRIES:
             died = f"the worker died or failed {TRIES} times while handling this"
@@ -169,7 +169,7 @@ class Dispatcher:
         else:
             try:
                 self._do(delivery)
-            except GivenUp:
+            except StoreNotReady:
                 raise
             except Exception as error:
                 if tries < TRIES:
@@ -185,29 +185,29 @@ class Dispatcher:
                         attempts=tries,
                     )
                 )
-        self._patience.do(lambda: self._out_of_hand(delivery, key))
+        self._store_retry.do(lambda: self._out_of_hand(delivery, key))
         return Settlement.ACK
 
     def _do(self, delivery: Delivery, message: Message | None = None) -> None:
         """Decode and handle; what is not ours, or not acceptable, becomes a dead letter."""
         if delivery.kind == KIND_DEAD:
-            self._keep(self._letters.given_up(delivery))
+            self._keep(self._letters.of_broker(delivery))
             return
         try:
             message = message or self._decode(delivery)
         except ContractError as error:
-            self._patience.do(partial(self._refuse, (delivery, error)))
+            self._store_retry.do(partial(self._refuse, (delivery, error)))
             return
         context = {"partner": message.partner_id, "correlation_id": message.correlation_id}
         with structlog.contextvars.bound_contextvars(**context):
             replay = replay_of(delivery.properties)
             try:
-                self._charge(message.partner_id, self._patience.do(lambda: self._call(message, replay)) or 0)
+                self._charge(message.partner_id, self._store_retry.do(lambda: self._call(message, replay)) or 0)
             except MessageRejected as error:
                 self._keep(self._letters.of(delivery, error.reason, str(error), partner_id=message.partner_id))
             else:
                 if replay is not None:
-                    self._patience.do(lambda: self._note(replay))
+                    self._store_retry.do(lambda: self._note(replay))
 
     def _call(self, message: Message, replay: Replay | None) -> int | None:
         """Handle; the number of answers that were said at once, None = a handful at most."""
@@ -243,7 +243,7 @@ class Dispatcher:
         _log(letters)
 
     def _keep(self, letter: DeadLetter) -> None:
-        self._patience.do(lambda: self._bury(letter))
+        self._store_retry.do(lambda: self._bury(letter))
 
     def _bury(self, *letters: DeadLetter) -> None:
         with self._context.database.begin() as tx:

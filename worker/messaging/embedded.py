@@ -9,7 +9,7 @@ from worker.messaging.broker import Deliver, Fault, Refusal
 from worker.messaging.outbox_consumer import OutboxConsumer
 
 
-class LocalBroker(OutboxConsumer):
+class EmbeddedBroker(OutboxConsumer):
     """Delivers by the queues that a message would reach on RabbitMQ."""
 
     def declare(self) -> None:

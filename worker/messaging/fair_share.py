@@ -1,7 +1,7 @@
-"""Turns: what would be in others' way is deferred, unread, by a thread of its own.
+"""Messages above a partner's rate, and large ones, are deferred through the outbox, so that no other partner waits.
 
-Queues are first in, first out. So what a partner sends faster than its share, and what is large, becomes a row of the
-outbox that a worker handles from there at its turn (`deferred.py`).
+Queues are first in, first out. A deferred message is stored unread, and handled from the outbox when it is due
+(`deferred.py`).
 """
 
 from collections.abc import Callable, Sequence
@@ -16,17 +16,17 @@ from store.outbox import OutboxRow
 from store.schema import EXCHANGE_DEFERRED
 from worker.messaging.broker import Delivery, Settlement
 from worker.messaging.rates import PartnerRates, partner_of
-from worker.messaging.store_retry import GivenUp, StoreRetry
+from worker.messaging.store_retry import StoreNotReady, StoreRetry
 
-LARGE = 256 * 1024
-"""Bytes of a message that takes long to handle, and memory: of these few are in hand at a time."""
+# A message of this size takes long to handle, and memory, so few of them are handled at a time.
+LARGE_BYTES = 256 * 1024
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
-class Late:
-    """A delivery to be deferred, whose it is, and the seconds until its turn."""
+class Deferral:
+    """A delivery to be deferred, its partner, and the seconds until it is due."""
 
     delivery: Delivery
     partner_id: str
@@ -34,48 +34,49 @@ class Late:
 
 
 class FairShare:
-    """Knows whose turn it is. `closed` gives a row as it may be stored, `handle` handles what cannot be deferred."""
+    """Defers messages. `sealed` gives a row as it may be stored; `handle` handles what cannot be deferred."""
 
     def __init__(
         self,
-        shares: PartnerRates,
+        rates: PartnerRates,
         database: Database,
-        closed: Callable[[OutboxRow], OutboxRow],
+        sealed: Callable[[OutboxRow], OutboxRow],
         handle: Callable[[Sequence[Delivery]], list[Settlement]],
-        patience: StoreRetry,
+        store_retry: StoreRetry,
     ) -> None:
-        self._shares, self._database, self._closed, self._handle = shares, database, closed, handle
-        self._patience = patience
+        self._rates, self._database, self._sealed, self._handle = rates, database, sealed, handle
+        self._store_retry = store_retry
 
-    def late(self, delivery: Delivery) -> Late | None:
-        """Count it on its partner's share; None = it is its turn."""
+    def deferral(self, delivery: Delivery) -> Deferral | None:
+        """Count a delivery against its partner's rate. None = it is to be handled now."""
         partner_id = partner_of(delivery.body)
         if partner_id is None or encoded_size(delivery.properties) > MAX_PROPERTIES:
-            return None  # refused at once
-        wait = self._shares.wait(delivery.kind, partner_id, len(delivery.body))
-        return Late(delivery, partner_id, wait) if wait or len(delivery.body) > LARGE else None
+            return None  # its handling rejects it
+        seconds = self._rates.wait(delivery.kind, partner_id, len(delivery.body))
+        return Deferral(delivery, partner_id, seconds) if seconds or len(delivery.body) > LARGE_BYTES else None
 
-    def defer(self, late: Sequence[Late]) -> list[Settlement]:
-        """Put them into the outbox, in one transaction; what cannot be is handled as if it were its turn."""
+    def defer(self, deferrals: Sequence[Deferral]) -> list[Settlement]:
+        """Put deliveries into the outbox, in one transaction; one that cannot be stored is handled now."""
         try:
-            self._patience.do(lambda: self._store(late))
-        except GivenUp:
-            return [Settlement.RELEASE] * len(late)
+            self._store_retry.do(lambda: self._store(deferrals))
+        except StoreNotReady:
+            return [Settlement.RELEASE] * len(deferrals)
         except Exception as error:  # noqa: BLE001 - handled now, whatever stands in the way of handling it later
-            if len(late) > 1:
-                return [verdict for one in late for verdict in self.defer([one])]
-            log.warning("message.not_deferred", message_id=late[0].delivery.message_id, error=type(error).__name__)
-            return self._handle([late[0].delivery])
-        log.info("messages.deferred", count=len(late), longest=max(one.seconds for one in late))
-        return [Settlement.ACK] * len(late)
+            if len(deferrals) > 1:
+                return [settlement for deferral in deferrals for settlement in self.defer([deferral])]
+            delivery = deferrals[0].delivery
+            log.warning("message.not_deferred", message_id=delivery.message_id, error=type(error).__name__)
+            return self._handle([delivery])
+        log.info("messages.deferred", count=len(deferrals), longest=max(deferral.seconds for deferral in deferrals))
+        return [Settlement.ACK] * len(deferrals)
 
-    def _store(self, late: Sequence[Late]) -> None:
-        rows = [(self._closed(_row(one)), one.seconds) for one in late]
+    def _store(self, deferrals: Sequence[Deferral]) -> None:
+        rows = [(self._sealed(_row(deferral)), deferral.seconds) for deferral in deferrals]
         with self._database.begin() as tx:
             outbox.defer(tx, rows)
 
 
-def _row(late: Late) -> OutboxRow:
-    delivery = late.delivery
+def _row(deferral: Deferral) -> OutboxRow:
+    delivery = deferral.delivery
     name, properties = delivery.message_id or "", dict(delivery.properties)
-    return OutboxRow(0, name, 0, EXCHANGE_DEFERRED, delivery.queue, properties, delivery.body, late.partner_id)
+    return OutboxRow(0, name, 0, EXCHANGE_DEFERRED, delivery.queue, properties, delivery.body, deferral.partner_id)

@@ -72,13 +72,13 @@ class HandlerPool(Generic[T]):
             if not items:
                 continue
             try:
-                verdicts = self._handle([item for item, _ in items])
+                settlements = self._handle([item for item, _ in items])
             except Exception:
                 log.exception("messages.failed")
                 pause.wait(FAILED_SECONDS)
-                verdicts = [Settlement.REQUEUE] * len(items)
-            for (_, settle), verdict in zip(items, verdicts, strict=True):
-                settle(verdict)
+                settlements = [Settlement.REQUEUE] * len(items)
+            for (_, settle), settlement in zip(items, settlements, strict=True):
+                settle(settlement)
             del items
 
     def _take(self) -> list[tuple[T, Settle]]:

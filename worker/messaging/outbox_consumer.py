@@ -12,7 +12,7 @@ from store.database import AT_ONCE_BYTES
 from store.outbox import Claim, OutboxRow
 from worker.health import Part, Readiness
 from worker.messaging.broker import Deliver, Delivery, Settle, Settlement, never
-from worker.messaging.dead_letters import send_back
+from worker.messaging.dead_letters import dead_letter_row
 from worker.topology import Queue, Topology
 
 POLL_SECONDS = 0.05
@@ -30,12 +30,12 @@ class OutboxConsumer(ABC):
         self,
         database: Database,
         topology: Topology,
-        opened: Callable[[OutboxRow], OutboxRow],
+        unsealed: Callable[[OutboxRow], OutboxRow],
         readiness: Readiness | None = None,
         part: Part = "broker",
     ) -> None:
         self.topology = topology
-        self._database, self._opened = database, opened
+        self._database, self._unsealed = database, unsealed
         self._readiness, self._part = readiness or Readiness(), part
         self._in_hand: dict[int, tuple[OutboxRow, str]] = {}
         self._per_queue: Counter[str] = Counter()
@@ -79,23 +79,23 @@ class OutboxConsumer(ABC):
     def _deliver(self, deliver: Deliver, row: OutboxRow, token: str, queues: Collection[Queue]) -> None:
         """Hand a claimed row to the handlers of these queues."""
         try:
-            opened = self._opened(row)
+            unsealed = self._unsealed(row)
         except SealError as error:
-            self._send_back(row, str(error))
+            self._dead_letter_row(row, str(error))
             return
         # After a freeze longer than its claim a row may be claimed again that is still in hand here.
         fresh = row.id not in self._in_hand
         self._in_hand[row.id] = (row, token)
         for queue in queues if fresh else ():
             self._per_queue[queue.name] += 1
-            deliver(_delivery(queue, opened, self.topology.prefix), self._settler(row, queue.name))
+            deliver(_delivery(queue, unsealed, self.topology.prefix), self._settler(row, queue.name))
 
-    def _send_back(self, row: OutboxRow, why: str) -> None:
+    def _dead_letter_row(self, row: OutboxRow, why: str) -> None:
         with self._database.begin() as tx:
-            send_back(tx, row, why)
+            dead_letter_row(tx, row, why)
 
     def _settler(self, row: OutboxRow, queue_name: str) -> Settle:
-        return Settle(lambda _, verdict: self._settled.append((row, queue_name, verdict)))
+        return Settle(lambda _, settlement: self._settled.append((row, queue_name, settlement)))
 
     def _settle(self) -> bool:
         """Store the verdicts that came; whether there were any."""
@@ -103,10 +103,10 @@ class OutboxConsumer(ABC):
         if not settled:
             return False
         with self._database.begin() as tx:
-            outbox.delete(tx, [row.id for row, _, verdict in settled if verdict is Settlement.ACK])
-            for claimed in self._claims([row for row, _, verdict in settled if verdict is Settlement.REQUEUE]):
+            outbox.delete(tx, [row.id for row, _, settlement in settled if settlement is Settlement.ACK])
+            for claimed in self._claims([row for row, _, settlement in settled if settlement is Settlement.REQUEUE]):
                 outbox.retry(tx, claimed, after=AGAIN_SECONDS)
-            for claimed in self._claims([row for row, _, verdict in settled if verdict is Settlement.RELEASE]):
+            for claimed in self._claims([row for row, _, settlement in settled if settlement is Settlement.RELEASE]):
                 outbox.release(tx, claimed)
         for row, queue_name, _ in settled:
             self._settled.popleft()

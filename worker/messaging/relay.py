@@ -11,7 +11,7 @@ from store import Database, StoreError, Tx, outbox, replays
 from store.outbox import EXCHANGE_REPLIES, Claim, OutboxRow
 from worker.health import Readiness
 from worker.messaging.broker import Broker, BrokerUnavailable, Fault, Refusal, TopologyMismatch
-from worker.messaging.dead_letters import send_back
+from worker.messaging.dead_letters import dead_letter_row
 from worker.messaging.full_queues import FullQueues
 
 POLL_SECONDS = 0.05
@@ -34,9 +34,9 @@ class Relay:
         database: Database,
         broker: Broker,
         readiness: Readiness,
-        opened: Callable[[OutboxRow], OutboxRow],
+        unsealed: Callable[[OutboxRow], OutboxRow],
     ) -> None:
-        self._database, self._broker, self._readiness, self._opened = database, broker, readiness, opened
+        self._database, self._broker, self._readiness, self._unsealed = database, broker, readiness, unsealed
         self._pause = POLL_SECONDS
         self._full = FullQueues()
         self._in_trouble = False
@@ -44,27 +44,27 @@ class Relay:
     def run(self, stop: Event) -> None:
         """Relay until `stop`, then once more what is due by then."""
         while not stop.is_set():
-            if not self.relay_some():
+            if not self.relay_batch():
                 stop.wait(self._pause)
         until = monotonic() + LAST_SECONDS
-        while monotonic() < until and self.relay_some():
+        while monotonic() < until and self.relay_batch():
             pass
 
-    def relay_some(self) -> bool:
+    def relay_batch(self) -> bool:
         """Relay one batch; whether it may be worth to go on at once."""
         try:
             with self._database.begin() as tx:
                 claimed = self._claim(tx)
             # Committed: if this worker dies of what it reads now, that was a try.
             with self._database.begin() as tx:
-                kept = outbox.read(tx, claimed)
-            if not kept:
-                self._rest()
+                stored = outbox.read(tx, claimed)
+            if not stored:
+                self._idle()
                 return False
-            rows = self._open(kept)
+            rows = self._open(stored)
             refusals = self._broker.publish(rows) if rows else []
-            self._tell(rows, refusals)
-            self._store(claimed.token, rows, refusals, {row.id: row for row in kept})
+            self._report(rows, refusals)
+            self._store(claimed.token, rows, refusals, {row.id: row for row in stored})
         except (BrokerUnavailable, TopologyMismatch) as error:
             self._readiness.trouble("publisher", error)
             self._slow_down()
@@ -75,7 +75,7 @@ class Relay:
             return False
         return self._pause == POLL_SECONDS
 
-    def _rest(self) -> None:
+    def _idle(self) -> None:
         """Nothing is due. After a trouble nothing may be for long: then only a look tells that it is over."""
         if self._in_trouble and not self._full:
             self._broker.check()
@@ -98,22 +98,22 @@ class Relay:
 
     def _open(self, rows: Sequence[OutboxRow]) -> list[OutboxRow]:
         """Those that can leave, with sealed bodies open; what cannot is a dead letter, or back with its own."""
-        opened: list[OutboxRow] = []
+        unsealed: list[OutboxRow] = []
         for row in rows:
             if row.attempts > TRIES:
                 self._give_up(row, f"the worker that published it died, {TRIES} times")
                 continue
             try:
-                opened.append(self._opened(row))
+                unsealed.append(self._unsealed(row))
             except SealError as error:
                 self._give_up(row, str(error))
-        return opened
+        return unsealed
 
     def _give_up(self, row: OutboxRow, why: str) -> None:
         with self._database.begin() as tx:
-            send_back(tx, row, why)
+            dead_letter_row(tx, row, why)
 
-    def _tell(self, rows: Sequence[OutboxRow], refusals: Sequence[Refusal | None]) -> None:
+    def _report(self, rows: Sequence[OutboxRow], refusals: Sequence[Refusal | None]) -> None:
         """Say how publishing goes; wait if the broker is away, and leave alone what is full."""
         outcomes = list(zip(rows, refusals, strict=True))
         taken = {(row.exchange, row.routing_key) for row, refusal in outcomes if refusal is None}
@@ -133,7 +133,7 @@ class Relay:
             self._pause = POLL_SECONDS
 
     def _store(
-        self, token: str, rows: Sequence[OutboxRow], refusals: Sequence[Refusal | None], kept: Mapping[int, OutboxRow]
+        self, token: str, rows: Sequence[OutboxRow], refusals: Sequence[Refusal | None], stored: Mapping[int, OutboxRow]
     ) -> None:
         sent: list[OutboxRow] = []
         waiting: list[OutboxRow] = []
@@ -158,7 +158,7 @@ class Relay:
                     give_back(tx, Claim(token, [row.id]), after=min(BACKOFF_MOST, BACKOFF_FIRST * 2.0**row.attempts))
                 else:
                     # As it is stored: what was sealed stays so.
-                    send_back(tx, kept[row.id], refusal.why)
+                    dead_letter_row(tx, stored[row.id], refusal.why)
             outbox.delete(tx, [row.id for row in sent])
             for row in sent:
                 # What goes to an exchange is not for us, so nobody else can say that it arrived.

@@ -19,7 +19,7 @@ HELD_SECONDS = 5.0
 R = TypeVar("R")
 
 
-class GivenUp(Exception):
+class StoreNotReady(Exception):
     """The database is away, or makes us wait for long: the message goes back, through no fault of its own."""
 
 
@@ -34,7 +34,7 @@ class StoreRetry:
         pause, conflicts, until = PAUSE_FIRST, 0, monotonic() + HELD_SECONDS
         while True:
             if self._outage.is_on():
-                raise GivenUp
+                raise StoreNotReady
             try:
                 return action()
             except StoreConflict:
@@ -45,8 +45,8 @@ class StoreRetry:
                 # Only waiting: however long it lasts, nothing has failed.
                 self._readiness.trouble("store", error)
                 if self._stop.wait(pause) or monotonic() > until:
-                    raise GivenUp from error
+                    raise StoreNotReady from error
                 pause = min(pause * 2, PAUSE_MOST)
             except StoreUnavailable as error:
                 self._outage.begin(error)
-                raise GivenUp from error
+                raise StoreNotReady from error

@@ -55,7 +55,7 @@ class Consumer:
     def run(self, stop: Event, is_paused: Callable[[], bool]) -> None:
         """Take, unless it is paused, and settle until `stop`; then settle what is out. Raises py-amqp's errors."""
         while not stop.is_set() or self._tags or self._unsettled:
-            self._turn(lambda: stop.is_set() or is_paused())
+            self._work_once(lambda: stop.is_set() or is_paused())
         self._copy()
         for receipt in self._to_copy:
             _nack(receipt)
@@ -137,22 +137,22 @@ class Consumer:
         )
         self._unsettled.hand_over(Receipt(delivery, channel, message.delivery_tag))
 
-    def _turn(self, is_paused: Callable[[], bool]) -> None:
+    def _work_once(self, is_paused: Callable[[], bool]) -> None:
         if self._unsettled.size < AT_ONCE_BYTES:
             self._drain()
             self._connection.heartbeat_check()
         else:
             self._hold_off()
-        verdicts = self._unsettled.verdicts()
+        settlements = self._unsettled.settlements()
         # After the verdicts came and before they are told: what is released by a pause must not come back here.
         if is_paused():
             self._unsubscribe()
         elif len(self._tags) < len(self._channels):
             self._subscribe()
-        for receipt, verdict in verdicts:
-            if verdict is Settlement.ACK:
+        for receipt, settlement in settlements:
+            if settlement is Settlement.ACK:
                 receipt.channel.basic_ack(receipt.tag)
-            elif verdict is Settlement.REQUEUE:
+            elif settlement is Settlement.REQUEUE:
                 receipt.channel.basic_reject(receipt.tag, requeue=True)
             elif _is_counted(receipt.delivery):
                 self._to_copy.append(receipt)

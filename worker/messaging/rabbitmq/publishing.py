@@ -94,8 +94,8 @@ class ConfirmedChannel:
 
     def _on_ack(self, delivery_tag: int, multiple: bool) -> None:  # noqa: FBT001 - called by py-amqp
         for number, destination in self._confirmed(delivery_tag, multiple=multiple):
-            said = self._returned.get(destination)
-            self._outcomes[number] = None if said is None else Refusal(said, Fault.MESSAGE)
+            reason = self._returned.get(destination)
+            self._outcomes[number] = None if reason is None else Refusal(reason, Fault.MESSAGE)
 
     def _on_nack(self, delivery_tag: int, multiple: bool) -> None:  # noqa: FBT001 - called by py-amqp
         for number, (exchange, routing_key) in self._confirmed(delivery_tag, multiple=multiple):
@@ -105,8 +105,8 @@ class ConfirmedChannel:
     def _on_return(self, error: Exception, exchange: str, routing_key: str, _message: Any) -> None:  # noqa: ANN401
         # An unroutable message is returned before it is confirmed. It may have no id, or not one of its own; what
         # decides is where it was to go, and if a queue came or went meanwhile, some go twice and none is lost.
-        said = f"no queue takes it: exchange {exchange}, routing key {routing_key} ({error})"
-        self._returned[exchange, routing_key] = said
+        reason = f"no queue takes it: exchange {exchange}, routing key {routing_key} ({error})"
+        self._returned[exchange, routing_key] = reason
 
     def _confirmed(self, delivery_tag: int, *, multiple: bool) -> list[tuple[int, Destination]]:
         tags = [tag for tag in self._unconfirmed if tag <= delivery_tag] if multiple else [delivery_tag]

@@ -49,17 +49,17 @@ class Unsettled:
             self._waiting.append(receipt)
             return
         lost = self._lost.setdefault(receipt.channel, Event())
-        settle = Settle(lambda settle, verdict: self._verdicts.append((settle, verdict)), lost)
+        settle = Settle(lambda settle, settlement: self._verdicts.append((settle, settlement)), lost)
         self._current[settle] = receipt
         self._deliver(receipt.delivery, settle)
 
-    def verdicts(self) -> list[tuple[Receipt, Settlement]]:
+    def settlements(self) -> list[tuple[Receipt, Settlement]]:
         """Deliveries to be settled on this connection."""
-        verdicts, ended = [], False
+        settlements, ended = [], False
         while self._verdicts:
-            settle, verdict = self._verdicts.popleft()
+            settle, settlement = self._verdicts.popleft()
             if settle in self._current:
-                verdicts.append((self._current.pop(settle), verdict))
+                settlements.append((self._current.pop(settle), settlement))
             else:
                 del self._void[settle]
                 ended = True
@@ -67,7 +67,7 @@ class Unsettled:
             waiting, self._waiting = self._waiting, []
             for receipt in waiting:
                 self.hand_over(receipt)
-        return verdicts
+        return settlements
 
     def lose(self, channel: Any = None) -> None:  # noqa: ANN401 - py-amqp's
         """This channel is lost, None = all: what is not begun yet need not be, and no verdict can be told."""

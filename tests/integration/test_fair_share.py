@@ -15,8 +15,8 @@ from store.schema import EXCHANGE_DEFERRED, outbox
 from worker.health import Readiness
 from worker.messaging.broker import Delivery, Settlement
 from worker.messaging.dead_letters import DeadLetters
-from worker.messaging.fair_share import LARGE, FairShare
-from worker.messaging.rates import BYTES_PER_TURN, PartnerRates, Share
+from worker.messaging.fair_share import LARGE_BYTES, FairShare
+from worker.messaging.rates import BYTES_PER_MESSAGE, PartnerRates, Rate
 from worker.messaging.store_outage import StoreOutage
 from worker.messaging.store_retry import StoreRetry
 
@@ -36,7 +36,7 @@ def _message(partner: str, number: int, *, size: int = 0) -> Delivery:
 
 
 class Handled:
-    """Takes what is handled although it is late."""
+    """Takes what is handled although it was to be deferred."""
 
     def __init__(self) -> None:
         self.bodies: list[bytes] = []
@@ -47,31 +47,31 @@ class Handled:
         return [Settlement.ACK] * len(deliveries)
 
 
-SHARES = {"push.requested.v1": Share(per_second=0.001, burst_seconds=3500.0)}
+RATES = {"push.requested.v1": Rate(per_second=0.001, burst_seconds=3500.0)}
 
 
-def _patience() -> StoreRetry:
+def _store_retry() -> StoreRetry:
     stop, readiness = Event(), Readiness()
     return StoreRetry(stop, StoreOutage(lambda: None, stop, readiness), readiness)
 
 
-def _turns(database: Database, handled: Handled) -> FairShare:
-    return FairShare(PartnerRates(SHARES), database, LETTERS.closed, handled, _patience())
+def _fair_share(database: Database, handled: Handled) -> FairShare:
+    return FairShare(PartnerRates(RATES), database, LETTERS.sealed, handled, _store_retry())
 
 
-def _take(turns: FairShare, deliveries: Sequence[Delivery]) -> list[Delivery]:
-    """Those whose turn it is now; the others are deferred."""
-    late = [turns.late(delivery) for delivery in deliveries]
-    if any(late):
-        turns.defer([one for one in late if one is not None])
-    return [delivery for delivery, one in zip(deliveries, late, strict=True) if one is None]
+def _take(fair_share: FairShare, deliveries: Sequence[Delivery]) -> list[Delivery]:
+    """Return those that are to be handled now; the others are deferred."""
+    deferrals = [fair_share.deferral(delivery) for delivery in deliveries]
+    if any(deferrals):
+        fair_share.defer([deferral for deferral in deferrals if deferral is not None])
+    return [delivery for delivery, deferral in zip(deliveries, deferrals, strict=True) if deferral is None]
 
 
 def test_what_is_over_a_partners_share_is_deferred(database: Database) -> None:
     """A flood is worked off in turns of its own, with its bytes and headers; another partner's push goes at once."""
     flood = [_message("p1", number) for number in range(50)]
     quiet = _message("p2", 1)
-    assert _take(_turns(database, Handled()), [*flood, quiet]) == [*flood[:4], quiet]
+    assert _take(_fair_share(database, Handled()), [*flood, quiet]) == [*flood[:4], quiet]
     with database.begin() as tx:
         rows = tx.execute(select(outbox).order_by(outbox.c.not_before)).all()
         assert tx.execute(select(outbox.c.id).where(outbox.c.not_before <= db_now())).all() == []
@@ -95,35 +95,35 @@ def test_what_is_to_be_refused_for_its_properties_is_not_deferred(database: Data
     """With the header of its turn RabbitMQ might not take it again; it is refused now."""
     flood = [_message("p1", number) for number in range(9)]
     flood = [replace(one, properties={**one.properties, "headers": {"big": "x" * 70_000}}) for one in flood]
-    assert _take(_turns(database, Handled()), flood) == flood
+    assert _take(_fair_share(database, Handled()), flood) == flood
 
 
 def test_large_messages_take_more_of_a_share(database: Database) -> None:
     """A few huge pushes are a flood too."""
-    large = [_message("p1", number, size=LARGE - 100) for number in range(9)]
-    assert len(_take(_turns(database, Handled()), large)) == 2
-    assert LARGE > BYTES_PER_TURN
+    large = [_message("p1", number, size=LARGE_BYTES - 100) for number in range(9)]
+    assert len(_take(_fair_share(database, Handled()), large)) == 2
+    assert LARGE_BYTES > BYTES_PER_MESSAGE
 
 
 def test_what_is_large_is_handled_from_the_store(database: Database) -> None:
     """The threads of its kind, and memory, are free for what is small, also if it is the first of its partner."""
-    large = _message("p1", 1, size=LARGE)
-    assert _take(_turns(database, Handled()), [large, _message("p1", 2)]) == [_message("p1", 2)]
+    large = _message("p1", 1, size=LARGE_BYTES)
+    assert _take(_fair_share(database, Handled()), [large, _message("p1", 2)]) == [_message("p1", 2)]
     assert [row.body for row in _deferred(database)] == [large.body]
 
 
 def test_a_private_key_is_not_deferred_in_clear(database: Database) -> None:
     """A message that may hold a private key, sent by mistake, is stored sealed, and comes back as it was sent."""
-    turns = _turns(database, Handled())
+    fair_share = _fair_share(database, Handled())
     flood = [
         replace(_message("p1", number), body=b'{"partner_id": "p1", "private_key": "s3cret"}') for number in range(9)
     ]
-    _take(turns, flood)
+    _take(fair_share, flood)
     with database.begin() as tx:
         stored = [row.body for row in tx.execute(select(outbox))]
     rows = _deferred(database)
     assert not any(b"s3cret" in body for body in stored)
-    assert [LETTERS.opened(row).body for row in rows] == [delivery.body for delivery in flood[4:]]
+    assert [LETTERS.unsealed(row).body for row in rows] == [delivery.body for delivery in flood[4:]]
 
 
 @pytest.mark.parametrize("message_id", ["x" * 200, "with \0", "half of a character \ud800"])
@@ -131,7 +131,7 @@ def test_a_flood_may_have_names_that_no_table_holds(database: Database, message_
     """Messages of any name are deferred, and handled under the name that they came with."""
     flood = [_message("p1", number) for number in range(9)]
     flood = [replace(one, properties={**one.properties, "message_id": message_id}) for one in flood]
-    _take(_turns(database, Handled()), flood)
+    _take(_fair_share(database, Handled()), flood)
     assert [row.properties["message_id"] for row in _deferred(database)] == [message_id] * 5
 
 
@@ -139,11 +139,11 @@ def test_what_cannot_be_deferred_is_handled_at_once(database: Database) -> None:
     """An error ends no thread: the messages are handled as if it were their turn."""
     handled = Handled()
 
-    def closed(_: OutboxRow) -> OutboxRow:
+    def sealed(_: OutboxRow) -> OutboxRow:
         raise RuntimeError
 
-    turns = FairShare(PartnerRates(SHARES), database, closed, handled, _patience())
-    now = _take(turns, [_message("p1", number) for number in range(9)])
+    fair_share = FairShare(PartnerRates(RATES), database, sealed, handled, _store_retry())
+    now = _take(fair_share, [_message("p1", number) for number in range(9)])
     assert len(now) + len(handled.bodies) == 9
 
 
@@ -151,20 +151,20 @@ def test_one_that_cannot_be_deferred_spoils_no_other(database: Database) -> None
     """Of a batch with a message that no table takes the others wait for their turn all the same."""
     handled = Handled()
 
-    def closed(row: OutboxRow) -> OutboxRow:
+    def sealed(row: OutboxRow) -> OutboxRow:
         if row.message_id == "p1-7":
             raise RuntimeError
         return row
 
-    turns = FairShare(PartnerRates(SHARES), database, closed, handled, _patience())
+    fair_share = FairShare(PartnerRates(RATES), database, sealed, handled, _store_retry())
     flood = [_message("p1", number) for number in range(9)]
-    now = _take(turns, flood)
+    now = _take(fair_share, flood)
     assert handled.bodies == [flood[7].body]
     assert len(now) + 1 + len(_deferred(database)) == 9
 
 
 def test_whoever_has_a_name_that_no_table_holds_is_deferred_too(database: Database) -> None:
     """A partner id with a NUL in it is refused when it is handled, at its turn."""
-    odd = _message("p\0", 1, size=LARGE)
-    assert _take(_turns(database, Handled()), [odd]) == []
+    odd = _message("p\0", 1, size=LARGE_BYTES)
+    assert _take(_fair_share(database, Handled()), [odd]) == []
     assert [row.body for row in _deferred(database)] == [odd.body]
