@@ -8,7 +8,7 @@ from typing import get_args
 
 import pytest
 
-from messages import LineStatus
+from messages import ContractReason, LineStatus
 from tests.support.docs import NOT_RUN, PAGES, ROOT, RUN, Block, anchors, blocks, prose
 from worker.cli import exits
 from worker.health import Part
@@ -66,6 +66,21 @@ def test_code_in_the_docs_is_a_part_of_an_example() -> None:
     examples = [path.read_text("utf-8") for path in (DOCS / "examples").glob("*.py")]
     for block in (block for block in BLOCKS if block.language == "python"):
         assert any(block.text in example for example in examples), block
+
+
+def test_json_in_the_docs_is_an_example() -> None:
+    """JSON that a reader copies from a page is a whole message that the worker takes."""
+    examples = {path.read_text("utf-8") for path in (DOCS / "examples" / "json").glob("*.json")}
+    shown = {block.text for block in BLOCKS if block.language == "json"}
+    assert shown
+    assert shown <= examples
+
+
+def test_the_page_of_messages_has_every_reason_of_a_refusal() -> None:
+    """An operator who meets a reason among the dead letters finds what it means."""
+    page = (DOCS / "messages.md").read_text("utf-8")
+    rows = re.findall(r"^\| ((?:`[a-z0-9_]+`(?:, )?)+) \| (?:is|has|says|does) ", page, re.MULTILINE)
+    assert {reason for row in rows for reason in re.findall(r"`(\w+)`", row)} == set(get_args(ContractReason))
 
 
 def test_every_make_target_in_the_docs_is_there() -> None:
