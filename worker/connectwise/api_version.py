@@ -4,15 +4,16 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 
+# A server that refuses so many names versions that it does not have.
 MAX_TRIED = 4
-"""A server that refuses so many names versions that it does not have."""
 
 
 @dataclass
 class Discovery:
-    """Where a partner's API is, and how it is spoken to. `is_new` = found during this run, so that the run stores it.
+    """Where a partner's API is, and which version it is asked for (None = the setting's).
 
-    `api_version`: see ApiVersions.taken. `answered`: under this version of the connection the API has answered.
+    `answered`: under this version of the connection the API has answered. `is_new`: found during this run, which
+    stores it.
     """
 
     base_url: str | None
@@ -24,31 +25,34 @@ class Discovery:
 
 @dataclass
 class ApiVersions:
-    """`wanted` is the setting's; `taken` an older one that was taken before, None = the setting's was, or none yet.
+    """The version to ask for next (`current`): the setting's (`configured`), or an older one.
 
-    An older one is asked for only once the setting's is refused: newer ones may have changed what is read.
+    `accepted`: an older one that the server took before; None = it took the setting's, or none yet. An older version
+    is asked for only once the setting's is refused: newer ones may have changed what is read.
     """
 
-    wanted: str
-    taken: str | None
-    asked: str = field(init=False)
+    configured: str
+    accepted: str | None
+    current: str = field(init=False)
     _refused: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self.asked = self.taken if self.taken and _order(self.taken) < _order(self.wanted) else self.wanted
+        is_older = self.accepted is not None and _order(self.accepted) < _order(self.configured)
+        self.current = self.accepted if self.accepted and is_older else self.configured
 
-    def begin_anew(self) -> None:
+    def reset(self) -> None:
         """Ask for the setting's again: the server may have been upgraded."""
-        self.asked = self.wanted
+        self.current = self.configured
         self._refused.clear()
 
-    def refused(self, named: Collection[str]) -> bool:
-        """The server refuses the version asked for and names these; whether there is another to ask for."""
-        self._refused.add(self.asked)
-        left = {one for one in (*named, self.wanted) if _order(one) <= _order(self.wanted)} - self._refused
+    def switch(self, named: Collection[str]) -> bool:
+        """Take the newest of the versions that the server names in refusing the current one; False = none is left."""
+        self._refused.add(self.current)
+        usable = {version for version in (*named, self.configured) if _order(version) <= _order(self.configured)}
+        left = usable - self._refused
         if not left or len(self._refused) >= MAX_TRIED:
             return False
-        self.asked = max(left, key=_order)
+        self.current = max(left, key=_order)
         return True
 
 

@@ -1,4 +1,7 @@
-"""The run's experience of its partner's ConnectWise: does it answer, is it to be left alone, has all failed?"""
+"""The circuit breaker of a run: after failures it stops calls to the partner's ConnectWise, for a while or for good.
+
+Open: no call is begun (a pause, or `stop`). Half open: a person's check may call in spite of the pause.
+"""
 
 import random
 from dataclasses import dataclass, field, replace
@@ -17,18 +20,25 @@ from worker.rules.retry import RATE_LIMITED_FOR, is_given_up, longest_wait, seco
 
 log = structlog.get_logger()
 
+# Pauses that a check of the connection, asked for by a person, does not wait for: the cause may be mended by now.
 PROBED = ("unreachable", "client_id", "api_version", "request_refused", "moved")
-"""Pauses that a check of the connection, asked for by a person, does not wait for: what it finds may be mended."""
 
 
 def half_open(health: Health) -> Health:
-    """The health with a pause of that kind ended; how often the server was out of reach stays known."""
-    return replace(health, paused_until=None, paused_why=None) if health.paused_why in PROBED else health
+    """Return the health without a pause of that kind. The count of failures to reach the server stays."""
+    return _unpaused(health) if health.paused_why in PROBED else health
+
+
+def _unpaused(health: Health) -> Health:
+    return replace(health, paused_until=None, paused_why=None)
 
 
 @dataclass
 class CircuitBreaker:
-    """Starts from what the last run stored; `stop` set = every open line of the partner fails for this reason."""
+    """The health of a partner's ConnectWise during a run, from the one that the last run `stored`.
+
+    `answered`: it has answered and taken the keys. `stop`: every open line of the partner fails for this reason.
+    """
 
     retry_for: timedelta
     stored: Health
@@ -41,55 +51,56 @@ class CircuitBreaker:
 
     @property
     def open_until(self) -> datetime | None:
-        """When to look after it again: at the end of the pause, or when it has been silent for too long."""
+        """The end of the pause, or the earlier time at which lines are given up."""
         until, since = self.health.paused_until, self.health.unreachable_since
         if until is None or since is None or self.health.paused_why != "unreachable":
             return until
         return min(until, since + self.retry_for)
 
     def seconds_for_call(self, first_failed_at: datetime | None, now: datetime) -> float | None:
-        """Seconds that a call for a line may take which has been failing since then. None = any."""
+        """Return the seconds that a call may take for a line that has been failing since then. None = no limit."""
         return seconds_for_call((first_failed_at, self.health.unreachable_since), now, self.retry_for)
 
     def end_passed_pause(self, now: datetime) -> None:
-        """Forget a pause that has passed; how often the server was out of reach stays known."""
+        """End a pause that has passed. The count of failures to reach the server stays."""
         if self.health.paused_until is not None and self.health.paused_until <= now:
-            self.health = replace(self.health, paused_until=None, paused_why=None)
+            self.health = _unpaused(self.health)
 
     def half_open(self) -> None:
-        """Somebody asks whether ConnectWise can be reached by now."""
+        """Let a person's check ask if ConnectWise can be reached by now."""
         self.health = half_open(self.health)
 
     @property
     def is_open(self) -> bool:
-        """True if nothing new is to be asked of ConnectWise now."""
+        """True if no call is to be begun."""
         return self.stop is not None or self.health.paused_until is not None
 
     @property
     def is_proven(self) -> bool:
-        """True if it answers and takes the keys; until then one call at a time, so wrong keys are no hammering."""
+        """True if ConnectWise answers and takes the keys. Until then one call is made at a time."""
         return self.answered and not self.health.unreachable_count
 
     def note_success(self, now: datetime) -> None:
-        """ConnectWise answered: it can be reached, and takes the keys."""
+        """Note an answer: ConnectWise can be reached, and takes the keys."""
         self.answered = True
         self.health = health_after(self.health, None, None, now, chance=0.0)
 
     def note_failure(self, error: BaseException, now: datetime, *, attempts: int = 0) -> ErrorOutcome:
-        """Judge an error of a call, and learn from it."""
-        chance, again, longest = random.random(), random.random(), longest_wait(self.retry_for)  # noqa: S311 - jitter
-        verdict = classify(error, attempts=attempts, chance=chance, longest=longest)
-        _alert(error, verdict)
-        self.health = health_after(self.health, error, verdict, now, chance=again, longest=longest)
-        self.answered = self.answered or isinstance(verdict, FailLine)
-        if isinstance(verdict, FailPartner):
-            self.stop = self.stop or verdict
+        """Note an error of a call, and return its outcome."""
+        longest = longest_wait(self.retry_for)
+        outcome = classify(error, attempts=attempts, chance=random.random(), longest=longest)  # noqa: S311 - jitter
+        _alert(error, outcome)
+        chance = random.random()  # noqa: S311 - jitter
+        self.health = health_after(self.health, error, outcome, now, chance=chance, longest=longest)
+        self.answered = self.answered or isinstance(outcome, FailLine)
+        if isinstance(outcome, FailPartner):
+            self.stop = self.stop or outcome
         else:
-            self.give_up(verdict.problem, now)
-        return verdict
+            self.give_up(outcome.problem, now)
+        return outcome
 
     def give_up(self, last: Problem, now: datetime) -> None:
-        """Fail all if it has been left alone for too long, also while it asks for a longer pause; `last`: why."""
+        """Fail all lines if ConnectWise has been silent, or has limited requests, for too long; `last`: the cause."""
         silent_since = self.health.unreachable_since if self.health.paused_until else None
         if is_given_up(silent_since, now, self.retry_for) or is_given_up(
             self.health.limited_since, now, RATE_LIMITED_FOR
@@ -98,28 +109,28 @@ class CircuitBreaker:
             self.health = Health()
 
     def forget_outage(self) -> None:
-        """Forget since when it has been silent or limited: next time, giving up is counted from then."""
+        """Forget an outage that no line waits for: the time to give up is counted from the next failure."""
         self.health = replace(self.health, unreachable_count=0, unreachable_since=None, limited_since=None)
 
     def note_clean_run(self) -> None:
-        """The run went as it should."""
+        """Note a run that ended without a fault of ours."""
         self.health = replace(self.health, failed_runs=0)
 
     def store(self, tx: Tx, partner_id: str) -> None:
-        """Keep it for the next run, if it has changed."""
+        """Store the health for the next run, if it has changed."""
         if self.health != self.stored:
             leases.save_health(tx, partner_id, self.health)
             self.stored = self.health
 
 
-def _alert(error: BaseException, verdict: ErrorOutcome) -> None:
-    """Log as an error what is ours to mend; all else is the partner's, or passes."""
-    match verdict.problem.code:
+def _alert(error: BaseException, outcome: ErrorOutcome) -> None:
+    """Log as an error what only we can mend; all else is the partner's, or passes."""
+    match outcome.problem.code:
         case "client_id":
-            log.error("client_id.refused", said=verdict.problem.said)
+            log.error("client_id.refused", said=outcome.problem.said)
         case "api_version":
-            log.error("api_version.refused", said=verdict.problem.said)
+            log.error("api_version.refused", said=outcome.problem.said)
         case "request_refused":
-            log.error("request.refused", error=str(error), said=verdict.problem.said)
+            log.error("request.refused", error=str(error), said=outcome.problem.said)
         case "unexpected" if not isinstance(error, NotStarted):
             log.error("call.unexpected", exc_info=error)

@@ -7,13 +7,13 @@ from messages import KeyRing, SealedPrivateKey, SealError, SealMismatch, Unknown
 from store.connections import ConnectionVersion
 from worker.rules.errors import KeyMismatch, KeyUnreadable, SealKeyUnknown
 
+# The connection's fields that a sealed private key belongs to, in the words of the form.
 FIELDS = {
     "company_identifier": "Company ID",
     "partner_id": "account",
     "public_key": "Public Key",
     "site_host": "ConnectWise URL",
 }
-"""The connection's fields that a sealed private key belongs to, in the words of the form."""
 
 log = structlog.get_logger()
 

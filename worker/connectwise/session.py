@@ -1,4 +1,4 @@
-"""A partner's ConnectWise, as one run sees it: keys opened in memory, base URL found, moved or proven.
+"""The session with a partner's ConnectWise during a run: its keys in memory, its base URL, its API version.
 
 Its methods are called from several threads at once; each makes at most the HTTP calls that its docstring says.
 """
@@ -50,6 +50,7 @@ T = TypeVar("T")
 
 log = structlog.get_logger()
 
+# The base URL is looked up again at most once in this time.
 REDISCOVER_EVERY = timedelta(minutes=5)
 
 
@@ -57,7 +58,7 @@ REDISCOVER_EVERY = timedelta(minutes=5)
 class ConnectWiseSession:
     """One partner's ConnectWise for the length of a run; every request is taken from the budget.
 
-    Raises cwclient's errors and those of policy.py.
+    Raises cwclient's errors and those of rules/errors.py; rules/outcomes.py decides what follows from each.
     """
 
     connection: ConnectionVersion
@@ -74,18 +75,18 @@ class ConnectWiseSession:
     _counts: dict[str, int | None] | None = None
 
     def __post_init__(self) -> None:
-        self._probe = ConnectionProbe(self._ask_for_agreements)
+        self._probe = ConnectionProbe(self._count_agreements)
 
     def addition(self, agreement_id: int, addition_id: int, seconds: float | None = None) -> Addition:
-        """Read the addition, in so many seconds at most: one GET, unless the base URL moved or the role is in doubt."""
+        """Read an addition, in so many seconds at most: one GET, unless the base URL moved or the role is in doubt."""
         return self._read(lambda client: client.addition(agreement_id, addition_id, seconds))
 
     def agreement(self, agreement_id: int) -> Agreement:
-        """Read the agreement: one GET, unless the base URL moved or the role is in doubt."""
+        """Read an agreement: one GET, unless the base URL moved or the role is in doubt."""
         return self._read(lambda client: client.agreement(agreement_id))
 
     def agreement_if_allowed(self, agreement_id: int) -> Agreement | None:
-        """Read the agreement for what it tells besides: by one GET, None if ConnectWise does not give it."""
+        """Read an agreement that is not needed, by one GET; None = ConnectWise does not give it."""
         try:
             return self._call(lambda client: client.agreement(agreement_id))
         except ConnectWiseError as error:
@@ -93,35 +94,37 @@ class ConnectWiseSession:
             return None
 
     def company(self, company_id: int) -> Company:
-        """Read the company: one GET, unless the base URL moved or the role is in doubt."""
+        """Read a company: one GET, unless the base URL moved or the role is in doubt."""
         try:
             return self._read(lambda client: client.company(company_id))
         except RestrictedAgreement as error:
-            # Companies are not restricted by type: a role that counts them but may not read this one has not "All".
+            # Companies are not restricted by type: a role that counts them but may not read this one lacks "All".
             raise RightRefused(COMPANY_INQUIRE) from error
 
-    def companies(self, make: Callable[[Company], T], turn: Callable[[], None]) -> list[T]:
-        """Return what `make` makes of each company but the deleted ones, in pages of 1000: one GET each (5.4).
+    def companies(self, convert: Callable[[Company], T], before_page: Callable[[], None]) -> list[T]:
+        """Read all companies but the deleted ones, each converted: one GET for each 1000 of them (5.4).
 
-        `turn` is called before the request of each page but the first, here and below; what it raises ends it.
+        `before_page` is called before each page but the first, here and below. What it raises ends the list.
         """
 
-        def every(client: ConnectWise) -> list[T]:
-            found = client.companies("deletedFlag=false", before_next=self._next(turn))
-            return [make(company) for company in found if not company.deleted_flag]
+        def read(client: ConnectWise) -> list[T]:
+            companies = client.companies("deletedFlag=false", before_next=self._before_next(before_page))
+            return [convert(company) for company in companies if not company.deleted_flag]
 
-        return self._read(every)
+        return self._read(read)
 
-    def agreements(self, company_ids: Collection[int], turn: Callable[[], None]) -> list[Agreement]:
-        """The agreements of 1 to 150 companies: one GET for each 1000 of them."""
-        return self._read(lambda client: list(client.agreements(*company_ids, before_next=self._next(turn))))
+    def agreements(self, company_ids: Collection[int], before_page: Callable[[], None]) -> list[Agreement]:
+        """Read the agreements of 1 to 150 companies: one GET for each 1000 of them."""
+        before_next = self._before_next(before_page)
+        return self._read(lambda client: list(client.agreements(*company_ids, before_next=before_next)))
 
-    def additions(self, agreement_id: int, turn: Callable[[], None]) -> list[Addition]:
-        """The additions of an agreement: one GET for each 1000 of them."""
-        return self._read(lambda client: list(client.additions(agreement_id, before_next=self._next(turn))))
+    def additions(self, agreement_id: int, before_page: Callable[[], None]) -> list[Addition]:
+        """Read the additions of an agreement: one GET for each 1000 of them."""
+        before_next = self._before_next(before_page)
+        return self._read(lambda client: list(client.additions(agreement_id, before_next=before_next)))
 
     def set_quantity(self, agreement_id: int, addition_id: int, quantity: float) -> Addition:
-        """Set the quantity: one PATCH. Raises WriteRefused on 401 and 403, Moved if it has to be asked otherwise."""
+        """Write the quantity: one PATCH. Raises WriteRefused on 401 and 403, Moved if it is to be sent elsewhere."""
         client, begun = self.client(), monotonic()
         self.budget.spend()
         try:
@@ -132,14 +135,14 @@ class ConnectWiseSession:
             self._probe.check(begun)
             raise (WriteRefused if isinstance(error, BadCredentials) else Unconfirmed)(error) from error
         except VersionRefused as error:
-            self._ask_otherwise(client, error)
+            self._switch_version(client, error)
             raise Moved from error
         except (RecordNotFound, WrongRoute) as error:
-            self._look_elsewhere(client, error, begun)
+            self._rediscover(client, error, begun)
             raise Moved from error
 
     def counts(self) -> dict[str, int | None]:
-        """Ask for the counts that prove the Inquire rights, two GETs; None = denied (connectwise-api.md 4.1)."""
+        """Read the counts by which the Inquire rights are proven, two GETs; None = denied (connectwise-api.md 4.1)."""
         counts: dict[str, int | None] = {}
         for right, count in (
             (COMPANY_INQUIRE, ConnectWise.count_companies),
@@ -150,11 +153,11 @@ class ConnectWiseSession:
             except MissingRight:
                 counts[right] = None
             except WrongRoute as error:
-                raise self._passing(error) from error
+                raise self._or_maintenance(error) from error
         return counts
 
     def visible_agreements(self, ids: Collection[int]) -> set[int]:
-        """Return those of these ids (1 to 150) whose agreements the role sees: one GET."""
+        """Return those of 1 to 150 agreements that the role sees: one GET."""
         return self._call(lambda client: client.visible_agreements(ids))
 
     def find_base_url(self) -> BaseUrl:
@@ -162,12 +165,10 @@ class ConnectWiseSession:
         try:
             found = call_twice(self._discover)
         except WrongRoute as error:
-            raise self._passing(error) from error
-        self.versions.begin_anew()
-        if self._client is not None and (found.url, self.versions.asked) != (
-            self._client.base_url,
-            self._client.version,
-        ):
+            raise self._or_maintenance(error) from error
+        self.versions.reset()
+        client, version = self._client, self.versions.current
+        if client is not None and (client.base_url, client.version) != (found.url, version):
             self._client = None
         self.discovery = replace(self.discovery, base_url=found.url, looked_up_at=self.clock(), is_new=True)
         return found
@@ -178,7 +179,7 @@ class ConnectWiseSession:
         return discover(site_url, company, self.open_transport())
 
     def client(self) -> ConnectWise:
-        """The client for the base URL in use; looked up first if none is known."""
+        """Return the client for the base URL in use, which is looked up first if none is known."""
         with self._lock:
             if self._client is None:
                 if self.discovery.base_url is None:
@@ -188,31 +189,32 @@ class ConnectWiseSession:
                     credentials=credentials_of(self.connection, self.key_ring),
                     client_id=self.client_id,
                     transport=self.open_transport(),
-                    version=self.versions.asked,
+                    version=self.versions.current,
                 )
             return self._client
 
-    def _next(self, turn: Callable[[], None]) -> Callable[[], None]:
-        def spend() -> None:
-            turn()
+    def _before_next(self, before_page: Callable[[], None]) -> Callable[[], None]:
+        def before_next() -> None:
+            before_page()
             self.budget.spend()
 
-        return spend
+        return before_next
 
     def _call(self, call: Callable[[ConnectWise], T]) -> T:
-        """Make a request, and again for each API version that the server names in place of the one it refuses."""
+        """Make a call, again for each API version that the server names in place of the one that it refuses."""
         while True:
             client = self.client()
             self.budget.spend()
             try:
                 answer = call(client)
             except VersionRefused as error:
-                self._ask_otherwise(client, error)
+                self._switch_version(client, error)
             else:
                 self._note_answer(client)
                 return answer
 
     def _read(self, call: Callable[[ConnectWise], T]) -> T:
+        """Make a call that reads a record or a list. What may blame the connection is confirmed by another call."""
         client, begun = self.client(), monotonic()
         try:
             return self._call(call)
@@ -224,26 +226,26 @@ class ConnectWiseSession:
             raise Unconfirmed(error) from error
         except (RecordNotFound, WrongRoute) as error:
             # A 404 or "Cannot route" may be a codebase that changed with an upgrade (connectwise-api.md 1.3).
-            self._look_elsewhere(client, error, begun)
+            self._rediscover(client, error, begun)
         try:
             return self._call(call)
         except WrongRoute as error:
-            raise self._passing(error) from error
+            raise self._or_maintenance(error) from error
 
-    def _ask_for_agreements(self) -> ConnectWiseError | None:
-        """Ask for their count, one GET; None = ConnectWise answers it and knows the keys."""
+    def _count_agreements(self) -> ConnectWiseError | None:
+        """Probe the connection by one GET: return its error; None = ConnectWise answers and knows the keys."""
         try:
             self._call(ConnectWise.count_agreements)
         except MissingRight:
             return None
         except RecordNotFound as error:
-            return self._passing(WrongRoute(error.message, status=error.status))
+            return self._or_maintenance(WrongRoute(error.message, status=error.status))
         except ConnectWiseError as error:
             return error
         return None
 
     def _prove_rights(self) -> None:
-        """Raise RightRefused unless both Inquire rights are granted; asked once a run."""
+        """Raise RightRefused unless both Inquire rights are granted; read once a run."""
         with self._proving:
             if self._counts is None:
                 self._counts = self.counts()
@@ -252,24 +254,24 @@ class ConnectWiseSession:
                 raise RightRefused(right)
 
     def _note_answer(self, client: ConnectWise) -> None:
-        """Remember that the API answers, and which version it was asked for."""
-        version = None if client.version == self.versions.wanted else client.version
+        """Note that the API answers, and the version that it was asked for."""
+        version = None if client.version == self.versions.configured else client.version
         with self._lock:
             known = self.discovery
             if self._client is client and (known.answered, known.api_version) != (True, version):
                 self.discovery = replace(known, answered=True, api_version=version, is_new=True)
 
-    def _ask_otherwise(self, client: ConnectWise, error: VersionRefused) -> None:
-        """Ask for another API version from now on. Raises the error if there is none to ask for."""
+    def _switch_version(self, client: ConnectWise, error: VersionRefused) -> None:
+        """Ask for another API version from now on. Raises the error if there is none left."""
         with self._lock:
             # Another call may have found one meanwhile.
             if self._client is client:
-                if not self.versions.refused(error.named):
+                if not self.versions.switch(error.named):
                     raise error
                 self._client = None
 
-    def _look_elsewhere(self, client: ConnectWise, error: RecordNotFound | WrongRoute, begun: float) -> None:
-        """Look the base URL up again, at most once in 5 minutes. Raises the error if no other one is in use now.
+    def _rediscover(self, client: ConnectWise, error: RecordNotFound | WrongRoute, begun: float) -> None:
+        """Look the base URL up again, at most once in 5 minutes. Raises the error unless another one is in use now.
 
         Before the connection is blamed, or a record, another call confirms it.
         """
@@ -277,21 +279,22 @@ class ConnectWiseSession:
             if self._client is not client:
                 return  # another call has found it meanwhile
             before, last = self.discovery.base_url, self.discovery.looked_up_at
-            left = REDISCOVER_EVERY - (self.clock() - last) if last is not None else timedelta(0)
-            if left <= timedelta(0):
+            wait = REDISCOVER_EVERY - (self.clock() - last) if last is not None else timedelta(0)
+            if wait <= timedelta(0):
                 self.find_base_url()
                 if self.discovery.base_url != before:
                     return
         if isinstance(error, RecordNotFound):
             self._probe.check(begun)
             raise error
-        passing = self._passing(error)
-        if passing is not error:
-            raise passing
-        if left > timedelta(0) and self.discovery.answered:
-            raise RouteUnknown(error, left.total_seconds())
+        maintenance = self._or_maintenance(error)
+        if maintenance is not error:
+            raise maintenance
+        if wait > timedelta(0) and self.discovery.answered:
+            raise RouteUnknown(error, wait.total_seconds())
         self._probe.check(begun)
         raise Unconfirmed(error)
 
-    def _passing(self, error: WrongRoute) -> ConnectWiseError:
+    def _or_maintenance(self, error: WrongRoute) -> ConnectWiseError:
+        """Return the error, as maintenance if it may be that where the API has answered before."""
         return as_maintenance(error) if self.discovery.answered else error
