@@ -7,7 +7,7 @@ from store.schema import connections, mappings, pushes
 
 
 def known(tx: Tx) -> list[str]:
-    """All partners that ever connected, mapped or pushed, by id."""
+    """The ids of all partners that ever connected, mapped or pushed, in order."""
     tables = (connections, mappings, pushes)
-    found = union(*(select(table.c.partner_id) for table in tables)).subquery()
-    return list(tx.execute(select(found.c.partner_id).order_by(found.c.partner_id)).scalars())
+    ids = union(*(select(table.c.partner_id) for table in tables)).subquery()
+    return list(tx.execute(select(ids.c.partner_id).order_by(ids.c.partner_id)).scalars())

@@ -1,4 +1,4 @@
-"""Pauses by operators: ConnectWise of one partner, or of all, is left alone until somebody resumes."""
+"""Pauses by operators: the worker does not call ConnectWise for one partner, or for all, until they resume."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,12 +9,12 @@ from store.database import Tx, db_now, upsert
 from store.schema import pauses
 
 EVERYBODY = ""
-"""In the place of a partner's id; no partner has an empty one."""
+"""Stands for all partners; no partner has an empty id."""
 
 
 @dataclass(frozen=True)
 class Pause:
-    """A pause of a partner (or EVERYBODY): who asked for it, since when and why."""
+    """A pause of a partner, or of EVERYBODY: since when, by whom and why."""
 
     partner_id: str
     since: datetime
@@ -23,30 +23,30 @@ class Pause:
 
 
 def pause(tx: Tx, partner_id: str, paused_by: str, why: str) -> None:
-    """Pause a partner, or EVERYBODY. Once more only changes who and why."""
-    said = {"paused_by": paused_by, "why": why}
-    statement = upsert(tx, pauses).values(partner_id=partner_id, since=db_now(), **said)
-    tx.execute(statement.on_conflict_do_update(index_elements=["partner_id"], set_=said))
+    """Pause a partner, or EVERYBODY. A repeated pause only changes by whom and why."""
+    values = {"paused_by": paused_by, "why": why}
+    statement = upsert(tx, pauses).values(partner_id=partner_id, since=db_now(), **values)
+    tx.execute(statement.on_conflict_do_update(index_elements=["partner_id"], set_=values))
 
 
 def resume(tx: Tx, partner_id: str) -> bool:
-    """End the pause of a partner, or that of EVERYBODY; whether there was one."""
+    """End the pause of a partner, or that of EVERYBODY. Returns True if there was one."""
     return tx.execute(delete(pauses).where(pauses.c.partner_id == partner_id)).rowcount == 1
 
 
 def paused(partner_id: str | ColumnElement[str]) -> ColumnElement[bool]:
-    """Return an expression that is true if the partner or everybody is paused."""
+    """An expression that is true if the partner or everybody is paused."""
     return exists().where(or_(pauses.c.partner_id == partner_id, pauses.c.partner_id == EVERYBODY))
 
 
 def find(tx: Tx, partner_id: str) -> Pause | None:
-    """The pause that stops this partner: its own, else that of everybody."""
+    """The pause that applies to this partner: its own, else that of EVERYBODY, else None."""
     query = select(pauses).where(pauses.c.partner_id.in_((partner_id, EVERYBODY)))
     return next((_pause(row) for row in tx.execute(query.order_by(pauses.c.partner_id.desc()))), None)
 
 
 def all_pauses(tx: Tx) -> list[Pause]:
-    """Every pause, that of EVERYBODY first."""
+    """All pauses, that of EVERYBODY first."""
     return [_pause(row) for row in tx.execute(select(pauses).order_by(pauses.c.partner_id))]
 
 

@@ -1,4 +1,4 @@
-"""Pushes and their lines: the questions that were asked, and the answer to each."""
+"""Pushes and their lines, with the status of each line."""
 
 import json
 from collections.abc import Collection, Iterable, Sequence
@@ -20,12 +20,12 @@ LineKey = tuple[str, str]
 """(push id, company id)"""
 
 MANY = 200
-"""Of so many lines all of their push are read: PostgreSQL may compare each of its rows with each that is named."""
+"""Beyond this number of lines all lines of their push are read: a long IN list is slower in PostgreSQL."""
 
 
 @dataclass(frozen=True)
 class Push:
-    """A push as it was accepted; `reverts` = the push that it takes back (mode `revert`)."""
+    """A push as it was accepted; `reverts` is the push that it reverts (mode `revert`)."""
 
     partner_id: str
     push_id: str
@@ -47,10 +47,7 @@ class Push:
 
 @dataclass(frozen=True)
 class Restore:
-    """The quantity that a revert's line puts back into an addition of this tenant.
-
-    The line does so only as long as the addition `holds` what was written.
-    """
+    """The quantity that a revert's line restores in an addition, only if it still `holds` what was written."""
 
     tenant: str
     addition: Addition
@@ -60,7 +57,7 @@ class Restore:
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a push and what has been said about it; `restore` is None but for a revert's."""
+    """One line of a push with its status; `restore` is set only for lines of reverts."""
 
     push: Push
     company_id: str
@@ -80,12 +77,12 @@ class Line:
 
     @property
     def is_open(self) -> bool:
-        """True as long as the final answer is still owed."""
+        """True until the line has its final result."""
         return self.status in OPEN_STATUSES
 
 
 class Acceptance(Enum):
-    """A push.requested is new, the same again, or another one under a known push id."""
+    """A push.requested is new, a repetition, or another one under a known push id."""
 
     NEW = "new"
     REPEAT = "repeat"
@@ -94,14 +91,14 @@ class Acceptance(Enum):
 
 @dataclass(frozen=True)
 class Accepted:
-    """The outcome of `accept`: `superseded` are lines, of older pushes or of this one, that a newer wish displaced."""
+    """The outcome of `accept`: `superseded` are lines, of older pushes or of this one, that a newer target replaced."""
 
     acceptance: Acceptance
     superseded: list[LineKey]
 
 
 def accept(tx: Tx, event: PushRequested, body_hash: str, at: datetime) -> Accepted:
-    """Keep a push and its lines and, for an apply, upsert the wishes that are newer than the stored ones.
+    """Store a push and its lines and, for an apply, the targets that are newer than the stored ones.
 
     Call it inside `Database.partner(event.partner_id)`.
     """
@@ -144,7 +141,7 @@ def accept(tx: Tx, event: PushRequested, body_hash: str, at: datetime) -> Accept
 
 
 def save(tx: Tx, push: Push, lines: Iterable[Line]) -> None:
-    """Insert a push that is not known yet, and its lines."""
+    """Insert a push that is not stored yet, and its lines."""
     values = {name: getattr(push, name) for name in Push.__dataclass_fields__ if name != "period"}
     period = {"period_start": push.period.start, "period_end": push.period.end, "period_key": push.period.key}
     tx.execute(insert(pushes).values(values | period))
@@ -184,19 +181,19 @@ def find(tx: Tx, partner_id: str, push_id: str) -> Push | None:
 
 def lines(tx: Tx, partner_id: str, keys: Collection[LineKey]) -> dict[LineKey, Line]:
     """These lines, by key."""
-    # By push, and not as a list of pairs: PostgreSQL compares those one by one with every row.
+    # One query per push: PostgreSQL would compare a list of pairs one by one with every row.
     companies: dict[str, list[str]] = {}
     for push_id, company_id in sorted(keys):
         companies.setdefault(push_id, []).append(company_id)
-    found: dict[LineKey, Line] = {}
+    by_key: dict[LineKey, Line] = {}
     for push_id, company_ids in companies.items():
         query = line_query(partner_id).where(push_lines.c.push_id == push_id)
         if len(company_ids) <= MANY:
             query = query.where(push_lines.c.company_id.in_(company_ids))
         rows = tx.execute(query).mappings().all()
         push = push_of(rows[0]) if rows else None
-        found.update((line.key, line) for line in (line_of(row, push) for row in rows))
-    return {key: found[key] for key in keys if key in found}
+        by_key.update((line.key, line) for line in (line_of(row, push) for row in rows))
+    return {key: by_key[key] for key in keys if key in by_key}
 
 
 def lines_restoring(tx: Tx, partner_id: str, push_id: str, additions: Collection[Addition]) -> list[Line]:
@@ -207,7 +204,7 @@ def lines_restoring(tx: Tx, partner_id: str, push_id: str, additions: Collection
 
 
 def due_preview_lines(tx: Tx, partner_id: str, at: datetime, limit: int) -> list[Line]:
-    """Lines of due previews that have no answer yet, newest push first."""
+    """Due lines of previews, newest push first."""
     query = (
         line_query(partner_id)
         .where(push_lines.c.preview_due_at <= at)
@@ -218,20 +215,20 @@ def due_preview_lines(tx: Tx, partner_id: str, at: datetime, limit: int) -> list
 
 
 def postpone_preview(tx: Tx, line: Line, at: datetime) -> None:
-    """Look at this line of a preview then; it waits for something."""
+    """Make this line of a preview, which waits for something, due at that time."""
     which = (push_lines.c.push_id == line.push.push_id, push_lines.c.company_id == line.company_id)
     mine = push_lines.c.partner_id == line.push.partner_id
     tx.execute(update(push_lines).where(mine, *which).values(preview_due_at=at))
 
 
 def make_previews_due(tx: Tx, partner_id: str, at: datetime) -> None:
-    """Something came that lines of previews may wait for."""
+    """Make waiting lines of previews due, since what they may wait for has arrived."""
     waiting = (push_lines.c.partner_id == partner_id, push_lines.c.preview_due_at > at)
     tx.execute(update(push_lines).where(*waiting).values(preview_due_at=at))
 
 
 def line_query(partner_id: str) -> Any:  # noqa: ANN401 - a Select of two tables' columns
-    """Select a partner's lines, each with its push."""
+    """A query of a partner's lines, each with its push."""
     joined = (pushes.c.partner_id == push_lines.c.partner_id) & (pushes.c.push_id == push_lines.c.push_id)
     columns = [column for column in push_lines.c if column.name not in {"partner_id", "push_id", "round"}]
     return select(pushes, *columns).join(push_lines, joined).where(pushes.c.partner_id == partner_id)

@@ -1,4 +1,4 @@
-"""Redelivered messages that are being handled: one that kills its worker again and again is found out."""
+"""Redelivered messages being handled (table `in_hand`), to detect one that kills its worker again and again."""
 
 from sqlalchemy import delete
 
@@ -7,20 +7,20 @@ from store.schema import in_hand
 
 
 def count_attempt(tx: Tx, queue: str, message_key: str) -> int:
-    """Note, before a redelivered message is handled, that it is; which try this is. Commit it at once."""
+    """Count an attempt to handle a redelivered message, and return its number, from 1. Commit before handling."""
     statement = upsert(tx, in_hand).values(queue=queue, tries=1, since=db_now())
-    again = statement.on_conflict_do_update(
+    counting = statement.on_conflict_do_update(
         index_elements=["queue", "message_key"], set_={"tries": in_hand.c.tries + 1}
     ).returning(in_hand.c.tries)
-    tries: int = tx.execute(again, {"message_key": message_key}).scalar_one()
+    tries: int = tx.execute(counting, {"message_key": message_key}).scalar_one()
     return tries
 
 
 def note_new(tx: Tx, queue: str, *message_keys: str) -> set[str]:
-    """Note redelivered messages before they are handled together; which of them were not noted yet.
+    """Note redelivered messages before they are handled as a batch. Returns those that were not noted before.
 
-    Those that were are suspects. They are not counted here: while they wait for their turn nothing is tried, and the
-    worker's death would be blamed on them.
+    The others are suspects, to be handled alone. Their attempts are not counted here, since they only wait: the death
+    of the worker would be blamed on them.
     """
     statement = upsert(tx, in_hand).values(queue=queue, tries=1, since=db_now())
     new = statement.on_conflict_do_nothing(index_elements=["queue", "message_key"]).returning(in_hand.c.message_key)
@@ -29,5 +29,5 @@ def note_new(tx: Tx, queue: str, *message_keys: str) -> set[str]:
 
 
 def forget(tx: Tx, queue: str, *message_keys: str) -> None:
-    """The messages are done with."""
+    """Delete the notes of messages that were handled."""
     tx.execute(delete(in_hand).where(in_hand.c.queue == queue, in_hand.c.message_key.in_(message_keys)))

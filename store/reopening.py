@@ -1,4 +1,4 @@
-"""A replay of failed lines: a new round of their push, in which these lines are asked again."""
+"""Reopening failed lines for a replay: their push enters its next round, in which these lines are processed again."""
 
 import json
 from collections.abc import Collection, Sequence
@@ -17,20 +17,20 @@ from store.schema import pushes as table
 
 @dataclass(frozen=True)
 class Reopened:
-    """`opened` are the lines that are asked again; `overtaken` those of them whose wish is a newer push's by now."""
+    """The lines that were opened again; `overtaken` are those among them whose target a newer push has replaced."""
 
     opened: list[LineKey]
     overtaken: list[LineKey]
 
 
 def reopen_push(tx: Tx, event: PushRequested, at: datetime) -> Reopened | None:
-    """Open those of the event's lines that failed; what is answered otherwise, or still open, stays as it is.
+    """Open the failed lines of a push again. Lines that are open, or ended otherwise, stay as they are.
 
-    None = the push is unknown, or this is not the question that it asked. Call it inside `Database.partner`.
+    None = the push is unknown, or was not stored with this content. Call it inside `Database.partner`.
     """
     push = pushes.find(tx, event.partner_id, event.push_id)
-    confirmations = {one.company_id: one for one in event.confirmations}
-    asked = {
+    confirmations = {confirmation.company_id: confirmation for confirmation in event.confirmations}
+    requested = {
         (event.push_id, line.company_id): (
             line.billable_users,
             line.mapping_changed_at,
@@ -38,19 +38,19 @@ def reopen_push(tx: Tx, event: PushRequested, at: datetime) -> Reopened | None:
         )
         for line in event.lines
     }
-    stored = pushes.lines(tx, event.partner_id, asked.keys())
+    stored = pushes.lines(tx, event.partner_id, requested.keys())
     if push is None or _head(push) != _head(event):
         return None
-    questions = {
+    stored_terms = {
         key: (line.billable_users, line.mapping_changed_at, _confirmation(line)) for key, line in stored.items()
     }
-    if questions != asked:
+    if stored_terms != requested:
         return None
     return _open_again(tx, push, [line for line in stored.values() if line.status == "failed"], at)
 
 
 def reopen_revert(tx: Tx, event: RevertRequested, at: datetime) -> Reopened | None:
-    """The same for a revert, of which only the lines that have something to restore are asked again."""
+    """Open the failed lines of a revert again, as far as they have something to restore; None as of `reopen_push`."""
     push = pushes.find(tx, event.partner_id, event.revert_id)
     if push is None or (push.reverts, push.requested_at) != (event.push_id, event.requested_at):
         return None
@@ -73,7 +73,7 @@ def _open_again(tx: Tx, push: Push, failed: Sequence[Line], at: datetime) -> Reo
 
 
 def count_overtaken(tx: Tx, lines: Sequence[Line]) -> int:
-    """Return the number of these lines of one push whose wish is a newer push's by now."""
+    """The number of these lines of one push whose target a newer push has replaced."""
     if not lines or lines[0].push.mode == "preview":
         return 0
     push = lines[0].push
@@ -83,7 +83,7 @@ def count_overtaken(tx: Tx, lines: Sequence[Line]) -> int:
 
 
 def count_overtaken_if_new(tx: Tx, event: PushRequested) -> int:
-    """Return the number of lines of a push that was never accepted whose wish is a newer push's by now."""
+    """The number of lines of a push that was never accepted, and would be superseded by newer targets."""
     if event.mode == "preview":
         return 0
     stored = targets.of_companies(tx, event.partner_id, {line.company_id for line in event.lines})
@@ -96,18 +96,18 @@ def _head(push: Push | PushRequested) -> tuple[object, ...]:
 
 
 def _confirmation(line: Line) -> Confirmation | None:
-    kept = line.confirmation
-    return None if kept is None else Confirmation.model_validate_json(json.dumps(kept), extra="ignore")
+    stored = line.confirmation
+    return None if stored is None else Confirmation.model_validate_json(json.dumps(stored), extra="ignore")
 
 
 def _reopen(tx: Tx, push: Push, company_ids: Collection[str], at: datetime) -> None:
-    for some in chunks(sorted(company_ids), 1000):
+    for batch in chunks(sorted(company_ids), 1000):
         tx.execute(
             update(push_lines)
             .where(
                 push_lines.c.partner_id == push.partner_id,
                 push_lines.c.push_id == push.push_id,
-                push_lines.c.company_id.in_(some),
+                push_lines.c.company_id.in_(batch),
             )
             .values(
                 status="pending",

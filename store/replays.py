@@ -1,4 +1,4 @@
-"""The operator's actions on dead letters, and the fate of each replay: who, when and why is kept with each."""
+"""An operator's actions on dead letters, and the outcome of each replay. The history says who, when and why."""
 
 import json
 import re
@@ -20,14 +20,14 @@ from store.outbox import OutboxRow
 from store.schema import dead_letters
 
 SEALED_WITH = "phin-sealed-with"
-"""Beside the properties of an outbox row: the body is sealed to this key of ours and opened just before it leaves."""
+"""Among the properties of an outbox row: the id of our key that the body is sealed to until it is sent."""
 
 _REPLAY = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})/([1-9][0-9]{0,8})", re.ASCII)
 
 
 @dataclass(frozen=True)
 class Replay:
-    """The so-many-th (from 1) replay of a dead letter."""
+    """The `number`-th replay of a dead letter, from 1."""
 
     letter_id: str
     number: int
@@ -37,11 +37,11 @@ class Replay:
 
 
 class TooLarge(Exception):
-    """A letter whose properties no worker takes; with the header of its replay perhaps no broker either."""
+    """The letter's properties are larger than a worker accepts."""
 
 
 class Noted(Enum):
-    """The result of `note`: it noted the replay now, or had done so before, or knows none such."""
+    """The result of `note`: the replay was noted now, or before, or is unknown."""
 
     NOW = "now"
     BEFORE = "before"
@@ -49,17 +49,14 @@ class Noted(Enum):
 
 
 def replay_of(properties: Mapping[str, Any]) -> Replay | None:
-    """Return the replay that a message's header names; None = it is no replay, or the header is not ours."""
+    """The replay that a message's header names; None = it is no replay, or the header is not ours."""
     header = (properties.get("headers") or {}).get(REPLAY_HEADER)
     parts = _REPLAY.fullmatch(header) if isinstance(header, str) else None
     return Replay(parts[1], int(parts[2])) if parts else None
 
 
 def replay(tx: Tx, letter_id: str, *, by: str, why: str | None) -> Replay | None:
-    """Send an open letter again, as it was sent, when the transaction commits; None = it is not open (any more).
-
-    Raises TooLarge.
-    """
+    """Send an open letter again when the transaction commits; None = it is not open. Raises TooLarge."""
     letter = get(tx, letter_id, lock=True)
     if letter is None or letter.state != "open":
         return None
@@ -78,7 +75,7 @@ def replay(tx: Tx, letter_id: str, *, by: str, why: str | None) -> Replay | None
 
 
 def is_too_large(properties: Mapping[str, Any]) -> bool:
-    """True if a replay with these properties, as they were sent, would be refused."""
+    """True if a worker would refuse a replay with these properties."""
     return encoded_size(as_sent(properties)) > MAX_PROPERTIES
 
 
@@ -95,9 +92,9 @@ def note(tx: Tx, replay: Replay) -> Noted:
 
 
 def came_back(tx: Tx, replay: Replay, body: bytes, reason: str, error: str) -> bool:
-    """A replay could not leave: its letter is open again, unless it was dealt with since.
+    """Open the letter of a replay that could not be sent, unless an operator has acted on it since.
 
-    Whether the letter is there and holds this body still; otherwise other lines of the push took its place.
+    Returns True if the letter still holds this body; otherwise other lines of the push have taken its place.
     """
     entry = _entry(now(tx), "came back", None, error)
     is_last = (dead_letters.c.replays == replay.number) & (dead_letters.c.state == "replayed")
@@ -122,16 +119,16 @@ def came_back(tx: Tx, replay: Replay, body: bytes, reason: str, error: str) -> b
 
 
 def discard(tx: Tx, letter_id: str, *, by: str, why: str) -> bool:
-    """Say that nothing is to be done about an open letter; whether it was open."""
-    return _is_changed(tx, letter_id, "open", "discarded", by, why)
+    """Discard an open letter. Returns True if it was open."""
+    return _change_state(tx, letter_id, "open", "discarded", by, why)
 
 
 def restore(tx: Tx, letter_id: str, *, by: str, why: str | None) -> bool:
-    """Open a discarded letter again; whether it was discarded."""
-    return _is_changed(tx, letter_id, "discarded", "open", by, why)
+    """Open a discarded letter again. Returns True if it was discarded."""
+    return _change_state(tx, letter_id, "discarded", "open", by, why)
 
 
-def _is_changed(tx: Tx, letter_id: str, before: str, after: str, by: str, why: str | None) -> bool:
+def _change_state(tx: Tx, letter_id: str, before: str, after: str, by: str, why: str | None) -> bool:
     letter = get(tx, letter_id, lock=True)
     if letter is None or letter.state != before:
         return False
@@ -140,10 +137,10 @@ def _is_changed(tx: Tx, letter_id: str, before: str, after: str, by: str, why: s
 
 
 def _change(tx: Tx, letter_id: str, state: str, entry: str, **values: int) -> None:
-    which = update(dead_letters).where(dead_letters.c.id == letter_id)
-    tx.execute(which.values(state=state, history_json=letters.appended(entry), **values))
+    statement = update(dead_letters).where(dead_letters.c.id == letter_id)
+    tx.execute(statement.values(state=state, history_json=letters.appended(entry), **values))
 
 
 def _entry(at: datetime, what: str, by: str | None, why: str | None, **more: object) -> str:
-    given = {"at": at.isoformat(), "what": what, "by": by, "why": why, **more}
-    return json.dumps({name: value for name, value in given.items() if value is not None})
+    fields = {"at": at.isoformat(), "what": what, "by": by, "why": why, **more}
+    return json.dumps({name: value for name, value in fields.items() if value is not None})

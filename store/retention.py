@@ -1,4 +1,4 @@
-"""The times for which rows are kept, and the removal of older ones; rows the worker still needs stay, however old."""
+"""Retention: how long rows are kept, and the removal of older ones. Rows that the worker still needs always stay."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -22,7 +22,7 @@ from store.schema import (
 )
 
 NO_NAME = "removed"
-"""The text that stands where a person's name was."""
+"""Replaces a removed name."""
 
 ROWS_AT_ONCE = 500
 PUSHES_AT_ONCE = 10
@@ -32,7 +32,7 @@ Where = ColumnElement[bool]
 
 @dataclass(frozen=True)
 class Retention:
-    """The time for which each is kept; the command's help says from when exactly each counts."""
+    """How long rows of each kind are kept; the help of `db prune` says from when each time counts."""
 
     pushes: timedelta = timedelta(days=400)
     names: timedelta = timedelta(days=90)
@@ -45,7 +45,7 @@ class Retention:
 
 @dataclass(frozen=True)
 class Pruned:
-    """The rows that were removed, or would be; a push goes with its lines. `names`: in pushes and cancellations."""
+    """The number of rows removed, or to be removed. `names`: names removed from pushes and cancellations."""
 
     pushes: int = 0
     push_lines: int = 0
@@ -61,26 +61,26 @@ class Pruned:
 
 def prune(database: Database, retention: Retention, *, dry_run: bool = False) -> Pruned:
     """Remove what is older than its retention, in small transactions. Safe beside workers. Raises StoreError."""
-    old = _Old(database, dry_run=dry_run)
-    removed_pushes, removed_lines = old.pushes(_ended(retention.pushes))
+    pruner = _Pruner(database, dry_run=dry_run)
+    removed_pushes, removed_lines = pruner.pushes(_ended(retention.pushes))
     still_named = pushes.c.accepted_at < _before(retention.names)
     still_named_too = cancellations.c.requested_at < _before(retention.names)
     return Pruned(
         pushes=removed_pushes,
         push_lines=removed_lines,
-        cancellations=old.rows(cancellations, _done_with(retention.pushes)),
-        names=old.names(pushes, and_(still_named, _is_ended(), ~_ended(retention.pushes)))
-        + old.names(cancellations, and_(still_named_too, ~_done_with(retention.pushes))),
-        ledger=old.rows(ledger, _written_over(retention.ledger)),
-        dead_letters=old.rows(dead_letters, _settled(retention.dead_letters)),
-        in_hand=old.rows(in_hand, in_hand.c.since < _before(retention.in_hand)),
-        workers=old.rows(workers, workers.c.seen_at < _before(retention.workers)),
-        catalog_cache=old.rows(catalog_cache, catalog_cache.c.fetched_at < _before(retention.catalog)),
-        catalog_questions=old.rows(catalog_questions, _answered(retention.catalog)),
+        cancellations=pruner.rows(cancellations, _done_with(retention.pushes)),
+        names=pruner.names(pushes, and_(still_named, _is_ended(), ~_ended(retention.pushes)))
+        + pruner.names(cancellations, and_(still_named_too, ~_done_with(retention.pushes))),
+        ledger=pruner.rows(ledger, _written_over(retention.ledger)),
+        dead_letters=pruner.rows(dead_letters, _settled(retention.dead_letters)),
+        in_hand=pruner.rows(in_hand, in_hand.c.since < _before(retention.in_hand)),
+        workers=pruner.rows(workers, workers.c.seen_at < _before(retention.workers)),
+        catalog_cache=pruner.rows(catalog_cache, catalog_cache.c.fetched_at < _before(retention.catalog)),
+        catalog_questions=pruner.rows(catalog_questions, _answered(retention.catalog)),
     )
 
 
-# --- what is old, and not needed any more
+# --- conditions for rows that are old and no longer needed
 
 
 def _before(age: timedelta) -> db_now:
@@ -92,35 +92,35 @@ def _is_ended() -> Where:
 
 
 def _ended(age: timedelta) -> Where:
-    """Pushes that ended so long ago, of which no line is a wish or the newest answer of its company.
+    """Pushes that ended so long ago, and of which no line is a target or in Sync Status.
 
-    A wish is what an older push, coming again, is compared with: it is then superseded, also if it was removed here.
+    A target is what an older push is compared with if it comes again: it is superseded, even if it was removed here.
     """
     mine = and_(push_lines.c.partner_id == pushes.c.partner_id, push_lines.c.push_id == pushes.c.push_id)
     still_new = or_(
         push_lines.c.result_at >= _before(age), push_lines.c.status.in_(OPEN_STATUSES), ~push_lines.c.reported
     )
-    wished = and_(syncs.c.partner_id == pushes.c.partner_id, syncs.c.push_id == pushes.c.push_id)
-    shown = and_(company_status.c.partner_id == pushes.c.partner_id, company_status.c.push_id == pushes.c.push_id)
+    is_target = and_(syncs.c.partner_id == pushes.c.partner_id, syncs.c.push_id == pushes.c.push_id)
+    in_status = and_(company_status.c.partner_id == pushes.c.partner_id, company_status.c.push_id == pushes.c.push_id)
     return and_(
         _is_ended(),
         pushes.c.accepted_at < _before(age),
         ~exists().where(mine, still_new),
-        ~exists().where(wished),
-        ~exists().where(shown),
+        ~exists().where(is_target),
+        ~exists().where(in_status),
     )
 
 
 def _done_with(age: timedelta) -> Where:
-    """Cancellations so old, unless their push is under way."""
+    """Cancellations requested so long ago, unless their push is under way."""
     its_push = and_(pushes.c.partner_id == cancellations.c.partner_id, pushes.c.push_id == cancellations.c.push_id)
     return and_(cancellations.c.requested_at < _before(age), ~exists().where(its_push, pushes.c.state == "accepted"))
 
 
 def _written_over(age: timedelta) -> Where:
-    """Closed ledger rows so old, of which the addition has a later row with the same or a newer period.
+    """Ledger rows closed so long ago whose addition has a later write for the same or a newer period.
 
-    So each addition keeps the row of the newest period that was written to it: the guard against older periods.
+    So each addition keeps the row of its newest period, which guards it against pushes of older periods.
     """
     later = ledger.alias("later")
     same = [later.c[name] == ledger.c[name] for name in ("partner_id", "tenant", "agreement_id", "addition_id")]
@@ -130,47 +130,47 @@ def _written_over(age: timedelta) -> Where:
 
 
 def _answered(age: timedelta) -> Where:
-    """Questions for choices so old, but for those that wait for an answer."""
+    """Catalog questions asked so long ago, except unanswered ones."""
     return and_(catalog_questions.c.asked_at < _before(age), catalog_questions.c.due_at.is_(None))
 
 
 def _settled(age: timedelta) -> Where:
-    """Dead letters that were discarded, or replayed and the last replay was handled; open ones are never old."""
+    """Dead letters that last failed so long ago, and were discarded or replayed and handled; never open ones."""
     handled = and_(dead_letters.c.state == "replayed", dead_letters.c.applied >= dead_letters.c.replays)
     return and_(dead_letters.c.last_failed_at < _before(age), or_(dead_letters.c.state == "discarded", handled))
 
 
-# --- removing it
+# --- removal
 
 
-class _Old:
+class _Pruner:
     """Removes rows a few at a time, or only counts them."""
 
     def __init__(self, database: Database, *, dry_run: bool) -> None:
         self._database, self._dry_run = database, dry_run
 
     def pushes(self, where: Where) -> tuple[int, int]:
-        """Delete pushes and their lines, each partner's while nothing else of the partner changes; how many of both."""
+        """Delete pushes and their lines, partner by partner under the partner's lock; returns the numbers of both."""
         with self._database.begin() as tx:
-            found = tx.execute(select(func.count(), func.sum(pushes.c.line_count)).where(where)).one()
+            counts = tx.execute(select(func.count(), func.sum(pushes.c.line_count)).where(where)).one()
             partners = [] if self._dry_run else _partners(tx, pushes, where)
         if self._dry_run:
-            return found[0], found[1] or 0
-        removed: list[int] = []
+            return counts[0], counts[1] or 0
+        line_counts: list[int] = []
         for partner_id in partners:
-            while some := self._delete_pushes(partner_id, where):
-                removed += some
-        return len(removed), sum(removed)
+            while deleted := self._delete_pushes(partner_id, where):
+                line_counts += deleted
+        return len(line_counts), sum(line_counts)
 
     def _delete_pushes(self, partner_id: str, where: Where) -> list[int]:
-        """Delete some of a partner's pushes; how many lines each had."""
+        """Delete up to PUSHES_AT_ONCE of a partner's pushes; returns the number of lines of each."""
         with self._database.partner(partner_id) as tx:
             chosen = select(pushes.c.push_id).where(pushes.c.partner_id == partner_id, where).limit(PUSHES_AT_ONCE)
             which = (pushes.c.partner_id == partner_id, pushes.c.push_id.in_(tx.execute(chosen).scalars().all()))
             return list(tx.execute(delete(pushes).where(*which).returning(pushes.c.line_count)).scalars())
 
     def names(self, table: Table, where: Where) -> int:
-        """Put NO_NAME into `requested_by`, each partner's while nothing else of the partner changes; how often."""
+        """Put NO_NAME into `requested_by`, partner by partner under the partner's lock; returns the number of rows."""
         where = and_(where, table.c.requested_by != NO_NAME)
         with self._database.begin() as tx:
             if self._dry_run:
@@ -184,7 +184,7 @@ class _Old:
         return blanked
 
     def rows(self, table: Table, where: Where) -> int:
-        """Delete rows, those in use by another transaction left for the next time; how many."""
+        """Delete rows that no other transaction has locked; returns their number."""
         if self._dry_run:
             with self._database.begin() as tx:
                 return _count(tx, table, where)

@@ -1,8 +1,9 @@
-"""Lines of reverts that are put back together: those of the companies that were summed into one addition."""
+"""Lines of reverts by addition: companies that were summed into one addition are restored together."""
 
 from collections.abc import Collection, Iterator
 from collections.abc import Mapping as Map
 from datetime import datetime
+from typing import NamedTuple
 
 from sqlalchemy import select, true
 
@@ -18,38 +19,46 @@ LinesByAddition = dict[tuple[str, str, Addition], list[Line]]
 """All lines of a revert for one addition, by (revert id, tenant, addition)."""
 
 
+class OpenLine(NamedTuple):
+    """An open line, with its target."""
+
+    target: Target
+    line: Line
+
+
 def lines_by_addition(tx: Tx, partner_id: str, lines: Collection[Line]) -> LinesByAddition:
-    """Those of these lines that restore something, with all others of their addition."""
+    """Of these lines the ones that restore something, with all other lines of the same revert and addition."""
     additions: dict[str, set[Addition]] = {}
     for line in lines:
         if line.restore is not None:
             additions.setdefault(line.push.push_id, set()).add(line.restore.addition)
-    found: LinesByAddition = {}
-    for push_id, some in additions.items():
-        for line in pushes.lines_restoring(tx, partner_id, push_id, some):
+    by_addition: LinesByAddition = {}
+    for push_id, restored in additions.items():
+        for line in pushes.lines_restoring(tx, partner_id, push_id, restored):
             if line.restore is not None:
-                found.setdefault((push_id, line.restore.tenant, line.restore.addition), []).append(line)
-    return found
+                by_addition.setdefault((push_id, line.restore.tenant, line.restore.addition), []).append(line)
+    return by_addition
 
 
 def other_open_lines(
-    tx: Tx, partner_id: str, found: LinesByAddition, known: Map[tuple[str, str], Line]
-) -> Iterator[tuple[Target, Line]]:
-    """The lines that wait with their wish, and are not known already."""
-    lines = [line for some in found.values() for line in some if line.is_open and line.key not in known]
+    tx: Tx, partner_id: str, by_addition: LinesByAddition, known: Map[tuple[str, str], Line]
+) -> Iterator[OpenLine]:
+    """The open lines among these that are not known already, and whose target is still theirs."""
+    every = (line for lines in by_addition.values() for line in lines)
+    lines = [line for line in every if line.is_open and line.key not in known]
     stored = targets.of_companies(tx, partner_id, {line.company_id for line in lines})
     for line in lines:
-        wish = stored.get((line.company_id, line.push.period.key))
-        if wish is not None and wish.push_id == line.push.push_id and wish.due_at is not None:
-            yield wish, line
+        target = stored.get((line.company_id, line.push.period.key))
+        if target is not None and target.push_id == line.push.push_id and target.due_at is not None:
+            yield OpenLine(target, line)
 
 
 def pushed_since(
     tx: Tx, partner_id: str, reverted: Push, before: datetime | None = None
 ) -> dict[tuple[str, Addition], str]:
-    """The additions (with their tenants) that a push after this one has set, or found as it wants them: its period.
+    """The periods of newer pushes that have set an addition, or found it as wanted, by (tenant, addition).
 
-    `before`: only of pushes that were requested by then. Reverts are none: what they put back was there before.
+    Only pushes requested before `before` count, if it is given. Reverts do not count: they restore older quantities.
     """
     query = (
         select(

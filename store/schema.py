@@ -34,7 +34,7 @@ FINAL_STATUSES = ("updated", "unchanged", "preview", "held", "skipped", "superse
 OPEN_STATUSES = ("pending", "retrying")
 
 EXCHANGE_DEFERRED = "connectwise.deferred"
-"""No exchange of the broker's: a worker handles these rows of the outbox itself; the routing key is their queue."""
+"""Not an exchange of the broker: a worker handles these outbox rows itself; the routing key is their queue."""
 
 
 def _quoted(values: tuple[str, ...]) -> str:
@@ -63,7 +63,7 @@ class UtcTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
-# SQLite numbers rows by itself only for a column typed exactly INTEGER.
+# SQLite generates row numbers only for a column of exactly the type INTEGER.
 _Counter = BigInteger().with_variant(Integer, "sqlite")
 
 metadata = MetaData(
@@ -85,9 +85,9 @@ def _time(name: str, *, nullable: bool = False) -> Column[Any]:
     return Column(name, UtcTime, nullable=nullable)
 
 
-# `correlation_id`, of mappings too: of who saved it, or asked last for its check; NULL = kept by an older version.
-# Every version that was announced: the newest counts, and an older one tells under which ConnectWise tenant a mapping
-# was made. Only the newest keeps its keys.
+# All versions that were announced: the newest counts, and older ones tell under which ConnectWise tenant a mapping was
+# made. Only the newest keeps its keys. `correlation_id` (in mappings too): that of the event that saved it, or last
+# requested its check; NULL = stored by an older version.
 connections = Table(
     "connections",
     metadata,
@@ -173,9 +173,10 @@ pushes = Table(
     CheckConstraint("period_start <= period_end", name="period"),
 )
 
-# `reported`: the final result came back through the queue, so the platform's queue has it too. A preview's line is due
-# itself; an apply's is due as a wish (syncs), as is a revert's that has something to restore: the quantity to put back,
-# and the one that the addition must hold still. They come from the ledger; the mapping may have changed since.
+# `reported`: the worker read the final result from its queue, so the platform's queue has it too. A preview's line is
+# due itself; an apply's line is due as a target (syncs), and so is a revert's that has something to restore: the
+# quantity to put back, and the one that the addition must still hold. Both are from the ledger, as the mapping may have
+# changed since.
 push_lines = Table(
     "push_lines",
     metadata,
@@ -232,8 +233,8 @@ push_lines = Table(
     ),
 )
 
-# The wish is (wanted users, version); it is due as long as its version is not the settled one. The settled addition
-# is the one that was made to match, NULL if the line was answered in another way.
+# Targets: the newest users requested, with their version; due as long as that version is not the settled one. The
+# settled addition is the one that was made to match, NULL if the line ended in another way.
 syncs = Table(
     "syncs",
     metadata,
@@ -278,8 +279,8 @@ syncs = Table(
 )
 
 # One row per partner: the lock of its transactions, and the lease of the one worker that calls its ConnectWise.
-# `wake_at`: when a worker is to take the lease, NULL = nothing waits; the holder sets it anew when it lets go.
-# `results_until`: when the last of its results leaves that are spread over time.
+# `wake_at`: when a worker is to take the lease, NULL = nothing waits; the holder sets it when it releases the lease.
+# `results_until`: when the last of the results that are spread over time is sent.
 leases = Table(
     "leases",
     metadata,
@@ -304,7 +305,7 @@ leases = Table(
     Index("ix_leases_until", "until"),
 )
 
-# An operator's pause: of one partner, or of all (the empty id, which no partner has).
+# Pauses by operators, of one partner or of all (the empty id, which no partner has).
 pauses = Table(
     "pauses",
     metadata,
@@ -315,7 +316,7 @@ pauses = Table(
     PrimaryKeyConstraint("partner_id"),
 )
 
-# Pushes that are to be stopped; one may be named here before it has arrived.
+# Cancelled pushes; a cancellation may arrive before its push.
 cancellations = Table(
     "cancellations",
     metadata,
@@ -326,8 +327,8 @@ cancellations = Table(
     PrimaryKeyConstraint("partner_id", "push_id"),
 )
 
-# What each running worker says of itself, every few seconds. `clock_ahead`: by how many seconds its machine's clock is
-# fast, compared with the database's; negative = slow, NULL = a worker of an older version.
+# Heartbeats of the workers, every few seconds. `clock_ahead`: seconds by which the machine's clock is ahead of the
+# database's; negative = behind, NULL = a worker of an older version.
 workers = Table(
     "workers",
     metadata,
@@ -341,7 +342,7 @@ workers = Table(
     PrimaryKeyConstraint("id"),
 )
 
-# Append-only: opened before the PATCH, closed after it. Two open rows on one addition cannot be.
+# Append-only: opened before the PATCH, closed after it. An addition cannot have two open rows.
 ledger = Table(
     "ledger",
     metadata,
@@ -387,7 +388,7 @@ ledger = Table(
     Index("ix_ledger_partner", "partner_id", "id"),
 )
 
-# What leaves, and what was deferred (by an exchange that is none of the broker's): a worker handles that from here.
+# Messages to send, and deferred messages (EXCHANGE_DEFERRED), which a worker handles from here.
 outbox = Table(
     "outbox",
     metadata,
@@ -421,8 +422,8 @@ outbox = Table(
     ),
 )
 
-# `exchange` NULL = a replay goes straight to the queue; `sealed_with` = the body is sealed to this key of ours;
-# `returns` = how often it was replayed in vain; `applied` = the last of its replays that was handled.
+# `exchange` NULL = a replay goes straight to the queue; `sealed_with` = our key that the body is sealed to;
+# `returns` = how often it failed again after a replay; `applied` = the number of the last replay that was handled.
 dead_letters = Table(
     "dead_letters",
     metadata,
@@ -454,6 +455,7 @@ dead_letters = Table(
     Index("ix_dead_letters_fingerprint", "fingerprint", "state"),
 )
 
+# Redelivered messages that are being handled, with the number of attempts.
 in_hand = Table(
     "in_hand",
     metadata,
@@ -465,7 +467,7 @@ in_hand = Table(
     CheckConstraint("tries > 0", name="tries"),
 )
 
-# What ConnectWise offered for a drop-down, compressed: a partner with 20,000 companies asks at every letter it types.
+# Lists of choices read from ConnectWise, compressed: a user with 20,000 companies asks at every letter typed.
 catalog_cache = Table(
     "catalog_cache",
     metadata,
@@ -477,7 +479,7 @@ catalog_cache = Table(
     PrimaryKeyConstraint("partner_id", "tenant", "cache_key"),
 )
 
-# Questions for choices; due until answered. The answer stays for a command that waits, and for a question repeated.
+# Catalog questions, due until answered. The answer is kept for a command that waits, and for a repeated question.
 catalog_questions = Table(
     "catalog_questions",
     metadata,
@@ -499,8 +501,8 @@ catalog_questions = Table(
     ),
 )
 
-# The read model behind Sync Status: the newest result of each company, by (period, requested_at, sequence).
-# `dismissed_at`: somebody has put this row away; the next result brings it back.
+# The read model of Sync Status: the newest result of each company, by (period, requested_at, sequence).
+# `dismissed_at`: hidden by a user until the next result.
 company_status = Table(
     "company_status",
     metadata,

@@ -1,10 +1,9 @@
-"""The boxes sealed to our seal keys, wherever they are stored: private keys of connections, bodies of dead letters."""
+"""All stored boxes sealed to our seal keys: private keys of connections, and bodies of dead letters."""
 
 import base64
 import binascii
 import json
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -20,7 +19,7 @@ PLACES: tuple[Place, ...] = ("connection", "dead_letter")
 
 @dataclass(frozen=True)
 class Sealed:
-    """A sealed box and where it is stored; `row` names its row: the partner (one box each), or the dead letter."""
+    """A sealed box and its place; `row` is the id of its row: the partner (who has one box), or the dead letter."""
 
     place: Place
     row: str
@@ -46,12 +45,12 @@ _COLUMNS: dict[Place, _Columns] = {
 
 
 def sealed_to_other_keys(tx: Tx, place: Place, key_id: str, *, after: str, limit: int) -> list[Sealed]:
-    """Rows that are sealed to another key than this, ordered by row, from the first behind `after`.
+    """Boxes sealed to another key than this, ordered by row, beginning after the row `after`.
 
-    At most `limit` rows and AT_ONCE_BYTES of boxes, or a single larger one.
+    At most `limit` boxes and AT_ONCE_BYTES, or a single larger one.
     """
     at = _COLUMNS[place]
-    found = (
+    numbered = (
         select(
             at.row.label("row"),
             func.row_number().over(order_by=at.row).label("number"),
@@ -64,20 +63,20 @@ def sealed_to_other_keys(tx: Tx, place: Place, key_id: str, *, after: str, limit
     )
     query = (
         select(at.row, at.partner_id, at.key_id, at.box)
-        .join(found, found.c.row == at.row)
-        .where(or_(found.c.number == 1, found.c.bytes <= AT_ONCE_BYTES))
+        .join(numbered, numbered.c.row == at.row)
+        .where(or_(numbered.c.number == 1, numbered.c.bytes <= AT_ONCE_BYTES))
         .order_by(at.row)
     )
     return [Sealed(place, row, partner_id, key, _bytes(box)) for row, partner_id, key, box in tx.execute(query)]
 
 
 def dead_letters_after(tx: Tx, row: str, limit: int) -> list[Sealed]:
-    """Dead letters whose body is sealed, ordered by row, from the first behind this one."""
+    """The boxes of dead letters, ordered by row, beginning after this row."""
     return sealed_to_other_keys(tx, "dead_letter", "", after=row, limit=limit)
 
 
 def replace(tx: Tx, old: Sealed, key_id: str, box: bytes) -> bool:
-    """Store this box instead, unless the row has changed since `old` was read; whether it was stored."""
+    """Replace a box unless its row has changed since `old` was read. Returns True if it was replaced."""
     at = _COLUMNS[old.place]
     statement = (
         update(at.row.table)
@@ -88,27 +87,23 @@ def replace(tx: Tx, old: Sealed, key_id: str, box: bytes) -> bool:
 
 
 def in_use(tx: Tx) -> dict[str, int]:
-    """Return the number of boxes sealed to each key, by key id; also of those that wait in the outbox to be opened."""
-    found = Counter(in_outbox(tx))
+    """The number of boxes sealed to each key, by key id, including those in the outbox."""
+    counts = Counter(in_outbox(tx))
     for at in _COLUMNS.values():
         query = select(at.key_id, func.count()).where(at.key_id.is_not(None)).group_by(at.key_id)
-        found.update(dict(_pairs(tx.execute(query).all())))
-    return dict(found)
+        counts.update({row[0]: row[1] for row in tx.execute(query)})
+    return dict(counts)
 
 
 def in_outbox(tx: Tx) -> dict[str, int]:
-    """Return the number of outbox rows sealed to each key, by key id. They are soon gone, so nobody seals them anew."""
+    """The number of outbox rows sealed to each key, by key id. They are sent soon, so they are not sealed again."""
     query = select(outbox.c.properties_json).where(outbox.c.properties_json.contains(SEALED_WITH, autoescape=True))
     properties = map(json.loads, tx.execute(query).scalars())
     return dict(Counter(of_row[SEALED_WITH] for of_row in properties if SEALED_WITH in of_row))
 
 
-def _pairs(rows: Sequence[Any]) -> list[tuple[str, int]]:
-    return [(row[0], row[1]) for row in rows]
-
-
 def _bytes(box: str | bytes) -> bytes:
-    """The box itself. What is not base64 cannot be opened, which is then said like of any other damage."""
+    """The bytes of the box; none if it is not base64, which is then reported as damaged when it is opened."""
     try:
         return base64.b64decode(box, validate=True) if isinstance(box, str) else box
     except binascii.Error:

@@ -1,10 +1,13 @@
-"""Wishes: for each (partner, company, period) the newest count that was asked for, and whether it is settled."""
+"""Targets: the newest billable users requested for each (partner, company, period), and whether they are settled.
+
+The table is `syncs`.
+"""
 
 from collections.abc import Collection, Sequence
 from collections.abc import Mapping as Map
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from sqlalchemy import Row, select, tuple_, update
 
@@ -15,10 +18,10 @@ from store.mappings import Addition
 from store.schema import syncs
 
 Days = tuple[date, date]
-"""First and last day of a billing period; they order periods."""
+"""First and last day of a billing period; periods are ordered by them."""
 
 KEY = ("partner_id", "company_id", "period_key")
-"""The columns that name a wish."""
+"""The columns that identify a target."""
 
 TargetKey = tuple[str, str]
 """(company id, period key)"""
@@ -26,7 +29,7 @@ TargetKey = tuple[str, str]
 
 @dataclass(frozen=True)
 class Target:
-    """The newest count asked for. `due_at` None = settled: ConnectWise was made to match, or the line was answered."""
+    """The newest request. `due_at` None = settled: ConnectWise was made to match, or the line ended otherwise."""
 
     company_id: str
     period_key: str
@@ -43,17 +46,17 @@ class Target:
 
     @property
     def key(self) -> TargetKey:
-        """The wish's key within its partner."""
+        """The target's key within its partner."""
         return (self.company_id, self.period_key)
 
     @property
     def version(self) -> tuple[datetime, str]:
-        """The order of wishes of one key: the newest request wins, ties by push id."""
+        """The order of requests for one target: the newest wins, ties by push id."""
         return (self.requested_at, self.push_id)
 
 
 class Request(Protocol):
-    """A request that becomes wishes: a push, as it was sent or is stored."""
+    """A request that sets targets: a push, as it was sent or is stored."""
 
     @property
     def partner_id(self) -> str: ...  # noqa: D102
@@ -66,16 +69,17 @@ class Request(Protocol):
 
 
 def request(tx: Tx, push: Request, users: Map[str, int], at: datetime) -> list[tuple[str, str]]:
-    """Upsert the wishes for these users by company; returns (push id, company id) of the lines superseded by that.
+    """Set the targets of these companies to their users, unless newer ones are stored.
 
-    A line is superseded when it is older than the stored wish, or when its wish is displaced before it was settled.
+    Returns (push id, company id) of the superseded lines: those of this push that are older than the stored target, and
+    those of older pushes whose target is replaced before it was settled.
     """
     columns = (syncs.c.company_id, syncs.c.requested_at, syncs.c.push_id, syncs.c.due_at)
     of_period = (syncs.c.partner_id == push.partner_id, syncs.c.period_key == push.period.key)
     stored = {row.company_id: row for row in tx.execute(select(*columns).where(*of_period))}
     version = (push.requested_at, push.push_id)
     superseded: list[tuple[str, str]] = []
-    fresh: list[dict[str, object]] = []
+    new: list[dict[str, object]] = []
     newer: list[dict[str, object]] = []
     for company_id, count in users.items():
         known = stored.get(company_id)
@@ -88,20 +92,20 @@ def request(tx: Tx, push: Request, users: Map[str, int], at: datetime) -> list[t
             "due_at": at,
         }
         if known is None:
-            fresh.append({**key, "period_start": push.period.start, "period_end": push.period.end, **values})
+            new.append({**key, "period_start": push.period.start, "period_end": push.period.end, **values})
         elif (known.requested_at, known.push_id) < version:
             newer.append({**key, **values, "attempts": 0, "first_failed_at": None, "reported_at": None})
             if known.due_at is not None:
                 superseded.append((known.push_id, known.company_id))
         else:
             superseded.append((push.push_id, company_id))
-    insert_many(tx, syncs, fresh)
+    insert_many(tx, syncs, new)
     update_many(tx, syncs, KEY, newer)
     return superseded
 
 
 def request_again(tx: Tx, push: Request, company_ids: Sequence[str], at: datetime) -> set[str]:
-    """Make the wishes of these companies due again as if new; returns those whose wish is still this push's."""
+    """Make the targets of these companies that are still this push's due again as if new. Returns their companies."""
     mine: set[str] = set()
     for start in range(0, len(company_ids), 1000):
         statement = (
@@ -132,63 +136,77 @@ def request_again(tx: Tx, push: Request, company_ids: Sequence[str], at: datetim
 
 
 def unsettled(tx: Tx, partner_id: str) -> list[Target]:
-    """All wishes of a partner that wait for an answer, due or not."""
+    """All targets of a partner that are not settled, due or not."""
     query = select(syncs).where(syncs.c.partner_id == partner_id, syncs.c.due_at.is_not(None))
-    return [_wish(row) for row in tx.execute(query.order_by(syncs.c.company_id, syncs.c.period_key))]
+    return [_target(row) for row in tx.execute(query.order_by(syncs.c.company_id, syncs.c.period_key))]
 
 
 def due(tx: Tx, partner_id: str, at: datetime, limit: int) -> list[Target]:
-    """Wishes to be settled now: newest push first, newest period first."""
+    """Due targets: newest push first, newest period first."""
     query = (
         select(syncs)
         .where(syncs.c.partner_id == partner_id, syncs.c.due_at <= at)
         .order_by(syncs.c.requested_at.desc(), syncs.c.period_start.desc(), syncs.c.company_id)
         .limit(limit)
     )
-    return [_wish(row) for row in tx.execute(query)]
+    return [_target(row) for row in tx.execute(query)]
 
 
 def of_companies(tx: Tx, partner_id: str, company_ids: Collection[str]) -> dict[TargetKey, Target]:
-    """All wishes of these companies, settled ones too, by key."""
+    """All targets of these companies, settled ones too, by key."""
     if not company_ids:
         return {}
     query = select(syncs).where(syncs.c.partner_id == partner_id, syncs.c.company_id.in_(company_ids))
-    return {wish.key: wish for wish in map(_wish, tx.execute(query))}
+    return {target.key: target for target in map(_target, tx.execute(query))}
 
 
 @dataclass(frozen=True)
 class Holder:
-    """The addition that holds the quantity of a settled wish."""
+    """The addition that holds the quantity of a settled target."""
 
     tenant: str
     addition: Addition
 
 
-def settle(tx: Tx, partner_id: str, wishes: Sequence[tuple[Target, Holder | None]]) -> None:
-    """These wishes are answered, each with the addition that holds its quantity now, if one does.
+def settle(tx: Tx, partner_id: str, settled: Sequence[tuple[Target, Holder | None]]) -> None:
+    """Settle these targets, each with the addition that holds its quantity now, if one does.
 
-    Call it with what `of_companies` gave in the same transaction.
+    Call it with targets read by `of_companies` in the same transaction.
     """
-    _each(
+    _update(
         tx,
         partner_id,
         [
             {
-                "settled_requested_at": wish.requested_at,
-                "settled_push_id": wish.push_id,
+                "settled_requested_at": target.requested_at,
+                "settled_push_id": target.push_id,
                 "settled_tenant": holder and holder.tenant,
                 "settled_agreement_id": holder and holder.addition[0],
                 "settled_addition_id": holder and holder.addition[1],
                 "due_at": None,
             }
-            for wish, holder in wishes
+            for target, holder in settled
         ],
-        [wish for wish, _ in wishes],
+        [target for target, _ in settled],
     )
 
 
-def held_periods(tx: Tx, partner_id: str, tenant: str, additions: Collection[Addition]) -> list[tuple[Addition, Days]]:
-    """The periods (first and last day) whose quantity each of these additions was made to hold, newest or not."""
+class HeldPeriod(NamedTuple):
+    """A period whose quantity was written to an addition."""
+
+    addition: Addition
+    days: Days
+
+
+class HeldQuantity(NamedTuple):
+    """The addition that holds a company's quantity, and the key of its period."""
+
+    addition: Addition
+    period_key: str
+
+
+def held_periods(tx: Tx, partner_id: str, tenant: str, additions: Collection[Addition]) -> list[HeldPeriod]:
+    """All periods whose quantities these additions were made to hold, each once."""
     if not additions:
         return []
     which = (syncs.c.settled_agreement_id, syncs.c.settled_addition_id)
@@ -197,11 +215,11 @@ def held_periods(tx: Tx, partner_id: str, tenant: str, additions: Collection[Add
         .where(syncs.c.partner_id == partner_id, syncs.c.settled_tenant == tenant, tuple_(*which).in_(additions))
         .distinct()
     )
-    return [((row[0], row[1]), (row[2], row[3])) for row in tx.execute(query)]
+    return [HeldPeriod((row[0], row[1]), (row[2], row[3])) for row in tx.execute(query)]
 
 
-def last_held(tx: Tx, partner_id: str, tenant: str, company_ids: Collection[str]) -> dict[str, tuple[Addition, str]]:
-    """The addition that holds the newest settled quantity of each of these companies, and its period's key."""
+def last_held(tx: Tx, partner_id: str, tenant: str, company_ids: Collection[str]) -> dict[str, HeldQuantity]:
+    """Where the newest settled quantity of each of these companies is held, by company id."""
     if not company_ids:
         return {}
     query = (
@@ -214,41 +232,41 @@ def last_held(tx: Tx, partner_id: str, tenant: str, company_ids: Collection[str]
         )
         .order_by(syncs.c.period_start, syncs.c.period_end)
     )
-    return {row[0]: ((row[1], row[2]), row[3]) for row in tx.execute(query)}
+    return {row[0]: HeldQuantity((row[1], row[2]), row[3]) for row in tx.execute(query)}
 
 
-def postpone(tx: Tx, partner_id: str, wishes: Sequence[Target]) -> None:
-    """Store the attempts, first failure and due time that these wishes carry."""
-    _each(
+def postpone(tx: Tx, partner_id: str, postponed: Sequence[Target]) -> None:
+    """Store the attempts, first failure, last report and due time of these targets."""
+    _update(
         tx,
         partner_id,
         [
             {
-                "attempts": wish.attempts,
-                "first_failed_at": wish.first_failed_at,
-                "reported_at": wish.reported_at,
-                "due_at": wish.due_at,
+                "attempts": target.attempts,
+                "first_failed_at": target.first_failed_at,
+                "reported_at": target.reported_at,
+                "due_at": target.due_at,
             }
-            for wish in wishes
+            for target in postponed
         ],
-        wishes,
+        postponed,
     )
 
 
 def make_due(tx: Tx, partner_id: str, at: datetime, company_ids: Collection[str] | None = None) -> None:
-    """Make open wishes due: what they waited for is here, mappings of these companies or the connection (of all)."""
+    """Make open targets due: the mappings of these companies, or the connection (None = all), have arrived."""
     which = [syncs.c.partner_id == partner_id, syncs.c.due_at > at]
     if company_ids is not None:
         which.append(syncs.c.company_id.in_(company_ids))
     tx.execute(update(syncs).where(*which).values(due_at=at))
 
 
-def _each(tx: Tx, partner_id: str, values: list[dict[str, object]], wishes: Sequence[Target]) -> None:
-    keys = [{"partner_id": partner_id, "company_id": wish.company_id, "period_key": wish.period_key} for wish in wishes]
+def _update(tx: Tx, partner_id: str, values: list[dict[str, object]], each: Sequence[Target]) -> None:
+    keys = [{"partner_id": partner_id, "company_id": one.company_id, "period_key": one.period_key} for one in each]
     update_many(tx, syncs, KEY, [key | value for key, value in zip(keys, values, strict=True)])
 
 
-def _wish(row: Row[tuple[object, ...]]) -> Target:
+def _target(row: Row[tuple[object, ...]]) -> Target:
     return Target(
         company_id=row.company_id,
         period_key=row.period_key,

@@ -1,4 +1,4 @@
-"""The report of each running worker about itself, so that `health` can be asked anywhere."""
+"""Heartbeats of the running workers, so that `health` can be run anywhere."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -9,16 +9,16 @@ from store.database import Tx, db_now, upsert
 from store.schema import workers
 
 SILENT_AFTER = 30.0
-"""Seconds without a word after which a worker is taken for dead."""
+"""Seconds without a heartbeat after which a worker counts as dead."""
 SHOWN_FOR = timedelta(hours=1)
-"""The time after its last word for which a worker is told of."""
+"""The time after its last heartbeat for which a worker is listed."""
 
 
 @dataclass(frozen=True)
 class Worker:
-    """A worker process; `trouble` = why it does not work, None = it does; `silent` = it has not spoken for long.
+    """A worker process; `trouble`: why it cannot work, None = it works; `silent`: its heartbeat is overdue.
 
-    `clock_ahead`: by how many seconds its machine's clock is fast; negative = slow, None = not known.
+    `clock_ahead`: seconds by which its machine's clock is fast; negative = slow, None = not known.
     """
 
     id: str
@@ -32,19 +32,19 @@ class Worker:
 
 
 def heartbeat(tx: Tx, worker_id: str, host: str, pid: int, trouble: str | None, clock_ahead: float) -> None:
-    """A worker lives, and how it does."""
-    news = {"seen_at": db_now(), "trouble": trouble, "clock_ahead": clock_ahead}
-    statement = upsert(tx, workers).values(id=worker_id, host=host[:255], pid=pid, started_at=db_now(), **news)
-    tx.execute(statement.on_conflict_do_update(index_elements=["id"], set_=news))
+    """Store a worker's heartbeat, and the trouble that it has."""
+    values = {"seen_at": db_now(), "trouble": trouble, "clock_ahead": clock_ahead}
+    statement = upsert(tx, workers).values(id=worker_id, host=host[:255], pid=pid, started_at=db_now(), **values)
+    tx.execute(statement.on_conflict_do_update(index_elements=["id"], set_=values))
 
 
 def forget(tx: Tx, worker_id: str) -> None:
-    """A worker has ended."""
+    """Delete the heartbeat of a worker that has ended."""
     tx.execute(delete(workers).where(workers.c.id == worker_id))
 
 
 def recent(tx: Tx) -> list[Worker]:
-    """The workers that spoke lately, oldest first."""
+    """The workers with a heartbeat in the last SHOWN_FOR, the longest running first."""
     silent = (workers.c.seen_at < db_now(-SILENT_AFTER)).label("silent")
     query = (
         select(workers, silent)
