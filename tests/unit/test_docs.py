@@ -91,7 +91,7 @@ def test_every_make_target_in_the_docs_is_there() -> None:
 
 
 def test_the_operators_guide_has_every_setting_and_exit_code() -> None:
-    """Whoever configures the worker finds all settings in one table, and no setting that is gone."""
+    """An operator who configures the worker finds all settings in one table, and no setting that is gone."""
     page = (DOCS / "operator.md").read_text("utf-8")
     rows = re.findall(r"^\| ((?:`[A-Z_]+`(?:, )?)+) \|", page, re.MULTILINE)
     named = {name.lower() for row in rows for name in re.findall(r"`(\w+)`", row)}
@@ -130,7 +130,7 @@ def _pattern(text: ast.JoinedStr) -> str:
 
 
 def test_the_page_of_log_events_has_what_the_code_logs() -> None:
-    """Whoever sets an alarm on an event finds each with its level, and none that is gone."""
+    """An operator who sets an alarm on an event finds each with its level, and none that is gone."""
     page = (DOCS / "log-events.md").read_text("utf-8")
     rows = re.findall(r"^\| `([\w.*]+)` \| (\w+) \| (.+) \|$", page, re.MULTILINE)
     assert {(name, level) for name, level, _ in rows} == set(_logged())
@@ -149,7 +149,7 @@ def test_the_glossary_has_its_words_in_order() -> None:
 
 
 def test_every_decision_is_dated_and_in_the_index() -> None:
-    """Whoever looks for a decision finds it by the index, and sees how old it is."""
+    """A reader finds each decision by the index, and sees how old it is."""
     page = DOCS / "decisions.md"
     text = page.read_text("utf-8")
     index, *entries = re.split(r"^### ", text, flags=re.MULTILINE)
