@@ -6,9 +6,7 @@ import typer
 
 from messages import Confirmation, PushLine, SyncResult
 from store import Database, line_results
-from worker.cli.display.causes import listed
 from worker.cli.display.output import complain, err, safe
-from worker.cli.results import ResultRow
 from worker.rules import quantities
 
 ALL = "all"
@@ -61,14 +59,6 @@ def _id_of(wanted: str, names: Mapping[str, str]) -> str:
             f"several companies are called {wanted!r}; give the id: {', '.join(called)}", param_hint="--confirm"
         )
     return called[0] if called else wanted
-
-
-def explain(rows: Sequence[ResultRow]) -> None:
-    """Say which of these companies can be let through, and how."""
-    held = [row for row in rows if row.result and row.status == "held" and is_confirmable(row.result)]
-    if held:
-        named = listed([f"{row.company_id} ({row.company_name})" for row in held])
-        complain(f"Held until confirmed: {named}. Push again with --confirm COMPANY, or --confirm all.")
 
 
 def is_confirmable(result: SyncResult) -> bool:

@@ -13,11 +13,10 @@ from store.connections import ConnectionVersion
 from worker.checks.connection_check import last_check
 from worker.cli.commands import Commands
 from worker.cli.display import connection_table
-from worker.cli.display.output import complain, dump, say
+from worker.cli.display.output import complain, dump, plural, say
 from worker.cli.exits import UNFINISHED
 from worker.cli.known_partner import require_known_partner
 from worker.cli.options import AsJson, By, CaFile, NoWait, Partner, Timeout, Yes, agree, ca_bundle, identifier, usage
-from worker.cli.results import many
 from worker.cli.session import Session, WorkProgress, session, still_running
 from worker.cli.waiting import OURS, PAUSES
 from worker.handlers.connections import tenant_of
@@ -216,7 +215,7 @@ def _agree(opened: Session, event: ConnectionChanged, *, yes: bool) -> None:
         mapped = [one for one in mappings.of_partner(tx, event.partner_id) if one.addition is not None]
     if before is None or before.tenant in {None, tenant_of(event)} or not mapped:
         return
-    told = f"{many(len(mapped), 'company', 'companies')} are mapped to {before.site_url} {before.company_identifier}"
+    told = f"{plural(len(mapped), 'company', 'companies')} are mapped to {before.site_url} {before.company_identifier}"
     agree(f"{told}; each has to be mapped again before it is billed. Connect another ConnectWise?", yes=yes)
 
 

@@ -27,12 +27,11 @@ from worker.cli.dead_letter_options import (
     takes_filter,
 )
 from worker.cli.display import dead_letters as display
-from worker.cli.display.output import complain, dump, say
+from worker.cli.display.output import complain, dump, plural, say
 from worker.cli.display.replays import say_not_open, show_preview, show_progress
 from worker.cli.exits import INTERRUPTED, UNFINISHED
 from worker.cli.options import AsJson, By
 from worker.cli.replaying import ReplayRun, ReplayState, can_be_replayed, in_full
-from worker.cli.results import many
 from worker.cli.session import Session, bar, session
 
 commands = Commands(no_args_is_help=True, help="See what failed and why, and send it again once the cause is gone.")
@@ -148,7 +147,7 @@ def replay(
         replay_run = ReplayRun(opened.database, by, why, rate, timeout)
         progress = replay_run.progress
         try:
-            with bar(f"Replaying {many(len(able), 'dead letter')}") as shown, opened.working():
+            with bar(f"Replaying {plural(len(able), 'dead letter')}") as shown, opened.working():
                 replay_run.run(able, shown)
         except KeyboardInterrupt:
             show_progress(opened, progress)
@@ -213,7 +212,7 @@ def export(
             for letter in in_full(opened.database, letter_ids):
                 out.write(json.dumps(display.in_full_as_json(letter)) + "\n")
     if file != Path("-"):
-        complain(f"Written: {file}, with {many(len(letter_ids), 'dead letter')}.")
+        complain(f"Written: {file}, with {plural(len(letter_ids), 'dead letter')}.")
 
 
 def _change(letters: DeadLetterFilter, ids: list[str] | None, change: Callable[[Tx, str], bool]) -> int:

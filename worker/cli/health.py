@@ -7,7 +7,7 @@ import typer
 
 from store import Database, SchemaOutdated, StoreError, Tx, backlog, migrate, now, pauses, workers
 from worker.bootstrap import open_broker, open_database
-from worker.cli.display.output import dump, mark, safe, table
+from worker.cli.display.output import dump, mark, plural, safe, table
 from worker.cli.exits import BROKER, DATABASE, UNFINISHED
 from worker.cli.options import AsJson
 from worker.cli.waiting import PAUSES
@@ -105,7 +105,7 @@ def _waiting(tx: Tx) -> list[Check]:
     waiting = backlog.read(tx)
     age = (now(tx) - waiting.outbox_since).total_seconds() if waiting.outbox_since else 0.0
     late = f", the oldest for {age:.0f} s" if waiting.outbox_since else ""
-    due = f"{waiting.outbox:,} {'message' if waiting.outbox == 1 else 'messages'} due{late}"
+    due = f"{plural(waiting.outbox, 'message')} due{late}"
     checks.append(Check("outbox", ok=age < LATE_SECONDS, said=due))
     if waiting.deferred:
         deferred = f"{waiting.deferred:,} large, or more than their partners' share, wait for their turn"
@@ -114,7 +114,7 @@ def _waiting(tx: Tx) -> list[Check]:
     see = "; see `phin-connectwise dead-letters groups`" if waiting.dead_letters else ""
     checks.append(Check("dead letters", ok=not waiting.dead_letters, said=f"{open_letters}{see}"))
     for why, count in waiting.paused.items():
-        said = f"{count:,} partner{'' if count == 1 else 's'}: {PAUSES.get(why, why)}"
+        said = f"{plural(count, 'partner')}: {PAUSES.get(why, why)}"
         checks.append(Check("waiting", ok=False, said=said))
     for pause in pauses.all_pauses(tx):
         who = f"partner {pause.partner_id}" if pause.partner_id else "all partners"

@@ -16,10 +16,9 @@ from messages import BillingPeriod
 from store import ledger_queries
 from store.ledger_queries import LedgerFilter, LedgerWrite
 from worker.cli.commands import Commands
-from worker.cli.display.output import complain, dump, mark, safe, say, table
+from worker.cli.display.output import complain, dump, mark, plural, safe, say, table
 from worker.cli.known_partner import require_known_partner
 from worker.cli.options import AsJson, CsvFile, Partner, identifier, time_of, usage
-from worker.cli.results import many
 from worker.cli.session import session
 from worker.cli.spreadsheet import escape_formula
 
@@ -119,7 +118,7 @@ def export(
                 writer.writerow(_row(write, names))
                 written += 1
     if to_file:
-        complain(f"Written: {file}, with {many(written, 'write')} of partner {partner}.")
+        complain(f"Written: {file}, with {plural(written, 'write')} of partner {partner}.")
 
 
 def _chosen(

@@ -13,12 +13,11 @@ from store.mappings import Mapping
 from worker.cli.commands import Commands
 from worker.cli.display import mapping_table as table
 from worker.cli.display.causes import listed
-from worker.cli.display.output import complain, dump, say
+from worker.cli.display.output import complain, dump, plural, say
 from worker.cli.exits import UNFINISHED, USAGE
 from worker.cli.known_partner import require_known_partner
 from worker.cli.mapping_terms import terms, with_kept
 from worker.cli.options import AsJson, By, CsvFile, NoWait, Partner, Timeout, Yes, agree, identifier, usage
-from worker.cli.results import many
 from worker.cli.session import Session, WorkProgress, session, still_running
 from worker.cli.similar_ids import check_similar_ids
 from worker.cli.spreadsheet import MAX_CW_ID, read_mappings, write_mappings
@@ -165,7 +164,7 @@ def export(
     else:
         # Excel takes UTF-8 for another code page unless it begins with a byte order mark.
         file.write_text(text, encoding="utf-8-sig", newline="")
-        complain(f"Written: {file}, with {many(len(found), 'mapping')} of partner {partner}.")
+        complain(f"Written: {file}, with {plural(len(found), 'mapping')} of partner {partner}.")
 
 
 @commands.command("list")

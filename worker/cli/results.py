@@ -7,6 +7,7 @@ from typing import Any
 
 from messages import FINAL, SyncResult
 from store import Tx, company_status, line_results, pushes
+from worker.cli.display.output import plural
 
 MARK_OF_STATUS = {
     "updated": "good",
@@ -85,7 +86,7 @@ def summary(rows: Sequence[ResultRow]) -> str:
     """Return the number of lines in each status: `25 companies: 12 updated, 2 failed`."""
     counts = Counter(row.shown for row in rows)
     told = ", ".join(f"{counts[status]} {status}" for status in MARK_OF_STATUS if counts[status])
-    return f"{many(len(rows), 'company', 'companies')}: {told or 'nothing yet'}"
+    return f"{plural(len(rows), 'company', 'companies')}: {told or 'nothing yet'}"
 
 
 def as_json(rows: Sequence[ResultRow]) -> dict[str, Any]:
@@ -136,8 +137,3 @@ def quantities(result: SyncResult | None) -> str:
     if after is None or after == result.quantity_before:
         return f"{result.quantity_before:,}"
     return f"{result.quantity_before:,} → {after:,}"
-
-
-def many(count: int, one: str, more: str | None = None) -> str:
-    """`1 user`, `2 users`."""
-    return f"{count:,} {one if count == 1 else more or one + 's'}"

@@ -7,12 +7,11 @@ from uuid6 import uuid7
 
 from messages import RevertRequested
 from store import pushes
-from worker.cli.display.output import complain
+from worker.cli.display.output import complain, plural
 from worker.cli.exits import UNFINISHED, USAGE
 from worker.cli.known_partner import require_known_partner
 from worker.cli.options import AsJson, By, NoWait, Partner, Timeout, Yes, agree, identifier, usage
 from worker.cli.push import push_progress
-from worker.cli.results import many
 from worker.cli.session import session, still_running
 from worker.cli.status import show
 
@@ -59,7 +58,7 @@ def revert(
         if reverted is None:
             complain(f"No push {push_id} of partner {partner} is known; `phin-connectwise ledger list` names pushes.")
             raise typer.Exit(USAGE)
-        whose = f"{many(len(companies), 'company', 'companies')} of it" if companies else "all of it"
+        whose = f"{plural(len(companies), 'company', 'companies')} of it" if companies else "all of it"
         agree(f"Put back what push {push_id} of {reverted.period} wrote, {whose}?", yes=yes)
         see = f"phin-connectwise status --partner {partner} --push {revert_id}"
         expected = len(companies) if companies else reverted.line_count

@@ -9,7 +9,6 @@ from store import company_status, line_results, mappings, pushes
 from store.pushes import Push
 from worker.cli import results, waiting
 from worker.cli.commands import Commands
-from worker.cli.confirmations import explain
 from worker.cli.display import causes, preview_totals, results_table, totals
 from worker.cli.display.output import complain, dump, say
 from worker.cli.exits import UNFINISHED, USAGE
@@ -99,7 +98,7 @@ def show(opened: Session, partner: str, push_id: str | None, *, as_json: bool, t
         if missing is not None:
             totals.say_absent(*missing)
         if push_id:
-            explain(rows)
+            results_table.say_confirmable(rows)
     elif table:
         say(f"Nothing has been pushed for partner {partner} yet.")
     return results.has_trouble(rows) or (found is not None and found.state == "refused")

@@ -17,7 +17,7 @@ from worker.catalog import questions
 from worker.catalog.suggestions import PAGE, looks_like_phin
 from worker.cli.catalog import Refresh, ask, explain
 from worker.cli.display.mapping_table import show, state, summary
-from worker.cli.display.output import complain, dump, mark, safe, say, table
+from worker.cli.display.output import complain, dump, mark, plural, safe, say, table
 from worker.cli.exits import UNFINISHED
 from worker.cli.known_partner import require_known_partner
 from worker.cli.mapping import save
@@ -271,8 +271,8 @@ def _show(asked: Sequence[PhinCompany], found: Mapping[str, Sequence[Suggestion]
             rows.append([safe("  or" if rank else company.company_name), *_cells(one)])
     table(("Company", "Suggestion", "Score", "Proposed"), rows, right=("Score",), widest=40)
     certain = sum(some[0].certain for some in found.values())
-    told = f"{certain} certain, {len(found) - certain} to look at, {len(asked) - len(found)} without a suggestion"
-    say(f"{len(asked):,} {'company' if len(asked) == 1 else 'companies'}: {told}")
+    counts = f"{certain} certain, {len(found) - certain} to look at, {len(asked) - len(found)} without a suggestion"
+    say(f"{plural(len(asked), 'company', 'companies')}: {counts}")
 
 
 def _cells(one: Suggestion) -> list[Text]:

@@ -1,1 +1,1 @@
-"""Tables and sentences for the terminal."""
+"""Tables and sentences for the terminal, and the same content as JSON."""

@@ -1,4 +1,4 @@
-"""Causes, as footnotes of a table: each told once, with all that is known of it and what to do, and whose it is.
+"""Footnotes of a table: each cause once, with its details, its fix, and the rows that have it.
 
 A row of the table has only the title of its cause.
 """
@@ -13,17 +13,17 @@ from worker.cli.display.wording import detail, fix, title
 from worker.rules.problems import OF_CONNECTION
 
 NAMED = 20
-"""Rows that are named in a sentence."""
+"""The number of rows that a sentence names."""
 
 FEW = 5
-"""Rows in which a problem of the connection stands; that of more is told below the table only."""
+"""Up to this number of rows show a problem of the connection; that of more rows is shown below the table only."""
 
 Words = tuple[str, str, str | None]
 
 
 @dataclass(frozen=True)
 class Cause:
-    """The reason that `who` has such a row. `kind` is a key of MARKS; `labelled`: the title stands in the row."""
+    """A cause of the row of `who`. `kind` is a key of MARKS; `labelled`: the row shows the title."""
 
     kind: str
     who: str
@@ -36,7 +36,7 @@ class Cause:
 
 
 def of_problem(kind: str, who: str, problem: Problem, *, labelled: bool = True, more: str = "") -> Cause:
-    """The cause that a problem is; `more` is known of this row besides."""
+    """Make a cause of a problem; `more` are further details of this row."""
     said = f'ConnectWise said: "{problem.said}"' if problem.said else ""
     do = {"nobody": "", "connectwise_administrator": "Fix (an administrator of ConnectWise): "}.get(
         problem.who or "", "Fix: "
@@ -54,7 +54,7 @@ def of_problem(kind: str, who: str, problem: Problem, *, labelled: bool = True, 
 
 
 def connection_wide(problems: Iterable[Problem | None]) -> set[Words]:
-    """The words of those problems of the connection that more than FEW rows have alike."""
+    """The wording of those problems of the connection that more than FEW rows share."""
     counts = Counter(
         wording_of(problem) for problem in problems if problem is not None and problem.code in OF_CONNECTION
     )
@@ -62,12 +62,12 @@ def connection_wide(problems: Iterable[Problem | None]) -> set[Words]:
 
 
 def wording_of(problem: Problem) -> Words:
-    """Return a problem's words, whichever record it links to."""
+    """The wording of a problem, by which rows share it whichever records it links to."""
     return (problem.code, problem.detail, problem.said)
 
 
 def show(causes: Sequence[Cause], rows: str = "companies") -> None:
-    """Print each cause below its table, what stops something first; `rows` is what several of its rows are called."""
+    """Print each cause, errors first; `rows` is the plural noun for the rows."""
     groups: dict[tuple[str, str, str], list[Cause]] = {}
     for cause in sorted(causes, key=lambda cause: cause.kind != "bad"):
         groups.setdefault((cause.kind, cause.title, cause.fix), []).append(cause)
@@ -81,22 +81,22 @@ def show(causes: Sequence[Cause], rows: str = "companies") -> None:
 
 
 def _details(group: Sequence[Cause]) -> list[str]:
-    """Return each detail once, with all to whom just that happened."""
+    """Each detail once, with the names of the rows that have it."""
     whose: dict[str, list[str]] = {}
     for cause in group:
         whose.setdefault(cause.detail, []).append(cause.who)
     alone = len({cause.who for cause in group}) == 1
     known = alone or (len(whose) == 1 and all(cause.labelled for cause in group))
-    return [_told(detail, names, known=known) for detail, names in whose.items() if detail or not known]
+    return [_detail_line(detail, names, known=known) for detail, names in whose.items() if detail or not known]
 
 
-def _told(detail: str, names: Sequence[str], *, known: bool) -> str:
+def _detail_line(detail: str, names: Sequence[str], *, known: bool) -> str:
     if known or all(name in detail for name in names):
         return detail
     return f"{listed(names)}: {detail}" if detail else listed(names)
 
 
 def listed(names: Sequence[str]) -> str:
-    """Some names in a row, and how many there are besides."""
+    """The first names, and how many more there are."""
     shown = ", ".join(names[:NAMED])
     return f"{shown} and {len(names) - NAMED:,} more" if len(names) > NAMED else shown

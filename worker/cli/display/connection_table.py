@@ -1,4 +1,4 @@
-"""Connections, and what their checks found, for people and as JSON for programs."""
+"""Connections and the findings of their checks, as text and as JSON."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -30,7 +30,7 @@ def show(checked: ConnectionChecked) -> None:
 
 
 def _causes(checked: ConnectionChecked, who: str) -> Iterator[Cause]:
-    """The problem of the connection of `who`, and what its check warns of."""
+    """The problem of the connection of `who`, then the warnings of its check."""
     if checked.problem is not None:
         yield of_problem("bad", who, checked.problem)
     for problem in checked.warnings:
@@ -47,7 +47,7 @@ def show_all(found: Sequence[ConnectionVersion]) -> None:
 
 
 def as_json(version: ConnectionVersion) -> dict[str, Any]:
-    """A version, and its check as it was sent."""
+    """A version as JSON, with its check as it was published."""
     return {
         "partner_id": version.partner_id,
         "changed_at": version.changed_at.isoformat(),

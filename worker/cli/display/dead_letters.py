@@ -1,4 +1,4 @@
-"""Dead letters for people and for programs. A body that may hold a private key is masked, and exported sealed."""
+"""Dead letters as text and as JSON. A body that may hold a private key is masked, and exported sealed."""
 
 import base64
 import json
@@ -14,20 +14,20 @@ from store import amqp_properties as amqp
 from store.dead_letter_queries import DeadLetterGroup, DeadLetterSummary, StoredDeadLetter
 from worker.cli.display import causes
 from worker.cli.display.causes import Cause
-from worker.cli.display.output import safe, say, table
+from worker.cli.display.output import plural, safe, say, table
 
 SHORT = 8
-"""So many characters of an id are shown in tables: enough to name a letter by."""
+"""The characters of an id that tables show: enough to identify a letter."""
 
 BODY_LINES = 80
 BODY_BYTES = 512
-# Names of fields whose values are shown of a masked body.
+# Fields of a masked body whose values are shown.
 OPEN_FIELDS = frozenset({"id", "type", "time", "partner_id", "changed_at", "source"})
 MASK = "•••"
 
 
 def show_list(letters: list[DeadLetterSummary], count: int) -> None:
-    """A table of them, and how many more there are."""
+    """Print letters as a table, and how many more there are."""
     headers = ("ID", "Failed (UTC)", "Partner", "Kind", "Reason")
     table(headers, [_cells(letter) for letter in letters])
     say()
@@ -38,18 +38,19 @@ def show_list(letters: list[DeadLetterSummary], count: int) -> None:
 
 
 def show_groups(groups: list[DeadLetterGroup]) -> None:
-    """Each group in three lines: what it is, when, and an example of its error."""
+    """Print each group in three lines: the cause, the times, and an example of its error."""
     for group in groups:
         where = f" at {group.error_at}" if group.error_at else ""
         what = f"{group.error_type}{where}" if group.error_type else ""
-        told = [f"{group.count:,} {group.reason}", what, group.kind or "several kinds", _partners(group.partners)]
-        say(f"{group.fingerprint}  {' · '.join(part for part in told if part)}")
+        partners = plural(group.partners, "partner") if group.partners else "no partner"
+        facts = [f"{group.count:,} {group.reason}", what, group.kind or "several kinds", partners]
+        say(f"{group.fingerprint}  {' · '.join(fact for fact in facts if fact)}")
         say(f"  first {_time(group.since)}, last {_time(group.last)}")
         say(f"  {_shortened(group.example)}")
 
 
 def show(letter: StoredDeadLetter, keys: KeyRing) -> None:
-    """All of one."""
+    """Print a letter in full."""
     facts = {
         "ID": letter.id,
         "State": _state(letter),
@@ -75,28 +76,28 @@ def show(letter: StoredDeadLetter, keys: KeyRing) -> None:
     for name, value in (letter.properties.get("headers") or {}).items():
         say(f"header {name}: {value}")
     for entry in letter.history:
-        say(_told(entry))
+        say(_history_line(entry))
     say()
     for line in _body_lines(letter, keys):
         say(line)
 
 
 def as_json(letter: DeadLetterSummary) -> dict[str, Any]:
-    """A letter without its body."""
+    """A letter as JSON, without its body."""
     fields = {name: getattr(letter, name) for name in DeadLetterSummary.__dataclass_fields__}
     return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in fields.items()}
 
 
 def group_as_json(group: DeadLetterGroup) -> dict[str, Any]:
-    """A group."""
+    """A group as JSON."""
     fields = asdict(group)
     return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in fields.items()}
 
 
 def in_full_as_json(letter: StoredDeadLetter, keys: KeyRing | None = None) -> dict[str, Any]:
-    """All of a letter; times, bytes and decimals in headers are tagged. With keys a sealed body is masked.
+    """A letter in full as JSON; times, bytes and decimals in headers are tagged.
 
-    Without, it is as it is stored: `body_base64` is then a box that the key `sealed_with` opens.
+    With `keys` a sealed body is opened and masked. Without, `body_base64` is the box that the key `sealed_with` opens.
     """
     document = as_json(letter) | {
         "history": letter.history,
@@ -127,7 +128,7 @@ def _state(letter: DeadLetterSummary) -> str:
     return f"{letter.state}{handled}{replayed}{came_back}"
 
 
-def _told(entry: dict[str, Any]) -> str:
+def _history_line(entry: dict[str, Any]) -> str:
     at = _time(datetime.fromisoformat(entry["at"]))
     by = f" by {entry['by']}" if entry.get("by") else ""
     why = f": {entry['why']}" if entry.get("why") else ""
@@ -198,7 +199,3 @@ def _time(at: datetime) -> str:
 
 def _times(count: int) -> str:
     return "once" if count == 1 else f"{count:,} times"
-
-
-def _partners(count: int) -> str:
-    return f"{count:,} partner{'' if count == 1 else 's'}" if count else "no partner"

@@ -1,4 +1,4 @@
-"""Mappings as a table, with what their checks found below it, and as JSON for programs."""
+"""Mappings as a table with the findings of their checks below, and as JSON."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -11,7 +11,7 @@ from store.mappings import Mapping
 from worker.checks.mapping_check import last_check
 from worker.cli.display import causes
 from worker.cli.display.causes import Cause, of_problem
-from worker.cli.display.output import mark, safe, say, table
+from worker.cli.display.output import mark, plural, safe, say, table
 from worker.cli.display.wording import title
 
 MARK_OF_STATE = {"complete": "good", "incomplete": "none", "invalid": "bad", "not checked": "waiting"}
@@ -34,7 +34,7 @@ def show(found: Sequence[Mapping]) -> None:
 
 
 def state(mapping: Mapping) -> str:
-    """`complete`, `incomplete` or `invalid`, as the check found; `not checked` before."""
+    """`complete`, `incomplete` or `invalid` by the last check; `not checked` before the first."""
     checked = last_check(mapping)
     return checked.status if checked else "not checked"
 
@@ -42,12 +42,12 @@ def state(mapping: Mapping) -> str:
 def summary(found: Sequence[Mapping]) -> str:
     """Return the number of mappings in each state, in words."""
     counts = Counter(state(mapping) for mapping in found)
-    told = ", ".join(f"{counts[one]} {one}" for one in MARK_OF_STATE if counts[one])
-    return f"{len(found):,} {'company' if len(found) == 1 else 'companies'}: {told}"
+    states = ", ".join(f"{counts[name]} {name}" for name in MARK_OF_STATE if counts[name])
+    return f"{plural(len(found), 'company', 'companies')}: {states}"
 
 
 def warnings(mapping: Mapping) -> tuple[Problem, ...]:
-    """Return the check's warnings, which a complete mapping may have too."""
+    """The warnings of the last check, which a complete mapping may have too."""
     checked = last_check(mapping)
     return checked.warnings if checked else ()
 
@@ -58,7 +58,7 @@ def _cells(mapping: Mapping) -> list[Text]:
     ids = (mapping.cw_company_id, mapping.agreement_id, mapping.addition_id)
     chosen = [name or f"#{number}" for name, number in zip(names, ids, strict=True) if number is not None]
     if len(chosen) > 1 and chosen[0] == mapping.company_name:
-        # The same name beside itself tells nothing, and costs a line.
+        # The same name twice would only make the row wrap.
         del chosen[0]
     details = ["sum"] if mapping.rule == "sum" else []
     if mapping.minimum is not None:
@@ -80,7 +80,7 @@ def _first(checked: MappingChecked | None) -> Problem | None:
 
 
 def _label(mapping: Mapping, checked: MappingChecked | None) -> str:
-    """The state in a word, or the title of the first problem."""
+    """The title of the first problem, else the state."""
     if (why := _first(checked)) is not None:
         return title(why)
     if mapping.addition is not None:
@@ -91,7 +91,7 @@ def _label(mapping: Mapping, checked: MappingChecked | None) -> str:
 
 
 def _causes(mapping: Mapping, checked: MappingChecked | None) -> Iterator[Cause]:
-    """Each problem, the first one with the likely successor, and what the check warns of."""
+    """The problems of the check, the first one with the likely successor, then the warnings."""
     if checked is None:
         return
     new = checked.successor
@@ -112,7 +112,7 @@ def _causes(mapping: Mapping, checked: MappingChecked | None) -> Iterator[Cause]
 
 
 def document(partner: str, found: Sequence[Mapping]) -> dict[str, Any]:
-    """Mappings, each with its check as it was sent."""
+    """Mappings as JSON, each with its check as it was published."""
     return {"partner_id": partner, "mappings": [_as_json(mapping) for mapping in found]}
 
 

@@ -1,4 +1,4 @@
-"""The output for people and programs: tables, lines, JSON. Text from outside is shown as text, whatever is in it."""
+"""Output primitives: lines, tables, JSON. Text from outside is printed as text, whatever it contains."""
 
 import json
 import unicodedata
@@ -27,29 +27,34 @@ _MOVES = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
 
 def safe(value: object, style: str = "") -> Text:
-    """One line of text that is no markup and, without control and direction characters, cannot move the cursor."""
+    """One line of plain text, without markup and without characters that could move the cursor."""
     kept = "".join(" " if unicodedata.category(c) in _MOVES else c for c in str(value))
     return Text(kept, style=style)
 
 
 def mark(kind: str, word: str = "") -> Text:
-    """A sign in its colour, with a word after it; `kind` is a key of MARKS."""
+    """A coloured sign, followed by a word; `kind` is a key of MARKS."""
     sign, style = MARKS[kind]
     return Text(f"{sign} {word}".rstrip(), style=style)
 
 
 def say(line: object = "") -> None:
-    """A line on standard output."""
+    """Print a line on standard output."""
     out.print(safe(line), soft_wrap=True)
 
 
+def plural(count: float, one: str, more: str | None = None) -> str:
+    """A number with its noun: `1 user`, `2 users`; `more` is an irregular plural."""
+    return f"{count:,} {one if count == 1 else more or one + 's'}"
+
+
 def paragraph(line: str) -> None:
-    """Text on standard output, in as many lines as the terminal's width needs."""
+    """Print text on standard output, wrapped to the terminal's width."""
     out.print(safe(line))
 
 
 def note(kind: str, lines: Sequence[str]) -> None:
-    """Lines on standard output behind a sign, those that are too wide wrapped beside it; `kind` is a key of MARKS."""
+    """Print lines on standard output behind a sign, wrapped beside it; `kind` is a key of MARKS."""
     shown = Table.grid(padding=(0, 1))
     shown.add_column(no_wrap=True)
     shown.add_column(overflow="fold")
@@ -58,21 +63,21 @@ def note(kind: str, lines: Sequence[str]) -> None:
 
 
 def complain(line: object) -> None:
-    """A line on standard error."""
+    """Print a line on standard error."""
     err.print(safe(line), soft_wrap=True)
 
 
 def dump(document: Mapping[str, object]) -> None:
-    """The one JSON document of `--json`, on standard output: an object that names what it holds."""
+    """Print the one JSON document of `--json` on standard output."""
     typer.echo(json.dumps(document, indent=2))
 
 
 def table(
     headers: Sequence[str], rows: Sequence[Sequence[Text]], *, right: Sequence[str] = (), widest: int = 24
 ) -> None:
-    """A table on standard output; columns in `right` hold numbers. What does not fit is folded, never cut.
+    """Print a table on standard output; columns in `right` hold numbers. Cells that do not fit are folded, never cut.
 
-    The last column takes the room that the others leave, each at most `widest`, and more in a wide terminal.
+    Columns are at most `widest` characters wide, more in a wide terminal; the last column takes the rest.
     """
     widest += max(0, out.width - 80) // 3
     shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, collapse_padding=True, header_style="bold")

@@ -1,4 +1,4 @@
-"""The preview of a push in one line: lines that change, users, and money, before and after."""
+"""The totals of a preview in one sentence: lines that change, users, and money, before and after."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -7,13 +7,13 @@ from typing import Any
 from messages import SyncResult
 from store.mappings import Addition
 from worker.cli.confirmations import is_confirmable
-from worker.cli.display.output import paragraph
-from worker.cli.results import ResultRow, many
+from worker.cli.display.output import paragraph, plural
+from worker.cli.results import ResultRow
 
 
 @dataclass(frozen=True)
 class PreviewTotals:
-    """Of lines of one preview; of an addition that several companies share the users and the money count once.
+    """Totals of a preview. If several companies share an addition, its users and its money count once.
 
     Money is in the currencies of the agreements, as ConnectWise does not say which; `unpriced`: additions without one.
     """
@@ -52,9 +52,9 @@ def totals(rows: Sequence[ResultRow], additions: Mapping[str, Addition | None], 
 
 def show(rows: Sequence[ResultRow], additions: Mapping[str, Addition | None]) -> None:
     """Print what the push would change, and what it would besides if all that is held were confirmed."""
-    paragraph(f"This push: {_told(totals(rows, additions, 'preview'))}")
+    paragraph(f"This push: {_sentence(totals(rows, additions, 'preview'))}")
     if (held := totals(rows, additions, "held")).lines:
-        paragraph(f"Held, until confirmed: {_told(held)}")
+        paragraph(f"Held, until confirmed: {_sentence(held)}")
 
 
 def as_json(rows: Sequence[ResultRow], additions: Mapping[str, Addition | None]) -> dict[str, Any]:
@@ -62,8 +62,8 @@ def as_json(rows: Sequence[ResultRow], additions: Mapping[str, Addition | None])
     return {"preview": asdict(totals(rows, additions, "preview")), "held": asdict(totals(rows, additions, "held"))}
 
 
-def _told(of: PreviewTotals) -> str:
+def _sentence(of: PreviewTotals) -> str:
     users = f"users {of.users_before:,g} → {of.users_after:,g} ({of.users_after - of.users_before:+,g})"
     money = f"amount {of.amount_before:,.2f} → {of.amount_after:,.2f} ({of.amount_after - of.amount_before:+,.2f})"
-    unpriced = f", without {many(of.unpriced, 'addition')} that ConnectWise names no price of" if of.unpriced else ""
-    return f"{of.changing:,} of {many(of.lines, 'line')} change; {users}; {money}{unpriced}."
+    unpriced = f", without {plural(of.unpriced, 'addition')} that ConnectWise names no price of" if of.unpriced else ""
+    return f"{of.changing:,} of {plural(of.lines, 'line')} change; {users}; {money}{unpriced}."

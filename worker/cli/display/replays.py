@@ -1,17 +1,17 @@
-"""The words of `dead-letters replay`: its effect beforehand, what became of it, and what it cannot send."""
+"""The output of `dead-letters replay`: a preview, the outcome, and the letters that cannot be sent."""
 
 from messages import MAX_PROPERTIES
 from worker.cli.display.dead_letters import SHORT
-from worker.cli.display.output import complain, safe, say, table
+from worker.cli.display.output import complain, plural, safe, say, table
 from worker.cli.replaying import ReplayProgress, ReplayState, preview_replay
 from worker.cli.session import Session
 
 NAMED = 5
-"""So many of those that came back are named."""
+"""The number of letters that are named among those that came back."""
 
 
 def say_not_open(not_open: int, unable: int) -> None:
-    """Say how many are not replayed: because of their state, and because they name no queue."""
+    """Say how many letters are not replayed: because they are not open, and because they name no queue."""
     if not_open:
         complain(f"{not_open:,} of these are not open (any more); `dead-letters show` says what was done with them.")
     _say_unable(unable, "they name no queue of ours")
@@ -27,16 +27,17 @@ def _say_too_large(count: int) -> None:
 
 
 def show_preview(opened: Session, letter_ids: list[str]) -> None:
-    """Print what a replay of these would do."""
-    seen = preview_replay(opened.database, letter_ids)
-    rows = [[safe(f"{count:,}"), safe(reason), safe(kind)] for (kind, reason), count in sorted(seen.counts.items())]
+    """Print what a replay of these letters would do."""
+    preview = preview_replay(opened.database, letter_ids)
+    rows = [[safe(f"{count:,}"), safe(reason), safe(kind)] for (kind, reason), count in sorted(preview.counts.items())]
     table(("Letters", "Reason", "Kind"), rows, right=("Letters",))
-    _say_too_large(seen.too_large)
-    say(f"Would replay {len(letter_ids) - seen.too_large:,}. Overtaken by newer pushes: {_lines(seen.overtaken)}.")
+    _say_too_large(preview.too_large)
+    overtaken = plural(preview.overtaken, "line")
+    say(f"Would replay {len(letter_ids) - preview.too_large:,}. Overtaken by newer pushes: {overtaken}.")
 
 
 def show_progress(opened: Session, progress: ReplayProgress) -> None:
-    """Print what became of a replay."""
+    """Print the outcome of a replay so far."""
     done, back, open_ = (
         progress.having(fate) for fate in (ReplayState.DONE, ReplayState.CAME_BACK, ReplayState.UNDECIDED)
     )
@@ -47,13 +48,10 @@ def show_progress(opened: Session, progress: ReplayProgress) -> None:
         complain(f"Stopped: {progress.stopped}.")
     say(
         f"Replayed {len(progress.replayed):,}: {len(done):,} done, {len(back):,} came back, "
-        f"{len(open_):,} not decided; {progress.left:,} left. Overtaken by newer pushes: {_lines(progress.overtaken)}."
+        f"{len(open_):,} not decided; {progress.left:,} left. "
+        f"Overtaken by newer pushes: {plural(progress.overtaken, 'line')}."
     )
     if progress.failed:
-        complain(f"Failed for other reasons, which `phin-connectwise status` names: {_lines(progress.failed)}.")
+        complain(f"Failed for other reasons, which `phin-connectwise status` names: {plural(progress.failed, 'line')}.")
     if open_:
         complain(opened.goes_on(len(open_), "letter", "phin-connectwise dead-letters list --state replayed"))
-
-
-def _lines(count: int) -> str:
-    return f"{count:,} line{'' if count == 1 else 's'}"

@@ -1,15 +1,16 @@
-"""Answers to the lines of a push as a table: a short label per row, the causes below it."""
+"""Results of push lines as a table with a short label per row, and the causes below it."""
 
 from collections.abc import Iterator, Sequence
 
 from rich.text import Text
 
 from messages import Problem
+from worker.cli.confirmations import is_confirmable
 from worker.cli.display import causes
 from worker.cli.display.causes import Cause, of_problem
-from worker.cli.display.output import mark, note, paragraph, safe, say, table
+from worker.cli.display.output import complain, mark, note, paragraph, plural, safe, say, table
 from worker.cli.display.wording import title
-from worker.cli.results import MARK_OF_STATUS, ResultRow, many, quantities, summary, unmapped
+from worker.cli.results import MARK_OF_STATUS, ResultRow, quantities, summary, unmapped
 
 COLUMNS = ("Company", "Users", "ConnectWise", "")
 
@@ -36,18 +37,18 @@ def show(rows: Sequence[ResultRow], waits: str | None = None, *, by_period: bool
         causes.show(found)
         say()
     if still_open := sum(row.is_open for row in rows):
-        note("waiting", [f"{many(still_open, 'company waits', 'companies wait')}.", *([waits] if waits else [])])
+        note("waiting", [f"{plural(still_open, 'company waits', 'companies wait')}.", *([waits] if waits else [])])
         say()
     paragraph(summary(rows))
     unbilled = unmapped(rows)
     if unbilled:
         users = sum(row.billable_users for row in unbilled)
         names = causes.listed([f"{row.company_name} ({row.billable_users})" for row in unbilled])
-        paragraph(f"Not billed, as not mapped: {many(users, 'user')} of {names}")
+        paragraph(f"Not billed, as not mapped: {plural(users, 'user')} of {names}")
 
 
 def _problem(row: ResultRow) -> Problem | None:
-    """The first cause, whose title stands in the row."""
+    """The first cause, whose title is the label of the row."""
     if row.result is None:
         return None
     return next(iter(row.result.reasons), row.result.problem)
@@ -94,3 +95,11 @@ def _causes(row: ResultRow) -> Iterator[Cause]:
         yield of_problem(MARK_OF_STATUS[row.shown], row.company_name, problem, labelled=problem is first)
     for problem in row.result.warnings:
         yield of_problem("warning", row.company_name, problem, labelled=False)
+
+
+def say_confirmable(rows: Sequence[ResultRow]) -> None:
+    """Say which of these companies are held until they are confirmed, and how to confirm them."""
+    held = [row for row in rows if row.result and row.status == "held" and is_confirmable(row.result)]
+    if held:
+        names = causes.listed([f"{row.company_id} ({row.company_name})" for row in held])
+        complain(f"Held until confirmed: {names}. Push again with --confirm COMPANY, or --confirm all.")

@@ -1,4 +1,4 @@
-"""Below the lines of a push: what was imported, as a sum that closes, and the mapped companies that were not in it."""
+"""The totals below the lines of a push: the sum of imported companies, and the mapped companies that were absent."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from messages import FINAL, Absent, AbsentCompany
 from store import Tx, absent, line_results, pushes
 from worker.cli.display.causes import NAMED
-from worker.cli.display.output import paragraph, say
+from worker.cli.display.output import paragraph, plural, say
 from worker.cli.results import ResultRow
 from worker.sync.completion import term, told
 
@@ -20,7 +20,7 @@ WORDS = {
     "cancelled": "cancelled",
     "waiting": "waiting",
 }
-"""The terms of the sum, in their order, and the words for them."""
+"""The terms of the sum in their order, and their names in the output."""
 
 Sum = dict[str, tuple[int, int]]
 """(companies, users) by term, `imported` first."""
@@ -37,13 +37,13 @@ def sum_of(rows: Sequence[ResultRow]) -> Sum:
 
 
 def absent_from(tx: Tx, partner_id: str, push_id: str | None) -> tuple[str, Absent] | None:
-    """Name the push, or without one the newest period, and the mapped companies that it had not.
+    """The mapped companies that were absent from a push, or without one from the newest period, and its name.
 
-    An ended push tells what was absent when it ended. None = there is nothing to compare with, or it is a revert.
+    Of a completed push it is what was absent at its completion. None = nothing was pushed, or it is a revert.
     """
     if push_id is None:
-        found = absent.of_newest_period(tx, partner_id)
-        return None if found is None else (f"any push of {found[0]}", told(found[1]))
+        newest = absent.of_newest_period(tx, partner_id)
+        return None if newest is None else (f"any push of {newest.period_key}", told(newest.companies))
     push = pushes.find(tx, partner_id, push_id)
     if push is None or push.mode == "revert":
         return None
@@ -58,7 +58,7 @@ def say_sum(found: Mapping[str, tuple[int, int]], mode: str) -> None:
     companies, users = found["imported"]
     words = WORDS | ({"written": "to be written"} if mode == "preview" else {})
     terms = [f"{found[name][0]:,} {word} ({found[name][1]:,})" for name, word in words.items() if name in found]
-    say(f"Imported {companies:,} {_companies(companies)} ({users:,} {_users(users)}) =")
+    say(f"Imported {plural(companies, 'company', 'companies')} ({plural(users, 'user')}) =")
     paragraph(f"  {' + '.join(terms)}")
 
 
@@ -69,8 +69,8 @@ def say_absent(where: str, missing: Absent) -> None:
     named = [f"{one.company_name} ({_billed_for(one)})" for one in missing.named[:NAMED]]
     if missing.companies > len(named):
         named.append(f"{missing.companies - len(named):,} more")
-    told = [f"{missing.companies:,} {_companies(missing.companies)}", *_billed(missing)]
-    paragraph(f"Mapped, not in {where}: {', '.join(told)}: {', '.join(named)}")
+    counts = [plural(missing.companies, "company", "companies"), *_billed(missing)]
+    paragraph(f"Mapped, not in {where}: {', '.join(counts)}: {', '.join(named)}")
 
 
 def _billed(missing: Absent) -> Iterator[str]:
@@ -81,7 +81,7 @@ def _billed(missing: Absent) -> Iterator[str]:
     if billed and missing.unknown == billed:
         yield "still billed: not known"
     elif billed:
-        yield f"still billed {missing.quantity:,} {_users(missing.quantity)}"
+        yield f"still billed {plural(missing.quantity, 'user')}"
         if missing.unknown:
             yield f"of {missing.unknown:,} not known"
 
@@ -102,11 +102,3 @@ def _term(row: ResultRow) -> str:
     if row.result is None or row.status not in FINAL:
         return "waiting"
     return term(row.status, changes=row.result.quantity_before != row.result.quantity_wanted)
-
-
-def _companies(count: int) -> str:
-    return "company" if count == 1 else "companies"
-
-
-def _users(count: float) -> str:
-    return "user" if count == 1 else "users"

@@ -1,6 +1,6 @@
-"""Problems in the words of the command line: its commands, options and settings by name.
+"""Problems worded for the command line, naming its commands, options and settings.
 
-`messages.Problem.fix` speaks to who reads it in a portal, where things are entered, uploaded, and support is asked.
+`messages.Problem.fix` is worded for a portal, where users enter and upload things, and ask support.
 """
 
 from messages import Problem
@@ -100,7 +100,7 @@ FIXES = {
     "unexpected": "See the worker's log, and `dead-letters groups`; once it is mended, `dead-letters replay`.",
     "contract": "Correct what the message holds, and send it again.",
 }
-"""The remedies, by the code of the problem, that are not the catalogue's."""
+"""Fixes that differ from the catalogue's, by the code of the problem."""
 
 
 TITLES = {
@@ -114,19 +114,19 @@ DETAILS = {
     "client_id": f"ConnectWise does not know the clientId of {PREFIX}CLIENT_ID, or takes it from others only.",
     "unexpected": "The worker met an error of its own.",
 }
-"""The details, by the code of the problem, where the person who types is the one who can mend it."""
+"""Details for an operator, who can mend these problems, by the code of the problem."""
 
 
 def title(problem: Problem) -> str:
-    """Return the problem in a few words."""
+    """The title of the problem, for a terminal."""
     return TITLES.get(problem.code, problem.title)
 
 
 def detail(problem: Problem) -> str:
-    """Return the sentence that says what happened."""
+    """The details of the problem, for a terminal."""
     return DETAILS.get(problem.code, problem.detail)
 
 
 def fix(problem: Problem) -> str:
-    """Return the remedy, in words for a terminal."""
+    """The fix of the problem, for a terminal."""
     return FIXES.get(problem.code, problem.fix)
