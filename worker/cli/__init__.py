@@ -1,4 +1,4 @@
-"""The command line `phin-connectwise`: it runs the worker, and does from a terminal what the portal does."""
+"""The command line `phin-connectwise`: it runs the worker, and does in a terminal what the portal does."""
 
 import sys
 from contextlib import suppress
@@ -78,7 +78,7 @@ def _before(
         bool, typer.Option("--version", help="Show the version.", is_eager=True, callback=_show_version)
     ] = False,
 ) -> None:
-    # What loads the settings says so if `.env` cannot be read.
+    # The code that loads the settings reports it if `.env` cannot be read.
     with suppress(SettingsError):
         for name in unknown_variables():
             complain(f"{name} is no setting, so it is ignored; `phin-connectwise --help` names all settings.")
@@ -87,7 +87,7 @@ def _before(
 mapping.commands.command("suggest")(suggest.suggest)
 
 COORDINATE, OPERATE, TRY = "Connect, map, push, look", "Operate", "Try"
-"""The purposes of the commands; `--help` groups them so, in this order."""
+"""The groups of commands in `--help`, in this order."""
 
 app.command(rich_help_panel=COORDINATE)(revert.revert)
 app.add_typer(connection.commands, name="connection", rich_help_panel=COORDINATE)
@@ -109,10 +109,10 @@ app.command(rich_help_panel=TRY)(service.simulator)
 
 
 def main() -> None:
-    """Run the command line; ends the process with one of the codes above."""
+    """Run the command line. It ends the process with one of EXIT_CODES."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
-            # A terminal that has no ✓ shows a ?, rather than ending the command.
+            # A terminal whose encoding has no ✓ shows a ?, instead of ending the command.
             stream.reconfigure(errors="replace")
     with explain_errors():
         app(prog_name="phin-connectwise")

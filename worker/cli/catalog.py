@@ -1,4 +1,4 @@
-"""`catalog`: what ConnectWise offers for each drop-down: companies, their agreements, the additions of these."""
+"""`catalog`: list what ConnectWise offers in each drop-down: companies, their agreements, and their additions."""
 
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
@@ -11,7 +11,7 @@ from store import Tx, catalog
 from worker.cli.commands import Commands
 from worker.cli.display import causes
 from worker.cli.display.causes import of_problem
-from worker.cli.display.output import dump, mark, safe, say, table
+from worker.cli.display.output import dump, mark, plural, safe, say, table
 from worker.cli.display.wording import title
 from worker.cli.exits import UNFINISHED
 from worker.cli.known_partner import require_known_partner
@@ -82,22 +82,22 @@ def additions(
 
 
 def ask(opened: Session, events: Sequence[CatalogRequested], *, what: str, timeout: float) -> list[CatalogListed]:
-    """Send questions of one partner; their answers, fewer if time is up."""
+    """Send catalog questions of one partner and return the answers; fewer if the timeout ends."""
     partner_id, ids = events[0].partner_id, [str(event.id) for event in events]
 
-    def look(tx: Tx) -> WorkProgress:
-        come, done = catalog.count_answered(tx, partner_id, ids)
-        return WorkProgress(done=done, total=len(ids), accepted=bool(come), finished=done == len(ids))
+    def progress(tx: Tx) -> WorkProgress:
+        arrived, answered = catalog.count_answered(tx, partner_id, ids)
+        return WorkProgress(done=answered, total=len(ids), accepted=bool(arrived), finished=answered == len(ids))
 
-    opened.carry_out(events, look, what=what, timeout=timeout, wait=True, unit="question")
+    opened.carry_out(events, progress, what=what, timeout=timeout, wait=True, unit="question")
     with opened.database.begin() as tx:
-        found = [catalog.find(tx, partner_id, one) for one in ids]
-    answers = [question.answer for question in found if question is not None and question.answer is not None]
+        asked = [catalog.find(tx, partner_id, message_id) for message_id in ids]
+    answers = [question.answer for question in asked if question is not None and question.answer is not None]
     return [CatalogListed.model_validate_json(answer, extra="ignore") for answer in answers]
 
 
 def explain(listed: CatalogListed) -> None:
-    """Say why there are no choices, and what to do about it."""
+    """Print the problem for which there are no choices, and its fix."""
     if listed.problem is not None:
         causes.show([of_problem("bad", "No choices", listed.problem)])
 
@@ -131,9 +131,9 @@ def _show(listed: CatalogListed) -> None:
         causes.show(why, listed.kind)
         say()
     count = len(listed.choices)
-    told = f"{count} {ONE[listed.kind] if count == 1 else listed.kind}"
+    counted = plural(count, ONE[listed.kind], listed.kind)
     since = f", as of {listed.fetched_at:%H:%M:%S} UTC" if listed.fetched_at else ""
-    say(f"{told}{since}. {f'There are more: --page {listed.page + 1}' if listed.more else ''}".rstrip())
+    say(f"{counted}{since}. {f'There are more: --page {listed.page + 1}' if listed.more else ''}".rstrip())
 
 
 def _company(choice: Choice) -> list[Text]:
@@ -175,4 +175,4 @@ TABLES: dict[CatalogKind, tuple[tuple[str, ...], Callable[[Choice], list[Text]]]
     "agreements": (("Id", "Agreement", "Type", "Dates", "", "Now"), _agreement),
     "additions": (("Id", "Addition", "Quantity", "Price", "", "Now"), _addition),
 }
-"""Of each kind the columns, and the cells of a choice."""
+"""The columns of the table of each kind, and the cells of a choice."""

@@ -1,4 +1,4 @@
-"""Commands that name at once all options they lack, and groups of such commands."""
+"""Commands whose usage error names all missing options at once, and groups of such commands."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -10,10 +10,10 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class Command(TyperCommand):
-    """A command that names all required options and arguments that were not given, not only the first."""
+    """A command whose usage error names all required options and arguments that are missing, not only the first."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - click's Context, which typer hides
-        """Parse what is given, which is looked at first; name what is not."""
+        """Parse the arguments; errors in them come before the names of missing ones."""
         try:
             return super().parse_args(ctx, args)
         except typer.BadParameter as error:
@@ -24,7 +24,7 @@ class Command(TyperCommand):
 
 
 class Commands(typer.Typer):
-    """A group whose commands are of the class Command, unless they name another."""
+    """A group whose commands have the class Command, unless they name another."""
 
     def command(self, *args: Any, **more: Any) -> Callable[[Function], Function]:  # noqa: ANN401 - as a Typer's
         """Add a command."""

@@ -1,4 +1,4 @@
-"""`push --confirm`: what was held, and has been looked at, goes through at the quantity that was shown."""
+"""`push --confirm`: lets held lines through at the quantities that were shown."""
 
 from collections.abc import Mapping, Sequence
 
@@ -15,11 +15,10 @@ ALL = "all"
 def confirm_held(
     database: Database, partner_id: str, period_key: str, lines: Sequence[PushLine], wanted: Sequence[str], *, yes: bool
 ) -> tuple[Confirmation, ...]:
-    """Confirm the held lines of these companies, by id or name, or of `all`, as they were shown last.
+    """Confirm the held lines of the `wanted` companies (by id or name, or `all`) as they were shown last.
 
-    `all` is asked for once more.
-
-    Raises typer.BadParameter for a company that is not held, or not for what a confirmation lets through.
+    `all` asks the user first, unless `yes`. Raises typer.BadParameter for a company that is not held, or is held for a
+    reason that cannot be confirmed.
     """
     if not wanted:
         return ()
@@ -28,16 +27,16 @@ def confirm_held(
     with database.begin() as tx:
         last = line_results.newest_of_period(tx, partner_id, period_key, users)
     held = {result.company_id: result for result in last if result.status == "held" and is_confirmable(result)}
-    wanted = [_id_of(one, names) for one in wanted]
-    unknown = [company for company in wanted if company not in held and company != ALL]
+    company_ids = [_id_of(company, names) for company in wanted]
+    unknown = [company for company in company_ids if company not in held and company != ALL]
     if unknown:
         raise typer.BadParameter(
             f"not held for anything that can be confirmed: {', '.join(unknown)}; push first, and look at what is held",
             param_hint="--confirm",
         )
-    if ALL in wanted:
+    if ALL in company_ids:
         _ask(names, list(held.values()), yes=yes)
-    chosen = held.values() if ALL in wanted else [held[company] for company in dict.fromkeys(wanted)]
+    chosen = held.values() if ALL in company_ids else [held[company] for company in dict.fromkeys(company_ids)]
     return tuple(
         Confirmation(
             company_id=result.company_id,
@@ -50,30 +49,30 @@ def confirm_held(
 
 
 def _id_of(wanted: str, names: Mapping[str, str]) -> str:
-    """The id of the company that an id, or a name that no other company has, means. Raises typer.BadParameter."""
+    """The id of the company with this id, or with this unique name. Raises typer.BadParameter for an ambiguous name."""
     if wanted == ALL or wanted in names:
         return wanted
-    called = [company_id for company_id, name in names.items() if name.casefold() == wanted.casefold()]
-    if len(called) > 1:
+    matching = [company_id for company_id, name in names.items() if name.casefold() == wanted.casefold()]
+    if len(matching) > 1:
         raise typer.BadParameter(
-            f"several companies are called {wanted!r}; give the id: {', '.join(called)}", param_hint="--confirm"
+            f"several companies are called {wanted!r}; give the id: {', '.join(matching)}", param_hint="--confirm"
         )
-    return called[0] if called else wanted
+    return matching[0] if matching else wanted
 
 
 def is_confirmable(result: SyncResult) -> bool:
-    """True if a confirmation lets the held line through: not if a count is missing, for example."""
+    """True if a confirmation can let the held line through; for example not if a count is missing."""
     return bool(result.reasons) and {problem.code for problem in result.reasons} <= quantities.CONFIRMABLE
 
 
 def _ask(names: dict[str, str], held: Sequence[SyncResult], *, yes: bool) -> None:
-    """Show what is about to be confirmed; goes on if that is wanted."""
+    """Show the lines to be confirmed, and ask the user unless `yes`; typer.Abort if the user declines."""
     if not held:
         complain("Nothing is held that can be confirmed.")
         return
     for result in held:
         before, wanted = result.quantity_before or 0, result.quantity_wanted or 0
-        told = "; ".join(problem.title for problem in result.reasons)
-        err.print(safe(f"{names[result.company_id]}: {before:,} → {wanted:,}. {told}"), soft_wrap=True)
+        reasons = "; ".join(problem.title for problem in result.reasons)
+        err.print(safe(f"{names[result.company_id]}: {before:,} → {wanted:,}. {reasons}"), soft_wrap=True)
     if not yes:
         typer.confirm(f"Confirm {'this' if len(held) == 1 else f'these {len(held):,}'}?", abort=True, err=True)

@@ -109,13 +109,13 @@ def check(
             version = connections.current(tx, partner)
             return version if version and version.check_due_at is None and version.check != before.check else None
 
-        def look(tx: Tx) -> WorkProgress:
+        def progress(tx: Tx) -> WorkProgress:
             version = connections.current(tx, partner)
             accepted = version is not None and version.check_due_at is not None
             return WorkProgress(done=0, total=1, accepted=accepted, finished=found(tx) is not None)
 
         see = f"phin-connectwise connection list --partner {partner}"
-        opened.carry_out([event], look, what="Checking the connection", timeout=timeout, wait=True, see=see)
+        opened.carry_out([event], progress, what="Checking the connection", timeout=timeout, wait=True, see=see)
         with opened.database.begin() as tx:
             version = found(tx)
     if version is None:
@@ -174,7 +174,7 @@ def connected(
     private_key: str,
     ca_bundle: str | None,
 ) -> ConnectionChanged:
-    """Make the event, with the private key sealed. Raises SettingsError, and ValueError for a refused value."""
+    """Make the event, with the private key sealed. Raises SettingsError, and ValueError for an invalid value."""
     keys = opened.settings.require("seal_keys").seal_keys
     belongings: dict[str, Any] = {
         "partner_id": partner,
@@ -191,19 +191,19 @@ def connected(
 
 
 def save(opened: Session, event: ConnectionChanged, *, timeout: float, wait: bool) -> ConnectionVersion | None:
-    """Send a connection; the version that is stored when it (or a newer one) has been checked, None = not in time."""
+    """Send a connection and wait for its check. Returns its stored version, or a newer one; None = not in time."""
     see = f"phin-connectwise connection list --partner {event.partner_id}"
 
     def newest(tx: Tx) -> ConnectionVersion | None:
         version = connections.current(tx, event.partner_id)
         return version if version and version.version >= _version(event) else None
 
-    def look(tx: Tx) -> WorkProgress:
+    def progress(tx: Tx) -> WorkProgress:
         version = newest(tx)
         finished = version is not None and version.check_due_at is None
         return WorkProgress(done=0, total=1, accepted=version is not None, finished=finished)
 
-    opened.carry_out([event], look, what="Checking the connection", timeout=timeout, wait=wait, see=see)
+    opened.carry_out([event], progress, what="Checking the connection", timeout=timeout, wait=wait, see=see)
     with opened.database.begin() as tx:
         return newest(tx)
 
@@ -215,12 +215,14 @@ def _agree(opened: Session, event: ConnectionChanged, *, yes: bool) -> None:
         mapped = [one for one in mappings.of_partner(tx, event.partner_id) if one.addition is not None]
     if before is None or before.tenant in {None, tenant_of(event)} or not mapped:
         return
-    told = f"{plural(len(mapped), 'company', 'companies')} are mapped to {before.site_url} {before.company_identifier}"
-    agree(f"{told}; each has to be mapped again before it is billed. Connect another ConnectWise?", yes=yes)
+    losing = (
+        f"{plural(len(mapped), 'company', 'companies')} are mapped to {before.site_url} {before.company_identifier}"
+    )
+    agree(f"{losing}; each has to be mapped again before it is billed. Connect another ConnectWise?", yes=yes)
 
 
 def _show_found(version: ConnectionVersion, *, as_json: bool) -> int:
-    """Print what the check of a version found; the exit code."""
+    """Print what the check of a version found. Returns the exit code."""
     checked = last_check(version)
     if checked is not None and checked.problem is not None and checked.problem.code in OURS:
         complain(f"{PAUSES[checked.problem.code]}.")

@@ -1,4 +1,4 @@
-"""`push cancel`, `pause` and `resume`: what an operator stops, and lets go on."""
+"""`push cancel`, `pause` and `resume`: an operator stops work, and lets it continue."""
 
 from typing import Annotated
 
@@ -57,7 +57,7 @@ def cancel(
 
         agree(f"What push {push_id} has not written yet is not billed by it. Cancel it?", yes=yes)
 
-        def look(tx: Tx) -> WorkProgress:
+        def progress(tx: Tx) -> WorkProgress:
             found = pushes.find(tx, partner, push_id)
             over = found is not None and found.state != "accepted"
             return WorkProgress(done=int(over), total=1, accepted=found is not None, finished=over)
@@ -66,7 +66,7 @@ def cancel(
         what = f"Cancelling {push_id}"
         # RabbitMQ may hold a push that no worker has accepted, and cannot be asked.
         wait = not no_wait and (known is not None or waits)
-        finished = opened.carry_out([event], look, what=what, timeout=timeout, wait=wait, see=see, unit="push")
+        finished = opened.carry_out([event], progress, what=what, timeout=timeout, wait=wait, see=see, unit="push")
         if known is None and not waits:
             complain(
                 f"No worker has accepted a push {push_id} of partner {partner}. If it is on its way, it is cancelled"
@@ -112,12 +112,12 @@ def resume(
     with session() as opened:
         with opened.database.begin() as tx:
             failing = leases.failing_partners(tx)
-        for one in failing:
-            # The time of the pause is not to be counted against what failed before it.
-            if who in {one, pauses.EVERYBODY}:
-                with opened.database.partner(one) as tx:
-                    leases.reset_failures(tx, one)
-        # One transaction, and whether there was a pause or not: nobody stays asleep if this is cut off and repeated.
+        for failing_partner in failing:
+            # The time of the pause must not count as time of failing.
+            if who in {failing_partner, pauses.EVERYBODY}:
+                with opened.database.partner(failing_partner) as tx:
+                    leases.reset_failures(tx, failing_partner)
+        # One transaction, also without a pause: a repetition after an interruption still wakes the partners.
         everybody = who == pauses.EVERYBODY
         with opened.database.begin() if everybody else opened.database.partner(who) as tx:
             ended = pauses.resume(tx, who)

@@ -1,4 +1,4 @@
-"""`demo`: the whole way on a sample of 25 companies, with a simulated ConnectWise, by the very same commands."""
+"""`demo`: all steps on a sample of 25 companies and a simulated ConnectWise, by the code of the real commands."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Exit codes, and what a user reads instead of a traceback when trouble was to be expected."""
+"""Exit codes, and the messages that a user reads instead of a traceback for expected errors."""
 
 import sys
 from collections.abc import Iterator
@@ -26,12 +26,12 @@ INTERRUPTED = 130
 
 @contextmanager
 def explain_errors() -> Iterator[None]:
-    """End the program with the code and the words that fit an expected error; others pass with their traceback."""
+    """End the program with the exit code and message of an expected error; others pass with their traceback."""
     try:
         yield
     except SettingsError as error:
-        told = "`phin-connectwise --help` names all settings; they come from the environment or `.env`."
-        _end(SETTINGS, "These settings cannot work:", *error.problems, told)
+        hint = "`phin-connectwise --help` names all settings; they come from the environment or `.env`."
+        _end(SETTINGS, "These settings cannot work:", *error.problems, hint)
     except (SchemaOutdated, StoreError) as error:
         _end(DATABASE, f"Database: {error}")
     except (Unroutable, UnroutableMessage) as error:

@@ -1,4 +1,4 @@
-"""`health`: do the workers work, does what they need answer, and what waits for whom?"""
+"""`health`: checks the workers, the database and RabbitMQ, and shows what waits for whom."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -16,14 +16,14 @@ from worker.settings import Settings, load
 
 NO_WORKER = "no worker runs"
 LATE_SECONDS = 60.0
-"""A message that is due for longer is worth a look."""
+"""A message that is due for longer is reported."""
 CLOCK_SECONDS = 30.0
-"""A worker's clock that differs by more from the database's is worth a look."""
+"""A worker's clock that differs by more from the database's is reported."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at; `code` is the exit code if it is not `ok`, 0 = only worth knowing."""
+    """The result of one check; `code` is the exit code if it is not `ok`, 0 = no alarm."""
 
     name: str
     ok: bool
@@ -46,7 +46,7 @@ def health(*, as_json: AsJson = False) -> None:
     if as_json:
         dump({"ok": not codes, "checks": [_as_json(check) for check in checks]})
     else:
-        rows = [[mark(_look(check)), safe(check.name), safe(check.said)] for check in checks]
+        rows = [[mark(_mark_kind(check)), safe(check.name), safe(check.said)] for check in checks]
         table(("", "", "What was seen"), rows, widest=40)
     raise typer.Exit(max(codes, default=0))
 
@@ -62,18 +62,23 @@ def _database(settings: Settings, database: Database) -> list[Check]:
 
 
 def _workers(settings: Settings, tx: Tx) -> list[Check]:
-    found = workers.recent(tx)
-    # One that works is enough: the others are told of, but they are no alarm.
-    working = any(not one.silent and one.trouble is None for one in found)
-    alive = any(not one.silent for one in found)
+    recent = workers.recent(tx)
+    # One that works is enough: the others are listed without an alarm.
+    working = any(not one.silent and one.trouble is None for one in recent)
+    alive = any(not one.silent for one in recent)
     code = 0 if working or (settings.is_embedded and not alive) else UNFINISHED
     checks = [
-        Check(f"worker {one.host} {one.pid}", ok=not one.silent and one.trouble is None, said=_said(one), code=code)
-        for one in found
+        Check(
+            f"worker {one.host} {one.pid}",
+            ok=not one.silent and one.trouble is None,
+            said=_worker_state(one),
+            code=code,
+        )
+        for one in recent
     ]
     checks += [
-        Check(f"clock of {one.host} {one.pid}", ok=False, said=_of_clock(one.clock_ahead))
-        for one in found
+        Check(f"clock of {one.host} {one.pid}", ok=False, said=_clock_difference(one.clock_ahead))
+        for one in recent
         if not one.silent and one.clock_ahead is not None and abs(one.clock_ahead) > CLOCK_SECONDS
     ]
     if not alive:
@@ -82,7 +87,7 @@ def _workers(settings: Settings, tx: Tx) -> list[Check]:
     return checks
 
 
-def _said(worker: workers.Worker) -> str:
+def _worker_state(worker: workers.Worker) -> str:
     if not worker.silent:
         return worker.trouble or "works"
     goes = worker.seen_at + workers.SHOWN_FOR
@@ -92,7 +97,7 @@ def _said(worker: workers.Worker) -> str:
     )
 
 
-def _of_clock(ahead: float) -> str:
+def _clock_difference(ahead: float) -> str:
     how = f"{abs(ahead):,.0f} s {'fast' if ahead > 0 else 'slow'}"
     return (
         f"{how}, compared with the database's: synchronise it by NTP (or the database's, if every worker says so); "
@@ -133,7 +138,7 @@ def _broker(settings: Settings, database: Database) -> Check:
     return Check("broker", ok=True, said="answers, with all exchanges and queues")
 
 
-def _look(check: Check) -> str:
+def _mark_kind(check: Check) -> str:
     return "good" if check.ok else "bad" if check.code else "unknown"
 
 

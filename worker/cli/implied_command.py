@@ -1,4 +1,4 @@
-"""A group of commands of which one is meant where none is named: `push …` pushes, `push cancel …` stops that."""
+"""A group with an implied command, which runs if none is named: `push …` pushes, `push cancel …` cancels a push."""
 
 from typing import Any
 
@@ -8,14 +8,14 @@ from typer.core import TyperGroup
 from worker.cli.commands import Command
 
 IMPLIED = "implied"
-"""The name of the command that nobody types."""
+"""The name of the implied command, which is never typed."""
 
 
 class ImpliedGroup(TyperGroup):
-    """Has a hidden command IMPLIED of the class Implied, and others."""
+    """A group that has a hidden command IMPLIED of the class ImpliedCommand, and others."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - click's Context, which typer hides
-        """Take what names no command for the options of the implied one."""
+        """Give arguments that name no command to the implied one."""
         known = bool(args) and args[0] in self.commands
         return super().parse_args(ctx, args if known else [IMPLIED, *args])
 
@@ -23,11 +23,11 @@ class ImpliedGroup(TyperGroup):
 class _Unnamed(typer.Context):
     @property
     def command_path(self) -> str:
-        """The words that are typed to come here: those of the group alone."""
+        """The words to type for this command: those of the group alone."""
         return self.parent.command_path if self.parent else ""
 
 
 class ImpliedCommand(Command):
-    """The command that is meant where none is named."""
+    """The command that runs if none is named."""
 
     context_class = _Unnamed

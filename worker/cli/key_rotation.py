@@ -1,4 +1,4 @@
-"""Rotation of seal keys: everything that is stored sealed is sealed anew with the first of SEAL_KEYS."""
+"""Rotation of seal keys: all stored boxes are sealed again with the first of SEAL_KEYS."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -14,7 +14,7 @@ AT_ONCE = 20
 
 @dataclass(frozen=True)
 class Unopened:
-    """A box that could not be opened, why, and what to do."""
+    """A box that could not be opened, with the reason and the fix."""
 
     sealed: Sealed
     reason: str
@@ -23,7 +23,7 @@ class Unopened:
 
 @dataclass(frozen=True)
 class Rotation:
-    """The boxes sealed anew (or to be), by place; those that could not be; the number left sealed to each key id."""
+    """The result: boxes sealed again (or to be) by place, unopened ones, boxes left by key id, and keys to remove."""
 
     key_id: str
     resealed: dict[Place, int]
@@ -33,16 +33,16 @@ class Rotation:
 
 
 def rotate(database: Database, keys: KeyRing, *, dry_run: bool = False) -> Rotation:
-    """Seal anew what is sealed to an older key, in small transactions; a row that changes meanwhile is left alone.
+    """Seal boxes of older keys again, in small transactions; a row that changes meanwhile is left alone.
 
-    Nothing is looked into: a box that does not belong to its connection stays one. Raises StoreError.
+    Contents are not checked: a box that does not belong to its connection stays as it is. Raises StoreError.
     """
     current = keys.seal_key.key_id
     resealed: dict[Place, int] = dict.fromkeys(sealed.PLACES, 0)
     unopened: list[Unopened] = []
-    for some in _older(database, current):
+    for batch in _older(database, current):
         opened: list[tuple[Sealed, bytes]] = []
-        for old in some:
+        for old in batch:
             try:
                 opened.append((old, seal_bytes(unseal_bytes(old.box, old.key_id, keys), keys.seal_key)))
             except SealError as error:
@@ -67,29 +67,29 @@ def _older(database: Database, current: str) -> Iterator[list[Sealed]]:
         after = ""
         while True:
             with database.begin() as tx:
-                some = sealed.sealed_to_other_keys(tx, place, current, after=after, limit=AT_ONCE)
-            if not some:
+                batch = sealed.sealed_to_other_keys(tx, place, current, after=after, limit=AT_ONCE)
+            if not batch:
                 break
-            yield some
-            after = some[-1].row
+            yield batch
+            after = batch[-1].row
 
 
 def _keys_inside(database: Database, keys: KeyRing) -> set[str]:
-    """The keys that private keys inside dead letters are sealed to: a replay brings those boxes as they are."""
-    found: set[str] = set()
+    """The keys of boxes inside the bodies of dead letters: a replay sends those boxes unchanged."""
+    key_ids: set[str] = set()
     row = ""
     while True:
         with database.begin() as tx:
-            some = sealed.dead_letters_after(tx, row, AT_ONCE)
-        if not some:
-            return found
-        row = some[-1].row
-        for one in some:
-            # What is no connection.changed, or does not open, holds no key that could be used.
+            batch = sealed.dead_letters_after(tx, row, AT_ONCE)
+        if not batch:
+            return key_ids
+        row = batch[-1].row
+        for letter in batch:
+            # A body that is not a connection.changed, or does not open, holds no usable box.
             with suppress(SealError, ContractError):
-                message = decode(unseal_bytes(one.box, one.key_id, keys), type=None, content_type=None)
+                message = decode(unseal_bytes(letter.box, letter.key_id, keys), type=None, content_type=None)
                 if isinstance(message, ConnectionChanged) and message.sealed_private_key is not None:
-                    found.add(message.sealed_private_key.key_id)
+                    key_ids.add(message.sealed_private_key.key_id)
 
 
 def _unopened(old: Sealed, error: SealError) -> Unopened:

@@ -1,4 +1,4 @@
-"""`keys`: make the keys that private keys are sealed with, and replace them."""
+"""`keys`: generate and rotate seal keys."""
 
 from typing import Annotated
 
@@ -28,7 +28,7 @@ def generate(*, as_json: AsJson = False) -> None:
         return
     say("# For the worker. Keep it secret: it opens every private key that was sealed for it.")
     say(f"PHIN_CONNECTWISE_SEAL_KEYS={pair.private}")
-    # All but the setting is a comment, so that the output can be appended to .env.
+    # All lines but the setting are comments, so that the output can be appended to .env.
     say("# For the platform, which seals with it. Not a secret:")
     say(f"# {pair.public}")
 

@@ -1,4 +1,4 @@
-"""A partner that nobody knows is a slip: the command says so, and names those that there are."""
+"""A command refuses an unknown partner, which is likely a typing error, and names the known ones."""
 
 import typer
 from rapidfuzz import process
@@ -11,12 +11,12 @@ from worker.cli.exits import USAGE
 
 def require_known_partner(tx: Tx, partner: str) -> None:
     """End the program (exit code 2) unless this partner ever connected, mapped or pushed."""
-    there = partners.known(tx)
-    if partner in there:
+    known = partners.known(tx)
+    if partner in known:
         return
     complain(f"No partner {partner} is known.")
-    # Of hundreds those that are spelt most alike.
-    alike = [name for name, _, _ in process.extract(partner, there, limit=NAMED)] if len(there) > NAMED else []
-    shown = listed([*alike, *(one for one in there if one not in set(alike))])
-    complain(f"Known: {shown}." if there else "None is yet: `phin-connectwise connection set` makes the first.")
+    # If there are too many to name, those with the most similar spelling come first.
+    alike = [name for name, _, _ in process.extract(partner, known, limit=NAMED)] if len(known) > NAMED else []
+    names = listed([*alike, *(name for name in known if name not in set(alike))])
+    complain(f"Known: {names}." if known else "None is yet: `phin-connectwise connection set` makes the first.")
     raise typer.Exit(USAGE)

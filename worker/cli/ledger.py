@@ -1,4 +1,4 @@
-"""`ledger`: every write to ConnectWise, with who, when, period, before and after."""
+"""`ledger`: list and export all writes to ConnectWise."""
 
 import csv
 import sys
@@ -54,7 +54,7 @@ COLUMNS = (
     "http_status",
 )
 BETWEEN = "; "
-"""The text between several companies in a cell."""
+"""The separator of several companies in a cell."""
 
 
 @commands.command("list")
@@ -124,7 +124,7 @@ def export(
 def _chosen(
     partner: str, push_id: str | None, company: str | None, period: str | None, since: str | None
 ) -> LedgerFilter:
-    """The filter that these options are. Raises typer.BadParameter."""
+    """The filter of these options. Raises typer.BadParameter."""
     with usage("--period"):
         key = None if period is None else BillingPeriod.parse(period).key
     return LedgerFilter(partner, push_id, company, key, time_of(since, "--since"))

@@ -1,4 +1,4 @@
-"""`mapping`: which addition a company's billable users go to; one at a time, or all in a file."""
+"""`mapping`: map companies to ConnectWise additions, one at a time or from a file, and check the mappings."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -141,7 +141,7 @@ def import_(
         with opened.database.begin() as tx:
             require_known_partner(tx, partner)
             stored = mappings.of_companies(tx, partner, {event.company_id for event in events})
-        # An unmapped company stays beside the one that was meant, as an export has it.
+        # An export also has unmapped companies, whose ids may be similar to those of mapped ones.
         named = [event.company_id for event in events if event.cw_company_id or event.company_id not in stored]
         check_similar_ids(opened.database, partner, named)
         events = with_kept(events, stored)
@@ -197,13 +197,13 @@ def health(partner: Partner, *, by: By, timeout: Timeout = 600.0, as_json: AsJso
             require_known_partner(tx, partner)
             before = {mapping.company_id: mapping.check for mapping in mappings.of_partner(tx, partner)}
 
-        def look(tx: Tx) -> WorkProgress:
+        def progress(tx: Tx) -> WorkProgress:
             found = [mapping for mapping in mappings.of_partner(tx, partner) if mapping.cw_company_id is not None]
             done = sum(mapping.check not in (None, before.get(mapping.company_id)) for mapping in found)
             return WorkProgress(done=done, total=len(found), accepted=done > 0, finished=done == len(found))
 
         see = f"phin-connectwise mapping list --partner {partner}"
-        finished = opened.carry_out([event], look, what="Checking", timeout=timeout, wait=True, see=see)
+        finished = opened.carry_out([event], progress, what="Checking", timeout=timeout, wait=True, see=see)
         with opened.database.begin() as tx:
             found = mappings.of_partner(tx, partner)
     mapped = [mapping for mapping in found if mapping.cw_company_id is not None]
@@ -222,30 +222,30 @@ def health(partner: Partner, *, by: By, timeout: Timeout = 600.0, as_json: AsJso
 def save(
     opened: Session, partner: str, events: Sequence[MappingChanged], *, timeout: float, wait: bool
 ) -> list[Mapping]:
-    """Send mappings of one version; those that are stored when all have been checked, or when time is up."""
-    ours = {event.company_id for event in events}
+    """Send mappings of one version. Returns the stored ones once all have been checked, or the timeout has ended."""
+    company_ids = {event.company_id for event in events}
     since = events[0].changed_at
 
-    def look(tx: Tx) -> WorkProgress:
+    def progress(tx: Tx) -> WorkProgress:
         stored, checked = mappings.mapped_since(tx, partner, since)
-        done = len(ours & checked)
-        return WorkProgress(done=done, total=len(ours), accepted=bool(ours & stored), finished=done == len(ours))
+        done, total = len(company_ids & checked), len(company_ids)
+        return WorkProgress(done=done, total=total, accepted=bool(company_ids & stored), finished=done == total)
 
     see = f"phin-connectwise mapping list --partner {partner}"
-    opened.carry_out(events, look, what="Checking the mappings", timeout=timeout, wait=wait, see=see)
+    opened.carry_out(events, progress, what="Checking the mappings", timeout=timeout, wait=wait, see=see)
     with opened.database.begin() as tx:
-        return [m for m in mappings.of_partner(tx, partner) if m.company_id in ours and m.changed_at >= since]
+        every = mappings.of_partner(tx, partner)
+    return [one for one in every if one.company_id in company_ids and one.changed_at >= since]
 
 
 def _agree(opened: Session, partner: str, events: Sequence[MappingChanged], *, yes: bool) -> None:
-    """Ask before companies lose the addition that they are billed by."""
+    """Ask before companies lose the addition that bills them."""
     losing = {event.company_id for event in events if event.addition_id is None}
     with opened.database.begin() as tx:
         stored = mappings.of_companies(tx, partner, losing)
     named = [f"{one.company_name} ({one.company_id})" for one in stored.values() if one.addition is not None]
     if named:
-        told = f"No push bills {listed(named)} any more; what ConnectWise holds stays. Unmap?"
-        agree(told, yes=yes)
+        agree(f"No push bills {listed(named)} any more; what ConnectWise holds stays. Unmap?", yes=yes)
 
 
 def _save_and_show(
@@ -258,9 +258,9 @@ def _save_and_show(
     if as_json:
         dump(table.document(partner, found))
     else:
-        unlike = [mapping for mapping in found if table.state(mapping) != "complete"]
-        if unlike or len(found) == 1:
-            table.show(unlike or found)
+        unfinished = [mapping for mapping in found if table.state(mapping) != "complete"]
+        if unfinished or len(found) == 1:
+            table.show(unfinished or found)
         say(table.summary(found))
     if len([mapping for mapping in found if mapping.check]) < len(events):
         still_running(f"phin-connectwise mapping list --partner {partner}")

@@ -1,4 +1,4 @@
-"""The terms of a mapping that a command does not name: the stored ones stay, and the user reads which."""
+"""The terms of a mapping that a command does not name: the stored ones stay, and the user is told which."""
 
 from collections.abc import Mapping as ById
 from collections.abc import Sequence
@@ -10,28 +10,28 @@ from worker.cli.display.causes import listed
 from worker.cli.display.output import complain
 
 TAKEN_AWAY_BY = {"rule": "--rule refuse", "minimum": "--no-minimum", "allow_not_billable": "--no-allow-not-billable"}
-"""The terms of a mapping, and the option of `mapping set` that takes each away."""
+"""The terms of a mapping, each with the option of `mapping set` that removes it."""
 
 
 def terms(stored: Mapping | None, named: ById[str, Any]) -> dict[str, Any]:
-    """Return the terms of one company's mapping: those that are named, else the stored ones; says what stays or goes.
+    """Return the terms of one company's mapping: the named ones, else the stored ones. Prints what stays or goes.
 
-    A minimum that is named None is taken away.
+    A minimum that is named as None is removed.
     """
     if stored is None:
         return dict(named)
     kept = {name: getattr(stored, name) for name in TAKEN_AWAY_BY if name not in named}
-    if stays := [name for name, value in kept.items() if _says(name, value)]:
-        told = " and ".join(_says(name, kept[name]) for name in stays)
-        complain(f"Kept: {told}. Taken away by {' '.join(TAKEN_AWAY_BY[name] for name in stays)}.")
+    if stays := [name for name, value in kept.items() if _in_words(name, value)]:
+        words = " and ".join(_in_words(name, kept[name]) for name in stays)
+        complain(f"Kept: {words}. Taken away by {' '.join(TAKEN_AWAY_BY[name] for name in stays)}.")
     before = {name: getattr(stored, name) for name in TAKEN_AWAY_BY if name in named}
-    if goes := [said for name, value in before.items() if value != named[name] and (said := _says(name, value))]:
+    if goes := [words for name, value in before.items() if value != named[name] and (words := _in_words(name, value))]:
         complain(f"Before: {' and '.join(goes)}.")
     return {**kept, **named}
 
 
 def with_kept(events: Sequence[MappingChanged], stored: ById[str, Mapping]) -> list[MappingChanged]:
-    """Return the mappings of a file, with the stored `allow_not_billable` where it has no such column; says so."""
+    """Give the mappings of a file without the column `allow_not_billable` the stored values. Prints the companies."""
     names = [
         event.company_id
         for event in events
@@ -48,7 +48,7 @@ def with_kept(events: Sequence[MappingChanged], stored: ById[str, Mapping]) -> l
     ]
 
 
-def _says(name: str, value: Any) -> str:  # noqa: ANN401 - whatever the term holds
+def _in_words(name: str, value: Any) -> str:  # noqa: ANN401 - whatever the term holds
     """A term in words, empty for the default."""
     if name == "minimum":
         return "" if value is None else f"minimum {value:,}"

@@ -1,4 +1,4 @@
-"""Options that several commands share, and how bad ones are explained."""
+"""Options that several commands share, and usage errors for invalid values."""
 
 import re
 import ssl
@@ -35,7 +35,7 @@ def identifier(value: str | None) -> str | None:
 
 
 def csv_file(value: Path | None) -> Path | None:
-    """Refuse a name under which spreadsheet programs expect a workbook, and open no CSV."""
+    """Refuse a file name whose suffix makes spreadsheet programs expect a workbook."""
     if value is not None and value.suffix.lower() in {".xlsx", ".xlsm", ".xls", ".ods"}:
         raise typer.BadParameter(
             f"CSV is written, which opens under {value.with_suffix('.csv')}, not under {value.name}"
@@ -44,7 +44,7 @@ def csv_file(value: Path | None) -> Path | None:
 
 
 def ca_bundle(file: Path | None) -> str | None:
-    """The certificates in the file of `--ca-file`, as the contract takes them. Raises typer.BadParameter."""
+    """The certificates in the file of `--ca-file`, as the contract requires them. Raises typer.BadParameter."""
     if file is None:
         return None
     try:
@@ -61,12 +61,12 @@ def ca_bundle(file: Path | None) -> str | None:
         why = in_words(*error.errors(include_url=False, include_input=False)[:1])
     else:
         return found
-    said = "give the certificate of the authority that issued the server's, in PEM (-----BEGIN CERTIFICATE-----)"
-    raise typer.BadParameter(f"{file} {why}; {said}", param_hint="--ca-file")
+    fix = "give the certificate of the authority that issued the server's, in PEM (-----BEGIN CERTIFICATE-----)"
+    raise typer.BadParameter(f"{file} {why}; {fix}", param_hint="--ca-file")
 
 
 def user() -> str:
-    """The user of the system: who does it, unless --by says so."""
+    """The user of the system, the default of --by."""
     try:
         return getuser()
     except (KeyError, OSError):
@@ -97,7 +97,7 @@ By = Annotated[
 
 
 def agree(question: str, *, yes: bool) -> None:
-    """Ask before something takes billing away; ends the program (exit code 1) unless a person or `yes` agrees."""
+    """Ask before something stops billing. Ends the program (exit code 1) unless the user agrees, or `yes` is set."""
     if yes:
         return
     try:
@@ -111,7 +111,7 @@ def agree(question: str, *, yes: bool) -> None:
 
 @contextmanager
 def usage(option: str | None = None) -> Iterator[None]:
-    """Turn a value that the contract refuses into an error of usage (exit code 2); `option` names its option."""
+    """Turn errors of values into usage errors (exit code 2); `option` is the option to name."""
     try:
         yield
     except ValidationError as error:
@@ -135,6 +135,6 @@ def time_of(text: str | None, option: str) -> datetime | timedelta | None:
             return int(ago[1]) * _UNITS[ago[2]]
         given = datetime.fromisoformat(text)
     except (ValueError, OverflowError):
-        told = f"{text!r} is no time; write 2026-11-22T10:00 (UTC), or 30m, 2h or 3d for so long ago"
-        raise typer.BadParameter(told, param_hint=option) from None
+        problem = f"{text!r} is no time; write 2026-11-22T10:00 (UTC), or 30m, 2h or 3d for so long ago"
+        raise typer.BadParameter(problem, param_hint=option) from None
     return given.replace(tzinfo=UTC) if given.tzinfo is None else given

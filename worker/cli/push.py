@@ -103,7 +103,7 @@ def requested(
     requested_by: str,
     confirmations: tuple[Confirmation, ...] = (),
 ) -> PushRequested:
-    """Make a push that names the connection and the mappings which are stored now, so that it is made under these."""
+    """Make a push that names the versions of the connection and mappings stored now, so that it waits for these."""
     with opened.database.begin() as tx:
         connection = connections.current(tx, partner)
         known = mappings.of_companies(tx, partner, {line.company_id for line in lines})
@@ -136,17 +136,17 @@ def carry_out(
     sent: str | None = None,
     see: str | None = None,
 ) -> bool:
-    """Send a push, say `sent`, and wait until all its lines are answered; whether they are. `see` shows them."""
+    """Send a push, print `sent`, and wait. True = all lines ended in time. `see` is the command to view them."""
 
-    def look(tx: Tx) -> WorkProgress:
+    def progress(tx: Tx) -> WorkProgress:
         return push_progress(tx, event.partner_id, event.push_id, len(event.lines))
 
     what = f"Push {event.period}"
-    return opened.carry_out([event], look, what=what, timeout=timeout, wait=wait, sent=sent, see=see, unit="line")
+    return opened.carry_out([event], progress, what=what, timeout=timeout, wait=wait, sent=sent, see=see, unit="line")
 
 
 def push_progress(tx: Tx, partner: str, push_id: str, total: int) -> WorkProgress:
-    """Return the progress of a push, or of a revert, of which `total` lines are expected."""
+    """The progress of a push or revert; `total` is the number of lines expected until it is accepted."""
     found = pushes.find(tx, partner, push_id)
     counts = line_results.count_by_status(tx, partner, push_id)
     return WorkProgress(
@@ -159,7 +159,7 @@ def push_progress(tx: Tx, partner: str, push_id: str, total: int) -> WorkProgres
 
 
 def _plausible(period: BillingPeriod) -> BillingPeriod:
-    """The period, unless a slip of the pen made it. Raises ValueError."""
+    """The period. Raises ValueError for an implausible one, which is likely a typing error."""
     if period.start < EARLIEST:
         raise ValueError(f"the billing period {period} starts before {EARLIEST.year}")
     if period.start > datetime.now(UTC).date() + MAX_AHEAD:

@@ -1,4 +1,4 @@
-"""Replaying dead letters in growing batches, which stop when the first ones fail again."""
+"""Replays dead letters in growing batches, and stops when one of a batch fails again."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -21,11 +21,11 @@ ASKING: dict[str | None, type[PushRequested] | type[RevertRequested]] = {
     "push.requested.v1": PushRequested,
     "revert.requested.v1": RevertRequested,
 }
-"""The events that ask for lines, by kind."""
+"""The events that contain lines, by kind."""
 
 
 class ReplayState(Enum):
-    """The fate of a replay."""
+    """The state of one replay."""
 
     UNDECIDED = "undecided"
     DONE = "done"
@@ -34,9 +34,9 @@ class ReplayState(Enum):
 
 @dataclass
 class SentReplay:
-    """A letter on its way; `lines` are those of the push that it holds, if it does.
+    """A letter that was replayed; `lines` are those of its push, if it holds one.
 
-    `failed` of them failed for reasons that a replay does not mend: the letter did not come back with these.
+    `overtaken` of them were superseded by newer pushes; `failed` of them failed for reasons that make no dead letter.
     """
 
     letter: DeadLetterSummary
@@ -52,7 +52,7 @@ class SentReplay:
 
 @dataclass
 class ReplayProgress:
-    """The progress of a replay; `left` = not even begun, `too_large` = cannot be sent for their properties."""
+    """The progress of a run; `left`: letters not sent yet, `too_large`: letters whose properties are too large."""
 
     replayed: list[SentReplay] = field(default_factory=list)
     left: int = 0
@@ -60,23 +60,23 @@ class ReplayProgress:
     stopped: str | None = None
 
     def having(self, fate: ReplayState) -> list[SentReplay]:
-        """Those that this became of."""
+        """The letters in this state."""
         return [one for one in self.replayed if one.fate is fate]
 
     @property
     def overtaken(self) -> int:
-        """The number of lines that newer pushes had taken over."""
+        """The number of lines that newer pushes have superseded."""
         return sum(one.overtaken for one in self.replayed)
 
     @property
     def failed(self) -> int:
-        """The number of lines that failed for another reason than that of their letter."""
+        """The number of lines that failed for reasons that make no dead letter."""
         return sum(one.failed for one in self.having(ReplayState.DONE))
 
 
 @dataclass(frozen=True)
 class ReplayPreview:
-    """A replay's effect: letters by (kind, reason), lines that newer pushes have overtaken, letters too large."""
+    """The effect of a replay: letters by (kind, reason), lines overtaken by newer pushes, letters too large."""
 
     counts: dict[tuple[str, str], int]
     overtaken: int
@@ -84,12 +84,12 @@ class ReplayPreview:
 
 
 def can_be_replayed(letter: DeadLetterSummary) -> bool:
-    """True if it names a queue of ours, or the exchange that it goes to."""
+    """True if the letter names an exchange, or a queue of ours."""
     return letter.exchange is not None or letter.queue in KINDS
 
 
 def preview_replay(database: Database, letter_ids: Sequence[str]) -> ReplayPreview:
-    """Look at what a replay of these would do, changing nothing."""
+    """Find out what a replay of these letters would do, changing nothing."""
     counts: dict[tuple[str, str], int] = {}
     overtaken = too_large = 0
     for letter in in_full(database, letter_ids):
@@ -143,7 +143,7 @@ class ReplayRun:
             self.progress.stopped = _why_stop(batch, self.timeout) if left else None
 
     def _send(self, letter_id: str) -> SentReplay | None:
-        """Replay one; None = somebody else has dealt with it meanwhile, or it cannot be sent."""
+        """Replay a letter; None = it is no longer open, or too large."""
         if self.rate is not None and self.progress.replayed:
             sleep(1 / self.rate)
         self.progress.left -= 1
@@ -164,9 +164,9 @@ class ReplayRun:
     def _wait(self, batch: Sequence[SentReplay], bar: Progress) -> None:
         until = monotonic() + self.timeout
         while waiting := [one for one in batch if one.fate is ReplayState.UNDECIDED]:
-            # While the database makes this wait, it makes the worker wait too.
+            # The worker waits for the database too, so an error only costs time.
             with suppress(StoreError), self.database.begin() as tx:
-                _look(tx, waiting)
+                _update(tx, waiting)
             decided = len(self.progress.replayed) - len(self.progress.having(ReplayState.UNDECIDED))
             bar.update(bar.task_ids[0], completed=decided)
             if all(one.fate is not ReplayState.UNDECIDED for one in waiting) or monotonic() > until:
@@ -180,10 +180,10 @@ def _sizes() -> Iterator[int]:
         yield BATCHES[-1]
 
 
-def _look(tx: Tx, waiting: Sequence[SentReplay]) -> None:
-    """Decide what can be decided."""
+def _update(tx: Tx, waiting: Sequence[SentReplay]) -> None:
+    """Update the states of these replays."""
     handled = [one for one in waiting if not _is_back(tx, one) and _is_handled(tx, one)]
-    # Lines that fail again are back in their letter by the same transaction, so it is looked at after them.
+    # Lines that fail again are put back into their letter in the same transaction, so the letter is read after them.
     for one in handled:
         if not _is_back(tx, one):
             one.fate = ReplayState.DONE
@@ -195,13 +195,13 @@ def _is_back(tx: Tx, one: SentReplay) -> bool:
         one.applied = letter.applied >= one.number
         if letter.returns > one.letter.returns or letter.state == "open":
             one.fate, one.problem = ReplayState.CAME_BACK, f"{letter.reason}: {letter.error}"
-    # One that is gone was handled, and pruned since.
+    # A letter that is gone was handled, and pruned since.
     one.applied = one.applied or not found
     return one.fate is ReplayState.CAME_BACK
 
 
 def _is_handled(tx: Tx, one: SentReplay) -> bool:
-    """True if it has been handled, the lines of its push are answered, and with the last of them the push is over."""
+    """True if the replay was handled, all its lines have ended, and so has the push if these were its last lines."""
     if not one.applied:
         return False
     lines = pushes.lines(tx, one.partner_id, one.lines).values()
@@ -228,7 +228,7 @@ def _why_stop(batch: Sequence[SentReplay], timeout: float) -> str | None:
 
 
 def _lines_of(letter: StoredDeadLetter) -> tuple[str, frozenset[LineKey]]:
-    """Return the partner and the lines that it holds; none if it is no push that can be read."""
+    """The partner and lines of the letter's push; none if it holds no readable push."""
     push = _push_of(letter)
     return ("", frozenset()) if push is None else (push.partner_id, _keys_of(push))
 
@@ -244,14 +244,14 @@ def _push_of(letter: StoredDeadLetter) -> PushRequested | RevertRequested | None
 
 
 def _keys_of(push: PushRequested | RevertRequested) -> frozenset[LineKey]:
-    """The lines that it names; of a revert of all that a push wrote none."""
+    """The lines that the event names; none for the revert of a whole push."""
     if isinstance(push, RevertRequested):
         return frozenset((push.revert_id, company_id) for company_id in push.company_ids or ())
     return frozenset((push.push_id, line.company_id) for line in push.lines)
 
 
 def _overtaken(tx: Tx, push: PushRequested | RevertRequested) -> int:
-    """Return the number of its lines that a replay would not write; of a revert never accepted, unknown and so none."""
+    """The number of its lines that a replay would not write; 0 for a revert that was never accepted."""
     if isinstance(push, PushRequested) and pushes.find(tx, push.partner_id, push.push_id) is None:
         return reopening.count_overtaken_if_new(tx, push)
     stored = pushes.lines(tx, push.partner_id, _keys_of(push)).values()

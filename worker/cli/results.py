@@ -1,4 +1,4 @@
-"""Answers to the lines of a push, as they are counted and as JSON for programs; results_table.py shows them."""
+"""The lines of a push with their results: counts, and JSON. `display/results_table.py` prints them."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ MARK_OF_STATUS = {
     "retrying": "waiting",
     "pending": "waiting",
 }
-"""The mark of each status. Green check = updated or unchanged; by a revert they are shown as `reverted`."""
+"""The mark of each status, in the order of summaries. `reverted` replaces updated and unchanged for reverts."""
 
 QUANTITIES = (
     "quantity_before",
@@ -38,7 +38,7 @@ QUANTITIES = (
 
 @dataclass(frozen=True)
 class ResultRow:
-    """One company's line; `result` is None as long as nothing has been said about it."""
+    """The line of one company; `result` is None before the first result."""
 
     company_id: str
     company_name: str
@@ -47,17 +47,17 @@ class ResultRow:
 
     @property
     def status(self) -> str:
-        """The line's status, `pending` before the first answer."""
+        """The line's status, `pending` before the first result."""
         return self.result.status if self.result else "pending"
 
     @property
     def is_open(self) -> bool:
-        """True as long as the final answer is still owed."""
+        """True until the line has its final result."""
         return self.status not in FINAL
 
     @property
     def shown(self) -> str:
-        """The status for people: `reverted` if the count of the period was taken out again."""
+        """The status to display: `reverted` for a successful line of a revert."""
         is_revert = self.result is not None and self.result.reverts is not None
         return "reverted" if is_revert and MARK_OF_STATUS[self.status] == "good" else self.status
 
@@ -85,8 +85,8 @@ def has_trouble(rows: Sequence[ResultRow]) -> bool:
 def summary(rows: Sequence[ResultRow]) -> str:
     """Return the number of lines in each status: `25 companies: 12 updated, 2 failed`."""
     counts = Counter(row.shown for row in rows)
-    told = ", ".join(f"{counts[status]} {status}" for status in MARK_OF_STATUS if counts[status])
-    return f"{plural(len(rows), 'company', 'companies')}: {told or 'nothing yet'}"
+    by_status = ", ".join(f"{counts[status]} {status}" for status in MARK_OF_STATUS if counts[status])
+    return f"{plural(len(rows), 'company', 'companies')}: {by_status or 'nothing yet'}"
 
 
 def as_json(rows: Sequence[ResultRow]) -> dict[str, Any]:
@@ -99,9 +99,9 @@ def as_json(rows: Sequence[ResultRow]) -> dict[str, Any]:
 
 
 def unmapped(rows: Sequence[ResultRow]) -> list[ResultRow]:
-    """Lines with users that no addition stands for."""
+    """Skipped lines with users, whose companies are not mapped."""
     skipped = [row for row in rows if row.status == "skipped" and row.billable_users]
-    # What a revert skips was not written; that says nothing about mappings.
+    # A revert skips lines that were not written, whatever their mapping.
     return [row for row in skipped if row.result and row.result.problem and row.result.problem.code != "not_written"]
 
 
@@ -130,7 +130,7 @@ def _tail(row: ResultRow) -> dict[str, Any]:
 
 
 def quantities(result: SyncResult | None) -> str:
-    """`18 → 21`: before and after, in a preview before and wanted; one number if it stays."""
+    """`18 → 21`: the quantities before and after, in a preview before and wanted; one number if they are equal."""
     if result is None or result.quantity_before is None:
         return ""
     after = result.quantity_wanted if result.status in {"preview", "held"} else result.quantity_after

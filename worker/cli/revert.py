@@ -1,4 +1,4 @@
-"""`revert`: put back what a push has written."""
+"""`revert`: put back the quantities that a push has overwritten."""
 
 from typing import Annotated
 

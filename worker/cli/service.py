@@ -57,7 +57,7 @@ def worker() -> None:
     app.start()
     stop.wait()
     if not app.drain(DRAIN_SECONDS):
-        # Calls that hang would hold up the interpreter's end.
+        # Hanging calls would keep the interpreter from ending.
         sys.stderr.flush()
         os._exit(DRAIN_TIMED_OUT)
 

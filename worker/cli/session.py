@@ -1,7 +1,7 @@
-"""The means that a command works with: settings, store, and a way to have work done and wait for it.
+"""A session of a command: settings, the store, and a way to have work done and to wait for it.
 
-With `local:` a command that needs work done runs the worker itself meanwhile; otherwise it publishes to RabbitMQ and
-reads in the store what becomes of it.
+With `local:` a command runs the worker itself while it waits; otherwise it publishes to RabbitMQ. Either way it reads
+the progress in the store.
 """
 
 import logging
@@ -28,12 +28,12 @@ POLL_SECONDS = 0.2
 STALLED_SECONDS = 15.0
 
 WHY_EVERY = 2.0
-"""Seconds without news after which the cause is looked for, and again each time."""
+"""Seconds without progress between two looks for its cause."""
 
 
 @dataclass(frozen=True)
 class WorkProgress:
-    """The progress of something: `done` of `total`; `accepted` = a worker has taken it on; anything else that moves."""
+    """Progress: `done` of `total`; `accepted`: a worker has begun; `news`: anything else whose change is progress."""
 
     done: int
     total: int
@@ -43,20 +43,20 @@ class WorkProgress:
 
 
 class Session:
-    """The installation that the settings name. Its tables are those of this version."""
+    """The installation that the settings name, with tables of this version."""
 
     def __init__(self, settings: Settings, database: Database) -> None:
         self.settings, self.database = settings, database
 
     def now(self) -> datetime:
-        """The database's clock: what a command asks for is ordered among what others ask for."""
+        """The time by the database's clock, which orders the requests of all commands and platforms."""
         with self.database.begin() as tx:
             return now(tx)
 
     def carry_out(
         self,
         messages: Sequence[Message],
-        look: Callable[[Tx], WorkProgress],
+        read_progress: Callable[[Tx], WorkProgress],
         *,
         what: str,
         timeout: float,
@@ -65,11 +65,11 @@ class Session:
         see: str | None = None,
         unit: str = "check",
     ) -> bool:
-        """Send messages and, if `wait`, wait for what comes of them; whether it is finished.
+        """Send messages and, if `wait`, wait until `read_progress` says that they are finished. Returns True if so.
 
         `what` is shown before the progress bar, `sent` on standard error once the messages are safe. Ctrl-C ends the
-        program, having said how many of what `unit` names wait, how they go on, and the command to `see` them. Raises
-        a PublishError, Unroutable, StoreError, or SettingsError.
+        program with a message: how many of `unit` wait, how they go on, and the command to `see` them. Raises
+        PublishError, Unroutable, StoreError, or SettingsError.
         """
         if not wait:
             self._publish(messages)
@@ -81,41 +81,43 @@ class Session:
                 self._publish(messages)
                 is_sent = True
                 self._say(sent)
-                finished = self._wait(look, shown, timeout, messages[0].partner_id)
+                finished = self._wait(read_progress, shown, timeout, messages[0].partner_id)
         except KeyboardInterrupt:
-            self._interrupted(look, see, unit, is_sent=is_sent)
+            self._interrupted(read_progress, see, unit, is_sent=is_sent)
         if not finished:
             self._say(self.why_waiting(messages[0].partner_id))
         return finished
 
     def why_waiting(self, partner_id: str) -> str | None:
-        """Return the reason that the partner's work waits, as far as it is known."""
+        """The reason why the partner's work waits; None if it is not known."""
         with self.database.begin() as tx:
             return waiting.reason(tx, self.settings, partner_id)
 
     def goes_on(self, waiting: int, unit: str, see: str | None) -> str:
-        """Say how work that waits goes on when this command is over, and where that is seen."""
+        """Text that says how waiting work goes on after this command, and which command shows it."""
         told = f"{waiting:,} {unit} waits; it goes on" if waiting == 1 else f"{waiting:,} {unit}s wait; they go on"
         how = 'with "phin-connectwise worker" or the next push' if self.settings.is_embedded else "with the worker"
         return f"{told} {how}.{f' See: {see}' if see else ''}"
 
-    def _interrupted(self, look: Callable[[Tx], WorkProgress], see: str | None, unit: str, *, is_sent: bool) -> Never:
+    def _interrupted(
+        self, read_progress: Callable[[Tx], WorkProgress], see: str | None, unit: str, *, is_sent: bool
+    ) -> Never:
         if not is_sent:
             complain("Stopped before all was sent. Running the command again is safe.")
             raise typer.Exit(INTERRUPTED)
         try:
             with self.database.begin() as tx:
-                seen = look(tx)
+                progress = read_progress(tx)
         except StoreError as error:
             complain(f"Stopped. What was sent is kept. Database: {error}")
         else:
-            waiting = 0 if seen.finished else seen.total - seen.done
+            waiting = 0 if progress.finished else progress.total - progress.done
             complain(f"Stopped. {self.goes_on(waiting, unit, see)}" if waiting else f"Stopped; all is done. See: {see}")
         raise typer.Exit(INTERRUPTED)
 
     @contextmanager
     def working(self) -> Iterator[None]:
-        """Run the worker meanwhile if there is no broker, and so perhaps no other one."""
+        """Run the worker meanwhile if there is no broker."""
         if not self.settings.is_embedded:
             yield
             return
@@ -142,48 +144,50 @@ class Session:
         if sent is not None:
             complain(sent)
 
-    def _wait(self, look: Callable[[Tx], WorkProgress], bar: Progress, timeout: float, partner_id: str) -> bool:
+    def _wait(
+        self, read_progress: Callable[[Tx], WorkProgress], bar: Progress, timeout: float, partner_id: str
+    ) -> bool:
         task = bar.task_ids[0]
         until = monotonic() + timeout
         last, moved_at = WorkProgress(0, 0, accepted=False, finished=False), monotonic()
-        told: str | None = None
-        look_why_at = moved_at + WHY_EVERY
+        reported: str | None = None
+        next_look = moved_at + WHY_EVERY
         while monotonic() < until:
-            seen, trouble = last, None
+            progress, trouble = last, None
             try:
                 with self.database.begin() as tx:
-                    seen = look(tx)
+                    progress = read_progress(tx)
             except StoreError as error:
-                # What was sent is safe, and the worker waits for the database too.
+                # The messages are safe, and the worker waits for the database too.
                 trouble = f"Database: {error}. Still waiting."
-            if seen.finished:
+            if progress.finished:
                 return True
-            bar.update(task, completed=seen.done, total=seen.total)
-            if seen != last:
-                last, moved_at, look_why_at = seen, monotonic(), monotonic() + WHY_EVERY
-            elif monotonic() > look_why_at:
-                cause = trouble or self._why(seen, partner_id, stalled=monotonic() > moved_at + STALLED_SECONDS)
-                if cause not in {None, told}:
+            bar.update(task, completed=progress.done, total=progress.total)
+            if progress != last:
+                last, moved_at, next_look = progress, monotonic(), monotonic() + WHY_EVERY
+            elif monotonic() > next_look:
+                cause = trouble or self._why(progress, partner_id, stalled=monotonic() > moved_at + STALLED_SECONDS)
+                if cause not in {None, reported}:
                     bar.console.print(safe(cause), soft_wrap=True)
-                    told = cause
-                look_why_at = monotonic() + WHY_EVERY
+                    reported = cause
+                next_look = monotonic() + WHY_EVERY
             sleep(POLL_SECONDS)
         return False
 
-    def _why(self, seen: WorkProgress, partner_id: str, *, stalled: bool) -> str | None:
-        """Return the reason that nothing moves; None = not known, and not for long."""
+    def _why(self, progress: WorkProgress, partner_id: str, *, stalled: bool) -> str | None:
+        """The reason why there is no progress; None = not known, and not for long yet."""
         with suppress(StoreError):
             if (known := self.why_waiting(partner_id)) is not None:
                 return f"{known} Still waiting."
         if not stalled:
             return None
-        cause = ": ConnectWise may be slow or away" if seen.accepted and seen.done < seen.total else ""
+        cause = ": ConnectWise may be slow or away" if progress.accepted and progress.done < progress.total else ""
         return f"Nothing has moved for {STALLED_SECONDS:g} s{cause}. Still waiting."
 
 
 @contextmanager
 def session(overrides: Mapping[str, Any] | None = None, *, works: bool = False) -> Iterator[Session]:
-    """Open what the settings name. `works`: a worker is run if there is no broker, so what it needs must be set.
+    """Open the installation. `works`: without a broker the command runs a worker, whose settings are then required.
 
     Raises SettingsError, StoreUnavailable, SchemaOutdated.
     """
@@ -201,7 +205,7 @@ def session(overrides: Mapping[str, Any] | None = None, *, works: bool = False) 
 
 @contextmanager
 def bar(what: str) -> Iterator[Progress]:
-    """A progress bar on standard error, if that is a terminal."""
+    """Show a progress bar on standard error, if that is a terminal."""
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as shown:
         # The progress bar stands in for standard error now, so that log lines do not tear it.
@@ -211,5 +215,5 @@ def bar(what: str) -> Iterator[Progress]:
 
 
 def still_running(see: str) -> None:
-    """Say that the wait is over but the work is not."""
+    """Print that the work was not finished in time."""
     complain(f"Not finished in time; it goes on as soon as a worker runs. See it with `{see}`.")

@@ -1,4 +1,4 @@
-"""Ids that are likely the id of a mapped company, as a person or a spreadsheet changes it: refused, or hinted at."""
+"""Ids that are likely meant as the id of a mapped company, with changed case or zeros: refused, or hinted at."""
 
 import re
 import unicodedata
@@ -14,16 +14,16 @@ SHOWN = 10
 
 
 def check_similar_ids(database: Database, partner_id: str, company_ids: Iterable[str]) -> None:
-    """End the program (exit code 2) if an id differs from a mapped one only in capitals, and is not mapped itself.
+    """End the program (exit code 2) if an id that is not mapped differs from a mapped one only in case.
 
-    Of one that is not known, and differs in zeros before a number, a hint is given: there both may be companies.
+    If an unknown id differs only in leading zeros of a number, print a hint: both may be companies.
     """
     with database.begin() as tx:
         stored = mappings.of_partner(tx, partner_id)
     mapped = {mapping.company_id for mapping in stored if mapping.cw_company_id}
-    by_capitals = {one.casefold(): one for one in mapped}
+    by_folded_case = {one.casefold(): one for one in mapped}
     asked = [one for one in company_ids if one not in mapped]
-    if wrong := [(one, by_capitals[one.casefold()]) for one in asked if one.casefold() in by_capitals]:
+    if wrong := [(one, by_folded_case[one.casefold()]) for one in asked if one.casefold() in by_folded_case]:
         _name(wrong, "{} is not mapped, but {} is, which differs only in capitals. Correct the id.")
         complain("Nothing was sent.")
         raise typer.Exit(USAGE)

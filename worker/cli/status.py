@@ -1,4 +1,4 @@
-"""`status`: see what became of pushes, by company or of one push; put away what is over."""
+"""`status`: show the results of pushes, by company or of one push, and dismiss rows."""
 
 from typing import Annotated
 
@@ -68,7 +68,7 @@ def dismiss(
 
 
 def show(opened: Session, partner: str, push_id: str | None, *, as_json: bool, table: bool) -> bool:
-    """Print one push, or the partner's Sync Status; whether it was refused, or a line failed or is held."""
+    """Print one push, or the partner's Sync Status. Returns True if it was refused, or a line failed or is held."""
     with opened.database.begin() as tx:
         found = pushes.find(tx, partner, push_id) if push_id else None
         ended = line_results.completion(tx, partner, push_id) if push_id else None
@@ -105,7 +105,7 @@ def show(opened: Session, partner: str, push_id: str | None, *, as_json: bool, t
 
 
 def _say_unfinished(opened: Session, partner: str, push_id: str) -> None:
-    """Say how a push goes on of which lines wait, as nothing may be running."""
+    """Say how a push with open lines goes on, as no worker may be running."""
     with opened.database.begin() as tx:
         found = pushes.find(tx, partner, push_id)
         waiting = sum(row.status not in FINAL for row in results.of_push(tx, partner, push_id))

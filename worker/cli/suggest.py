@@ -1,4 +1,4 @@
-"""`mapping suggest`: which ConnectWise company, agreement and addition each company may be mapped to."""
+"""`mapping suggest`: suggest a ConnectWise company, agreement and addition for each company."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -42,19 +42,19 @@ Ids = tuple[int | None, int | None, int | None]
 
 @dataclass(frozen=True)
 class PartnerMappings:
-    """The partner's mappings, as they are stored; `current`: those of the ConnectWise that is connected."""
+    """The stored mappings of a partner; `current` are those made for the ConnectWise that is connected now."""
 
     stored: Mapping[str, StoredMapping]
     current: Mapping[str, StoredMapping]
 
     @classmethod
     def read(cls, tx: Tx, partner: str) -> "PartnerMappings":
-        """Read it."""
+        """Read the mappings from the store."""
         stored = {mapping.company_id: mapping for mapping in mappings.of_partner(tx, partner)}
         return cls(stored, questions.connected_mappings(tx, partner))
 
     def companies(self) -> list[PhinCompany]:
-        """All companies that somebody ever mapped."""
+        """All companies that were ever mapped."""
         return [PhinCompany(company_id=one.company_id, company_name=one.company_name) for one in self.stored.values()]
 
     def is_mapped(self, company_id: str) -> bool:
@@ -62,12 +62,12 @@ class PartnerMappings:
         return company_id in self.current and self.current[company_id].addition is not None
 
     def ids(self, company_id: str) -> Ids:
-        """The records that are chosen."""
+        """The chosen records: company, agreement, addition."""
         mapping = self.current.get(company_id)
         return (mapping.cw_company_id, mapping.agreement_id, mapping.addition_id) if mapping else (None, None, None)
 
     def filled(self, company_id: str, suggestion: Suggestion) -> Ids:
-        """The chosen records with those of a suggestion besides, unless somebody chose otherwise."""
+        """The chosen records completed by a suggestion, unless it contradicts one of them."""
         chosen = self.ids(company_id)
         proposed = (
             suggestion.cw_company_id,
@@ -162,7 +162,7 @@ def _pages(asked: Sequence[PhinCompany]) -> list[Sequence[PhinCompany]]:
 
 
 def _questions(partner: str, asked: Sequence[PhinCompany], *, refresh: bool) -> list[CatalogRequested]:
-    """One for each page of companies; `refresh` by the first alone, the others find what that has read."""
+    """One question for each page of companies. Only the first refreshes: the others use the lists that it has read."""
     with usage():
         return [
             CatalogRequested(
@@ -177,7 +177,7 @@ def _questions(partner: str, asked: Sequence[PhinCompany], *, refresh: bool) -> 
 
 
 def _checked(found: Sequence[Suggestion]) -> dict[str, list[Suggestion]]:
-    """The suggestions by company; one ConnectWise company for two of different pages is ambiguous too."""
+    """The suggestions by company. One ConnectWise company suggested on two pages is marked as ambiguous."""
     reached: dict[int, set[str]] = defaultdict(set)
     for one in found:
         reached[one.cw_company_id].add(one.company_id)
@@ -196,14 +196,14 @@ def _accepted(
     known: PartnerMappings,
     at: datetime,
 ) -> list[MappingChanged]:
-    """Mappings for those that are certain, as far as that changes anything."""
+    """Mappings for certain suggestions that change something."""
     events = []
     for company in asked:
         best = next(iter(found.get(company.company_id, ())), None)
         if best is None or not best.certain:
             continue
         if best.addition is not None and not looks_like_phin(best.addition):
-            # The only one there is may bill something else: somebody has to look at it.
+            # The only addition of an agreement may bill something else, so a person has to decide.
             best = best.model_copy(update={"addition": None})
         if (ids := known.filled(company.company_id, best)) != known.ids(company.company_id):
             events.append(_event(partner, company, ids, known, at))
@@ -264,10 +264,10 @@ def _write(
 def _show(asked: Sequence[PhinCompany], found: Mapping[str, Sequence[Suggestion]]) -> None:
     rows: list[list[Text]] = []
     for company in asked:
-        its = found.get(company.company_id, ())
-        if not its:
+        suggestions = found.get(company.company_id, ())
+        if not suggestions:
             rows.append([safe(company.company_name), mark("none", "no suggestion"), Text(""), Text("")])
-        for rank, one in enumerate(its):
+        for rank, one in enumerate(suggestions):
             rows.append([safe("  or" if rank else company.company_name), *_cells(one)])
     table(("Company", "Suggestion", "Score", "Proposed"), rows, right=("Score",), widest=40)
     certain = sum(some[0].certain for some in found.values())
@@ -277,7 +277,7 @@ def _show(asked: Sequence[PhinCompany], found: Mapping[str, Sequence[Suggestion]
 
 def _cells(one: Suggestion) -> list[Text]:
     words = REASONS.get(one.reason, one.reason.replace("_", " "))
-    # Of two with the same name the identifier tells which is which.
+    # The identifier distinguishes two companies of the same name.
     alike = f" ({one.cw_company_identifier})" if one.ambiguous and one.cw_company_identifier else ""
     why = "ambiguous" if one.ambiguous else words
     named = mark("good" if one.certain else "unknown")

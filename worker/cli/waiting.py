@@ -1,4 +1,4 @@
-"""The reasons that the work of a partner waits, in an operator's words."""
+"""The reasons why the work of a partner waits, worded for an operator."""
 
 from datetime import UTC, datetime
 
@@ -15,13 +15,13 @@ PAUSES = {
     "unreachable": "ConnectWise does not answer",
     "unexpected": "an internal error; the worker's log names it",
 }
-"""The reasons that a partner is paused, by the code of the problem."""
+"""The reasons why a partner is paused, by problem code."""
 OURS = ("api_version", "client_id", "request_refused")
-"""Those that only an operator can mend."""
+"""The problems that only an operator can mend."""
 
 
 def reason(tx: Tx, settings: Settings, partner_id: str) -> str | None:
-    """Return the reason that this partner's work waits: an operator, no working worker, ConnectWise; None = unknown."""
+    """The reason why this partner's work waits: a pause, no working worker, or ConnectWise; None = not known."""
     pause = pauses.find(tx, partner_id)
     if pause is not None:
         whose = "--all" if pause.partner_id == pauses.EVERYBODY else f"--partner {partner_id}"
@@ -32,7 +32,7 @@ def reason(tx: Tx, settings: Settings, partner_id: str) -> str | None:
 
 def _of_workers(tx: Tx, settings: Settings) -> str | None:
     if settings.is_embedded:
-        # Whoever waits runs a worker meanwhile.
+        # The command that waits runs a worker.
         return None
     alive = [worker for worker in workers.recent(tx) if not worker.silent]
     if not alive:
