@@ -65,7 +65,7 @@ Without the first two settings it works alike, in a file beside you and without 
 
 @dataclass(frozen=True)
 class DemoSimulator:
-    """A simulated ConnectWise that runs, with its certificate authority (PEM)."""
+    """A running simulator of ConnectWise, with its certificate authority (PEM)."""
 
     url: str
     ca_bundle: str
@@ -80,14 +80,14 @@ class DemoSimulator:
             transport.close()
 
     def patched(self, since: int) -> Counter[tuple[int, int]]:
-        """Return the number of writes to each (agreement, addition), after the first `since` requests."""
+        """The number of writes to each (agreement, addition) after the first `since` requests."""
         paths = [record["path"] for record in self.call("GET", f"log?since={since}") if record["method"] == "PATCH"]
-        found = [_PATCHED.search(path) for path in paths]
-        return Counter((int(one[1]), int(one[2])) for one in found if one)
+        matches = [_PATCHED.search(path) for path in paths]
+        return Counter((int(match[1]), int(match[2])) for match in matches if match)
 
     @property
     def requests(self) -> int:
-        """The number of requests that it has had."""
+        """The number of requests received so far."""
         return len(self.call("GET", "log"))
 
 
@@ -123,7 +123,7 @@ def demo(
 
 
 def _show(opened: Session, simulator: DemoSimulator) -> bool:
-    """Connect, map, push twice; whether ConnectWise was written to exactly as often as it should be."""
+    """Connect, map, push twice. Returns True if ConnectWise received exactly the expected writes."""
     site = (
         f"--site {simulator.url} --company-identifier harbourit --public-key Demo4PublicKey --ca-file ca.pem < key.txt"
     )

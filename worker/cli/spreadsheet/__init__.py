@@ -1,6 +1,6 @@
-"""Files of counts and mappings as people keep them, CSV or XLSX: what has one meaning is read, all else is refused.
+"""Reads CSV and XLSX files of counts and mappings. Cells with one possible meaning are read, all others are refused.
 
-Nothing is guessed: every mistake is named by file, line, column and what to do about it.
+Nothing is guessed: every mistake is reported with its file, line, column and fix.
 """
 
 import csv
@@ -44,7 +44,7 @@ __all__ = [
 
 MAX_CW_ID = 2**31 - 1
 MAX_FILE = 16 * 2**20
-"""Bytes of a file; 10,000 companies with the longest names have less."""
+"""The largest file in bytes; 10,000 companies with the longest names take less."""
 
 COUNTS: Columns = {
     "company_id": filled(identifier),
@@ -69,7 +69,7 @@ def read_counts(file: Path) -> list[PushLine]:
 
 
 def read_mappings(file: Path, partner_id: str, changed_at: datetime) -> list[MappingChanged]:
-    """Read mappings as messages of this partner and version; blank ids = unmapped. Raises SpreadsheetError or OSError.
+    """Read mappings as messages of this partner and version; blank ids unmap. Raises SpreadsheetError or OSError.
 
     Columns: company_id, company_name, cw_company_id, agreement_id, addition_id, rule, minimum and, if any company needs
     it, allow_not_billable (yes or no).
@@ -104,7 +104,7 @@ def write_mappings(mappings: Iterable[StoredMapping]) -> str:
 
 
 def _sheets(file: Path) -> list[Sheet]:
-    """The tables of a file, which its content tells, not its name."""
+    """The tables of a file; its content tells its format, not its name."""
     with file.open("rb") as opened:
         data = opened.read(MAX_FILE + 1)
     if len(data) > MAX_FILE:

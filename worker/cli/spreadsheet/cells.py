@@ -1,7 +1,7 @@
-"""The meaning of a cell: spreadsheets write numbers and ids in many ways; only those with one meaning are read.
+"""Parses and escapes cells. Spreadsheets write numbers and ids in many ways; only unambiguous ones are read.
 
-A text that a spreadsheet would run as a formula, or turn into a number or a date, is written with a leading ' and read
-without it.
+Text that a spreadsheet would run as a formula, or turn into a number or a date, is written with a leading ', which is
+removed when it is read.
 """
 
 import re
@@ -11,7 +11,7 @@ from typing import Any
 from worker.cli.spreadsheet.sheets import quoted
 
 Parse = Callable[[str], Any]
-"""Makes a value of a cell. Raises ValueError, which says what is wrong and what to do."""
+"""Parses a cell. Raises ValueError, whose text names the mistake and its fix."""
 
 # Also with ' before it, so that what is written is read back exactly.
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
@@ -28,15 +28,15 @@ _RETYPED = re.compile(
     re.VERBOSE | re.IGNORECASE,
 )
 
-# More digits than a bound has are too many anyway, and `int` takes long over a million of them.
+# More digits than any bound has are too many anyway, and `int` is slow for a million of them.
 _GROUPED = r"[1-9][0-9]{0,2}(?P<by>[ .,'\u2019\u00a0\u2009\u202f])[0-9]{3}(?:(?P=by)[0-9]{3}){0,3}"
 _WHOLE = re.compile(rf"(?P<whole>[0-9]{{1,12}}|{_GROUPED})(?:(?!(?P=by))[.,]0{{1,2}})?")
 _AMBIGUOUS = re.compile(r"[1-9][0-9]{0,2}[.,][0-9]{3}")
-# What becomes of an id that is taken for a number: 1E+05, 1.0, 1,234, and zeros after the 15 digits that are kept.
+# Forms of an id that a spreadsheet took for a number: 1E+05, 1.0, 1,234, and zeros after the first 15 digits.
 _NUMBER_FOR_ID = re.compile(
     r"[0-9.,]+e[+\-][0-9]+|[0-9]+[.,][0-9]+|[0-9]{1,3}(?:[.,][0-9]{3})+|[0-9]{15}0+", re.IGNORECASE
 )
-# A number that stays as it is, whatever reads and writes it.
+# A number that every spreadsheet keeps unchanged.
 _PLAIN = re.compile(r"0|[1-9][0-9]{0,14}")
 _LINE_BREAK = re.compile(r"[\r\n\v\f\u2028\u2029]+")
 _SEPARATOR = re.compile(r"[,;\t|]")
@@ -44,12 +44,12 @@ _ERROR = re.compile(r"#N/A|#NV|#[A-ZÀ-Ý0/¡¿_]+[!?]|##+|Err:[0-9]{3}")
 
 
 def escape_formula(cell: str) -> str:
-    """Make a cell harmless that a spreadsheet program would run as a formula."""
+    """Escape a cell that a spreadsheet would run as a formula."""
     return f"'{cell}" if _FORMULA.match(cell) else cell
 
 
 def escape(cell: str) -> str:
-    """Make a text harmless that a spreadsheet program would run as a formula, or turn into a number or a date."""
+    """Escape text that a spreadsheet would run as a formula, or turn into a number or a date."""
     return f"'{cell}" if _is_retyped(cell) and not _PLAIN.fullmatch(cell) else cell
 
 
@@ -63,7 +63,7 @@ def _is_retyped(cell: str) -> bool:
 
 
 def filled(parse: Parse) -> Parse:
-    """As `parse`, for a cell that must not be empty."""
+    """A parser like `parse` that refuses an empty cell."""
 
     def parse_filled(cell: str) -> Any:  # noqa: ANN401 - whatever the column holds
         if not cell.strip():
@@ -74,22 +74,22 @@ def filled(parse: Parse) -> Parse:
 
 
 def optional(parse: Parse) -> Parse:
-    """As `parse`, or None for an empty cell."""
+    """A parser like `parse` that returns None for an empty cell."""
     return lambda cell: parse(cell) if cell.strip() else None
 
 
 def text(cell: str) -> str:
-    """A text as it is, in one line. Raises ValueError for the error of a formula, and for what may be several rows."""
+    """Text in one line. Raises ValueError for the error of a formula, and for what may be several rows."""
     if _ERROR.fullmatch(cell.strip()):
         raise ValueError(f"{quoted(cell)} is the error of a formula; correct it in the spreadsheet")
     if _LINE_BREAK.search(cell.strip()) and _SEPARATOR.search(cell):
-        # Rows may be in it, from one that lacks a quotation mark to the next that has one.
+        # A missing quotation mark may have joined several rows.
         raise ValueError(f"{quoted(cell)} has several lines, and a separator; write it in one line")
     return _LINE_BREAK.sub(" ", unescape(cell))
 
 
 def identifier(cell: str) -> str:
-    """An id without blanks around it. Raises ValueError for one that a spreadsheet has taken for a number."""
+    """An id, stripped. Raises ValueError for one that a spreadsheet took for a number."""
     found = text(cell.strip())
     if found == cell.strip() and _NUMBER_FOR_ID.fullmatch(found):
         said = "format the column as text, enter the id again, and save the file as .xlsx"
@@ -98,7 +98,7 @@ def identifier(cell: str) -> str:
 
 
 def whole(low: int, high: int) -> Parse:
-    """A whole number within bounds: 42, 42.0, 42,00, 1 234, 1'234, 1,234,567 or 1,234.0; 1,234 may be a fraction."""
+    """A parser of whole numbers: 42, 42.0, 42,00, 1 234, 1'234, 1,234,567 or 1,234.0; 1,234 may be a fraction."""
 
     def parse(cell: str) -> int:
         number = text(cell.strip()).strip()
@@ -113,7 +113,7 @@ def whole(low: int, high: int) -> Parse:
 
 
 def yes(cell: str) -> bool:
-    """True if the cell allows something: yes or no, as a spreadsheet also writes true or false; empty = no."""
+    """True for yes, False for no; a spreadsheet may also write true or false. Empty = no."""
     found = cell.strip().lower() or "no"
     if found not in {"yes", "no", "true", "false"}:
         raise ValueError(f"{quoted(cell)} is neither yes nor no")
@@ -121,7 +121,7 @@ def yes(cell: str) -> bool:
 
 
 def rule(cell: str) -> str:
-    """Return the rule by which additions are shared; empty = refuse."""
+    """The rule for a shared addition, refuse or sum; empty = refuse."""
     found = cell.strip().lower() or "refuse"
     if found not in {"refuse", "sum"}:
         raise ValueError(f"{quoted(cell)} is neither refuse nor sum")

@@ -10,12 +10,12 @@ from worker.cli.spreadsheet.sheets import Sheet, SheetRow, SpreadsheetError, Unr
 SEPARATORS = ",;\t|"
 
 _SAVE_AS = "save the file as “CSV UTF-8”, or as .xlsx"
-# What UTF-8 makes of a letter with an accent; Windows-1252 has such a pair of signs in no word.
+# An accented letter in UTF-8; the same bytes in Windows-1252 are a pair of signs that no word contains.
 _UTF8_LETTER = re.compile(rb"[\xc3-\xde][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}")
 
 
 def sheets(name: str, data: bytes) -> list[Sheet]:
-    """The text as each separator splits it; its header tells which is right. Raises SpreadsheetError if it is none."""
+    """One sheet for each separator; the header tells which is right. Raises SpreadsheetError for undecodable bytes."""
     text = _decoded(name, data)
     return [Sheet(name, "line", _splitting(text, separator)) for separator in SEPARATORS]
 
@@ -36,7 +36,7 @@ def _splitting(text: str, separator: str) -> Callable[[], Iterator[SheetRow]]:
 
 
 def _decoded(name: str, data: bytes) -> str:
-    """The text of UTF-8, of UTF-16 with a byte order mark, or else of Windows-1252, Excel's “CSV” in many countries."""
+    """Decode UTF-8, UTF-16 with a byte order mark, or else Windows-1252, which Excel calls “CSV” in many countries."""
     utf16 = data.startswith((b"\xff\xfe", b"\xfe\xff"))
     try:
         text = data.decode("utf-16" if utf16 else "utf-8-sig")

@@ -1,4 +1,4 @@
-"""The rows of a file, as text, before anybody knows what its columns are."""
+"""Sheets, rows and cells of a file, as text, before its header is known."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ SHOWN_MISTAKES = 20
 
 
 class SpreadsheetError(Exception):
-    """A file that cannot be used: one line of text per mistake, at most SHOWN_MISTAKES and how many there are more."""
+    """A file with mistakes: one line of text each, at most SHOWN_MISTAKES, and the number of further ones."""
 
     def __init__(self, mistakes: Sequence[str]) -> None:
         shown = list(mistakes[:SHOWN_MISTAKES])
@@ -18,7 +18,7 @@ class SpreadsheetError(Exception):
 
 @dataclass(frozen=True)
 class Unreadable:
-    """The stand-in for a cell, or a row, that has no certain content: it says why, and what to do."""
+    """Replaces a cell or row without certain content; `said` names the mistake and its fix."""
 
     said: str
 
@@ -28,7 +28,7 @@ Cell = str | Unreadable
 
 @dataclass(frozen=True)
 class SheetRow:
-    """One row, where it begins (the line of a text, the row of a sheet, from 1), and its cells without empty ones."""
+    """One row: its number (line of a text, or row of a sheet, from 1) and its cells, without empty ones at the end."""
 
     number: int
     cells: Sequence[Cell]
@@ -36,15 +36,15 @@ class SheetRow:
 
     @property
     def is_blank(self) -> bool:
-        """True if there is nothing in it."""
+        """True if the row has no content."""
         return self.trouble is None and not any(is_filled(cell) for cell in self.cells)
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """A table of a file: a sheet of a workbook, or the text as it is split by one of the separators.
+    """A table of a file: a sheet of a workbook, or text split by one of the separators.
 
-    `name` and `unit` say where a row is: `counts.csv line 5`, `counts.xlsx sheet "Nov" row 5`.
+    `name` and `unit` locate a row: `counts.csv line 5`, `counts.xlsx sheet "Nov" row 5`.
     """
 
     name: str
@@ -52,16 +52,16 @@ class Sheet:
     rows: Callable[[], Iterable[SheetRow]]
 
     def where(self, number: int) -> str:
-        """The place of a row, for a person."""
+        """The place of a row, to display."""
         return f"{self.name} {self.unit} {number}"
 
 
 def is_filled(cell: Cell) -> bool:
-    """True if a cell has a content, be it one that cannot be read."""
+    """True if a cell has content, readable or not."""
     return isinstance(cell, Unreadable) or bool(cell.strip())
 
 
 def quoted(cell: str) -> str:
-    """A cell within an error text: short, quoted, nothing that cannot be seen."""
+    """A cell to quote in an error text: shortened, in quotation marks, without unprintable characters."""
     text = "".join(character if character.isprintable() else "�" for character in cell)
     return f'"{text[:40]}{"…" if len(text) > 40 else ""}"'

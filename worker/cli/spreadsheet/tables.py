@@ -1,4 +1,4 @@
-"""Find the header of a file, and make an object of each row below it, or name every mistake with its place."""
+"""Finds the header of a file and makes an object of each row below it, or reports every mistake with its place."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,11 +12,11 @@ from worker.cli.spreadsheet.cells import Parse
 from worker.cli.spreadsheet.sheets import Cell, Sheet, SheetRow, SpreadsheetError, Unreadable, is_filled, quoted
 
 HEADER_WITHIN = 20
-"""So many rows with a content are searched for the header."""
+"""The number of non-blank rows that are searched for the header."""
 
 T = TypeVar("T", bound=BaseModel)
 Columns = Mapping[str, Parse]
-"""The columns of a table, and what makes a value of their cells."""
+"""The columns of a table, each with the parser of its cells."""
 
 WORDS = {
     "phin_company_id": "company_id",
@@ -35,21 +35,21 @@ WORDS = {
     "minimum_users": "minimum",
     "minimum_seats": "minimum",
 }
-"""The columns by the names that people give them, if a name means nothing else.
+"""Unambiguous other names of the columns.
 
-"Users" may be all of them, "Quantity" ConnectWise's.
+"Users" may be all users, "Quantity" ConnectWise's, so these are left out.
 """
 
 OPTIONAL = frozenset({"allow_not_billable"})
-"""Columns that a file may do without: it says nothing of them."""
+"""Columns that a file may omit."""
 
 TOTALS = frozenset({"total", "totals", "grand total", "sum", "summe", "gesamt", "gesamtsumme", "gesamtergebnis"})
-"""The words that stand where a company would, in a row that adds up those above it."""
+"""Words in place of a company that mark a row of totals."""
 
 
 @dataclass(frozen=True)
 class Header:
-    """The row that names the columns; `columns` by their place, "" = nothing stands there, None = an unknown word."""
+    """The header row; `columns` lists the columns by position: "" = empty, None = unknown."""
 
     sheet: Sheet
     row: SheetRow
@@ -58,24 +58,24 @@ class Header:
 
     @property
     def known(self) -> frozenset[str]:
-        """The columns that it names."""
+        """The known columns that the header names."""
         return frozenset(column for column in self.columns if column)
 
     def is_complete(self, columns: Columns) -> bool:
-        """True if it names all columns that a file needs."""
+        """True if the header names all required columns."""
         return columns.keys() - OPTIONAL <= self.known
 
     def words(self, column: str | None) -> list[str]:
-        """Return the file's names for a column, as often as it is there."""
+        """The file's names for a column, one for each time that it is there."""
         return [_text(cell) for cell, known in zip(self.row.cells, self.columns, strict=True) if known == column]
 
     def where(self, row: SheetRow, column: str) -> str:
-        """The place of a cell, for a person."""
+        """The place of a cell, to display."""
         return f"{self.sheet.where(row.number)}, column {next(iter(self.words(column)), column)}"
 
 
 def find(file: str, sheets: Sequence[Sheet], columns: Columns) -> Header:
-    """The header with these columns. Raises SpreadsheetError for one that is not there, not complete or there twice."""
+    """The header with these columns. Raises SpreadsheetError if it is missing, incomplete or there twice."""
     found = [header for sheet in sheets if (header := best(sheet, columns))]
     wanted = ",".join(column for column in columns if column not in OPTIONAL)
     if not found:
@@ -96,7 +96,7 @@ def find(file: str, sheets: Sequence[Sheet], columns: Columns) -> Header:
 
 
 def best(sheet: Sheet, columns: Columns) -> Header | None:
-    """The first row that names all columns, else the one that names most; None if there is no row."""
+    """The first row that names all columns, else the one that names most; None if the sheet is blank."""
     words = {_key(column): column for column in columns}
     words |= {_key(word): column for word, column in WORDS.items() if column in columns}
     above: list[SheetRow] = []
@@ -113,9 +113,9 @@ def best(sheet: Sheet, columns: Columns) -> Header | None:
 
 
 def read(header: Header, columns: Columns, make: Callable[[dict[str, Any]], T], total_of: str | None = None) -> list[T]:
-    """Make an object of each row, or raise SpreadsheetError with the mistakes of all rows.
+    """Make an object of each row. Raises SpreadsheetError with the mistakes of all rows.
 
-    A last row that adds up the column `total_of` is compared, and left out.
+    A last row with the total of the column `total_of` is verified and left out.
     """
     rows, mistakes = _split(header)
     if total_of:
@@ -130,7 +130,7 @@ def read(header: Header, columns: Columns, make: Callable[[dict[str, Any]], T], 
             twice = f"{quoted(company_id)} is there twice, first on {header.sheet.unit} {at}"
             wrong.append(f"{header.where(row, 'company_id')}: {twice}")
         elif company_id is not None and values.get("cw_company_id", ...) is not None:
-            # A row that unmaps bills nothing: an export has it beside the id that was meant.
+            # Rows that unmap are exempt: an export may have one beside the correct id.
             other, at = capitals.setdefault(company_id.casefold(), (company_id, row.number))
             if other != company_id:
                 said = f"{quoted(company_id)} differs only in capitals from {quoted(other)} on {header.sheet.unit} {at}"
@@ -149,7 +149,7 @@ def read(header: Header, columns: Columns, make: Callable[[dict[str, Any]], T], 
 
 
 def in_words(error: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
-    """Say what is wrong with a value, in our words where pydantic's are for programmers."""
+    """The mistake of a value, reworded where pydantic's text is for programmers."""
     limits = error.get("ctx", {})
     match error["type"]:
         case "string_too_short":
@@ -164,7 +164,7 @@ def in_words(error: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
 
 
 def _key(word: str) -> str:
-    """A word without capitals, blanks and signs: `billableusers` of "Billable Users" and billable_users."""
+    """Normalise a column name: `billableusers` for "Billable Users" and billable_users."""
     return re.sub(r"[\W_]+", "", word.casefold())
 
 
@@ -183,7 +183,7 @@ def _mistakes(header: Header, columns: Columns) -> Iterator[str]:
 
 
 def _split(header: Header) -> tuple[list[tuple[SheetRow, dict[str, Cell]]], list[str]]:
-    """The rows below the header, each with its cells by column, and what is wrong with rows as a whole."""
+    """The rows below the header, each with its cells by column, and the mistakes of whole rows."""
     rows: list[tuple[SheetRow, dict[str, Cell]]] = []
     mistakes: list[str] = []
     width = len(header.columns)
@@ -191,7 +191,7 @@ def _split(header: Header) -> tuple[list[tuple[SheetRow, dict[str, Cell]]], list
         if row.number <= header.row.number or row.is_blank:
             continue
         where = header.sheet.where(row.number)
-        # Spreadsheets leave out separators after the last filled cell of a block of rows, and add some to other blocks.
+        # Spreadsheets omit separators after the last filled cell of a block of rows, and add some in other blocks.
         cells = list(zip_longest(header.columns, row.cells[:width], fillvalue=""))
         if row.trouble:
             mistakes.append(f"{where}: {row.trouble.said}")
@@ -206,21 +206,21 @@ def _split(header: Header) -> tuple[list[tuple[SheetRow, dict[str, Cell]]], list
 
 
 def _may_be_shifted(row: SheetRow, width: int) -> bool:
-    """True if cells beyond the header, though empty, may be there because a name like "Acme, Inc." is not quoted."""
+    """True if empty cells beyond the header may come from an unquoted name like "Acme, Inc."."""
     return len(row.cells) > width and any(isinstance(cell, str) and cell.startswith(" ") for cell in row.cells)
 
 
 def _take_total(header: Header, rows: list[tuple[SheetRow, dict[str, Cell]]], column: str, parse: Parse) -> list[str]:
-    """Take the row that adds up a column off the end, if there is one; what is wrong with it."""
+    """Remove a last row with the total of a column. Returns the mistakes in it."""
     row, cells = rows[-1] if rows else (header.row, {})
     labels = {_text(cell).casefold().strip(" :") for name, cell in cells.items() if name != column}
-    # Without a word, that of two rows may be a company whose name is lost.
+    # Without a label, the second of two rows may be a company that lost its name.
     if len(rows) < (3 if labels == {""} else 2) or not labels <= {*TOTALS, ""} or not _text(cells[column]):
         return []
     try:
         total, parts = parse(_text(cells[column])), [parse(_text(part[column])) for _, part in rows[:-1]]
     except ValueError:
-        # Either is told when the rows are read.
+        # The mistake is reported when the rows are read.
         return []
     if total == sum(parts):
         rows.pop()
@@ -255,7 +255,7 @@ def _values(
 def _said(error: ValidationError, header: Header, row: SheetRow) -> Iterator[str]:
     for one in error.errors(include_url=False, include_input=False):
         words = in_words(one)
-        # What is wrong with a row as a whole begins with the column that has to be corrected.
+        # The text about a whole row begins with the column to correct.
         named = [name for name in (*one["loc"], *words.split()) if name in header.known]
         where = header.where(row, str(named[0])) if named else header.sheet.where(row.number)
         yield f"{where}: {words}"

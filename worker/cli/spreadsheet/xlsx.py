@@ -1,4 +1,4 @@
-"""XLSX workbooks: python-calamine reads the values; what it does not tell is looked up in the XML of the sheet.
+"""XLSX workbooks: python-calamine reads the values; what it does not report is read from the XML of the sheet.
 
 It takes the error of a formula, and a formula that was never calculated, for an empty cell, tells nothing of hidden
 rows, and holds the whole rectangle between the first and the last cell in memory.
@@ -20,9 +20,9 @@ from worker.cli.spreadsheet.cells import escape
 from worker.cli.spreadsheet.sheets import Cell, Sheet, SheetRow, SpreadsheetError, Unreadable
 
 MAX_UNPACKED = 64 * 2**20
-"""Bytes of all parts of a workbook that are read; 10,000 companies have about 3 MB."""
+"""The limit of unpacked bytes; 10,000 companies take about 3 MB."""
 MAX_CELLS = 1_000_000
-"""Rows times columns of a sheet, up to the last row and column with a content."""
+"""The limit of rows times columns of a sheet, up to the last row and column with content."""
 
 _ZIP, _OLE = b"PK\x03\x04", b"\xd0\xcf\x11\xe0"
 _REFERENCE = re.compile(r"([A-Z]{1,3})([0-9]{1,7})")
@@ -45,9 +45,9 @@ Place = tuple[int, int]
 
 @dataclass
 class _Layout:
-    """The layout of a sheet, which python-calamine does not tell.
+    """The layout of a sheet, which python-calamine does not report.
 
-    `instead` of its values: cells that it takes for empty ones.
+    `instead`: replacements for cells that it takes for empty ones.
     """
 
     last: Place = (0, 0)
@@ -57,12 +57,12 @@ class _Layout:
 
 
 def is_workbook(data: bytes) -> bool:
-    """True if this is no text but a workbook, of a kind that can be read or not."""
+    """True if this is a workbook, readable or not, and not text."""
     return data.startswith((_ZIP, _OLE))
 
 
 def sheets(name: str, data: bytes) -> list[Sheet]:
-    """The visible worksheets. Raises SpreadsheetError for what is no XLSX, damaged, too large, or hidden."""
+    """The visible worksheets. Raises SpreadsheetError if it is not XLSX, damaged, too large, or all is hidden."""
     try:
         parts = _unpacked(name, data)
         if "xl/workbook.xml" not in parts:
@@ -83,7 +83,7 @@ def sheets(name: str, data: bytes) -> list[Sheet]:
 
 
 def _unpacked(name: str, data: bytes) -> dict[str, bytes]:
-    """The parts that are XML, as many bytes as they really have, whatever the directory of the file says."""
+    """The XML parts, limited by the bytes really unpacked, not by the sizes that the archive declares."""
     parts: dict[str, bytes] = {}
     left = MAX_UNPACKED
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
@@ -99,7 +99,7 @@ def _unpacked(name: str, data: bytes) -> dict[str, bytes]:
 
 
 def _packed(parts: dict[str, bytes]) -> io.BytesIO:
-    """A workbook of just these parts, so that nothing else is unpacked."""
+    """Pack a workbook of only these parts, so that nothing else is unpacked."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
         for path, part in parts.items():
@@ -109,7 +109,7 @@ def _packed(parts: dict[str, bytes]) -> io.BytesIO:
 
 
 def _directory(parts: dict[str, bytes]) -> tuple[dict[str, str], bool]:
-    """The path of each sheet by its name, and whether the results of formulas were calculated before it was saved."""
+    """The path of each sheet by name, and True if formulas were calculated before the file was saved."""
     root = _parsed(parts["xl/workbook.xml"])
     targets = {one.get("Id"): one.get("Target", "") for one in _parsed(parts["xl/_rels/workbook.xml.rels"])}
     paths: dict[str, str] = {}
@@ -122,7 +122,7 @@ def _directory(parts: dict[str, bytes]) -> tuple[dict[str, str], bool]:
 
 
 def _layout(part: bytes, is_calculated: bool) -> _Layout:  # noqa: FBT001 - of the workbook, for each sheet
-    found = _Layout()
+    layout = _Layout()
     number = 0
     data = None
     for event, element in ET.iterparse(io.BytesIO(part), events=("start", "end")):  # noqa: S314 - see _parsed
@@ -131,30 +131,30 @@ def _layout(part: bytes, is_calculated: bool) -> _Layout:  # noqa: FBT001 - of t
             data = element if tag == "sheetData" else data
         elif tag == "row":
             number = int(element.get("r") or number + 1)
-            _add_row(found, number, element, is_calculated=is_calculated)
+            _add_row(layout, number, element, is_calculated=is_calculated)
             if data is not None:
                 data.clear()
         elif tag == "mergeCell":
             first, _, last = element.get("ref", "").partition(":")
-            found.merged.append((f"{first}:{last}", _place(first), _place(last or first)))
-    return found
+            layout.merged.append((f"{first}:{last}", _place(first), _place(last or first)))
+    return layout
 
 
-def _add_row(found: _Layout, number: int, row: "ET.Element[str]", *, is_calculated: bool) -> None:
+def _add_row(layout: _Layout, number: int, row: "ET.Element[str]", *, is_calculated: bool) -> None:
     if row.get("hidden") in _TRUE:
-        found.hidden.add(number)
+        layout.hidden.add(number)
     column = 0
     for cell in row.iterfind("{*}c"):
         column = _place(cell.get("r", ""))[1] if cell.get("r") else column + 1
         kind, value, formula = cell.get("t"), cell.findtext("{*}v"), cell.find("{*}f")
         if not value and formula is None and cell.find("{*}is") is None:
             continue
-        found.last = (max(found.last[0], number), max(found.last[1], column))
+        layout.last = (max(layout.last[0], number), max(layout.last[1], column))
         if kind == "e":
-            found.instead[number, column] = value or "#N/A"
+            layout.instead[number, column] = value or "#N/A"
         elif formula is not None and not (is_calculated and (value or kind == "str")):
             said = "the formula was not calculated; open the file in Excel or LibreOffice, and save it"
-            found.instead[number, column] = Unreadable(said)
+            layout.instead[number, column] = Unreadable(said)
 
 
 def _sheet(where: str, workbook: CalamineWorkbook, name: str, layout: _Layout) -> Sheet:
@@ -162,12 +162,12 @@ def _sheet(where: str, workbook: CalamineWorkbook, name: str, layout: _Layout) -
     if height * width > MAX_CELLS:
         said = f"more than {MAX_CELLS:,} cells; delete the rows and columns beside and below the table"
         raise SpreadsheetError([f"{where}: {said}"])
-    # It begins with the first row, whatever that holds, unlike its other ways.
+    # Only this mode begins with the first row, even if that is blank.
     values = workbook.get_sheet_by_name(name).to_python(skip_empty_area=False)
     table: list[list[Cell]] = [[""] * width for _ in range(height)]
-    for cells, given in zip(table, values, strict=False):
-        for at, value in enumerate(given[:width]):
-            cells[at] = _cell(value)
+    for cells, row_values in zip(table, values, strict=False):
+        for index, value in enumerate(row_values[:width]):
+            cells[index] = _cell(value)
     for (row, column), cell in layout.instead.items():
         table[row - 1][column - 1] = cell
     for reference, (top, left), (bottom, right) in layout.merged:
@@ -190,14 +190,14 @@ def _rows(table: list[list[Cell]], hidden: set[int]) -> Iterator[SheetRow]:
 
 
 def _cell(value: Any) -> Cell:  # noqa: ANN401 - whatever a cell may hold
-    """The text of a value. That of a text is marked where it looks like a number, so that it stays one."""
+    """The text of a value. Text that looks like a number is escaped, so that it stays text."""
     match value:
         case str():
             return value if value.startswith("'") else escape(value)
         case bool():
             return Unreadable(f"{str(value).upper()} is neither a text nor a number; enter it again")
         case int() | float():
-            # Only so many digits are kept of a number; more of them make no id.
+            # Spreadsheets keep only 15 digits of a number, so a longer one cannot be an id.
             return str(int(value)) if float(value).is_integer() and abs(value) < 10**15 else str(value)
     return Unreadable(f"{value} is a date or a time; format the column as number, or as text, and enter it again")
 
@@ -213,5 +213,5 @@ def _place(reference: str) -> Place:
 
 
 def _parsed(part: bytes) -> "ET.Element[str]":
-    # The size is bounded, expat bounds what entities make of it, and it loads nothing from elsewhere.
+    # The size is bounded, expat bounds the expansion of entities, and it loads nothing external.
     return ET.fromstring(part)  # noqa: S314
