@@ -44,10 +44,10 @@ def test_a_question_that_was_not_asked_is_taken_again(database: Database) -> Non
     """A list that is left half-way, as the lease may be lost, is begun anew; the run does not wait for it for ever."""
     desk, question = _desk(database), _ask(database, "companies")
     desk.take([question], TENANT)
-    _next(desk).not_made()
+    _next(desk).put_back()
     assert not desk.has_next
     desk.take([question], TENANT)
-    assert _next(desk).call.asks
+    assert _next(desk).call.reads_connectwise
 
 
 def test_a_long_question_is_not_in_the_way_of_a_short_one(database: Database) -> None:

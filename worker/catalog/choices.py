@@ -8,23 +8,24 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
+from typing import NamedTuple
 
 from cwclient import Addition, Agreement, Company
 from messages import Choice, plain_text
 from worker.rules import billable
 from worker.rules.billable import MappingFacts
 
+# Choices in one answer.
 PAGE = 100
-"""Choices in one answer."""
 
 
-def of_company(company: Company) -> Choice:
-    """A company by its name, with its identifier."""
+def company_choice(company: Company) -> Choice:
+    """Return a company by its name, with its identifier."""
     return Choice(id=company.id, name=_name(company.name, company.id), detail=_text(company.identifier))
 
 
-def of_agreement(agreement: Agreement, now: datetime) -> Choice:
-    """An agreement with its type, status and dates."""
+def agreement_choice(agreement: Agreement, now: datetime) -> Choice:
+    """Return an agreement with its type, status and dates."""
     term, today = billable.term_of(agreement), now.date()
     return Choice(
         id=agreement.id,
@@ -38,8 +39,8 @@ def of_agreement(agreement: Agreement, now: datetime) -> Choice:
     )
 
 
-def of_addition(addition: Addition, agreement_id: int, now: datetime) -> Choice:
-    """An addition with its product, what is billed, and its dates."""
+def addition_choice(addition: Addition, agreement_id: int, now: datetime) -> Choice:
+    """Return an addition with its product, quantity, price and dates."""
     product, today = _text(addition.product.identifier), now.date()
     assessment = billable.assess(addition, [MappingFacts(agreement_id)], billable.single_day(today), today)
     return Choice(
@@ -56,40 +57,47 @@ def of_addition(addition: Addition, agreement_id: int, now: datetime) -> Choice:
     )
 
 
+class ListingPage(NamedTuple):
+    """The choices of one page; `more`: others follow."""
+
+    choices: list[Choice]
+    more: bool
+
+
 @dataclass(frozen=True)
 class Listing:
-    """Choices by name; `fetched_at`: when ConnectWise gave them."""
+    """Choices in the order of their names, as lines of text; `fetched_at`: the time of the request for them."""
 
     fetched_at: datetime
     text: str
 
     @classmethod
     def of(cls, choices: Iterable[Choice], fetched_at: datetime) -> "Listing":
-        """Sort the choices by name, without regard to capitals and accents."""
+        """Return the choices sorted by name, without regard to capitals and accents."""
         lines = sorted((key := _plain(choice.name), choice.id, _line(key, choice)) for choice in choices)
         return cls(fetched_at, "\n".join(line for _, _, line in lines))
 
-    def page(self, search: str | None, number: int) -> tuple[list[Choice], bool]:
-        """The choices of page `number` whose name, detail or product contains `search`; whether there are more."""
+    def page(self, search: str | None, number: int) -> ListingPage:
+        """Return page `number` of the choices whose name, detail or product contains `search`."""
         start = (number - 1) * PAGE
         shown: list[Choice] = []
-        for place, (_, choice) in enumerate(self._found(search)):
+        for place, choice in enumerate(self._matches(search)):
             if place >= start + PAGE:
-                return shown, True
+                return ListingPage(shown, more=True)
             if place >= start:
                 shown.append(Choice.model_validate_json(choice))
-        return shown, False
+        return ListingPage(shown, more=False)
 
     def __iter__(self) -> Iterator[Choice]:
-        return (Choice.model_validate_json(choice) for _, choice in self._found(None))
+        return map(Choice.model_validate_json, self._matches(None))
 
-    def _found(self, search: str | None) -> Iterator[tuple[str, str]]:
-        """Yield the searched text of each choice that contains `search`, and the choice's JSON."""
+    def _matches(self, search: str | None) -> Iterator[str]:
+        """Yield the JSON of each choice whose text contains `search`."""
         needle = _plain(search or "")
         for line in self.text.split("\n") if self.text else ():
-            searched, _, choice = line.partition("\t")
-            if needle in searched:
-                yield searched, choice
+            text, _, choice = line.partition("\t")
+            if needle in text:
+                yield choice
 
 
 def _line(key: str, choice: Choice) -> str:
@@ -99,7 +107,7 @@ def _line(key: str, choice: Choice) -> str:
 
 
 def _plain(text: str) -> str:
-    """Return the form that is compared: in small letters, without accents, zero-width characters and double blanks."""
+    """Return the form that is compared: lower case, without accents, zero-width characters and double blanks."""
     letters = unicodedata.normalize("NFKD", text)
     kept = "".join(char for char in letters if unicodedata.category(char) not in {"Mn", "Cf"})
     return " ".join(kept.casefold().split())

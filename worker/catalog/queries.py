@@ -1,4 +1,4 @@
-"""The steps that answer a question for choices: lists are read from ConnectWise, and the answer follows from them."""
+"""The steps that answer a question for choices: read the lists that it needs from ConnectWise, then make the answer."""
 
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,33 +11,34 @@ from store import Database, catalog, mappings
 from store.catalog import Cached, Question
 from store.mappings import Mapping as StoredMapping
 from worker.catalog import suggestions
-from worker.catalog.choices import Listing, of_addition, of_agreement, of_company
+from worker.catalog.choices import Listing, addition_choice, agreement_choice, company_choice
 from worker.catalog.name_matching import Matcher
 from worker.catalog.questions import COMPANIES, FRESH, AnswerFields, connected_mappings, key_of, page_of
 from worker.catalog.suggestions import MatchedCompanies
 from worker.connectwise.session import ConnectWiseSession
 
 Clock = Callable[[], datetime]
-Turn = Callable[[], None]
+BeforePage = Callable[[], None]
 
 
 @dataclass(frozen=True)
 class PoolCall:
-    """One thing that a step waits for, made by a thread of the pool.
+    """A call that a step waits for; a thread of the pool runs it.
 
-    `asks`: it reads listings, by their keys, from ConnectWise; `Turn` is called between its requests.
+    `reads_connectwise`: its result is a dict of listings by key, else it only computes. `BeforePage` is called before
+    each request but the first.
     """
 
-    make: Callable[[ConnectWiseSession, Turn], Any]
-    asks: bool = True
+    run: Callable[[ConnectWiseSession, BeforePage], Any]
+    reads_connectwise: bool = True
 
 
+# Yields calls, all of which may be made at once, and is sent their results; returns the fields of the answer.
 AnswerSteps = Generator[list[PoolCall], list[Any], AnswerFields]
-"""Yields calls, all of which may be made at once, and is sent their results; returns what the answer says."""
 
 
 class ListCache:
-    """The lists known of a partner's ConnectWise: those read in this run (`read`), else those kept in the store."""
+    """The lists of a partner's ConnectWise: those read in this run (`read`), else those kept in the store."""
 
     def __init__(self, database: Database, partner_id: str, tenant: str, clock: Clock) -> None:
         self.tenant, self.read = tenant, dict[str, Listing]()
@@ -45,12 +46,12 @@ class ListCache:
         self._matcher: tuple[datetime, Matcher] | None = None
 
     def steps(self, question: Question, event: CatalogRequested) -> AnswerSteps:
-        """The steps to the answer."""
+        """Return the steps to the answer."""
         since = question.asked_at if event.refresh else self._clock() - FRESH
         return self._suggest(event, since) if event.kind == "suggestions" else self._list(event, since)
 
     def unsaved(self) -> dict[str, Cached]:
-        """Return the lists that were read, to be kept."""
+        """Return the lists that were read, to be stored."""
         return {key: Cached(listing.fetched_at, listing.text) for key, listing in self.read.items()}
 
     def _list(self, event: CatalogRequested, since: datetime) -> AnswerSteps:
@@ -61,13 +62,14 @@ class ListCache:
         companies = (yield from self._listings([COMPANIES], since))[COMPANIES]
         with self._database.begin() as tx:
             stored = connected_mappings(tx, self._partner_id)
-            asked = event.companies or _unfinished(mappings.of_partner(tx, self._partner_id), stored)
-        reached = {company_id: mapping.cw_company_id for company_id, mapping in stored.items()}
+            wanted = event.companies or _unfinished(mappings.of_partner(tx, self._partner_id), stored)
+        mapped = {company_id: mapping.cw_company_id for company_id, mapping in stored.items()}
         taken = {mapping.addition for mapping in stored.values() if mapping.addition is not None}
-        [matched] = yield [PoolCall(lambda *_: self._match(companies, asked, event.page, reached), asks=False)]
-        agreements = yield from self._of_each("agreements", sorted(matched.shown_first), since)
-        looked_into = [one.id for some in agreements.values() for one in suggestions.looked_into(some)]
-        additions = yield from self._of_each("additions", looked_into, since)
+        match = PoolCall(lambda *_: self._match(companies, wanted, event.page, mapped), reads_connectwise=False)
+        [matched] = yield [match]
+        agreements = yield from self._of_each("agreements", sorted(matched.best_of_page), since)
+        searched = [choice.id for choices in agreements.values() for choice in suggestions.searched(choices)]
+        additions = yield from self._of_each("additions", searched, since)
         return {
             "suggestions": tuple(suggestions.suggestions(matched, agreements, additions, taken)),
             "more": matched.more,
@@ -75,40 +77,40 @@ class ListCache:
         }
 
     def _match(
-        self, companies: Listing, asked: Sequence[PhinCompany], page: int, reached: Mapping[str, int | None]
+        self, companies: Listing, wanted: Sequence[PhinCompany], page: int, mapped: Mapping[str, int | None]
     ) -> MatchedCompanies:
-        """In a thread of the pool, and never in two: there is one such question at a time."""
+        """Match in a thread of the pool, and never in two: there is one such question at a time."""
         if self._matcher is None or self._matcher[0] != companies.fetched_at:
             self._matcher = (companies.fetched_at, suggestions.matcher_of(companies))
-        return suggestions.match_companies(self._matcher[1], asked, page, reached)
+        return suggestions.match_companies(self._matcher[1], wanted, page, mapped)
 
     def _of_each(
         self, kind: str, ids: Sequence[int], since: datetime
     ) -> Generator[list[PoolCall], list[Any], dict[int, list[Choice]]]:
-        """The agreements of each of these companies, or the additions of each of these agreements."""
+        """Return the agreements of each of these companies, or the additions of each of these agreements."""
         listings = yield from self._listings([f"{kind} {number}" for number in ids], since)
         return {number: list(listings[f"{kind} {number}"]) for number in ids}
 
     def _listings(
         self, keys: Sequence[str], since: datetime
     ) -> Generator[list[PoolCall], list[Any], dict[str, Listing]]:
-        """Return the known lists of these keys that are no older, and read those that are missing from ConnectWise."""
-        known = {key: listing for key, listing in self._known(keys).items() if listing.fetched_at >= since}
-        missing = [key for key in keys if key not in known]
+        """Return the lists of these keys; those that are unknown, or older than `since`, are read from ConnectWise."""
+        listings = {key: listing for key, listing in self._known(keys).items() if listing.fetched_at >= since}
+        missing = [key for key in keys if key not in listings]
         if missing:
             for read in (yield _calls(missing, self._clock)):
-                known |= read
-        return known
+                listings |= read
+        return listings
 
     def _known(self, keys: Collection[str]) -> dict[str, Listing]:
         with self._database.begin() as tx:
             kept = catalog.cached(tx, self._partner_id, self.tenant, [key for key in keys if key not in self.read])
-        stored = {key: Listing(one.fetched_at, one.text) for key, one in kept.items()}
+        stored = {key: Listing(cached.fetched_at, cached.text) for key, cached in kept.items()}
         return stored | {key: self.read[key] for key in keys if key in self.read}
 
 
 def _unfinished(stored: Sequence[StoredMapping], current: Mapping[str, StoredMapping]) -> tuple[PhinCompany, ...]:
-    """Companies that somebody began to map, or unmapped."""
+    """Return the companies that somebody began to map, or unmapped."""
     return tuple(
         PhinCompany(company_id=mapping.company_id, company_name=mapping.company_name)
         for mapping in stored
@@ -116,11 +118,11 @@ def _unfinished(stored: Sequence[StoredMapping], current: Mapping[str, StoredMap
     )
 
 
-# --- what is asked of ConnectWise
+# --- the calls to ConnectWise
 
 
 def _calls(keys: Sequence[str], clock: Clock) -> list[PoolCall]:
-    """The calls that read these listings: the agreements of all companies by one, which a page has few enough of."""
+    """Return the calls that read these listings: one for the agreements of all companies, as a page has few of them."""
     ids: dict[str, list[int]] = {"companies": [], "agreements": [], "additions": []}
     for key in keys:
         kind, _, number = key.partition(" ")
@@ -131,21 +133,25 @@ def _calls(keys: Sequence[str], clock: Clock) -> list[PoolCall]:
     return calls + [PoolCall(partial(_additions, clock, number)) for number in ids["additions"]]
 
 
-def _companies(clock: Clock, remote: ConnectWiseSession, turn: Turn) -> dict[str, Listing]:
+def _companies(clock: Clock, session: ConnectWiseSession, before_page: BeforePage) -> dict[str, Listing]:
     at = clock()
-    return {COMPANIES: Listing.of(remote.companies(of_company, turn), at)}
+    return {COMPANIES: Listing.of(session.companies(company_choice, before_page), at)}
 
 
-def _agreements(clock: Clock, company_ids: Sequence[int], remote: ConnectWiseSession, turn: Turn) -> dict[str, Listing]:
+def _agreements(
+    clock: Clock, company_ids: Sequence[int], session: ConnectWiseSession, before_page: BeforePage
+) -> dict[str, Listing]:
     at = clock()
-    found: dict[int, list[Choice]] = {company_id: [] for company_id in company_ids}
-    for agreement in remote.agreements(company_ids, turn):
-        if agreement.company.id in found:
-            found[agreement.company.id].append(of_agreement(agreement, at))
-    return {f"agreements {company_id}": Listing.of(choices, at) for company_id, choices in found.items()}
+    choices: dict[int, list[Choice]] = {company_id: [] for company_id in company_ids}
+    for agreement in session.agreements(company_ids, before_page):
+        if agreement.company.id in choices:
+            choices[agreement.company.id].append(agreement_choice(agreement, at))
+    return {f"agreements {company_id}": Listing.of(found, at) for company_id, found in choices.items()}
 
 
-def _additions(clock: Clock, agreement_id: int, remote: ConnectWiseSession, turn: Turn) -> dict[str, Listing]:
+def _additions(
+    clock: Clock, agreement_id: int, session: ConnectWiseSession, before_page: BeforePage
+) -> dict[str, Listing]:
     at = clock()
-    found = (of_addition(addition, agreement_id, at) for addition in remote.additions(agreement_id, turn))
-    return {f"additions {agreement_id}": Listing.of(found, at)}
+    choices = (addition_choice(addition, agreement_id, at) for addition in session.additions(agreement_id, before_page))
+    return {f"additions {agreement_id}": Listing.of(choices, at)}

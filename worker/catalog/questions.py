@@ -1,6 +1,6 @@
-"""Questions for choices: answered at once from what was read some minutes ago, else in the partner's run.
+"""Questions for choices: each is answered at once from a list that was read minutes ago, else in the partner's run.
 
-A question is not retried: somebody waits for it. If ConnectWise cannot be asked the answer is the reason.
+A question is not retried, as somebody waits for it: if ConnectWise cannot be asked, the answer is the reason.
 """
 
 from datetime import timedelta
@@ -16,12 +16,13 @@ from worker.catalog.choices import Listing
 from worker.rules.outcomes import RETRIED, ErrorOutcome
 from worker.rules.problems import problem
 
+# A list answers further questions for so long.
 FRESH = timedelta(minutes=10)
-"""For so long what was read answers further questions."""
 
-QUESTIONS = 100
-"""Questions looked at at a time."""
+# Questions answered at a time.
+BATCH = 100
 
+# The key of the list of all companies.
 COMPANIES = "companies"
 
 _ASK_AGAIN = "Try again in some minutes. If it lasts, check that ConnectWise can be reached."
@@ -35,54 +36,54 @@ _WHY_PAUSED = {
     "moved": problem("moved", reason="it is looked up again."),
 }
 
+# The content of an answer: fields of CatalogListed.
 AnswerFields = dict[str, Any]
-"""The content of an answer: fields of CatalogListed."""
 
 log = structlog.get_logger()
 
 
 def answer_or_queue(tx: Tx, event: CatalogRequested) -> bool:
-    """Answer from what is kept, or with what stands in the way; else keep the question and wake the partner.
+    """Answer a question from a stored list, or with the problem; else store it and wake the partner.
 
-    Call it inside `Database.partner`. Asked again it gets the same answer again, with the same id. Returns whether it
-    is answered.
+    Returns True if it was answered. A question that comes again gets the same answer, with the same id. Call it inside
+    `Database.partner`.
     """
     question = catalog.ask(tx, event.partner_id, str(event.id), event.model_dump_json())
     if question is not None and question.answer is not None:
         _send(tx, event, CatalogListed.model_validate_json(question.answer, extra="ignore"))
         return True
-    found = _at_once(tx, event) if question is not None else None
-    if found is None:
+    fields = _immediate_answer(tx, event) if question is not None else None
+    if fields is None:
         leases.wake(tx, event.partner_id)
         return False
-    answer(tx, event, found)
+    answer(tx, event, fields)
     return True
 
 
 def drop_lists(tx: Tx, partner_id: str) -> None:
-    """Read all anew from now on."""
+    """Drop the partner's stored lists: all are read anew."""
     catalog.forget(tx, partner_id)
 
 
-def answer_all(tx: Tx, partner_id: str, why: Problem) -> None:
-    """Answer all questions of the partner that wait with this problem."""
-    while waiting := catalog.due(tx, partner_id, QUESTIONS):
+def answer_all(tx: Tx, partner_id: str, problem: Problem) -> None:
+    """Answer all waiting questions of the partner with this problem."""
+    while waiting := catalog.due(tx, partner_id, BATCH):
         for question in waiting:
-            answer(tx, event_of(question), {"problem": why})
+            answer(tx, event_of(question), {"problem": problem})
 
 
 def problem_of_pause(code: str | None) -> Problem:
-    """Return the reason that ConnectWise is left alone for now, by the code of the problem that led to it."""
+    """Return the problem that a question meets during a pause, by the code of the problem that led to the pause."""
     return _ask_again(_WHY_PAUSED.get(code or "", problem("unexpected")))
 
 
-def problem_of_outcome(verdict: ErrorOutcome) -> Problem:
-    """The answer to a question after an error."""
-    return _ask_again(verdict.problem) if isinstance(verdict, RETRIED) else verdict.problem
+def problem_of_outcome(outcome: ErrorOutcome) -> Problem:
+    """Return the problem that answers a question after an error."""
+    return _ask_again(outcome.problem) if isinstance(outcome, RETRIED) else outcome.problem
 
 
 def connected_mappings(tx: Tx, partner_id: str) -> dict[str, Mapping]:
-    """The mappings that were made under the ConnectWise that is connected, by company; tombstones are none."""
+    """Return by company the mappings, without tombstones, that were made under the ConnectWise that is connected."""
     history = connections.tenant_history(tx, partner_id)
     tenant = history[-1][1] if history else None
     return {
@@ -92,7 +93,8 @@ def connected_mappings(tx: Tx, partner_id: str) -> dict[str, Mapping]:
     }
 
 
-def _at_once(tx: Tx, event: CatalogRequested) -> AnswerFields | None:
+def _immediate_answer(tx: Tx, event: CatalogRequested) -> AnswerFields | None:
+    """Return the answer that needs no ConnectWise; None = it has to be asked."""
     connection = connections.current(tx, event.partner_id)
     if connection is None or connection.tenant is None:
         return {"problem": problem("not_connected")}
@@ -106,8 +108,8 @@ def _at_once(tx: Tx, event: CatalogRequested) -> AnswerFields | None:
     return None
 
 
-def answer(tx: Tx, event: CatalogRequested, found: AnswerFields) -> None:
-    """Keep the answer with its question and let it leave, unless the question has been answered meanwhile."""
+def answer(tx: Tx, event: CatalogRequested, fields: AnswerFields) -> None:
+    """Store the answer with its question and send it, unless the question has been answered meanwhile."""
     listed = CatalogListed(
         id=derived_id(event.time, "catalog.listed", event.partner_id, str(event.id)),
         partner_id=event.partner_id,
@@ -119,7 +121,7 @@ def answer(tx: Tx, event: CatalogRequested, found: AnswerFields) -> None:
         agreement_id=event.agreement_id,
         search=event.search,
         page=event.page,
-        **found,
+        **fields,
     )
     if catalog.answer(tx, event.partner_id, str(event.id), listed.model_dump_json()):
         _send(tx, event, listed)
@@ -135,7 +137,7 @@ def _send(tx: Tx, event: CatalogRequested, listed: CatalogListed) -> None:
 
 
 def event_of(question: Question) -> CatalogRequested:
-    """Return the event that asked a question that still waits."""
+    """Return the event of a question that still waits."""
     return CatalogRequested.model_validate_json(question.event or "", extra="ignore")
 
 
@@ -144,9 +146,9 @@ def _ask_again(why: Problem) -> Problem:
 
 
 def page_of(event: CatalogRequested, listing: Listing) -> AnswerFields:
-    """The page of a list that was asked for."""
-    choices, more = listing.page(event.search, event.page)
-    return {"choices": tuple(choices), "more": more, "fetched_at": listing.fetched_at}
+    """Return the wanted page of a list."""
+    page = listing.page(event.search, event.page)
+    return {"choices": tuple(page.choices), "more": page.more, "fetched_at": listing.fetched_at}
 
 
 def key_of(event: CatalogRequested) -> str:

@@ -1,4 +1,4 @@
-"""The check of a connection: does it work, and if not, which field or which row of the security role is to be changed?
+"""The check of a connection: it works, or a field of the form or a row of the security role is to be changed.
 
 Nothing read-only proves the Edit right (connectwise-api.md 4.1): it is `unproven` until ConnectWise takes or refuses
 the first write under this connection.
@@ -21,34 +21,34 @@ from worker.connectwise.session import ConnectWiseSession
 from worker.rules.outcomes import classify
 from worker.rules.problems import AGREEMENT_EDIT, AGREEMENT_INQUIRE, CATALOGUE, COMPANY_INQUIRE, MISSING_RIGHT, problem
 
+# The problems of a check that pass by themselves: a write that is taken shows that they have.
 AWAY = frozenset({"moved", "rate_limited", "unreachable"})
-"""The problems of a check that pass by themselves: a write that is taken shows that they have."""
 
+# So many hidden agreements are named in a warning.
 NAMED = 20
-"""So many hidden agreements are named in a warning."""
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
 class CheckedConnection:
-    """The result of a connection's check; `error` is the one that ended it, for the run to learn from."""
+    """The result of a connection's check; `error`: the one that ended it, for the circuit breaker."""
 
     version: ConnectionVersion
     message: ConnectionChecked
     error: Exception | None = None
 
     def save(self, tx: Tx) -> None:
-        """Keep it with the version and let the message leave. What writes have proven before stays known.
+        """Store it with the version and send the message. An Edit right that writes have proven stays as it was.
 
-        Mappings that are not well are checked again, now that ConnectWise can be asked.
+        Invalid mappings are checked again, now that ConnectWise can be asked.
         """
         stored = connections.current(tx, self.version.partner_id)
         message = self.message
         if stored is not None and stored.version == self.version.version:
             message = _with_edit(message, _edit_state(last_check(stored)))
             if self.error is None and (companies := mapping_check.companies_to_recheck(tx, stored)):
-                # What stood in their way may have been the connection, or that another ConnectWise was connected.
+                # The cause may have been the connection, or that another ConnectWise was connected.
                 mappings.check_now(tx, stored.partner_id, now(tx), companies)
         connections.save_check(tx, self.version, message.model_dump(mode="json"))
         outbox.put(tx, message)
@@ -62,13 +62,13 @@ def last_check(version: ConnectionVersion) -> ConnectionChecked | None:
 
 
 def is_due(tx: Tx, partner_id: str) -> bool:
-    """True if a check of the connection waits to be made."""
+    """Return True if a check of the connection is due."""
     version = connections.current(tx, partner_id)
     return version is not None and version.check_due_at is not None
 
 
 def mapped_agreements(tx: Tx, version: ConnectionVersion) -> dict[int, str]:
-    """The first 150 agreements, id → name, that checks of mappings have seen in this ConnectWise."""
+    """Return the first 150 agreements, id → name, that checks of mappings have seen in this ConnectWise."""
     history = connections.tenant_history(tx, version.partner_id)
     seen: dict[int, str] = {}
     for mapping in mappings.of_partner(tx, version.partner_id):
@@ -79,40 +79,40 @@ def mapped_agreements(tx: Tx, version: ConnectionVersion) -> dict[int, str]:
     return seen
 
 
-def check_connection(remote: ConnectWiseSession, agreements: Mapping[int, str]) -> CheckedConnection:
-    """Find the base URL, prove the rights that can be proven, look for mapped agreements that are hidden: four GETs.
+def check_connection(session: ConnectWiseSession, agreements: Mapping[int, str]) -> CheckedConnection:
+    """Find the base URL, prove the Inquire rights, find mapped agreements that are hidden: four GETs.
 
     Never raises: an error is a finding (connectwise-api.md 1.2, 2.3, 4.1).
     """
-    version = remote.connection
+    version = session.connection
     found = None
     rights: tuple[Right, ...] = ()
     warnings: tuple[Problem, ...] = ()
-    why: Problem | None = None
+    failure: Problem | None = None
     ended_by: Exception | None = None
     try:
-        found = remote.find_base_url()
-        counts = remote.counts()
+        found = session.find_base_url()
+        counts = session.counts()
         rights = tuple(_right(right, "denied" if count is None else "granted") for right, count in counts.items())
         rights += (_right(AGREEMENT_EDIT, "unproven"),)
-        why = _of_counts(counts)
-        if why is None:
-            warnings = _hidden(remote, agreements)
+        failure = _of_counts(counts)
+        if failure is None:
+            warnings = _hidden(session, agreements)
     except (RecordNotFound, QuestionRefused) as error:
         # No record was asked for. Wrong keys may be a 404 where the base URL is a router (connectwise-api.md 1.3).
-        why, ended_by = problem("api_refused", reason=f"HTTP {error.status}", said=error.said), error
+        failure, ended_by = problem("api_refused", reason=f"HTTP {error.status}", said=error.said), error
     except Exception as error:  # noqa: BLE001 - whatever it is, the coordinator gets an answer
-        why, ended_by = classify(error, attempts=0, chance=0.0).problem, error
+        failure, ended_by = classify(error, attempts=0, chance=0.0).problem, error
     message = ConnectionChecked(
         partner_id=version.partner_id,
         correlation_id=version.correlation,
         causation_id=version.message_id,
         changed_at=version.changed_at,
-        status="ok" if why is None else "failed",
+        status="ok" if failure is None else "failed",
         base_url=found.url if found else None,
         company_name=(plain_text(found.company_name, 256) or None) if found else None,
         rights=rights,
-        problem=why,
+        problem=failure,
         warnings=warnings,
     )
     return CheckedConnection(version, message, ended_by)
@@ -121,7 +121,7 @@ def check_connection(remote: ConnectWiseSession, agreements: Mapping[int, str]) 
 def not_checkable(
     event: ConnectionCheckRequested, version: ConnectionVersion | None, why: Literal["not_connected", "paused"]
 ) -> ConnectionChecked:
-    """The answer if nothing can be checked now; of a partner that never connected, as of the request."""
+    """Return the answer if nothing can be checked now; of a partner that never connected, as of the request."""
     return ConnectionChecked(
         partner_id=event.partner_id,
         correlation_id=event.correlation_id,
@@ -133,10 +133,10 @@ def not_checkable(
 
 
 def record_edit_right(tx: Tx, version: ConnectionVersion, state: RightState) -> bool:
-    """Keep whether ConnectWise takes writes under this version, and tell it if that is news.
+    """Store the state of the Edit right with the version's check, and send the check anew if the state is new.
 
-    A check that failed because ConnectWise was away is made again once a write is taken.
-    False = the version has not been checked yet, so there is nothing to keep it with. Call it as the partner's owner.
+    A check that failed because ConnectWise was away is made again once a write is taken. Returns False if the version
+    has not been checked yet. Call it as the partner's owner.
     """
     stored = connections.current(tx, version.partner_id)
     if stored is None or stored.version != version.version:
@@ -156,7 +156,7 @@ def record_edit_right(tx: Tx, version: ConnectionVersion, state: RightState) -> 
 
 
 def _of_counts(counts: Mapping[str, int | None]) -> Problem | None:
-    """Return the problem that shows in the numbers of companies and agreements that the role sees; None = none does."""
+    """Return the problem that the numbers of visible companies and agreements show; None = there is none."""
     missing = [right for right, count in counts.items() if count is None]
     if len(missing) > 1:
         return problem("missing_both_inquire")
@@ -167,15 +167,15 @@ def _of_counts(counts: Mapping[str, int | None]) -> Problem | None:
     return problem("no_agreements") if counts[AGREEMENT_INQUIRE] == 0 else None
 
 
-def _hidden(remote: ConnectWiseSession, agreements: Mapping[int, str]) -> tuple[Problem, ...]:
-    """A warning if mapped agreements are not listed: a role limited to some types gets short lists, with no error."""
+def _hidden(session: ConnectWiseSession, agreements: Mapping[int, str]) -> tuple[Problem, ...]:
+    """Return a warning if mapped agreements are hidden: a role limited to some types gets short lists, no error."""
     if not agreements:
         return ()
     try:
-        visible = remote.visible_agreements(agreements)
+        visible = session.visible_agreements(agreements)
     except ConnectWiseError as error:
-        # The rights are proven, which was the question: this is only a hint.
-        log.warning("agreements.not_compared", partner=remote.connection.partner_id, error=str(error))
+        # The rights are proven, and this is only a hint.
+        log.warning("agreements.not_compared", partner=session.connection.partner_id, error=str(error))
         return ()
     names = [f"{name} (#{number})" for number, name in agreements.items() if number not in visible]
     if not names:
@@ -194,12 +194,12 @@ def _edit_state(checked: ConnectionChecked | None) -> RightState:
 
 
 def _with_edit(checked: ConnectionChecked, state: RightState) -> ConnectionChecked:
-    """The finding with this state of the Edit right; denied, it is a problem unless there is a graver one."""
+    """Return the check with this state of the Edit right. A denied one is its problem unless there is another."""
     others = tuple(right for right in checked.rights if right.right != AGREEMENT_EDIT)
     rights = (*others, _right(AGREEMENT_EDIT, state)) if others or state != "unproven" else ()
-    why = checked.problem
-    if why is not None and why.code == MISSING_RIGHT[AGREEMENT_EDIT]:
-        why = None
-    if why is None and state == "denied":
-        why = problem("missing_agreement_edit")
-    return checked.model_copy(update={"rights": rights, "problem": why, "status": "failed" if why else "ok"})
+    failure = checked.problem
+    if failure is not None and failure.code == MISSING_RIGHT[AGREEMENT_EDIT]:
+        failure = None
+    if failure is None and state == "denied":
+        failure = problem("missing_agreement_edit")
+    return checked.model_copy(update={"rights": rights, "problem": failure, "status": "failed" if failure else "ok"})

@@ -1,4 +1,4 @@
-"""Checks of mappings: do they point at records that are there and billed? See doctor.py for connections."""
+"""The check of a mapping: its company, agreement and addition exist and can be billed."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -15,8 +15,8 @@ from messages import AgreementTerm, MappingChecked, MappingStatus, Problem, Succ
 from store import Tx, connections, mappings, outbox, targets
 from store.connections import ConnectionVersion
 from store.mappings import Addition, Mapping
-from worker.catalog.choices import of_addition, of_agreement
-from worker.catalog.suggestions import looked_into, propose
+from worker.catalog.choices import addition_choice, agreement_choice
+from worker.catalog.suggestions import propose, searched
 from worker.connectwise.session import ConnectWiseSession
 from worker.rules import billable, quantities
 from worker.rules.errors import RestrictedAgreement, RightRefused, Unconfirmed
@@ -25,14 +25,14 @@ from worker.rules.problems import MISSING_RIGHT, problem
 
 log = structlog.get_logger()
 
-CHECKS = 20
-"""Mappings checked before looking again: a push that has come meanwhile goes first."""
+# Mappings checked before due work is loaded again: a push that has come meanwhile goes first.
+BATCH = 20
 
+# The errors of a read that a check can do without.
 NOT_READ = (ConnectWiseError, Unconfirmed, RestrictedAgreement, RightRefused)
-"""The errors of a read that a check can do without."""
 
+# The fields of a check that keep their last value when the records cannot be read any more.
 NAMES = ("cw_company_name", "agreement_name", "addition_name", "product", "product_id")
-"""The findings that stay known of a mapping although its records cannot be read any more."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class CheckedMapping:
     retry_at: datetime | None = None
 
     def save(self, tx: Tx) -> None:
-        """Keep it and let the message leave, unless another version was saved meanwhile."""
+        """Store it and send the message, unless another version was saved meanwhile."""
         if self.message is None:
             mappings.check_again(tx, self.mapping, self.retry_at)
         elif mappings.save_check(tx, self.mapping, self.message.model_dump(mode="json")):
@@ -53,51 +53,49 @@ class CheckedMapping:
 
 @dataclass(frozen=True)
 class ToCheck:
-    """A mapping that is to be checked, and what the store knows of it.
+    """A mapping that is to be checked, with the problems and warnings that the store shows.
 
-    `taken`: the additions that the partner's companies are mapped to. `elsewhere`: it was made under another
+    `taken`: the additions that the partner's companies are mapped to. `is_foreign`: it was made under another
     ConnectWise, so its ids mean nothing in this one.
     """
 
     mapping: Mapping
-    known: tuple[Problem, ...] = ()
+    problems: tuple[Problem, ...] = ()
     warnings: tuple[Problem, ...] = ()
     taken: frozenset[Addition] = frozenset()
-    elsewhere: bool = False
+    is_foreign: bool = False
 
 
 def due(tx: Tx, partner_id: str, connection: ConnectionVersion | None, now: datetime) -> list[ToCheck]:
-    """Mappings that are to be checked, at most CHECKS."""
-    found = mappings.due_checks(tx, partner_id, now, CHECKS)
-    if not found or connection is None or connection.tenant is None:
-        return [ToCheck(mapping) for mapping in found]
-    return with_stored_facts(tx, connection, found)
+    """Return the mappings that are to be checked, at most BATCH."""
+    to_check = mappings.due_checks(tx, partner_id, now, BATCH)
+    if not to_check or connection is None or connection.tenant is None:
+        return [ToCheck(mapping) for mapping in to_check]
+    return with_stored_facts(tx, connection, to_check)
 
 
-def with_stored_facts(tx: Tx, connection: ConnectionVersion, found: Sequence[Mapping]) -> list[ToCheck]:
-    """These mappings with what the store knows of them, in the same order."""
+def with_stored_facts(tx: Tx, connection: ConnectionVersion, to_check: Sequence[Mapping]) -> list[ToCheck]:
+    """Return these mappings with the facts of the store, in the same order."""
     partner_id, tenant = connection.partner_id, connection.tenant or ""
     tenants = connections.tenant_history(tx, partner_id)
-    held = targets.last_held(tx, partner_id, tenant, {mapping.company_id for mapping in found})
-    additions = {mapping.addition for mapping in found if mapping.addition} | {
-        addition for addition, _ in held.values()
-    }
+    held = targets.last_held(tx, partner_id, tenant, {mapping.company_id for mapping in to_check})
+    additions = {mapping.addition for mapping in to_check if mapping.addition} | {place for place, _ in held.values()}
     mapped: dict[Addition | None, list[Mapping]] = {}
-    for one in mappings.of_additions(tx, partner_id, additions):
-        if connections.tenant_at(tenants, one.changed_at) == tenant:
-            mapped.setdefault(one.addition, []).append(one)
-    every = mappings.mapped_additions(tx, partner_id) if found else ()
+    for mapping in mappings.of_additions(tx, partner_id, additions):
+        if connections.tenant_at(tenants, mapping.changed_at) == tenant:
+            mapped.setdefault(mapping.addition, []).append(mapping)
+    every = mappings.mapped_additions(tx, partner_id) if to_check else ()
     taken = frozenset(addition for addition, at in every if connections.tenant_at(tenants, at) == tenant)
     return [
         _to_check(mapping, mapped, held.get(mapping.company_id), taken)
         if mapping.cw_company_id is None or connections.tenant_at(tenants, mapping.changed_at) == tenant
-        else ToCheck(mapping, elsewhere=True)
-        for mapping in found
+        else ToCheck(mapping, is_foreign=True)
+        for mapping in to_check
     ]
 
 
 def companies_to_recheck(tx: Tx, connection: ConnectionVersion) -> set[str]:
-    """Companies whose mapping was found invalid, or was made under another ConnectWise than this."""
+    """Return the companies whose mapping was found invalid, or was made under another ConnectWise."""
     tenants = connections.tenant_history(tx, connection.partner_id)
     return {
         mapping.company_id
@@ -115,11 +113,11 @@ def _to_check(
 ) -> ToCheck:
     sharing = mapped.get(mapping.addition, ()) if mapping.addition else ()
     shared = quantities.shared_quantity(sharing, {one.company_id: 0 for one in sharing}) if len(sharing) > 1 else 0
-    known = (shared.problem,) if isinstance(shared, quantities.Answer) else ()
+    problems = (shared.problem,) if isinstance(shared, quantities.Answer) else ()
     if held is None or held[0] == mapping.addition or mapped.get(held[0]):
-        return ToCheck(mapping, known, taken=taken)
+        return ToCheck(mapping, problems, taken=taken)
     warning = problem("old_addition_holds", addition=held[0][1], period=held[1])
-    return ToCheck(mapping, known, (warning,), taken)
+    return ToCheck(mapping, problems, (warning,), taken)
 
 
 def last_check(mapping: Mapping) -> MappingChecked | None:
@@ -130,19 +128,19 @@ def last_check(mapping: Mapping) -> MappingChecked | None:
 
 
 def check_mapping(
-    remote: ConnectWiseSession,
+    session: ConnectWiseSession,
     to_check: ToCheck,
     now: datetime,
-    turn: Callable[[], None],
+    before_page: Callable[[], None],
     addition: ActualAddition | None = None,
 ) -> MappingChecked:
     """Read the records that the mapping names, one GET each; not the `addition`, if that was just read.
 
-    One that has gone bad costs some more, in which its successor is looked for; `turn` is called before each page of
-    a list but the first. Raises cwclient's errors; `refused` makes a finding of those that will not pass.
+    A mapping that has become invalid costs more, as its successor is searched; `before_page` is called before each
+    page of a list but the first. Raises the session's errors.
     """
     try:
-        return _compare(remote, to_check, now, turn, addition)
+        return _compare(session, to_check, now, before_page, addition)
     except RightRefused as error:
         if to_check.mapping.agreement_id is not None:
             raise
@@ -151,49 +149,50 @@ def check_mapping(
 
 
 def _compare(
-    remote: ConnectWiseSession,
+    session: ConnectWiseSession,
     to_check: ToCheck,
     now: datetime,
-    turn: Callable[[], None],
+    before_page: Callable[[], None],
     addition: ActualAddition | None,
 ) -> MappingChecked:
-    mapping, found, today = to_check.mapping, list(to_check.known), now.date()
+    mapping, problems, today = to_check.mapping, list(to_check.problems), now.date()
     agreement: Agreement | None = None
     term: AgreementTerm | None = None
     company: str | None = None
     deleted: tuple[Problem, ...] = ()
     try:
         if mapping.agreement_id is not None:
-            agreement = remote.agreement(mapping.agreement_id)
+            agreement = session.agreement(mapping.agreement_id)
             term = billable.term_of(agreement)
             if billable.belongs_elsewhere(agreement, mapping):
-                found.append(problem("agreement_elsewhere"))
-            found += billable.assess_agreement(term, billable.single_day(today), today).problems
-        company, deleted = _company(remote, mapping)
-        found += deleted
+                problems.append(problem("agreement_elsewhere"))
+            problems += billable.assess_agreement(term, billable.single_day(today), today).problems
+        company, deleted = _company(session, mapping)
+        problems += deleted
         if mapping.addition is not None and addition is None:
-            addition = remote.addition(*mapping.addition)
+            addition = session.addition(*mapping.addition)
     except RecordNotFound as error:
-        found.append(problem("record_not_found", said=error.said))
+        problems.append(problem("record_not_found", said=error.said))
     product, product_id = ((mapping.check or {}).get(name) for name in ("product", "product_id"))
     if addition is not None and mapping.addition is not None:
-        known = billable.MappingFacts(
+        facts = billable.MappingFacts(
             mapping.addition[0],
             agreement=term or billable.UNKNOWN_TERM,
             product=product,
             product_id=product_id,
             allows_not_billable=mapping.allow_not_billable,
         )
-        judged = billable.assess(addition, [known], billable.single_day(today), today)
-        found += [why for why in judged.problems if why not in found]
+        assessment = billable.assess(addition, [facts], billable.single_day(today), today)
+        problems += [found for found in assessment.problems if found not in problems]
         if not billable.is_another_product(addition, product, product_id):
             product, product_id = billable.product_of(addition)
-    gone_bad = any(why not in to_check.known for why in found) and mapping.addition is not None and not deleted
-    status: MappingStatus = "invalid" if found else "complete" if mapping.addition else "incomplete"
+    is_new = any(found not in to_check.problems for found in problems)
+    needs_successor = is_new and mapping.addition is not None and not deleted
+    status: MappingStatus = "invalid" if problems else "complete" if mapping.addition else "incomplete"
     return _message(
         mapping,
         status,
-        problems=tuple(with_link(why, remote.connection, mapping) for why in found),
+        problems=tuple(with_link(found, session.connection, mapping) for found in problems),
         cw_company_name=_name(company or (agreement.company.name if agreement else None)),
         agreement_name=_name(agreement.name if agreement else None),
         addition_name=_name(addition.description or addition.product.identifier if addition else None),
@@ -203,14 +202,14 @@ def _compare(
         agreement=term,
         time=now,
         warnings=to_check.warnings,
-        successor=_successor(remote, to_check, product, now, turn) if gone_bad else None,
+        successor=_successor(session, to_check, product, now, before_page) if needs_successor else None,
     )
 
 
-def _company(remote: ConnectWiseSession, mapping: Mapping) -> tuple[str | None, tuple[Problem, ...]]:
-    """The company's name, and what is wrong with it. A mapping with an agreement does without, so nothing stops it."""
+def _company(session: ConnectWiseSession, mapping: Mapping) -> tuple[str | None, tuple[Problem, ...]]:
+    """Return the company's name and problems. A mapping with an agreement does without, so no error stops its check."""
     try:
-        company = remote.company(mapping.cw_company_id or 0)
+        company = session.company(mapping.cw_company_id or 0)
     except RecordNotFound as error:
         return None, (problem("company_deleted", said=error.said),)
     except NOT_READ as error:
@@ -218,33 +217,36 @@ def _company(remote: ConnectWiseSession, mapping: Mapping) -> tuple[str | None, 
             raise
         log.info("company.not_read", company=mapping.company_id, error_type=type(error).__name__)
         earlier = last_check(mapping)
-        return None, tuple(why for why in (earlier.problems if earlier else ()) if why.code == "company_deleted")
+        return None, tuple(found for found in (earlier.problems if earlier else ()) if found.code == "company_deleted")
     # A deleted one stays readable (connectwise-api.md 5.4).
     return company.name, (problem("company_deleted"),) if company.deleted_flag else ()
 
 
 def _successor(
-    remote: ConnectWiseSession, to_check: ToCheck, product: str | None, now: datetime, turn: Callable[[], None]
+    session: ConnectWiseSession, to_check: ToCheck, product: str | None, now: datetime, before_page: Callable[[], None]
 ) -> Successor | None:
-    """The one live addition of an active agreement of the company that has the product, or looks like Phin's.
+    """Return the only live addition of the company's active agreements that has the product, or looks like Phin's.
 
-    None that a company is mapped to already.
+    An addition that a company is mapped to already is left out.
     """
     mapping = to_check.mapping
     company_id = mapping.cw_company_id
     if company_id is None or mapping.addition is None:
         return None
     try:
-        agreements = looked_into(of_agreement(one, now) for one in remote.agreements([company_id], turn))
+        read = session.agreements([company_id], before_page)
+        agreements = searched(agreement_choice(agreement, now) for agreement in read)
         additions = {
-            one.id: [of_addition(addition, one.id, now) for addition in remote.additions(one.id, turn)]
-            for one in agreements
+            choice.id: [
+                addition_choice(addition, choice.id, now) for addition in session.additions(choice.id, before_page)
+            ]
+            for choice in agreements
         }
     except NOT_READ as error:
-        # What was found counts all the same; this is only a help.
+        # The findings count all the same; a successor is only a help.
         log.info("successor.not_found", company=mapping.company_id, error_type=type(error).__name__)
         return None
-    alike = {key: [one for one in some if one.product == product] for key, some in additions.items()}
+    alike = {key: [choice for choice in choices if choice.product == product] for key, choices in additions.items()}
     for offered in (alike, additions):
         agreement, addition = propose(agreements, offered, to_check.taken | {mapping.addition})
         if agreement is not None and addition is not None:
@@ -259,30 +261,30 @@ def _successor(
 
 
 def check_later(mapping: Mapping, at: datetime, *, counts: bool) -> CheckedMapping:
-    """The mapping is to be checked again then; `counts`: this attempt failed, so that the next one waits longer."""
+    """Return that the mapping is to be checked again at this time; `counts`: the next attempt then waits longer."""
     return CheckedMapping(replace(mapping, check_attempts=mapping.check_attempts + counts), None, at)
 
 
 def failed_check(mapping: Mapping, why: Problem) -> CheckedMapping:
-    """The mapping cannot be checked, for a reason that will not pass by itself."""
+    """Return that the mapping cannot be checked, for a reason that will not pass by itself."""
     return CheckedMapping(mapping, _message(mapping, "invalid", problems=(why,)))
 
 
 def check_offline(to_check: ToCheck) -> CheckedMapping | None:
-    """Return the check that needs no ConnectWise: nothing is chosen (yet), or it was chosen in another one."""
+    """Return the check if it needs no ConnectWise: nothing is chosen (yet), or it was chosen in another one."""
     mapping = to_check.mapping
     if mapping.cw_company_id is None:
         return CheckedMapping(mapping, _message(mapping, "incomplete", warnings=to_check.warnings))
-    return failed_check(mapping, problem("map_again")) if to_check.elsewhere else None
+    return failed_check(mapping, problem("map_again")) if to_check.is_foreign else None
 
 
 def not_connected(to_check: ToCheck) -> CheckedMapping:
-    """There is no ConnectWise to ask."""
+    """Return the check of a mapping while no ConnectWise is connected."""
     return check_offline(to_check) or failed_check(to_check.mapping, problem("not_connected"))
 
 
 def _message(mapping: Mapping, status: MappingStatus, **found: Any) -> MappingChecked:  # noqa: ANN401 - its fields
-    """Return the result of this mapping's check; names that it could not read are those that an earlier one read."""
+    """Return the result of this mapping's check; names that it could not read are those of the earlier check."""
     kept: dict[str, Any] = {name: (mapping.check or {}).get(name) for name in NAMES}
     return MappingChecked(
         partner_id=mapping.partner_id,

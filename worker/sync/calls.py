@@ -270,9 +270,9 @@ class Calls:
             error = future.exception()
             if not self._guard.is_current(connection) or isinstance(error, NotStarted):
                 # What the former keys see, or meet, says nothing of these.
-                task.not_made()
+                task.put_back()
             elif error is None:
-                if task.call.asks:
+                if task.call.reads_connectwise:
                     self._guard.circuit.note_success(self._now())
                 task.done(future.result())
             elif isinstance(error, RightRefused):
@@ -284,6 +284,6 @@ class Calls:
                 task.failed(questions.problem_of_outcome(self._guard.circuit.note_failure(error, self._now())))
 
         turn = partial(self._guard.wait_for_page, connection)
-        future = self._start(lambda session: task.call.make(session, turn), done)
+        future = self._start(lambda session: task.call.run(session, turn), done)
         if future is not None:
             self._questions[future] = monotonic()
