@@ -1,4 +1,4 @@
-"""The ConnectWise companies that a Phin company may be: suggestions. Pure: no network, database or clock.
+"""The ConnectWise companies whose names match a Phin company's. Pure: no network, database or clock.
 
 A name is reduced step by step: letter case, punctuation, legal form, abbreviations. Two names that meet at a step
 differ in nothing but what the steps so far removed; the first step where they meet is the reason. Only if no name
@@ -88,7 +88,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Match:
-    """A suggestion. `ambiguous`: others fit as well, if only without legal form; the score is halved then."""
+    """A company whose name matches. `ambiguous`: others match too, if only without legal form: the score is halved."""
 
     candidate: Candidate
     score: float
@@ -97,12 +97,12 @@ class Match:
 
     @property
     def certain(self) -> bool:
-        """May this be accepted in bulk, without a look at it?"""
+        """True if it may be accepted in bulk, without a look at it."""
         return self.reason == "exact" and not self.ambiguous
 
 
 class Matcher:
-    """Finds names in one list of ConnectWise companies; made once, asked often."""
+    """Finds names in one list of ConnectWise companies. It takes long to make, and answers fast."""
 
     def __init__(self, candidates: Iterable[Candidate]) -> None:
         self._candidates = list(candidates)
@@ -123,7 +123,7 @@ class Matcher:
             self._written[name.first_letters][n] = " ".join(name.written_out)
 
     def best(self, name: str, limit: int = 3) -> list[Match]:
-        """The companies that `name` may be, best first; none rather than a guess."""
+        """Return the companies whose names match, at most `limit`, best first; none rather than a guess."""
         asked = _Name(name)
         if not asked.plain:
             return []
@@ -160,7 +160,7 @@ _Found = dict[int, tuple[float, Reason]]
 
 
 class _Name:
-    """A name and what the steps leave of it.
+    """A name, and its forms after each step.
 
     Of "The St.-Mary Inc.": `plain` "thestmaryinc", `core` "stmary", `spellings` these, "saintmary" and "streetmary",
     `written_out` ["saint", "mary"].
@@ -181,7 +181,7 @@ class _Name:
         self.acronym = self.core if self.core in capitals else ""
 
     def meets(self, other: "_Name") -> Reason:
-        """The first step where these two names, which share a spelling, meet."""
+        """Return the first step at which these two names, which share a spelling, meet."""
         if self.name == other.name:
             return "exact"
         if self.name.lower() == other.name.lower():
@@ -192,7 +192,7 @@ class _Name:
 
 
 def _words(name: str) -> list[str]:
-    """The words of a name: "J.T. Müller & Sons" → jt, muller, sons."""
+    """Return the words of a name: "J.T. Müller & Sons" → jt, muller, sons."""
     letters = unicodedata.normalize("NFKD", name.translate(_MARKS)).casefold()
     letters = "".join(char for char in letters if unicodedata.category(char) not in {"Mn", "Cf"}).translate(_LETTERS)
     letters = _DOTTED.sub(lambda dotted: re.sub(r"\W", "", dotted[0]), letters)
@@ -210,7 +210,7 @@ def _initials(words: Sequence[str]) -> set[str]:
 
 
 def _same_word(word: str, other: str) -> bool:
-    """Equal, or letters with one slip, in a word so long that the slip makes no other word of it."""
+    """Return True if the words are equal, or differ by one slip in a word so long that it makes no other word."""
     if word == other:
         return True
     if not (word.isalpha() and other.isalpha()) or OSA.distance(word, other) > 1:  # another number, another company

@@ -229,8 +229,7 @@ def _successor(
 
     An addition that a company is mapped to already is left out.
     """
-    mapping = to_check.mapping
-    company_id = mapping.cw_company_id
+    mapping, company_id = to_check.mapping, to_check.mapping.cw_company_id
     if company_id is None or mapping.addition is None:
         return None
     try:

@@ -24,14 +24,14 @@ def _ask(database: Database, kind: CatalogKind, number: int = 1) -> Question:
     return question
 
 
-def _desk(database: Database) -> Scheduler:
+def _scheduler(database: Database) -> Scheduler:
     return Scheduler(database, PARTNER, lambda: datetime.now(UTC))
 
 
-def _next(desk: Scheduler) -> ScheduledCall:
-    task = desk.next()
-    assert task is not None
-    return task
+def _next(scheduler: Scheduler) -> ScheduledCall:
+    call = scheduler.next()
+    assert call is not None
+    return call
 
 
 def _problem(database: Database, question: Question) -> str | None:
@@ -42,58 +42,58 @@ def _problem(database: Database, question: Question) -> str | None:
 
 def test_a_question_that_was_not_asked_is_taken_again(database: Database) -> None:
     """A list that is left half-way, as the lease may be lost, is begun anew; the run does not wait for it for ever."""
-    desk, question = _desk(database), _ask(database, "companies")
-    desk.take([question], TENANT)
-    _next(desk).put_back()
-    assert not desk.has_next
-    desk.take([question], TENANT)
-    assert _next(desk).call.reads_connectwise
+    scheduler, question = _scheduler(database), _ask(database, "companies")
+    scheduler.take([question], TENANT)
+    _next(scheduler).put_back()
+    assert not scheduler.has_next
+    scheduler.take([question], TENANT)
+    assert _next(scheduler).call.reads_connectwise
 
 
 def test_a_long_question_is_not_in_the_way_of_a_short_one(database: Database) -> None:
     """While all companies are read the agreements of one can be asked for; a second list finds what the first read."""
-    desk, first, second = _desk(database), _ask(database, "companies"), _ask(database, "companies")
-    desk.take([first, second, _ask(database, "agreements")], TENANT)
-    long, short = _next(desk), _next(desk)
-    assert not desk.has_next
+    scheduler, first, second = _scheduler(database), _ask(database, "companies"), _ask(database, "companies")
+    scheduler.take([first, second, _ask(database, "agreements")], TENANT)
+    long, short = _next(scheduler), _next(scheduler)
+    assert not scheduler.has_next
     short.failed(problem("unexpected"))
     long.done({"companies": Listing(datetime.now(UTC), "")})
-    assert not desk.has_next
+    assert not scheduler.has_next
     with database.partner(PARTNER) as tx:
-        desk.save(tx)
+        scheduler.save(tx)
     assert _problem(database, first)
     assert _problem(database, second)
 
 
 def test_a_bug_answers_one_question(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """An error on our side becomes the answer to its question, and ends neither the run nor others."""
-    desk, bad, good = _desk(database), _ask(database, "agreements", 1), _ask(database, "agreements", 2)
+    scheduler, bad, good = _scheduler(database), _ask(database, "agreements", 1), _ask(database, "agreements", 2)
     known = ListCache._known
 
-    def broken(shelf: ListCache, keys: list[str]) -> dict[str, Listing]:
+    def broken(lists: ListCache, keys: list[str]) -> dict[str, Listing]:
         if keys == ["agreements 1"]:
             raise RuntimeError
-        return known(shelf, keys)
+        return known(lists, keys)
 
     monkeypatch.setattr(ListCache, "_known", broken)
-    desk.take([bad, good], TENANT)
-    _next(desk).done({"agreements 2": Listing(datetime.now(UTC), "")})
+    scheduler.take([bad, good], TENANT)
+    _next(scheduler).done({"agreements 2": Listing(datetime.now(UTC), "")})
     with database.partner(PARTNER) as tx:
-        desk.save(tx)
+        scheduler.save(tx)
     assert "unexpected" in (_problem(database, bad) or "")
     assert "unexpected" not in (_problem(database, good) or "")
 
 
 def test_another_connection_begins_all_anew(database: Database) -> None:
     """A list that was read of one ConnectWise answers nothing about another; without one the answer says so."""
-    desk, question = _desk(database), _ask(database, "companies")
-    desk.take([question], TENANT)
-    task = _next(desk)
-    desk.take([question], "another")
-    task.done({"companies": Listing(datetime.now(UTC), "")})
-    assert not desk.unsaved
-    desk.take([question], None)
-    assert not desk.has_next
+    scheduler, question = _scheduler(database), _ask(database, "companies")
+    scheduler.take([question], TENANT)
+    call = _next(scheduler)
+    scheduler.take([question], "another")
+    call.done({"companies": Listing(datetime.now(UTC), "")})
+    assert not scheduler.unsaved
+    scheduler.take([question], None)
+    assert not scheduler.has_next
     with database.partner(PARTNER) as tx:
-        desk.save(tx)
+        scheduler.save(tx)
     assert "not_connected" in (_problem(database, question) or "")

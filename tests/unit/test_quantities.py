@@ -1,6 +1,6 @@
-"""The decision on a wish: tables of cases, from what is wanted, what is set up, and what is there.
+"""The decision on a line: tables of cases, from what is wanted, what is set up, and what is there.
 
-Long, as the rules of plan.py are one subject: a case is read beside its neighbours, on the same few values.
+Long, as the rules of quantities.py are one subject: a case is read beside its neighbours, on the same few values.
 """
 
 from collections.abc import Mapping as Map

@@ -45,8 +45,8 @@ from worker.rules.health import health_after
 from worker.rules.outcomes import ErrorOutcome, FailLine, FailPartner, PausePartner, RetryLine, classify
 from worker.rules.problems import AGREEMENT_EDIT, MISSING_RIGHT
 
-# error, verdict's class, problem's code, dead letters' reason or seconds at the first attempt and chance 1
-JUDGED: list[tuple[BaseException, type[ErrorOutcome], str, str | float | None]] = [
+# error, outcome's class, problem's code, dead letters' reason or seconds at the first attempt and chance 1
+OUTCOMES: list[tuple[BaseException, type[ErrorOutcome], str, str | float | None]] = [
     (RecordRefused("no"), FailLine, "record_refused", None),
     (RecordNotFound("no"), FailLine, "record_not_found", None),
     (RecordBusy("no"), RetryLine, "record_busy", 2.0),
@@ -92,47 +92,47 @@ JUDGED: list[tuple[BaseException, type[ErrorOutcome], str, str | float | None]] 
 ]
 
 
-def _detail(verdict: ErrorOutcome) -> str | float | None:
-    match verdict:
+def _detail(outcome: ErrorOutcome) -> str | float | None:
+    match outcome:
         case FailLine():
             return None
         case FailPartner():
-            return verdict.reason
+            return outcome.reason
         case RetryLine() | PausePartner():
-            return verdict.seconds
+            return outcome.seconds
 
 
-@pytest.mark.parametrize(("error", "kind", "code", "detail"), JUDGED, ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize(("error", "kind", "code", "detail"), OUTCOMES, ids=lambda value: type(value).__name__)
 def test_each_error_has_its_remedy(
     error: BaseException, kind: type[ErrorOutcome], code: str, detail: str | float | None
 ) -> None:
     """The line, all lines, or nobody is answered, now or later, as the error's remedy asks."""
-    verdict = classify(error, attempts=0, chance=1.0)
-    assert (type(verdict), verdict.problem.code, _detail(verdict)) == (kind, code, detail)
+    outcome = classify(error, attempts=0, chance=1.0)
+    assert (type(outcome), outcome.problem.code, _detail(outcome)) == (kind, code, detail)
 
 
 def test_every_error_of_the_client_is_judged_here() -> None:
     """A class that the client gets is given its remedy, and not by accident that of another."""
     known = {one for one in vars(cwclient).values() if isinstance(one, type) and issubclass(one, ConnectWiseError)}
-    assert known == {type(error) for error, *_ in JUDGED if type(error) in vars(cwclient).values()}
+    assert known == {type(error) for error, *_ in OUTCOMES if type(error) in vars(cwclient).values()}
 
 
 @pytest.mark.parametrize("right", MISSING_RIGHT)
 def test_a_missing_right_names_the_row_to_change(right: str) -> None:
     """The ConnectWise administrator reads which right to set to All."""
-    verdict = classify(errors.RightRefused(right), attempts=0, chance=0.5)
-    assert right in verdict.problem.detail
+    outcome = classify(errors.RightRefused(right), attempts=0, chance=0.5)
+    assert right in outcome.problem.detail
     row, _, level = right.removesuffix(" (All)").partition(": ")
-    assert f"{row} > {level}" in verdict.problem.fix
-    assert str(verdict.problem.where).endswith(f"{row} > {level}")
+    assert f"{row} > {level}" in outcome.problem.fix
+    assert str(outcome.problem.where).endswith(f"{row} > {level}")
 
 
 @pytest.mark.parametrize(("attempts", "kind"), [(0, RetryLine), (1, RetryLine), (2, FailLine), (99, FailLine)])
 def test_a_bug_of_ours_is_tried_three_times(attempts: int, kind: type[ErrorOutcome]) -> None:
     """An error that nobody foresaw ends as an answer, not as a loop."""
-    verdict = classify(KeyError("ours"), attempts=attempts, chance=0.5)
-    assert type(verdict) is kind
-    assert verdict.problem.code == "unexpected"
+    outcome = classify(KeyError("ours"), attempts=attempts, chance=0.5)
+    assert type(outcome) is kind
+    assert outcome.problem.code == "unexpected"
 
 
 def test_an_answer_that_nothing_confirms_is_tried_three_times() -> None:
@@ -144,8 +144,8 @@ def test_an_answer_that_nothing_confirms_is_tried_three_times() -> None:
 @pytest.mark.parametrize("met", [CertificateExpired("no"), ForbiddenHost("no"), UnknownCompany("acme")])
 def test_what_no_record_can_cause_is_held_against_none(met: ConnectWiseError) -> None:
     """One bad node behind a balancer: its lines wait until RETRY_FOR, and nobody looks for a fault in their records."""
-    verdict = classify(Unconfirmed(met), attempts=99, chance=0.5)
-    assert (type(verdict), verdict.problem.code) == (RetryLine, "server_trouble")
+    outcome = classify(Unconfirmed(met), attempts=99, chance=0.5)
+    assert (type(outcome), outcome.problem.code) == (RetryLine, "server_trouble")
 
 
 @pytest.mark.parametrize("attempts", [3, 1000])
@@ -194,8 +194,8 @@ LIMITED = RateLimited("no", retry_after=60)
 
 
 def _after(health: Health, error: BaseException | None) -> Health:
-    verdict = None if error is None else classify(error, attempts=0, chance=1.0)
-    return health_after(health, error, verdict, minute(1), chance=1.0)
+    outcome = None if error is None else classify(error, attempts=0, chance=1.0)
+    return health_after(health, error, outcome, minute(1), chance=1.0)
 
 
 def _paused(minutes: float, why: str, health: Health) -> Health:
