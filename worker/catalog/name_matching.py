@@ -124,35 +124,35 @@ class Matcher:
 
     def best(self, name: str, limit: int = 3) -> list[Match]:
         """Return the companies whose names match, at most `limit`, best first; none rather than a guess."""
-        asked = _Name(name)
-        if not asked.plain:
+        wanted = _Name(name)
+        if not wanted.plain:
             return []
-        found = self._same(asked) or self._identifier(asked) or self._similar(asked) or self._initials(asked)
+        found = self._same(wanted) or self._identifier(wanted) or self._similar(wanted) or self._initials(wanted)
         ranked = sorted(found, key=lambda n: (-found[n][0], self._candidates[n].id))[:limit]
         share, ambiguous = (2, True) if len(found) > 1 else (1, False)
         return [Match(self._candidates[n], round(found[n][0] / share, 1), found[n][1], ambiguous) for n in ranked]
 
-    def _same(self, asked: "_Name") -> "_Found":
-        found = {n for key in asked.spellings for n in self._spelt.get(key, ())}
-        return {n: (SCORES[reason], reason) for n in found for reason in [asked.meets(self._names[n])]}
+    def _same(self, wanted: "_Name") -> "_Found":
+        found = {n for key in wanted.spellings for n in self._spelt.get(key, ())}
+        return {n: (SCORES[reason], reason) for n in found for reason in [wanted.meets(self._names[n])]}
 
-    def _identifier(self, asked: "_Name") -> "_Found":
-        found = {n for key in (asked.plain, asked.core) for n in self._identified.get(key, ())}
+    def _identifier(self, wanted: "_Name") -> "_Found":
+        found = {n for key in (wanted.plain, wanted.core) for n in self._identified.get(key, ())}
         return dict.fromkeys(found, (SCORES["identifier"], "identifier"))
 
-    def _similar(self, asked: "_Name") -> "_Found":
-        written = " ".join(asked.written_out)
-        others = self._written.get(asked.first_letters, {})  # a slip is seldom in a first letter
+    def _similar(self, wanted: "_Name") -> "_Found":
+        written = " ".join(wanted.written_out)
+        others = self._written.get(wanted.first_letters, {})  # a slip is seldom in a first letter
         near = process.extract(written, others, scorer=OSA.distance, score_cutoff=SLIPS_IN_NAME, limit=None)
         return {
             n: (SCORES["similar"] * OSA.normalized_similarity(written, other), "similar")
             for other, _, n in near
-            if all(map(_same_word, asked.written_out, self._names[n].written_out))
+            if all(map(_same_word, wanted.written_out, self._names[n].written_out))
         }
 
-    def _initials(self, asked: "_Name") -> "_Found":
-        found = {n for key in asked.initials for n in self._acronyms.get(key, ())}
-        found.update(self._abbreviated.get(asked.acronym, ()))
+    def _initials(self, wanted: "_Name") -> "_Found":
+        found = {n for key in wanted.initials for n in self._acronyms.get(key, ())}
+        found.update(self._abbreviated.get(wanted.acronym, ()))
         return dict.fromkeys(found, (SCORES["initials"], "initials"))
 
 

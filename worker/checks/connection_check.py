@@ -70,13 +70,13 @@ def is_due(tx: Tx, partner_id: str) -> bool:
 def mapped_agreements(tx: Tx, version: ConnectionVersion) -> dict[int, str]:
     """Return the first 150 agreements, id → name, that checks of mappings have seen in this ConnectWise."""
     history = connections.tenant_history(tx, version.partner_id)
-    seen: dict[int, str] = {}
+    names: dict[int, str] = {}
     for mapping in mappings.of_partner(tx, version.partner_id):
         name = (mapping.check or {}).get("agreement_name")
         same = tenant_at(history, mapping.changed_at) == version.tenant
-        if mapping.agreement_id is not None and name and same and len(seen) < MAX_IDS:
-            seen[mapping.agreement_id] = name
-    return seen
+        if mapping.agreement_id is not None and name and same and len(names) < MAX_IDS:
+            names[mapping.agreement_id] = name
+    return names
 
 
 def check_connection(session: ConnectWiseSession, agreements: Mapping[int, str]) -> CheckedConnection:

@@ -112,7 +112,8 @@ def _to_check(
     taken: frozenset[Addition],
 ) -> ToCheck:
     sharing = mapped.get(mapping.addition, ()) if mapping.addition else ()
-    shared = quantities.shared_quantity(sharing, {one.company_id: 0 for one in sharing}) if len(sharing) > 1 else 0
+    counts = {member.company_id: 0 for member in sharing}
+    shared = quantities.shared_quantity(sharing, counts) if len(sharing) > 1 else 0
     problems = (shared.problem,) if isinstance(shared, quantities.Answer) else ()
     if held is None or held[0] == mapping.addition or mapped.get(held[0]):
         return ToCheck(mapping, problems, taken=taken)
@@ -233,8 +234,7 @@ def _successor(
     if company_id is None or mapping.addition is None:
         return None
     try:
-        read = session.agreements([company_id], before_page)
-        agreements = searched(agreement_choice(agreement, now) for agreement in read)
+        agreements = searched(agreement_choice(found, now) for found in session.agreements([company_id], before_page))
         additions = {
             choice.id: [
                 addition_choice(addition, choice.id, now) for addition in session.additions(choice.id, before_page)

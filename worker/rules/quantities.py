@@ -92,16 +92,16 @@ def find_addition(wanted: WantedLine, setup: PartnerSetup, now: datetime) -> Pro
     """Return the addition that a line is for, or the reason that it does not go to ConnectWise (yet)."""
     connection, mapping = setup.connection, setup.mappings.get(wanted.company_id)
     until = wanted.accepted_at + VERSION_WAIT
-    seen = wanted.connection_changed_at
-    if seen is not None and (connection is None or connection.changed_at < seen):
+    sender_saw = wanted.connection_changed_at
+    if sender_saw is not None and (connection is None or connection.changed_at < sender_saw):
         return Wait(until) if now < until else Answer("failed", problem("connection_not_received"))
     if connection is None or connection.tenant is None:
         return Answer("failed", problem("not_connected"))
     if wanted.restore is not None:
         same = wanted.restore.tenant == connection.tenant
         return Proceed(wanted.restore.addition) if same else Answer("failed", problem("other_connectwise"))
-    seen = wanted.mapping_changed_at
-    if seen is not None and (mapping is None or mapping.changed_at < seen):
+    sender_saw = wanted.mapping_changed_at
+    if sender_saw is not None and (mapping is None or mapping.changed_at < sender_saw):
         return Wait(until) if now < until else Answer("failed", problem("mapping_not_received"))
     if mapping is None or mapping.cw_company_id is None:
         return Answer("skipped", problem("unmapped"))
