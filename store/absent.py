@@ -31,7 +31,7 @@ NOT_BILLED = frozenset(
 
 
 @dataclass(frozen=True)
-class AbsentCompany:
+class UnpushedCompany:
     """A mapped company that is absent. `quantity` is still billed for it, as far as is known; None = not known.
 
     `not_billed`: ConnectWise bills nothing for it, so its quantity is 0.
@@ -56,10 +56,10 @@ class AbsentInPeriod(NamedTuple):
     """The companies that no push of this period mentioned."""
 
     period_key: str
-    companies: list[AbsentCompany]
+    companies: list[UnpushedCompany]
 
 
-def of_push(tx: Tx, partner_id: str, push_id: str) -> list[AbsentCompany]:
+def of_push(tx: Tx, partner_id: str, push_id: str) -> list[UnpushedCompany]:
     """The companies that have no line in this push, by company id."""
     mine = (push_lines.c.partner_id == partner_id, push_lines.c.push_id == push_id)
     return _absent(tx, partner_id, ~exists().where(*mine, push_lines.c.company_id == mappings.c.company_id))
@@ -76,7 +76,7 @@ def of_newest_period(tx: Tx, partner_id: str) -> AbsentInPeriod | None:
     return AbsentInPeriod(key, _absent(tx, partner_id, is_absent))
 
 
-def _absent(tx: Tx, partner_id: str, is_absent: ColumnElement[bool]) -> list[AbsentCompany]:
+def _absent(tx: Tx, partner_id: str, is_absent: ColumnElement[bool]) -> list[UnpushedCompany]:
     """The absent companies that are mapped to an addition of the ConnectWise that was connected last.
 
     The quantity still billed is the newest known without asking ConnectWise: from the company's last result, its last
@@ -111,9 +111,9 @@ def _absent(tx: Tx, partner_id: str, is_absent: ColumnElement[bool]) -> list[Abs
         if known:
             quantities[row.company_id] = max(known, key=lambda observation: observation.at).quantity or 0
     return [
-        AbsentCompany(row.company_id, row.company_name, 0, not_billed=True)
+        UnpushedCompany(row.company_id, row.company_name, 0, not_billed=True)
         if _is_not_billed(observations[row.company_id])
-        else AbsentCompany(row.company_id, row.company_name, quantities.get(row.company_id))
+        else UnpushedCompany(row.company_id, row.company_name, quantities.get(row.company_id))
         for row in absent
     ]
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from messages import LineStatus, Tally, Totals
-from store.absent import NOT_BILLED, AbsentCompany
+from store.absent import NOT_BILLED, UnpushedCompany
 from tests.support.samples import push, sync_result
 from worker.cli.display.totals import WORDS, say_absent, sum_of
 from worker.cli.results import ResultRow
@@ -60,7 +60,7 @@ def test_what_a_preview_would_not_change_is_not_to_be_written() -> None:
 
 def test_thousands_that_are_absent_are_counted_and_some_named() -> None:
     """A push of one company of 5,000 makes no message of a megabyte; what is not known is not taken for nothing."""
-    missing = [AbsentCompany(f"c-{number:04}", "Acme", None if number == 1 else 2.5) for number in range(5_000)]
+    missing = [UnpushedCompany(f"c-{number:04}", "Acme", None if number == 1 else 2.5) for number in range(5_000)]
     made = told(missing)
     assert (made.companies, made.quantity, made.unknown, len(made.named)) == (5_000, 2.5 * 4_999, 1, 1_000)
 
@@ -68,9 +68,9 @@ def test_thousands_that_are_absent_are_counted_and_some_named() -> None:
 def test_only_what_is_known_to_be_billed_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     """A coordinator is not told "0 users" of a company of which nobody knows how many are billed."""
     told_apart = [
-        AbsentCompany("c-1", "Acme", None),
-        AbsentCompany("c-2", "Initech", 0, not_billed=True),
-        AbsentCompany("c-3", "Hooli", 4),
+        UnpushedCompany("c-1", "Acme", None),
+        UnpushedCompany("c-2", "Initech", 0, not_billed=True),
+        UnpushedCompany("c-3", "Hooli", 4),
     ]
     say_absent("this push", told(told_apart[:1]))
     say_absent("this push", told(told_apart[:2]))

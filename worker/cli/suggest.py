@@ -38,6 +38,8 @@ REASONS = {
 }
 
 Ids = tuple[int | None, int | None, int | None]
+Suggestions = Mapping[str, Sequence[Suggestion]]
+"""Suggestions by company id, the best first."""
 
 
 @dataclass(frozen=True)
@@ -190,11 +192,7 @@ def _checked(found: Sequence[Suggestion]) -> dict[str, list[Suggestion]]:
 
 
 def _accepted(
-    partner: str,
-    asked: Sequence[PhinCompany],
-    found: Mapping[str, Sequence[Suggestion]],
-    known: PartnerMappings,
-    at: datetime,
+    partner: str, asked: Sequence[PhinCompany], found: Suggestions, known: PartnerMappings, at: datetime
 ) -> list[MappingChanged]:
     """Mappings for certain suggestions that change something."""
     events = []
@@ -228,12 +226,7 @@ def _event(partner: str, company: PhinCompany, ids: Ids, known: PartnerMappings,
 
 
 def _write(
-    file: Path,
-    partner: str,
-    asked: Sequence[PhinCompany],
-    found: Mapping[str, Sequence[Suggestion]],
-    known: PartnerMappings,
-    at: datetime,
+    file: Path, partner: str, asked: Sequence[PhinCompany], found: Suggestions, known: PartnerMappings, at: datetime
 ) -> None:
     rows = []
     for company in asked:
@@ -261,7 +254,7 @@ def _write(
     file.write_text(write_mappings(rows), encoding="utf-8-sig", newline="")
 
 
-def _show(asked: Sequence[PhinCompany], found: Mapping[str, Sequence[Suggestion]]) -> None:
+def _show(asked: Sequence[PhinCompany], found: Suggestions) -> None:
     rows: list[list[Text]] = []
     for company in asked:
         suggestions = found.get(company.company_id, ())

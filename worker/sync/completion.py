@@ -79,7 +79,7 @@ def totals(terms: Iterable[tuple[str, int, int]]) -> Totals:
     return Totals(**{name: Tally(companies=companies, users=users) for name, (companies, users) in sums.items()})
 
 
-def told(missing: Sequence[absent.AbsentCompany]) -> Absent:
+def told(missing: Sequence[absent.UnpushedCompany]) -> Absent:
     """Say of these companies that they are mapped and were not pushed, and what is still billed for them."""
     known = [one.quantity for one in missing if one.quantity is not None]
     return Absent(
