@@ -24,7 +24,7 @@ def test_malformed_deliveries(
     with World(amqp_url, postgresql_url, tmp_path, companies=2) as world:
         messages = malformed.make(malformed.samples(world), COUNT)
         world.publish(world.connected("p1"), world.mapped("p1", 1), world.mapped("p1", 2))
-        worker = world.start_worker()
+        worker = world.start_worker_alone()
         flood, process = Flood(world, amqp_url), psutil.Process(worker.pid)
         flood.send(messages[:SETTLED], push_every=500)
         before, started = _at_rest(process), monotonic()

@@ -30,7 +30,7 @@ def test_memory_of_a_huge_push(
         connection = world.connected("p1")
         its_mappings = [world.mapped("p1", number) for number in numbers]
         world.publish(connection, *its_mappings)
-        worker = psutil.Process(world.start_worker().pid)
+        worker = psutil.Process(world.start_worker_alone().pid)
         counts = {number: number % 50 + 2 for number in numbers}
         push = world.push("p1", counts, connection=connection, mappings=its_mappings)
         world.publish(push)

@@ -1,7 +1,5 @@
 """The promises of both brokers (worker/delivery.py): RabbitMQ, and the outbox of the embedded worker."""
 
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +14,7 @@ from messages import MappingChanged, Message
 from store import now, outbox
 from store.amqp_properties import as_copied
 from store.outbox import OutboxRow
+from tests.support.forked import FORK_SERVER, ROOT, Forked
 from tests.support.waiting import wait_for
 from tests.support.world import World
 from worker import bootstrap
@@ -72,10 +71,10 @@ def mappings(world: World, count: int) -> list[MappingChanged]:
     return [world.mapped("p1", number) for number in range(1, count + 1)]
 
 
-def process(world: World, path: Path, answer_first: int) -> "subprocess.Popen[bytes]":
+def process(world: World, path: Path, answer_first: int) -> Forked:
     """A consumer that can be killed."""
-    command = [sys.executable, "-m", "tests.support.consuming", str(path), str(answer_first)]
-    return subprocess.Popen(command, env=world.environment, cwd=Path(__file__).parents[2])
+    given = [str(path), str(answer_first)]
+    return FORK_SERVER.start("tests.support.consuming", given, folder=ROOT, environment=world.environment)
 
 
 def test_a_message_arrives_as_it_was_sent(world: World) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from messages import SealKey, generate_keypair
-from tests.support.commands import run
+from tests.support.commands import run, run_alone
 from tests.support.partners import make_known
 from worker.cli import sample
 
@@ -36,7 +36,7 @@ def test_all_unusable_settings_are_named_at_once(tmp_path: Path) -> None:
         "CLIENT_ID": SETTINGS["CLIENT_ID"],
     }
     for command in (("worker",), ("status", "--partner", "msp-1"), ("db", "check")):
-        done = run(*command, folder=tmp_path, settings=wrong)
+        done = run_alone(*command, folder=tmp_path, settings=wrong)
         assert done.returncode == 5
         assert done.stdout == ""
         assert sum(line.startswith("PHIN_CONNECTWISE_") for line in done.stderr.splitlines()) == 4
@@ -193,7 +193,7 @@ def test_local_mode_needs_no_topology(folder: Path) -> None:
 
 def test_help_teaches(tmp_path: Path) -> None:
     """`--help` names every setting, the exit codes and the way from nothing to a push."""
-    told = run("--help", folder=tmp_path).stdout
+    told = run_alone("--help", folder=tmp_path).stdout
     assert "phin-connectwise demo" in told
     assert "PHIN_CONNECTWISE_SEAL_KEYS" in told
     assert "Exit codes" in told

@@ -1,6 +1,7 @@
 """The command line's manners, the same for all commands: help, version, JSON, slips, and files left alone."""
 
 import json
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 import typer
 
 from messages import generate_keypair
-from tests.support.commands import run
+from tests.support.commands import PROGRAM, environment, run, run_alone
 from tests.support.installation import KEY, PUSH, Installation
 from tests.support.partners import make_known
 from worker.cli import app
@@ -159,9 +160,12 @@ def typer_help(command: tuple[str, ...]) -> str:
 
 
 def test_version_and_completion(tmp_path: Path) -> None:
-    """`--version` names the program's version; a shell can be taught to complete its commands."""
-    assert run("--version", folder=tmp_path).stdout.startswith("phin-connectwise 0.")
-    assert "_PHIN_CONNECTWISE_COMPLETE" in run("--show-completion", "bash", folder=tmp_path).stdout
+    """`--version` names the program's version; the shell that asks can be taught to complete its commands."""
+    assert run_alone("--version", folder=tmp_path).stdout.startswith("phin-connectwise 0.")
+    # The shell is the parent of what it runs: with no command behind, it would become the program itself.
+    in_bash = ["bash", "-c", '"$0" --show-completion; exit $?', PROGRAM]
+    shown = subprocess.run(in_bash, cwd=tmp_path, env=environment({}), capture_output=True, text=True, check=True)
+    assert "_PHIN_CONNECTWISE_COMPLETE" in shown.stdout
 
 
 def test_one_name_for_one_thing() -> None:

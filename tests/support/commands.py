@@ -3,10 +3,15 @@
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from tests.support.forked import FORK_SERVER
 from worker.settings import PREFIX
+
+PROGRAM = Path(sys.executable).with_name("phin-connectwise")
+ENDS_WITHIN = 120.0
 
 
 def environment(settings: Mapping[str, str]) -> dict[str, str]:
@@ -19,13 +24,34 @@ def run(
     *arguments: str | Path, folder: Path, settings: Mapping[str, str] | None = None, typed: str = ""
 ) -> "subprocess.CompletedProcess[str]":
     """Run a command to its end in a folder, with `typed` on its standard input."""
+    command = list(map(str, arguments))
+    given = environment(settings or {})
+    with tempfile.TemporaryFile() as stdin, tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
+        stdin.write(typed.encode())
+        stdin.seek(0)
+        process = FORK_SERVER.start(
+            "worker.cli", command, folder=folder, environment=given, stdin=stdin, stdout=stdout, stderr=stderr
+        )
+        try:
+            code = process.wait(ENDS_WITHIN)
+        finally:
+            process.kill()
+        stdout.seek(0)
+        stderr.seek(0)
+        return subprocess.CompletedProcess(command, code, stdout.read().decode(), stderr.read().decode())
+
+
+def run_alone(
+    *arguments: str | Path, folder: Path, settings: Mapping[str, str] | None = None
+) -> "subprocess.CompletedProcess[str]":
+    """Run the installed program `phin-connectwise` to its end, in a process that loads all that it needs itself."""
     return subprocess.run(
-        [sys.executable, "-m", "worker.cli", *map(str, arguments)],
+        [PROGRAM, *map(str, arguments)],
         cwd=folder,
         env=environment(settings or {}),
-        input=typed,
+        stdin=subprocess.DEVNULL,
         capture_output=True,
         encoding="utf-8",
-        timeout=120,
+        timeout=ENDS_WITHIN,
         check=False,
     )

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import IO, Any, Self
 
 from sqlalchemy import select
 
@@ -32,6 +32,7 @@ from messages.values import MAX_COUNT
 from store import Database, line_results, migrate, pushes
 from store.schema import ledger
 from tests.support.commands import run
+from tests.support.forked import FORK_SERVER, ROOT, Forked
 from tests.support.platform import Platform, nobody_reads
 from worker.bootstrap import open_broker, publish
 from worker.messaging.rabbitmq import RabbitBroker
@@ -39,6 +40,7 @@ from worker.settings import PREFIX, Settings, load
 
 NOVEMBER = BillingPeriod.parse("2026-11")
 PRIVATE_KEY = "private-key-of-the-test"
+HOOKED_WORKER = "tests.support.hooked_worker"
 
 
 def now() -> datetime:
@@ -76,7 +78,7 @@ class World:
     big_jump_count: int = MAX_COUNT
     has_platform: bool = True
     _stack: ExitStack = field(default_factory=ExitStack)
-    _workers: list["subprocess.Popen[bytes]"] = field(default_factory=list)
+    _workers: "list[Forked | subprocess.Popen[bytes]]" = field(default_factory=list)
 
     def __enter__(self) -> Self:
         try:
@@ -150,29 +152,40 @@ class World:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
         return kept | {f"{PREFIX}{name}": value for name, value in values.items()}
 
-    def start_worker(self, point: str = "none") -> "subprocess.Popen[bytes]":
+    def start_worker(self, point: str = "none") -> Forked:
         """Start a worker process; `point` is where it strikes itself, once (see hooked_worker)."""
-        log = (self.folder / f"worker-{len(self._workers)}.log").open("wb")
-        self._stack.callback(log.close)
-        worker = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.hooked_worker", point, str(self.folder / f"struck-{point}")],
-            env=self.environment,
-            stderr=log,
-            cwd=Path(__file__).parents[2],
+        worker = FORK_SERVER.start(
+            HOOKED_WORKER,
+            self._arguments(point),
+            folder=ROOT,
+            environment=self.environment,
+            stderr=self._log(),
         )
         self._workers.append(worker)
         return worker
 
+    def start_worker_alone(self) -> "subprocess.Popen[bytes]":
+        """Start a worker process that loads all that it needs itself, so that its memory is its own."""
+        command = [sys.executable, "-m", HOOKED_WORKER, *self._arguments("none")]
+        worker = subprocess.Popen(command, env=self.environment, stderr=self._log(), cwd=ROOT)
+        self._workers.append(worker)
+        return worker
+
+    def _arguments(self, point: str) -> list[str]:
+        return [point, str(self.folder / f"struck-{point}")]
+
+    def _log(self) -> IO[bytes]:
+        return self._stack.enter_context((self.folder / f"worker-{len(self._workers)}.log").open("wb"))
+
     def end_workers(self) -> None:
         """Kill those that run."""
         for worker in self._workers:
-            if worker.poll() is None:
-                worker.kill()
+            worker.kill()
             worker.wait()
 
     def ended_workers(self) -> list[int]:
         """The exit codes of those that have ended."""
-        return [worker.returncode for worker in self._workers if worker.poll() is not None]
+        return [code for worker in self._workers if (code := worker.poll()) is not None]
 
     def command(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """`phin-connectwise …`, run to its end in this installation."""

@@ -1,0 +1,96 @@
+"""A process that has our modules loaded, and forks itself for each `python -m MODULE …` that a test asks for.
+
+What is forked is a process like any other, with an environment, a folder, streams, signals and an exit code of its own;
+it only need not load what it needs, which takes longer than most commands do. See `tests.support.forked`.
+"""
+
+import gc
+import json
+import os
+import runpy
+import socket
+import sys
+from importlib import import_module
+from typing import Any
+
+LOADED = (
+    "alembic.command",
+    "cwclient.simulator",
+    "kombu.transport.pyamqp",
+    "pika.adapters.blocking_connection",
+    "sqlalchemy.dialects.postgresql.psycopg",
+    "sqlalchemy.dialects.sqlite.pysqlite",
+    "store.migrate",
+    "worker.app",
+    "worker.cli",
+    "worker.messaging.rabbitmq",
+    "worker.rules.problems",
+)
+
+
+def main() -> None:
+    """Serve the test process on standard input until it ends; in each forked process, run what was asked for."""
+    for name in LOADED:
+        import_module(name)
+    # What is loaded stays: the garbage collectors of the forked need not look at it, which would copy its pages.
+    gc.collect()
+    gc.freeze()
+    asked = serve(socket.socket(fileno=os.dup(0)))
+    if asked is not None:
+        runpy.run_module(asked, run_name="__main__", alter_sys=True)
+
+
+def serve(control: socket.socket) -> str | None:
+    """Fork at each request; return the module to run in the process that is to run it, None at the end."""
+    watching: set[int] = set()
+    while True:
+        head, files, *_ = socket.recv_fds(control, 8, 4)
+        # Those that have ended are let go, so that the time they took counts as that of the tests.
+        watching -= {pid for pid in watching if os.waitpid(pid, os.WNOHANG)[0]}
+        if not head:
+            return None
+        request = json.loads(_received(control, int.from_bytes(head, "big")))
+        if (watcher := os.fork()) == 0:
+            control.close()
+            return watch(request, files)
+        watching.add(watcher)
+        for file in files:
+            os.close(file)
+
+
+def watch(request: Any, files: list[int]) -> str:
+    """Fork once more, and tell how that ends; return the module to run in the process that is to run it."""
+    *streams, reply = files
+    if (child := os.fork()) == 0:
+        os.close(reply)
+        become(request, streams)
+        return str(request["module"])
+    for stream in (0, *streams):
+        os.close(stream)
+    with socket.socket(fileno=reply) as answer:
+        answer.sendall(f"{child}\n".encode())
+        _, status = os.waitpid(child, 0)
+        answer.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
+    os._exit(0)
+
+
+def become(request: Any, streams: list[int]) -> None:
+    """Take on the streams, environment, folder and arguments that were given."""
+    for number, stream in enumerate(streams):
+        os.dup2(stream, number)
+        os.close(stream)
+    os.environ.clear()
+    os.environ.update(request["environment"])
+    os.chdir(request["folder"])
+    sys.argv = [request["module"], *request["arguments"]]
+
+
+def _received(control: socket.socket, size: int) -> bytes:
+    received = b""
+    while len(received) < size:
+        received += control.recv(size - len(received))
+    return received
+
+
+if __name__ == "__main__":
+    main()
