@@ -18,7 +18,7 @@ demo: .venv/ready ## Push a sample of 25 companies into a simulated ConnectWise,
 	$(BIN)/phin-connectwise demo
 
 test: .venv/ready ## Run the tests, with real RabbitMQ and PostgreSQL
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 chaos: .venv/ready ## Kill workers, restart servers, spoil requests, and count what was lost (4 to 7 minutes; SEED=7 repeats a run)
 	$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED))

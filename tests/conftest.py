@@ -14,6 +14,8 @@ from tests.support.own_servers import OwnPostgresql, OwnRabbitMQ, own
 from tests.support.rabbitmq import Broker, declared
 from tests.support.servers import POSTGRESQL, RABBITMQ
 
+pytest_plugins = ["tests.support.side_by_side"]
+
 
 @pytest.fixture(scope="session")
 def amqp_url() -> Iterator[str]:

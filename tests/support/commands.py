@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.support.forked import FORK_SERVER
 from worker.settings import PREFIX
 
-PROGRAM = Path(sys.executable).with_name("phin-connectwise")
+PROGRAM = str(Path(sys.executable).with_name("phin-connectwise"))
 ENDS_WITHIN = 120.0
 
 

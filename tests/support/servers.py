@@ -4,8 +4,9 @@ import gc
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from typing import NoReturn
 from urllib.parse import urlsplit
 
 import docker  # type: ignore[import-untyped]  # ships no types
@@ -39,21 +40,27 @@ class Server:
     @contextmanager
     def running(self) -> Iterator[str]:
         """The URL of the server to use; skips the test if there is none, in CI fails it."""
-        given = os.environ.get(self.variable)
-        if given:
-            yield given
-        elif docker_answers():
-            with DockerContainer(self.image, env=dict(self.environment), ports=[self.port]) as container:
-                url = self.url.format(container.get_container_host_ip(), container.get_exposed_port(self.port))
-                # Logging in is the only proof: both servers listen before they serve.
-                wait_for(lambda: self.answers(url), f"{self.name} in its container", READY_WITHIN)
-                yield url
-        elif self.answers(self.local_url):
-            yield self.local_url
-        else:
-            self._missing()
+        with ExitStack() as stack:
+            url = os.environ.get(self.variable) or self.contained(stack)
+            if url is None and self.answers(self.local_url):
+                url = self.local_url
+            yield url or self._missing()
 
-    def _missing(self) -> None:
+    def contained(self, stack: ExitStack) -> str | None:
+        """The URL of one in a container, which ends with the stack; None if another is given, or Docker has none."""
+        if os.environ.get(self.variable) or not docker_answers():
+            return None
+        container = DockerContainer(self.image, env=dict(self.environment), ports=[self.port])
+        try:
+            stack.enter_context(container)
+        except (DockerException, OSError):
+            return None  # it has no such image, and cannot get it
+        url = self.url.format(container.get_container_host_ip(), container.get_exposed_port(self.port))
+        # Logging in is the only proof: both servers listen before they serve.
+        wait_for(lambda: self.answers(url), f"{self.name} in its container", READY_WITHIN)
+        return url
+
+    def _missing(self) -> NoReturn:
         reason = f"no {self.name}: start Docker, or a server on port {self.port} here, or set {self.variable}"
         if os.environ.get("CI") == "true":
             pytest.fail(reason)

@@ -154,13 +154,8 @@ class World:
 
     def start_worker(self, point: str = "none") -> Forked:
         """Start a worker process; `point` is where it strikes itself, once (see hooked_worker)."""
-        worker = FORK_SERVER.start(
-            HOOKED_WORKER,
-            self._arguments(point),
-            folder=ROOT,
-            environment=self.environment,
-            stderr=self._log(),
-        )
+        given, log = self._arguments(point), self._log()
+        worker = FORK_SERVER.start(HOOKED_WORKER, given, folder=ROOT, environment=self.environment, stderr=log)
         self._workers.append(worker)
         return worker
 
