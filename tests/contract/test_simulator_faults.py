@@ -14,6 +14,7 @@ import pytest
 from pydantic import ValidationError
 
 from cwclient.simulator import SimulatorServer, faults
+from tests.support.waiting import within
 
 STATE: dict[str, Any] = {
     "tenants": [
@@ -62,7 +63,7 @@ def client(simulator: SimulatorServer, tenant: str = "acmemsp") -> httpx.Client:
         headers={"clientId": "id"},
         verify=verify,
         trust_env=False,
-        timeout=10,
+        timeout=within(10),
     )
 
 
@@ -80,7 +81,7 @@ def read_to_end(descriptor: int) -> None:
 def eventually(condition: Callable[[], bool]) -> bool:
     """Wait, at most ten seconds, until a condition holds."""
     pause = threading.Event()
-    return any(condition() or pause.wait(0.01) for _ in range(1000))
+    return any(condition() or pause.wait(0.01) for _ in range(round(within(1000))))
 
 
 @pytest.mark.parametrize(
@@ -222,7 +223,7 @@ def test_broken_json(simulator: SimulatorServer, http: httpx.Client) -> None:
 def test_a_slow_drip_is_slower_than_any_read_timeout(simulator: SimulatorServer, http: httpx.Client) -> None:
     """The body comes byte by byte, so a read timeout never strikes though the whole takes long."""
     simulator.faults.add(faults.SlowDrip(seconds=0.001))
-    with http.stream("GET", ADDITION, timeout=5) as reply:
+    with http.stream("GET", ADDITION, timeout=within(5)) as reply:
         chunks = list(reply.iter_raw(chunk_size=None))
     assert len(chunks) > 10
     assert b"".join(chunks).startswith(b'{"id":11')

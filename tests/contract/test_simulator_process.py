@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from cwclient.simulator.certificates import ensure_certificates
+from tests.support.waiting import within
 
 STATE = {
     "tenants": [
@@ -69,7 +70,7 @@ def test_it_serves_https_until_sigterm(state_file: Path, tmp_path: Path) -> None
             with pytest.raises(httpx.ReadTimeout):
                 http.get(ADDITION, timeout=0.1)
             process.send_signal(signal.SIGTERM)
-            assert process.wait(10) == 0
+            assert process.wait(within(10)) == 0
 
 
 def test_it_serves_plain_http_on_a_given_port(state_file: Path) -> None:

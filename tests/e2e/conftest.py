@@ -11,7 +11,7 @@ from cwclient.simulator import SimulatorServer, State
 from messages import generate_keypair
 from tests.support.case import Case
 from tests.support.installation import KEY, Installation
-from tests.support.waiting import wait_for
+from tests.support.waiting import wait_for, within
 from tests.support.world import World
 from worker import app
 from worker.cli import sample
@@ -27,7 +27,7 @@ def world(sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
     monkeypatch.setattr(transitions, "READ_AGAIN_AFTER", timedelta(seconds=0.3))
     monkeypatch.setattr(guard, "START_WITHIN", 1.0)
     monkeypatch.setattr(guard, "LEASE_LEFT_FOR_PATCH", 0.2)
-    with World("local:", sqlite_url, tmp_path, companies=3, call_timeout=1.0) as world:
+    with World("local:", sqlite_url, tmp_path, companies=3, call_timeout=within(3.0)) as world:
         yield world
 
 
@@ -47,7 +47,7 @@ def case(world: World) -> Iterator[Case]:
 @pytest.fixture
 def busy(amqp_url: str, postgresql_url: str, tmp_path: Path) -> Iterator[Case]:
     """A case on RabbitMQ and PostgreSQL, where the platform sees all that leaves."""
-    with World(amqp_url, postgresql_url, tmp_path, companies=3, call_timeout=1.0) as world:
+    with World(amqp_url, postgresql_url, tmp_path, companies=3, call_timeout=within(3.0)) as world:
         case = Case(world)
         worker = app.build(world.settings)
         with closing(worker.database), worker:

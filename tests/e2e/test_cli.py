@@ -10,7 +10,7 @@ from typing import Any
 from cwclient.simulator import StateDocument, faults
 from tests.support.commands import environment
 from tests.support.installation import KEY, PUSH, Installation
-from tests.support.waiting import wait_for
+from tests.support.waiting import wait_for, within
 
 
 def test_connecting_shows_the_rights_and_never_the_key(installation: Installation) -> None:
@@ -109,7 +109,7 @@ def test_a_worker_beside_takes_what_was_sent(mapped: Installation) -> None:
         try:
             wait_for(lambda: mapped.writes == 11, "eleven writes")
             worker.send_signal(signal.SIGTERM)
-            assert worker.wait(30) == 0
+            assert worker.wait(within(30)) == 0
         finally:
             worker.kill()
 
@@ -129,7 +129,7 @@ def test_a_push_that_is_stopped_says_how_it_goes_on(mapped: Installation) -> Non
         ) as pushing:
             wait_for(lambda: len(mapped.simulator.log) > mapped.seen_before, "a request")
             pushing.send_signal(signal.SIGINT)
-            _, told = pushing.communicate(timeout=60)
+            _, told = pushing.communicate(timeout=within(60))
     finally:
         mapped.simulator.faults.clear()
     assert pushing.returncode == 130, told

@@ -14,6 +14,7 @@ from cwclient.simulator import SimulatorServer, State
 from messages import generate_keypair
 from tests.support.commands import environment, run
 from tests.support.partners import make_known
+from tests.support.waiting import within
 from worker.cli import sample
 from worker.messaging.rabbitmq import RabbitBroker
 from worker.topology import Topology
@@ -95,7 +96,7 @@ def test_a_wait_that_is_stopped_says_that_the_worker_goes_on(settings: dict[str,
         assert pushing.stderr is not None
         assert pushing.stderr.readline().startswith("Push ")
         pushing.send_signal(signal.SIGINT)
-        _, told = pushing.communicate(timeout=60)
+        _, told = pushing.communicate(timeout=within(60))
     assert pushing.returncode == 130, told
     assert "Stopped. 25 lines wait; they go on with the worker. See: phin-connectwise status" in told
 

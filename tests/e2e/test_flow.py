@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from messages import Message, PushRequested
-from tests.support.waiting import wait_for
+from tests.support.waiting import wait_for, within
 from tests.support.world import World
 
 PARTNERS = ("p1", "p2", "p3")
@@ -90,7 +90,7 @@ def test_drain_hands_the_rest_to_another_worker(amqp_url: str, postgresql_url: s
         world.publish(push)
         wait_for(lambda: len(world.writes()) >= 50 * at, "the push is under way")
         first.terminate()
-        assert first.wait(timeout=30) == 0
+        assert first.wait(timeout=within(30)) == 0
         written = len(world.writes())
         assert 50 * at <= written < 499
         world.start_worker()

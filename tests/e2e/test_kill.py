@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.hooked_worker import POINTS
-from tests.support.waiting import wait_for
+from tests.support.waiting import wait_for, within
 from tests.support.world import World
 
 STACKS = ("rabbitmq", "embedded")
@@ -30,7 +30,7 @@ def test_killed_worker_leaves_the_same_end_state(urls: tuple[str, str], tmp_path
         killed = world.start_worker(point)
         push = world.push("p1", counts, connection=connection, mappings=mappings)
         world.publish(connection, *mappings, push)
-        assert killed.wait(timeout=60) == -signal.SIGKILL
+        assert killed.wait(timeout=within(60)) == -signal.SIGKILL
         world.start_worker()
         wait_for(lambda: world.state_of(push) == "completed", "the push is completed")
 

@@ -11,7 +11,7 @@ from cwclient.simulator.faults import Match
 from messages import KeyRing, PushRequested, encode
 from store import dead_letters, outbox
 from tests.support.letters import Letters
-from tests.support.waiting import wait_for
+from tests.support.waiting import wait_for, within
 from tests.support.world import World
 from worker.messaging.broker import Delivery
 from worker.messaging.dead_letters import DeadLetters
@@ -137,7 +137,7 @@ def test_a_crash_in_a_replay_neither_loses_nor_doubles(world: World, exhausted: 
     if no_worker is None:
         assert letters.replay_all() == 1
     killed = world.start_worker(point)
-    assert killed.wait(timeout=60) == -signal.SIGKILL
+    assert killed.wait(timeout=within(60)) == -signal.SIGKILL
     world.start_worker()
     # The worker may have died before it took the replay: then the first round's end is still to be seen.
     wait_for(lambda: "failed" not in _statuses(world, exhausted).values(), "the second round")

@@ -18,7 +18,7 @@ from store import dead_letters, leases, pauses, pushes
 from tests.support.case import Case, code
 from tests.support.letters import Letters
 from tests.support.reverting import answers_of, carried_out, completion_of, revert_of, state_of
-from tests.support.waiting import wait_for
+from tests.support.waiting import wait_for, within
 from tests.support.world import NOVEMBER, World, now
 from worker.sync import due_work
 
@@ -122,7 +122,7 @@ def test_a_worker_killed_in_a_revert_leaves_the_same_end_state(
         first.wait()
         killed = world.start_worker(point)
         world.publish(revert := revert_of(push))
-        assert killed.wait(timeout=60) == -signal.SIGKILL
+        assert killed.wait(timeout=within(60)) == -signal.SIGKILL
         world.start_worker()
         wait_for(lambda: state_of(world, revert) == "completed", "the revert is completed")
         assert _said(answers_of(world, revert)) == dict.fromkeys(("c1", "c2", "c3"), ("updated", None))

@@ -16,7 +16,7 @@ from tests.support.databases import Postgresql
 from tests.support.letters import Letters
 from tests.support.own_servers import OwnPostgresql, OwnRabbitMQ
 from tests.support.proxy import Proxy
-from tests.support.waiting import wait_for
+from tests.support.waiting import wait_for, within
 from tests.support.world import World
 from worker.topology import QUEUE_DEAD, queue_of
 
@@ -87,7 +87,7 @@ def wait_for_a_consumer_timeout(channel: Any) -> None:
     channel.basic_publish("", name, b"held")
     wait_for(lambda: channel.basic_get(name)[0], "the delivery")
     with pytest.raises(pika.exceptions.ChannelClosedByBroker, match="timed out"):
-        channel.consume(name, inactivity_timeout=WITHIN).__next__()
+        channel.consume(name, inactivity_timeout=within(WITHIN)).__next__()
 
 
 def assert_all_accepted(world: World, line: Proxy, pushes: list[PushRequested], channel: Any) -> None:
@@ -151,7 +151,7 @@ def test_no_message_is_blamed_for_an_outage(world: World, direct_url: str, line:
         worker = world.start_worker()
         wait_for(lambda number=number: outages(world, 5 * number), "five outages", WITHIN)  # type: ignore[misc]
         worker.terminate()
-        assert worker.wait(timeout=30) == 0
+        assert worker.wait(timeout=within(30)) == 0
     with psycopg.connect(direct_url) as connection:
         assert connection.execute("SELECT tries FROM in_hand WHERE tries > 3").fetchall()
     world.start_worker()

@@ -11,7 +11,7 @@ from store import outbox
 from store.database import AT_ONCE_BYTES
 from tests.support import proxy
 from tests.support.own_servers import OwnRabbitMQ
-from tests.support.waiting import wait_for
+from tests.support.waiting import wait_for, within
 from worker.health import Readiness
 from worker.messaging.broker import Delivery, Settle, Settlement
 from worker.messaging.handler_pool import HandlerPool
@@ -78,7 +78,7 @@ def test_what_a_dead_connection_delivered_is_not_handled_beside_its_repetition(o
         stop.set()
         thread.join()
         assert handler.beside == []
-        assert handler.lane.stop(monotonic() + 10.0)
+        assert handler.lane.stop(monotonic() + within(10.0))
         broker.delete()
         broker.close()
 

@@ -8,6 +8,7 @@ import pytest
 
 from cwclient import AddressPolicy, CallBudget, ServerTrouble, Transport, Unreachable
 from tests.support.raw_server import OK, Server, answers
+from tests.support.waiting import within
 
 Start = Callable[..., Server]
 Connect = Callable[..., Transport]
@@ -25,7 +26,7 @@ def test_connections_are_kept_and_used_again(start: Start, connect: Connect) -> 
 
 def test_four_threads_share_a_transport(start: Start, connect: Connect) -> None:
     """A tenant's four parallel calls each get their own answer."""
-    barrier = threading.Barrier(4, timeout=10)
+    barrier = threading.Barrier(4, timeout=within(10))
 
     def echo(server: Server, connection: socket.socket) -> None:
         path = server.read(connection).split()[1]
@@ -84,7 +85,7 @@ def test_a_closed_connection_is_replaced_before_a_write(start: Start, connect: C
     for method in ("GET", "PATCH"):
         closed.clear()
         assert transport.request(method, server.url, headers={}, json=[]).status == 200
-        assert closed.wait(10)
+        assert closed.wait(within(10))
     assert len(server.requests) == 2
 
 

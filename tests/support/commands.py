@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tests.support.forked import FORK_SERVER
+from tests.support.waiting import within
 from worker.settings import PREFIX
 
 PROGRAM = str(Path(sys.executable).with_name("phin-connectwise"))
-ENDS_WITHIN = 120.0
+ENDS_WITHIN = within(120.0)
 
 
 def environment(settings: Mapping[str, str]) -> dict[str, str]:

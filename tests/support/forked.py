@@ -12,10 +12,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
+from tests.support.waiting import within
+
 ROOT = Path(__file__).parents[2]
 """The folder from which `python -m` finds all our modules."""
 
-ENDS_WITHIN = 20.0
+ENDS_WITHIN = within(20.0)
 
 
 class Forked:

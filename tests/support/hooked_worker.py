@@ -16,6 +16,7 @@ from typing import Any
 
 from messages import PushRequested
 from store import leases
+from tests.support.waiting import within
 from worker import app, logs, memory
 from worker.connectwise import rate_limit
 from worker.connectwise.session import ConnectWiseSession
@@ -59,7 +60,7 @@ def serve() -> None:
 def shorten() -> None:
     """Shorten leases and claims, so that a successor need not wait long; let requests pass as they come."""
     rate_limit.PER_MINUTE, rate_limit.BURST = 60_000.0, 1_000.0
-    leases.LEASE_SECONDS = 3.0
+    leases.LEASE_SECONDS = within(3.0)
     run.RENEW_SECONDS = 1.0
     guard.LEASE_LEFT_FOR_PATCH = 1.0
     guard.START_WITHIN = 1.0
@@ -67,9 +68,9 @@ def shorten() -> None:
     store_outage.PROBE_SECONDS = 0.1
     retry.RETRY_FIRST = 0.2
     transitions.READ_AGAIN_AFTER = timedelta(seconds=0.5)
-    relay.CLAIM_SECONDS = 3.0
+    relay.CLAIM_SECONDS = within(3.0)
     relay.TROUBLE_MOST = store_retry.PAUSE_MOST = 1.0
-    outbox_consumer.CLAIM_SECONDS, outbox_consumer.EXTEND_SECONDS = 3.0, 1.0
+    outbox_consumer.CLAIM_SECONDS, outbox_consumer.EXTEND_SECONDS = within(3.0), 1.0
 
 
 def once(flag: Path, action: Callable[[], None]) -> Callable[[], None]:

@@ -11,6 +11,8 @@ from xml.sax.saxutils import escape
 
 import pytest
 
+from tests.support.waiting import within
+
 FORMATS = {
     "xlsx": ("en-US", "xlsx"),
     # Separator, quotation mark, character set (76 = UTF-8, 1 = Windows-1252), …, and the last: cells as they are shown.
@@ -117,7 +119,7 @@ def convert(files: Iterable[Path], kind: str, folder: Path) -> Path:
         env=home,
         check=True,
         capture_output=True,
-        timeout=300,
+        timeout=within(300),
     )
     return out
 

@@ -11,6 +11,7 @@ import pika
 
 from messages import EXCHANGE_IN, EXCHANGE_OUT, Message, Publisher, SyncResult, decode
 from messages.publish_errors import Refused, Unreachable
+from tests.support.waiting import within
 from worker.topology import Topology
 
 AGAIN_SECONDS = 0.5
@@ -21,7 +22,7 @@ class Platform:
 
     def __init__(self, url: str, queue: str, exchange: str = EXCHANGE_IN) -> None:
         self._url, self._queue = url, queue
-        self._publisher = Publisher(url, exchange=exchange, connect_timeout=3.0, confirm_timeout=5.0)
+        self._publisher = Publisher(url, exchange=exchange, connect_timeout=within(3.0), confirm_timeout=within(5.0))
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._consume, name="platform")
         self.published: list[Message] = []

@@ -16,7 +16,7 @@ import pytest
 from docker.errors import DockerException  # type: ignore[import-untyped]
 from testcontainers.core.container import DockerContainer
 
-from tests.support.waiting import wait_for
+from tests.support.waiting import wait_for, within
 
 READY_WITHIN = 120.0
 
@@ -101,7 +101,7 @@ def _rabbitmq_answers(url: str) -> bool:
 
 def _postgresql_answers(url: str) -> bool:
     try:
-        psycopg.connect(url, connect_timeout=5).close()
+        psycopg.connect(url, connect_timeout=round(within(5))).close()
     except psycopg.OperationalError:
         return False
     return True

@@ -1,5 +1,6 @@
 """Waiting for what other threads and processes do, without sleeping blindly."""
 
+import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -10,13 +11,25 @@ import pytest
 
 T = TypeVar("T")
 
+TIME_FACTOR = float(os.environ.get("TEST_TIME_FACTOR", "1"))
+"""So many times longer than on an idle machine a test waits before it fails; `TEST_TIME_FACTOR=3` on a busy one."""
+
+
+def within(seconds: float) -> float:
+    """A limit of time, in seconds, for this machine."""
+    return seconds * TIME_FACTOR
+
 
 def wait_for(condition: Callable[[], T], what: str, timeout: float = 20.0) -> T:
-    """Ask again and again until the condition holds; return what it gave. Fails the test naming what was waited for."""
-    until, pause = monotonic() + timeout, threading.Event()
+    """Ask again and again until the condition holds; return what it gave. Fails the test naming what was waited for.
+
+    The timeout is that of an idle machine.
+    """
+    limit = within(timeout)
+    until, pause = monotonic() + limit, threading.Event()
     while not (value := condition()):
         if monotonic() > until:
-            pytest.fail(f"waited {timeout:g} s in vain for {what}")
+            pytest.fail(f"waited {limit:g} s in vain for {what}")
         pause.wait(0.02)
     return value
 

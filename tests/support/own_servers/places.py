@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from testcontainers.core.container import DockerContainer
 
-from tests.support.waiting import wait_for
+from tests.support.waiting import wait_for, within
 
 STOPS_WITHIN = 60
 
@@ -78,7 +78,7 @@ class Process:
             os.killpg(self._process.pid, by)
         else:
             self._process.send_signal(by)
-        self._process.wait(STOPS_WITHIN)
+        self._process.wait(within(STOPS_WITHIN))
 
     def ended(self) -> bool:
         """A process that was never started has ended too."""
