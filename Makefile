@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test chaos bench check format lock schemas docs clean
+.PHONY: help demo test quick coverage chaos bench check format lock schemas docs clean
 
 help: ## Show what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -19,6 +19,12 @@ demo: .venv/ready ## Push a sample of 25 companies into a simulated ConnectWise,
 
 test: .venv/ready ## Run the tests, with real RabbitMQ and PostgreSQL
 	$(BIN)/python -m pytest -n auto
+
+quick: .venv/ready ## Run the tests of units and contracts only (under a minute)
+	$(BIN)/python -m pytest -n auto tests/unit tests/contract
+
+coverage: .venv/ready ## Run the tests, and list the lines and branches that none of them reaches
+	$(BIN)/python -m pytest -n auto --cov --cov-report=term-missing:skip-covered
 
 chaos: .venv/ready ## Kill workers, restart servers, spoil requests, and count what was lost (4 to 7 minutes; SEED=7 repeats a run)
 	$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED))
@@ -48,4 +54,4 @@ docs: .venv/ready ## Write docs/problems.md anew from the catalogue of problems
 	$(BIN)/python -m worker.rules.problems_docs > docs/problems.md
 
 clean: ## Remove what the commands above made
-	rm -rf .venv .demo .mypy_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info
+	rm -rf .venv .coverage* .demo .mypy_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info
