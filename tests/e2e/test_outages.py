@@ -15,7 +15,7 @@ import pytest
 from cwclient.simulator.faults import Latency
 from messages import PushRequested, SyncResult
 from tests.support.own_servers import OwnPostgresql, OwnRabbitMQ
-from tests.support.waiting import wait_for
+from tests.support.waiting import wait_for, within
 from tests.support.world import World
 
 COMPANIES = 40
@@ -37,7 +37,7 @@ def servers(own_rabbitmq: OwnRabbitMQ, own_postgresql: OwnPostgresql) -> Servers
 def world(servers: Servers, tmp_path: Path) -> Iterator[World]:
     """An installation on them; ConnectWise answers slowly enough for something to happen during a push."""
     rabbitmq, postgresql = servers
-    with World(rabbitmq.url, postgresql.url, tmp_path, companies=COMPANIES) as world:
+    with World(rabbitmq.url, postgresql.url, tmp_path, companies=COMPANIES, call_timeout=within(20.0)) as world:
         world.simulator.faults.add(Latency(seconds=0.2))
         yield world
         # Removing queues needs the broker, whatever the test did.
@@ -88,9 +88,9 @@ def test_broker_away_during_a_push(world: World, own_rabbitmq: OwnRabbitMQ, end:
     """RabbitMQ stops or dies during a push and comes back: the worker says so, and the push is done all the same."""
     worker = world.start_worker()
     push = pushed(world)
-    wait_for(lambda: is_under_way(world), "the push is under way")
+    wait_for(lambda: is_under_way(world), "the push is under way", WITHIN)
     end(own_rabbitmq)
-    wait_for(lambda: "broker.trouble" in events(world), "the worker says that the broker is away")
+    wait_for(lambda: "broker.trouble" in events(world), "the worker says that the broker is away", WITHIN)
     own_rabbitmq.start()
     assert_done_once(world, push)
     assert worker.poll() is None
@@ -100,7 +100,7 @@ def test_memory_alarm_during_a_push(world: World, own_rabbitmq: OwnRabbitMQ) -> 
     """Under the memory alarm the lines are worked off and their results wait; the worker says so; none is lost."""
     world.start_worker()
     push = pushed(world)
-    wait_for(lambda: is_under_way(world), "the push is under way")
+    wait_for(lambda: is_under_way(world), "the push is under way", WITHIN)
     own_rabbitmq.memory_alarm(on=True)
     wait_for(lambda: all(world.answers(push).values()), "every line is answered in the store", WITHIN)
     wait_for(lambda: "publisher.trouble" in events(world), "the worker says that nothing leaves", WITHIN)
@@ -127,7 +127,7 @@ def test_database_away_during_a_push(
     """PostgreSQL restarts, crashes or cuts all connections off during a push: it is done as if it had not."""
     worker = world.start_worker()
     push = pushed(world)
-    wait_for(lambda: is_under_way(world), "the push is under way")
+    wait_for(lambda: is_under_way(world), "the push is under way", WITHIN)
     disturb(own_postgresql)
     assert_done_once(world, push)
     assert worker.poll() is None

@@ -34,6 +34,7 @@ from store.schema import ledger
 from tests.support.commands import run
 from tests.support.forked import FORK_SERVER, ROOT, Forked
 from tests.support.platform import Platform, nobody_reads
+from tests.support.waiting import within
 from worker.bootstrap import open_broker, publish
 from worker.messaging.rabbitmq import RabbitBroker
 from worker.settings import PREFIX, Settings, load
@@ -73,7 +74,7 @@ class World:
     folder: Path
     partners: Sequence[str] = ("p1",)
     companies: int = 5
-    call_timeout: float = 2.0
+    call_timeout: float = within(5.0)
     retry_for: float = 3600.0
     big_jump_count: int = MAX_COUNT
     has_platform: bool = True
