@@ -12,7 +12,7 @@ import pytest
 from messages import EXCHANGE_OUT
 from tests.support.commands import environment
 from tests.support.docs import ROOT
-from tests.support.waiting import wait_for
+from tests.support.waiting import wait_for, within
 from tests.support.world import World
 from worker import app
 from worker.settings import PREFIX
@@ -28,7 +28,7 @@ def _example(name: str, *arguments: str, settings: dict[str, str], folder: Path)
         env=environment(settings),
         capture_output=True,
         encoding="utf-8",
-        timeout=120,
+        timeout=within(120),
         check=False,
     )
 

@@ -13,6 +13,7 @@ import pytest
 from cwclient import InvalidSite, parse_site
 from messages import KINDS, KeyRing, SealedPrivateKey, generate_keypair, unseal
 from messages.schemas import FOLDER
+from tests.support.waiting import within
 from tests.support.world import PRIVATE_KEY, World
 from worker import app
 
@@ -32,7 +33,7 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("node") / "platform"
     shutil.copytree(PROGRAM, folder, ignore=shutil.ignore_patterns("node_modules"))
     shutil.copy(EXAMPLES.parent / "seal.mjs", folder)
-    subprocess.run(["npm", "ci", "--silent", "--no-audit", "--no-fund"], cwd=folder, check=True, timeout=300)
+    subprocess.run(["npm", "ci", "--silent", "--no-audit", "--no-fund"], cwd=folder, check=True, timeout=within(300))
     return folder
 
 
@@ -44,7 +45,7 @@ def _run(platform: Path, program: str, given: dict[str, str]) -> list[Any]:
         env=os.environ | given,
         capture_output=True,
         encoding="utf-8",
-        timeout=120,
+        timeout=within(120),
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -1,11 +1,15 @@
 """The commands of README.md and the guides run as they stand, in the order in which they are read."""
 
+import os
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from tests.support.commands import environment
 from tests.support.docs import ROOT, RUN, blocks
+from tests.support.waiting import within
 from worker.settings import PREFIX
 
 TEXTS = [block.text for page in RUN for block in blocks(page) if block.is_run]
@@ -57,20 +61,26 @@ def test_the_commands_run_as_they_stand(tmp_path: Path) -> None:
     (tmp_path / "worker").symlink_to(ROOT / "worker")
     (tmp_path / "dead_letter.py").write_text(DEAD_LETTER, "utf-8")
     kept = {name: value for name, value in environment({}).items() if not name.startswith(PREFIX)}
-    done = subprocess.run(
+    with subprocess.Popen(
         ["bash", "-c", script()],
         cwd=tmp_path,
         env=kept,
         stdin=subprocess.DEVNULL,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         encoding="utf-8",
-        timeout=600,
-        check=False,
-    )
+        start_new_session=True,
+    ) as shell:
+        try:
+            stdout, stderr = shell.communicate(timeout=within(600))
+        finally:
+            # What the shell has put in the background, if it did not come to its end.
+            with suppress(ProcessLookupError):
+                os.killpg(shell.pid, signal.SIGKILL)
     codes = (tmp_path / "codes").read_text().split()
     ended = dict(zip(LINES, codes, strict=True))
-    assert {line: code for line, code in ended.items() if code not in {"0", "1"}} == {}, done.stderr
-    assert "Traceback" not in done.stderr
-    assert "Usage:" not in done.stderr
-    assert "12 updated" in done.stdout
-    assert "Discarded 1." in done.stdout
+    assert {line: code for line, code in ended.items() if code not in {"0", "1"}} == {}, stderr
+    assert "Traceback" not in stderr
+    assert "Usage:" not in stderr
+    assert "12 updated" in stdout
+    assert "Discarded 1." in stdout
