@@ -99,10 +99,12 @@ class OwnPostgresql(OwnServer):
 def _settings(tls: TlsFiles | None) -> Sequence[str]:
     """Options of the program. Without fsync: nothing here outlives the machine."""
     if tls is None:
-        return ["-c", "fsync=off"]
+        return ["-c", "fsync=off", "-c", "full_page_writes=off"]
     return [
         "-c",
         "fsync=off",
+        "-c",
+        "full_page_writes=off",
         "-c",
         "ssl=on",
         "-c",
