@@ -1,4 +1,7 @@
-"""A job on its way: what an answer of ConnectWise, or an error, makes of it. Touches nothing but the job."""
+"""The transitions of a job: what an answer of ConnectWise, or an error, makes of it. Touches nothing but the job.
+
+Called by `calls`. The decision itself is made by the rules (worker/rules/quantities.py); `commit` stores it.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,11 +18,11 @@ from worker.rules.problems import exhausted, perhaps_written, problem
 from worker.rules.retry import is_given_up
 from worker.sync.job import Final, Job, RetryAt
 
+# A quantity that did not stick is read again after this; other clients wait half as long (connectwise-api.md 6.1).
 READ_AGAIN_AFTER = timedelta(seconds=5)
-"""A quantity that did not stick is read again after this; other clients wait half as long (connectwise-api.md 6.1)."""
 
+# Once it has been due for so long, the second read may find what a person has entered meanwhile.
 READ_LATE_AFTER = timedelta(minutes=1)
-"""Once it has been due for so long, the second read may find what a person has entered meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -32,48 +35,46 @@ class Moment:
 
 
 def mappings_in_doubt(job: Job, actual: Addition, agreement: Agreement | None, now: datetime) -> list[ToCheck]:
-    """The mappings to check before the job is decided; `agreement`: if it was read too."""
+    """Return the mappings to check before the job is decided; `agreement`: if it was read too."""
     if not job.members or not job.sharing:
         return []
     wanted = [member.wanted for member in job.members]
     return [
-        one
-        for one in job.sharing
+        shared
+        for shared in job.sharing
         if billable.needs_check(
             actual,
             agreement,
-            one.mapping,
-            billable.facts_of(one.mapping, last_check(one.mapping)),
+            shared.mapping,
+            _facts_of(shared),
             period=wanted[0].period,
-            since=max(one.accepted_at for one in wanted),
+            since=max(line.accepted_at for line in wanted),
             today=now.date(),
         )
     ]
 
 
 def after_checks(job: Job, checked: Sequence[CheckedMapping]) -> None:
-    """These mappings of the job were checked anew."""
-    found = {one.mapping.company_id: one.message for one in checked if one.message is not None}
-    for place, one in enumerate(job.sharing):
-        if (message := found.get(one.mapping.company_id)) is not None:
-            now_checked = replace(one.mapping, check=message.model_dump(mode="json"))
-            job.sharing[place] = replace(one, mapping=now_checked)
+    """Take the new checks of the job's mappings."""
+    messages = {check.mapping.company_id: check.message for check in checked if check.message is not None}
+    for place, shared in enumerate(job.sharing):
+        if (message := messages.get(shared.mapping.company_id)) is not None:
+            job.sharing[place] = replace(shared, mapping=replace(shared.mapping, check=message.model_dump(mode="json")))
 
 
 def after_read(job: Job, actual: Addition, moment: Moment) -> None:
     """Decide what to do with the addition: the job gets its outcome, or is to be written (`outcome` None)."""
     job.actual = actual
-    quantity = actual.quantity
+    quantity, previous = actual.quantity, job.previous
     job.written = job.written.shown_by(quantity)
-    wrote_it = job.previous is not None and quantity == job.previous.quantity_wanted
-    if job.previous is not None and not job.preview:
+    wrote_it = previous is not None and quantity == previous.quantity_wanted
+    if previous is not None and not job.preview:
         # A preview leaves the row to the push that opened it, whose line would not say any more that it wrote.
-        job.closings.append(_read_after(job.previous, quantity, moment.now))
+        job.closings.append(_closing_by_read(previous, quantity, moment.now))
     if not job.members:
         return
-    previous = job.previous
     # With another quantity (a company has joined the sum since) the line is decided about anew.
-    if previous is not None and previous.quantity_wanted == job.quantity and _asked_for(job):
+    if previous is not None and previous.quantity_wanted == job.quantity and _is_of_this_push(job):
         if not wrote_it and previous.http_status is not None:
             why = problem("not_kept", wanted=previous.quantity_wanted, got=quantity)
             job.outcome = Final("failed", why, before=previous.quantity_before, actual=actual)
@@ -84,7 +85,7 @@ def after_read(job: Job, actual: Addition, moment: Moment) -> None:
             return
     match _decide(job, actual, moment):
         case quantities.Answer(status, why, reasons):
-            instead = _blamed(job, actual, moment) if status == "failed" else {}
+            instead = _problems(job, actual, moment) if status == "failed" else {}
             job.outcome = Final(status, why, before=quantity, actual=actual, reasons=reasons, instead=instead)
         case quantities.SetQuantity() | quantities.Unchanged() if job.preview:
             next_invoice = job.agreement.next_invoice_date if job.agreement else ""
@@ -94,9 +95,7 @@ def after_read(job: Job, actual: Addition, moment: Moment) -> None:
             job.outcome = Final("unchanged", before=quantity, after=quantity, actual=actual)
         case quantities.SetQuantity() if all(member.wanted.cancelled for member in job.members):
             job.outcome = Final("cancelled", problem("cancelled"), before=quantity, actual=actual)
-        case quantities.SetQuantity() if job.previous is not None and is_given_up(
-            job.first_failed_at, moment.now, moment.retry_for
-        ):
+        case quantities.SetQuantity() if previous is not None and _is_given_up(job, moment):
             # Written again and again without an answer, and now it is certain that none arrived.
             why = exhausted(problem("unreachable", reason="No answer to the change of the quantity."))
             job.outcome = Final("failed", why, before=quantity, actual=actual, dead_letter_reason="exhausted")
@@ -104,7 +103,7 @@ def after_read(job: Job, actual: Addition, moment: Moment) -> None:
             pass  # outcome None: its ledger row is to be opened.
 
 
-def _read_after(previous: OpenEntry, quantity: float | None, now: datetime) -> Closing:
+def _closing_by_read(previous: OpenEntry, quantity: float | None, now: datetime) -> Closing:
     """Return the end of a write whose addition holds this quantity now."""
     if quantity == previous.quantity_wanted:
         return Closing(previous.id, "written", quantity, previous.http_status)
@@ -120,7 +119,7 @@ def _decide(
     job: Job, actual: Addition, moment: Moment
 ) -> quantities.SetQuantity | quantities.Unchanged | quantities.Answer:
     first, restore = job.members[0].wanted, job.members[0].wanted.restore
-    assessment = billable.assess(actual, _known(job), first.period, moment.now.date())
+    assessment = billable.assess(actual, _facts(job), first.period, moment.now.date())
     if restore is not None:
         holds = {restore.holds, *job.left}
         return quantities.decide_revert(actual, assessment=assessment, holds=holds, restore=restore.quantity)
@@ -135,45 +134,48 @@ def _decide(
     )
 
 
-def _blamed(job: Job, actual: Addition, moment: Moment) -> dict[str, Problem]:
+def _is_given_up(job: Job, moment: Moment) -> bool:
+    return is_given_up(job.first_failed_at, moment.now, moment.retry_for)
+
+
+def _problems(job: Job, actual: Addition, moment: Moment) -> dict[str, Problem]:
     """Return the problem of each company that shares the addition: its own mapping's, else whose mapping is refused.
 
     None of a revert, which puts back whatever the mappings are.
     """
     period, today = job.members[0].wanted.period, moment.now.date()
-    refusals = {
-        one.mapping.company_id: billable.assess(actual, [_known_of(one)], period, today).refused for one in job.sharing
-    }
-    blamed = [(one.mapping, why) for one in job.sharing if (why := refusals[one.mapping.company_id]) is not None]
-    if not blamed:
+    refusals = [
+        (shared.mapping, billable.assess(actual, [_facts_of(shared)], period, today).refused) for shared in job.sharing
+    ]
+    blamed, why_refused = next(((mapping, why) for mapping, why in refusals if why is not None), (None, None))
+    if blamed is None or why_refused is None:
         return {}
-    mapping, why_refused = blamed[0]
-    company = f"{mapping.company_name} ({mapping.company_id})"
+    company = f"{blamed.company_name} ({blamed.company_id})"
     theirs = problem("sharing_refused", company=company, why=f"{why_refused.title}.")
-    return {company_id: why or theirs for company_id, why in refusals.items()}
+    return {mapping.company_id: why or theirs for mapping, why in refusals}
 
 
-def _known_of(one: ToCheck) -> billable.MappingFacts:
-    return billable.facts_of(one.mapping, last_check(one.mapping))
+def _facts_of(shared: ToCheck) -> billable.MappingFacts:
+    return billable.facts_of(shared.mapping, last_check(shared.mapping))
 
 
-def _known(job: Job) -> list[billable.MappingFacts]:
+def _facts(job: Job) -> list[billable.MappingFacts]:
     """Return the facts of the mappings that share the addition; of a revert only its agreement's days, if known.
 
     A revert writes what is not billable too, as the push that it takes back was allowed to.
     """
     if job.sharing:
-        return [_known_of(one) for one in job.sharing]
-    known = billable.MappingFacts(job.address[0], allows_not_billable=True)
+        return [_facts_of(shared) for shared in job.sharing]
+    facts = billable.MappingFacts(job.address[0], allows_not_billable=True)
     for member in job.members:
-        checked = last_check(member.mapping) if member.mapping and member.mapping.addition == job.addition else None
-        if checked is not None and checked.agreement is not None:
-            known = replace(known, agreement=checked.agreement)
-    return [known]
+        check = last_check(member.mapping) if member.mapping and member.mapping.addition == job.addition else None
+        if check is not None and check.agreement is not None:
+            facts = replace(facts, agreement=check.agreement)
+    return [facts]
 
 
 def entry_of(job: Job) -> LedgerEntry:
-    """The ledger row to open before this job's PATCH."""
+    """Return the ledger row to open before this job's PATCH."""
     first = job.members[0].wanted
     return LedgerEntry(
         addition=job.address,
@@ -188,15 +190,15 @@ def entry_of(job: Job) -> LedgerEntry:
 
 
 def after_write(job: Job, actual: Addition) -> None:
-    """ConnectWise returned the quantity that was sent."""
+    """Take ConnectWise's answer that it holds the quantity that was sent."""
     before = job.actual.quantity if job.actual else None
     if job.entry is not None:
         job.closings.append(Closing(job.entry.id, "written", actual.quantity, 200))
     job.outcome = Final("updated", before=before, after=actual.quantity, actual=actual)
 
 
-def after_error(job: Job, error: BaseException, verdict: ErrorOutcome, moment: Moment) -> None:
-    """The read or the write failed: say how the ledger row ends, if that is known, and what becomes of the line."""
+def after_error(job: Job, error: BaseException, failure: ErrorOutcome, moment: Moment) -> None:
+    """Take the error of the read or the write: close the ledger row, if its end is known, and set the outcome."""
     if isinstance(error, NotStarted):
         if job.entry is not None:
             job.closings.append(Closing(job.entry.id, "not_sent", None, None))
@@ -210,27 +212,27 @@ def after_error(job: Job, error: BaseException, verdict: ErrorOutcome, moment: M
             return
         if _may_be_applied(error):
             # The row stays open: nobody touches the addition until that call is certainly over, then it is read.
-            job.outcome = RetryAt(job.entry.call_until, verdict.problem)
-            if isinstance(verdict, FailLine):
+            job.outcome = RetryAt(job.entry.call_until, failure.problem)
+            if isinstance(failure, FailLine):
                 # A bug of ours, met by each write of this line: another would meet it too.
-                why = perhaps_written(verdict.problem)
+                why = perhaps_written(failure.problem)
                 job.outcome = Final("failed", why, actual=job.actual, dead_letter_reason="unexpected")
             return
-        job.closings.append(_refused(job.entry.id, error))
-    mappings_in_doubt = job.previous is not None and not job.preview and not job.closings and job.entry is None
-    if mappings_in_doubt and job.previous is not None and isinstance(verdict, FailLine):
+        job.closings.append(_closing_of_refused(job.entry.id, error))
+    in_doubt = job.previous is not None and not job.preview and not job.closings and job.entry is None
+    if in_doubt and job.previous is not None and isinstance(failure, FailLine):
         job.closings.append(Closing(job.previous.id, "unknown", None, job.previous.http_status))
     before = job.actual.quantity if job.actual else None
-    match verdict:
+    match failure:
         case FailLine(why):
             dead_letter_reason = "unexpected" if why.code == "unexpected" else None
-            why = perhaps_written(why) if mappings_in_doubt else why
+            why = perhaps_written(why) if in_doubt else why
             job.outcome = Final("failed", why, before=before, actual=job.actual, dead_letter_reason=dead_letter_reason)
         case RetryLine(why) | PausePartner(why) if job.preview:
             # Somebody waits for a preview, so it says what stands in the way now.
             job.outcome = Final("failed", why, before=before, actual=job.actual)
-        case RetryLine(why) if is_given_up(job.first_failed_at, moment.now, moment.retry_for):
-            why = perhaps_written(exhausted(why)) if mappings_in_doubt else exhausted(why)
+        case RetryLine(why) if _is_given_up(job, moment):
+            why = perhaps_written(exhausted(why)) if in_doubt else exhausted(why)
             job.outcome = Final("failed", why, actual=job.actual, dead_letter_reason="exhausted")
         case RetryLine(why, seconds):
             # Whatever it is asked to wait for: a last time when its time is up.
@@ -242,7 +244,8 @@ def after_error(job: Job, error: BaseException, verdict: ErrorOutcome, moment: M
             pass  # FailPartner: the run answers every open line of the partner at once.
 
 
-def _asked_for(job: Job) -> bool:
+def _is_of_this_push(job: Job) -> bool:
+    """True if the write whose end was not known is of the push that the job answers."""
     return job.previous is not None and job.previous.push_id in {member.wanted.push_id for member in job.members}
 
 
@@ -254,10 +257,10 @@ def _may_be_applied(error: BaseException) -> bool:
     return not isinstance(error, ConnectWiseError | KeyUnreadable | RightRefused)
 
 
-def _refused(entry_id: int, error: BaseException) -> Closing:
+def _closing_of_refused(entry_id: int, error: BaseException) -> Closing:
     """Return the end, in the ledger, of a write that was certainly not applied as sent."""
     if isinstance(error, RightRefused):
         return Closing(entry_id, "refused", None, 403)
-    met = error.cause if isinstance(error, Unconfirmed) else error
-    status = met.status if isinstance(met, ConnectWiseError) else None
+    cause = error.cause if isinstance(error, Unconfirmed) else error
+    status = cause.status if isinstance(cause, ConnectWiseError) else None
     return Closing(entry_id, "not_sent" if status is None else "refused", None, status)
