@@ -14,7 +14,7 @@ from tests.support.samples import push, sync_result
 from worker.cli.display.totals import WORDS, say_absent, sum_of
 from worker.cli.results import ResultRow
 from worker.rules.problems import CATALOGUE
-from worker.sync.completion import told, totals
+from worker.sync.completion import absent_message, totals
 
 LINES = st.lists(st.tuples(st.sampled_from([*get_args(LineStatus), "pending"]), st.integers(0, 50), st.booleans()))
 
@@ -61,7 +61,7 @@ def test_what_a_preview_would_not_change_is_not_to_be_written() -> None:
 def test_thousands_that_are_absent_are_counted_and_some_named() -> None:
     """A push of one company of 5,000 makes no message of a megabyte; what is not known is not taken for nothing."""
     missing = [UnpushedCompany(f"c-{number:04}", "Acme", None if number == 1 else 2.5) for number in range(5_000)]
-    made = told(missing)
+    made = absent_message(missing)
     assert (made.companies, made.quantity, made.unknown, len(made.named)) == (5_000, 2.5 * 4_999, 1, 1_000)
 
 
@@ -72,9 +72,9 @@ def test_only_what_is_known_to_be_billed_is_said(capsys: pytest.CaptureFixture[s
         UnpushedCompany("c-2", "Initech", 0, not_billed=True),
         UnpushedCompany("c-3", "Hooli", 4),
     ]
-    say_absent("this push", told(told_apart[:1]))
-    say_absent("this push", told(told_apart[:2]))
-    say_absent("this push", told(told_apart))
+    say_absent("this push", absent_message(told_apart[:1]))
+    say_absent("this push", absent_message(told_apart[:2]))
+    say_absent("this push", absent_message(told_apart))
     shown = " ".join(capsys.readouterr().out.split())
     assert shown == (
         "Mapped, not in this push: 1 company, still billed: not known: Acme (?) "

@@ -200,7 +200,7 @@ class Calls:
             self._writing += 1
 
     def _blame(self, job: Job, connection: ConnectionVersion, refused: WriteRefused) -> Exception:
-        """Return the error, of the record or of the connection, by what others have met under this version of it."""
+        """Return the error, of the record or of the connection, by the other writes under this version of it."""
         if not self._writes.refused:
             with self._context.database.begin() as tx:
                 self._writes = WriteAnswers.from_ledger(tx, connection, self._writes.accepted)
@@ -253,7 +253,7 @@ class Calls:
     def _unchecked(self, mapping: Mapping, error: BaseException) -> CheckedMapping:
         """Return the result of a check that failed: it is made again later, or the error is the result."""
         outcome = self._guard.circuit.note_failure(error, self._now(), attempts=mapping.check_attempts)
-        # One that was checked before keeps what was found then until it can be checked again.
+        # A mapping that was checked before keeps that result until it can be checked again.
         late = mapping.check is None and is_given_up(mapping.changed_at, self._now(), self._context.retry_for)
         passes = isinstance(outcome, PausePartner) or isinstance(error, NotStarted)
         if isinstance(outcome, RETRIED) and (passes or not late):
@@ -269,7 +269,7 @@ class Calls:
             self._questions.pop(future, None)
             error = future.exception()
             if not self._guard.is_current(connection) or isinstance(error, NotStarted):
-                # What the former keys see, or meet, says nothing of these.
+                # What the former keys see, or are refused, says nothing of these.
                 task.put_back()
             elif error is None:
                 if task.call.reads_connectwise:

@@ -1,4 +1,7 @@
-"""The end of a push: its lines as a sum that closes, and the mapped companies that were not in it."""
+"""The message that a push has ended: its lines as a sum that closes, and the mapped companies that were not in it.
+
+Made by the handler of results when the last line of the push has its final status.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from math import fsum
@@ -20,6 +23,7 @@ from store.pushes import Push
 from worker.rules.problems import problem
 from worker.sync.results import number
 
+# The term of the sum that a line of each final status is counted in; see `term`.
 TERMS: Mapping[LineStatus, str] = {
     "updated": "written",
     "preview": "written",
@@ -30,11 +34,10 @@ TERMS: Mapping[LineStatus, str] = {
     "superseded": "superseded",
     "cancelled": "cancelled",
 }
-"""The term of the sum that a line of each final status is counted in; see `term`."""
 
 
 def completed(tx: Tx, push: Push) -> PushCompleted:
-    """Make the message that says how a push ended, all of whose lines have their final answer."""
+    """Return the message that says how a push ended. All its lines have their final status."""
     tallies = line_results.totals_by_status(tx, push.partner_id, push.push_id)
     counts = {status: companies for status, (companies, _) in tallies.items()}
     # What a revert skips was not written; that says nothing about mappings.
@@ -60,47 +63,47 @@ def completed(tx: Tx, push: Push) -> PushCompleted:
             for line in unmapped
             if line.billable_users
         ),
-        absent=None if push.mode == "revert" else told(absent.of_push(tx, push.partner_id, push.push_id)),
+        absent=None if push.mode == "revert" else absent_message(absent.of_push(tx, push.partner_id, push.push_id)),
     )
 
 
 def term(status: str, *, changes: bool) -> str:
-    """The term that a line is counted in; a preview's is what a push would do: `changes` = its quantity changes."""
+    """Return the term that a line is counted in; of a preview that of the push. `changes`: its quantity would."""
     return "unchanged" if status == "preview" and not changes else TERMS[status]  # type: ignore[index]
 
 
 def totals(terms: Iterable[tuple[str, int, int]]) -> Totals:
-    """Sum (term, companies, users), each of which may come several times."""
+    """Sum (term, companies, users), where a term may come several times, and all of them as `imported`."""
     sums: dict[str, tuple[int, int]] = {}
     for name, companies, users in terms:
-        for one in (name, "imported"):
-            before = sums.get(one, (0, 0))
-            sums[one] = (before[0] + companies, before[1] + users)
-    return Totals(**{name: Tally(companies=companies, users=users) for name, (companies, users) in sums.items()})
+        for key in (name, "imported"):
+            before = sums.get(key, (0, 0))
+            sums[key] = (before[0] + companies, before[1] + users)
+    return Totals(**{key: Tally(companies=companies, users=users) for key, (companies, users) in sums.items()})
 
 
-def told(missing: Sequence[absent.UnpushedCompany]) -> Absent:
-    """Say of these companies that they are mapped and were not pushed, and what is still billed for them."""
-    known = [one.quantity for one in missing if one.quantity is not None]
+def absent_message(missing: Sequence[absent.UnpushedCompany]) -> Absent:
+    """Return the part about these companies: they are mapped and were not pushed, and some are still billed."""
+    known = [company.quantity for company in missing if company.quantity is not None]
     return Absent(
         companies=len(missing),
         quantity=number(fsum(known)) or 0,
         unknown=len(missing) - len(known),
-        not_billed=sum(one.not_billed for one in missing),
+        not_billed=sum(company.not_billed for company in missing),
         named=tuple(
             AbsentCompany(
-                company_id=one.company_id,
-                company_name=one.company_name,
-                quantity=number(one.quantity),
-                not_billed=one.not_billed,
+                company_id=company.company_id,
+                company_name=company.company_name,
+                quantity=number(company.quantity),
+                not_billed=company.not_billed,
             )
-            for one in missing[:NAMED]
+            for company in missing[:NAMED]
         ),
     )
 
 
 def _split(tx: Tx, push: Push, tallies: Mapping[str, tuple[int, int]]) -> list[tuple[str, tuple[int, int]]]:
-    """The tallies; of a preview those lines apart that would change nothing."""
+    """Return the tallies by status, with those lines of a preview apart that would change nothing."""
     same = line_results.previewed_unchanged(tx, push.partner_id, push.push_id) if "preview" in tallies else (0, 0)
     companies, users = tallies.get("preview", (0, 0))
     others = [(status, tally) for status, tally in tallies.items() if status != "preview"]

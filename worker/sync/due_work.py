@@ -172,13 +172,13 @@ class _Loader:
         for company_id, line in self._lines_beside(first, others).items():
             if line.status == "cancelled":
                 continue
-            found = quantities.find_addition(wanted_of(line), replace(self._setup, mappings=others), self._now)
-            if isinstance(found, quantities.Wait) and line.is_open:
+            where = quantities.find_addition(wanted_of(line), replace(self._setup, mappings=others), self._now)
+            if isinstance(where, quantities.Wait) and line.is_open:
                 # Its mapping is on the way and may take it off this addition: the sum is not known yet.
                 # It may arrive before this is stored, and then nothing would wake this line: try again soon.
-                job.outcome = RetryAt(min(found.until, self._now + SHARED_RETRY))
+                job.outcome = RetryAt(min(where.until, self._now + SHARED_RETRY))
                 return
-            if not isinstance(found, quantities.Proceed):
+            if not isinstance(where, quantities.Proceed):
                 continue  # Nobody knows whether its users belong to this addition.
             counts[company_id] = line.billable_users
             job.summed.append(line)

@@ -35,7 +35,7 @@ def fail_open_lines(tx: Tx, at: datetime, partner_id: str, failure: FailPartner)
     failing = {
         key: line
         for key, line in pushes.lines(tx, partner_id, open_targets.keys()).items()
-        if _seen_by(line.push.connection_changed_at, connection) and under_way.get(line.company_id, at) <= at
+        if _has_arrived(line.push.connection_changed_at, connection) and under_way.get(line.company_id, at) <= at
     }
     skipped = _skipped(tx, at, partner_id, connection, list(failing.values()))
     batch = Batch(tx, partner_id)
@@ -84,5 +84,6 @@ def _skipped(
     return skipped
 
 
-def _seen_by(seen: datetime | None, connection: ConnectionVersion | None) -> bool:
-    return seen is None or (connection is not None and seen <= connection.changed_at)
+def _has_arrived(changed_at: datetime | None, connection: ConnectionVersion | None) -> bool:
+    """True if the version of the connection that the sender of a push saw is stored."""
+    return changed_at is None or (connection is not None and changed_at <= connection.changed_at)

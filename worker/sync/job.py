@@ -1,4 +1,7 @@
-"""A job: one addition's work on its way through a run, and what becomes of it."""
+"""A job: the work on one addition, on its way through a run.
+
+Made by `due_work`, moved on by `transitions`, stored by `commit`.
+"""
 
 from collections.abc import Collection
 from collections.abc import Mapping as Map
@@ -20,7 +23,7 @@ SUCCEEDED = frozenset({"updated", "unchanged"})
 
 @dataclass(frozen=True)
 class Member:
-    """A line that a job answers, and the versions that it was decided with. `target` is None in a preview."""
+    """A line that a job answers, and the rows that it was decided with. `target` is None in a preview."""
 
     line: Line
     wanted: quantities.WantedLine
@@ -30,7 +33,7 @@ class Member:
 
 @dataclass(frozen=True)
 class Final:
-    """The final answer for a job's members; with a `dead_letter_reason` their lines become dead letters too.
+    """The final status of a job's members; with a `dead_letter_reason` their lines become dead letters too.
 
     `instead`: the problem of a company, by its id, where it is another one than `problem`.
     """
@@ -48,7 +51,7 @@ class Final:
 
 @dataclass(frozen=True)
 class RetryAt:
-    """Look again at `until`. A problem is reported as `retrying`; `counts` = it was an attempt of the line's own."""
+    """Try again at `until`. A problem is reported as `retrying`; `counts` = it was an attempt of the line's own."""
 
     until: datetime
     problem: Problem | None = None
@@ -59,9 +62,11 @@ class RetryAt:
 class Job:
     """One addition's work, on its way: read, then perhaps written. `outcome` None at the end = decide again.
 
-    `summed`: lines of the same push that are counted in the quantity, but are not answered by this job. `left`: what
-    the push that a revert takes back may have left. `shown`: what the answer to its write showed instead. `sharing`:
-    the mappings behind the quantity, as last checked; none if a revert puts it back.
+    `summed`: lines of the same push that are counted in the quantity, but are not answered by this job.
+    `sharing`: the mappings behind the quantity, as last checked; none if a revert puts it back.
+    `left`: the quantities that the push which a revert takes back may have left.
+    `previous`: a write before this run whose end is not known. `entry`: the open ledger row of this job's own write.
+    `shown`: the other quantity that the answer to that write showed.
     """
 
     members: list[Member]
@@ -118,7 +123,7 @@ class Job:
 
 
 def wanted_of(line: Line, *, cancelled: bool = False) -> quantities.WantedLine:
-    """Return the request of this line in the form that the rules decide about."""
+    """Return this line in the form that the rules decide about."""
     push = line.push
     return quantities.WantedLine(
         company_id=line.company_id,

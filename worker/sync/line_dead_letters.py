@@ -1,4 +1,7 @@
-"""Lines that become a dead letter: one per push and reason, which holds the request that a replay sends."""
+"""The dead letters of lines: one per push and reason, which holds the request that a replay sends.
+
+Put by `commit`, also for `fail_open_lines`.
+"""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -13,10 +16,10 @@ from worker.rules.problems import one_line
 from worker.topology import queue_of
 
 
-def dead_letter_lines(tx: Tx, lines: Sequence[Line], verdict: FailPartner) -> None:
-    """Put lines of one push into its dead letter of this reason; while that is open, to those that are there."""
+def dead_letter_lines(tx: Tx, lines: Sequence[Line], failure: FailPartner) -> None:
+    """Put lines of one push into its dead letter of this reason, beside those that an open one has already."""
     push = lines[0].push
-    letter_id, kept = dead_letters.letter_of_lines(tx, push.partner_id, push.push_id, verdict.reason)
+    letter_id, kept = dead_letters.letter_of_lines(tx, push.partner_id, push.push_id, failure.reason)
     request = request_of(lines)
     wire = encode(request if kept is None else _with_lines_of(kept, request))
     dead_letters.add(
@@ -26,9 +29,9 @@ def dead_letter_lines(tx: Tx, lines: Sequence[Line], verdict: FailPartner) -> No
             queue=queue_of(wire.routing_key),
             body=wire.body,
             properties=outbox.properties_of(wire),
-            reason=verdict.reason,
-            error=one_line(verdict.problem),
-            error_type=verdict.problem.code,
+            reason=failure.reason,
+            error=one_line(failure.problem),
+            error_type=failure.problem.code,
             partner_id=push.partner_id,
             message_id=wire.properties.message_id,
             kind=wire.routing_key,
@@ -37,22 +40,22 @@ def dead_letter_lines(tx: Tx, lines: Sequence[Line], verdict: FailPartner) -> No
 
 
 def _with_lines_of(body: bytes, request: PushRequested | RevertRequested) -> PushRequested | RevertRequested:
-    """The request with the lines that a kept one of the same push has besides."""
+    """Return the request with the lines that a kept one of the same push has besides."""
     if isinstance(request, RevertRequested):
-        before = RevertRequested.model_validate_json(body, extra="ignore")
-        companies = dict.fromkeys((*(before.company_ids or ()), *(request.company_ids or ())))
+        kept_ids = RevertRequested.model_validate_json(body, extra="ignore").company_ids
+        companies = dict.fromkeys((*(kept_ids or ()), *(request.company_ids or ())))
         return request.model_copy(update={"company_ids": tuple(companies)})
     kept = PushRequested.model_validate_json(body, extra="ignore")
     new = {line.company_id for line in request.lines}
     lines = [line for line in kept.lines if line.company_id not in new]
-    confirmations = [one for one in kept.confirmations if one.company_id not in new]
+    confirmations = [given for given in kept.confirmations if given.company_id not in new]
     return request.model_copy(
         update={"lines": (*lines, *request.lines), "confirmations": (*confirmations, *request.confirmations)}
     )
 
 
 def request_of(lines: Sequence[Line]) -> PushRequested | RevertRequested:
-    """A request with exactly these lines, all of one push: what a replay sends."""
+    """Return a request with exactly these lines, all of one push, for a replay to send."""
     push = lines[0].push
     envelope: dict[str, Any] = {
         "partner_id": push.partner_id,

@@ -1,4 +1,7 @@
-"""The message that says what became of a line."""
+"""The messages about lines: the result of each, by which the coordinator's table and the platform go.
+
+Made by `commit` and `fail_open_lines`, and by the handlers that end lines.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,12 +14,13 @@ from store.pushes import Line, Push
 from worker.rules.billable import is_billable
 from worker.rules.problems import problem
 
-_SUPERSEDED = problem("superseded")  # made once: ten thousand lines may say so at a time
+# Made once: ten thousand lines may be superseded at a time.
+_SUPERSEDED = problem("superseded")
 
 
 @dataclass(frozen=True)
 class Money:
-    """The change that a preview shows, in money, as far as the addition tells."""
+    """The change that a preview shows, in money; None where the addition does not tell."""
 
     unit_price: float | None
     less_included: float | None
@@ -57,7 +61,7 @@ def result(
     reasons: tuple[Problem, ...] = (),
     warnings: tuple[Problem, ...] = (),
 ) -> SyncResult:
-    """The next result of this line. Quantities are ConnectWise's, of the whole addition."""
+    """Return the next result of this line. Quantities are ConnectWise's, of the whole addition."""
     push: Push = line.push
     return SyncResult(
         partner_id=push.partner_id,
@@ -89,12 +93,12 @@ def result(
 
 
 def superseded(line: Line) -> SyncResult:
-    """A newer wish took the place of this line's."""
+    """Return the result of a line whose company and period a newer push has asked for."""
     return result(line, "superseded", attempts=line.attempts, problem=_SUPERSEDED)
 
 
 def number(value: float | None) -> int | float | None:
-    """Whole quantities as integers: 42, not 42.0. A product too large for a number is not told."""
+    """Return a whole quantity as an integer: 42, not 42.0. None for a product too large for a number."""
     if value is None or not isfinite(value):
         return None
     return int(value) if value == int(value) else value

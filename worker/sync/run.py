@@ -215,7 +215,7 @@ class Run:
             self._scheduler.save(tx)
             self._store_learned(tx, outdated=committed.is_outdated)
         self._guard.lease_until, self._edit_stored = started + leases.LEASE_SECONDS, edit_stored
-        # Another connection counts, or none: no more requests are made with this one's keys.
+        # Once another connection is stored, no more requests are made with the keys of this one.
         self._guard.is_outdated = committed.is_outdated
         for job in committed.to_write:
             job.entry, job.start_by = opened[job.address], started + guard.START_WITHIN
@@ -236,11 +236,11 @@ class Run:
             self._guard.circuit = CircuitBreaker(self._context.retry_for, leases.health(tx, self._partner_id))
             return
         self._guard.circuit.store(tx, self._partner_id)
-        found = self._calls.session.discovery if self._calls.session else None
-        if self._guard.connection and found and found.is_new and found.base_url and found.looked_up_at:
-            at, version, answered = found.looked_up_at, found.api_version, found.answered
-            connections.save_discovery(tx, self._guard.connection, found.base_url, at, version, answered=answered)
-            found.is_new = False
+        api = self._calls.session.discovery if self._calls.session else None
+        if self._guard.connection and api and api.is_new and api.base_url and api.looked_up_at:
+            at, version, answered = api.looked_up_at, api.api_version, api.answered
+            connections.save_discovery(tx, self._guard.connection, api.base_url, at, version, answered=answered)
+            api.is_new = False
 
     # --- the end of the run
 
@@ -261,7 +261,7 @@ class Run:
             if due is not None and due <= at and not self._is_ending():
                 return False
             if self._has_loaded:
-                # One that found ConnectWise to be left alone has not come to where the one before it failed.
+                # A run that has loaded nothing, as ConnectWise is left alone, does not prove that the bug is gone.
                 self._guard.circuit.note_clean_run()
                 self._guard.circuit.store(tx, self._partner_id)
             due = self._or_open_writes(tx, at, due)

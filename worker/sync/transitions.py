@@ -214,7 +214,7 @@ def after_error(job: Job, error: BaseException, failure: ErrorOutcome, moment: M
             # The row stays open: nobody touches the addition until that call is certainly over, then it is read.
             job.outcome = RetryAt(job.entry.call_until, failure.problem)
             if isinstance(failure, FailLine):
-                # A bug of ours, met by each write of this line: another would meet it too.
+                # A bug of ours, which the next write of this line would hit too.
                 why = perhaps_written(failure.problem)
                 job.outcome = Final("failed", why, actual=job.actual, dead_letter_reason="unexpected")
             return
@@ -235,7 +235,7 @@ def after_error(job: Job, error: BaseException, failure: ErrorOutcome, moment: M
             why = perhaps_written(exhausted(why)) if in_doubt else exhausted(why)
             job.outcome = Final("failed", why, actual=job.actual, dead_letter_reason="exhausted")
         case RetryLine(why, seconds):
-            # Whatever it is asked to wait for: a last time when its time is up.
+            # However long ConnectWise asks to wait: the last attempt is made when the time for retries is up.
             last = (job.first_failed_at or moment.now) + moment.retry_for
             job.outcome = RetryAt(min(moment.now + timedelta(seconds=seconds), last), why)
         case PausePartner(why, seconds):

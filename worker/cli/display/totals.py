@@ -8,7 +8,7 @@ from store import Tx, absent, line_results, pushes
 from worker.cli.display.causes import NAMED
 from worker.cli.display.output import paragraph, plural, say
 from worker.cli.results import ResultRow
-from worker.sync.completion import term, told
+from worker.sync.completion import absent_message, term
 
 WORDS = {
     "written": "written",
@@ -43,14 +43,14 @@ def absent_from(tx: Tx, partner_id: str, push_id: str | None) -> tuple[str, Abse
     """
     if push_id is None:
         newest = absent.of_newest_period(tx, partner_id)
-        return None if newest is None else (f"any push of {newest.period_key}", told(newest.companies))
+        return None if newest is None else (f"any push of {newest.period_key}", absent_message(newest.companies))
     push = pushes.find(tx, partner_id, push_id)
     if push is None or push.mode == "revert":
         return None
     ended = line_results.completion(tx, partner_id, push_id)
     if ended is not None:
         return None if ended.absent is None else ("this push", ended.absent)
-    return "this push", told(absent.of_push(tx, partner_id, push_id))
+    return "this push", absent_message(absent.of_push(tx, partner_id, push_id))
 
 
 def say_sum(found: Mapping[str, tuple[int, int]], mode: str) -> None:
