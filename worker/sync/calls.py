@@ -136,14 +136,14 @@ class Calls:
 
     def read(self, job: Job) -> None:
         """Read the job's addition, have its mappings checked if they are in doubt, and decide."""
-        at, turn = self._now(), partial(self._guard.wait_for_page, self._guard.connection)
+        at, before_page = self._now(), partial(self._guard.wait_for_page, self._guard.connection)
         seconds = self._guard.circuit.seconds_for_call(job.first_failed_at, at)
 
         def call(session: ConnectWiseSession) -> tuple[Addition, Agreement | None, list[CheckedMapping]]:
             actual = session.addition(*job.address, seconds)
             agreement = session.agreement_if_allowed(job.address[0]) if job.preview else None
             checked = [
-                CheckedMapping(doubted.mapping, mapping_check.check_mapping(session, doubted, at, turn, actual))
+                CheckedMapping(doubted.mapping, mapping_check.check_mapping(session, doubted, at, before_page, actual))
                 for doubted in transitions.mappings_in_doubt(job, actual, agreement, at)
             ]
             return actual, agreement, checked
@@ -235,7 +235,7 @@ class Calls:
 
     def check_mapping(self, to_check: ToCheck) -> None:
         """Check a mapping."""
-        at, turn = self._now(), partial(self._guard.wait_for_page, self._guard.connection)
+        at, before_page = self._now(), partial(self._guard.wait_for_page, self._guard.connection)
 
         def done(future: Future[Any]) -> None:
             error = future.exception()
@@ -248,7 +248,7 @@ class Calls:
         if (known := mapping_check.check_offline(to_check)) is not None:
             self.results.checked.append(known)
         else:
-            self._start(lambda session: mapping_check.check_mapping(session, to_check, at, turn), done)
+            self._start(lambda session: mapping_check.check_mapping(session, to_check, at, before_page), done)
 
     def _unchecked(self, mapping: Mapping, error: BaseException) -> CheckedMapping:
         """Return the result of a check that failed: it is made again later, or the error is the result."""
@@ -283,7 +283,7 @@ class Calls:
                 log.info("call.failed", error=str(error), error_type=type(error).__name__)
                 task.failed(questions.problem_of_outcome(self._guard.circuit.note_failure(error, self._now())))
 
-        turn = partial(self._guard.wait_for_page, connection)
-        future = self._start(lambda session: task.call.run(session, turn), done)
+        before_page = partial(self._guard.wait_for_page, connection)
+        future = self._start(lambda session: task.call.run(session, before_page), done)
         if future is not None:
             self._questions[future] = monotonic()

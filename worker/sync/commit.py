@@ -4,7 +4,7 @@ Called by `run`. A job that is to be written has its ledger row opened with that
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import structlog
@@ -63,7 +63,7 @@ def commit_jobs(
     for job, member in answered:
         if flush.still_holds(member):
             flush.take(job, member)
-    flush.batch.store()
+    flush.batch.store(tx, partner_id)
     return Committed(flush.batch.results, [job for job in to_open if all(map(flush.still_holds, job.members))])
 
 
@@ -72,15 +72,14 @@ def is_outdated(tx: Tx, partner_id: str, connection: ConnectionVersion | None) -
     return _version(connections.current(tx, partner_id)) != _version(connection)
 
 
+@dataclass
 class Batch:
-    """The ends of a partner's lines, and the targets to be tried again, which are stored together."""
+    """The results of a partner's lines and what follows from them, stored together; `retried`: targets due again."""
 
-    def __init__(self, tx: Tx, partner_id: str) -> None:
-        self._tx, self._partner_id = tx, partner_id
-        self._settled: list[tuple[Target, Holder | None]] = []
-        self._retried: list[Target] = []
-        self._dead: dict[tuple[str, str], tuple[FailPartner, list[Line]]] = {}
-        self.results: list[SyncResult] = []
+    results: list[SyncResult] = field(default_factory=list)
+    retried: list[Target] = field(default_factory=list)
+    _settled: list[tuple[Target, Holder | None]] = field(default_factory=list)
+    _dead: dict[tuple[str, str], tuple[FailPartner, list[Line]]] = field(default_factory=dict)
 
     def finish(
         self,
@@ -98,17 +97,13 @@ class Batch:
         if target is not None:
             self._settled.append((target, holder))
 
-    def retry(self, target: Target) -> None:
-        """Try the target again when it is due."""
-        self._retried.append(target)
-
-    def store(self) -> None:
+    def store(self, tx: Tx, partner_id: str) -> None:
         """Store it all; the results leave with the transaction."""
         for dead_letter, lines in self._dead.values():
-            dead_letter_lines(self._tx, lines, dead_letter)
-        targets.settle(self._tx, self._partner_id, self._settled)
-        targets.postpone(self._tx, self._partner_id, self._retried)
-        line_results.record(self._tx, self.results)
+            dead_letter_lines(tx, lines, dead_letter)
+        targets.settle(tx, partner_id, self._settled)
+        targets.postpone(tx, partner_id, self.retried)
+        line_results.record(tx, self.results)
 
 
 class _Flush:
@@ -118,7 +113,7 @@ class _Flush:
         self, tx: Tx, at: datetime, partner_id: str, connection: ConnectionVersion | None, members: Sequence[Member]
     ) -> None:
         companies = {member.line.company_id for member in members}
-        self.batch = Batch(tx, partner_id)
+        self.batch = Batch()
         self._tx, self._now, self._connection = tx, at, connection
         self._tenant = connection.tenant if connection else None
         self._targets = targets.of_companies(tx, partner_id, companies)
@@ -153,7 +148,7 @@ class _Flush:
             case RetryAt(until) if target is None:
                 pushes.postpone_preview(self._tx, line, until)
             case RetryAt(until, None) if target is not None:
-                self.batch.retry(replace(target, due_at=until))
+                self.batch.retried.append(replace(target, due_at=until))
             case RetryAt() as later if target is not None:
                 why = later.problem and with_link(later.problem, self._connection, member.mapping)
                 self._retry(line, target, replace(later, problem=why))
@@ -184,7 +179,7 @@ class _Flush:
             reported_at=target.reported_at if reported else self._now,
             due_at=later.until,
         )
-        self.batch.retry(tried)
+        self.batch.retried.append(tried)
         if not reported:
             self.batch.results.append(
                 result(line, "retrying", attempts=tried.attempts, problem=later.problem, next_attempt_at=later.until)

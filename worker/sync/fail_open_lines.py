@@ -38,7 +38,7 @@ def fail_open_lines(tx: Tx, at: datetime, partner_id: str, failure: FailPartner)
         if _has_arrived(line.push.connection_changed_at, connection) and under_way.get(line.company_id, at) <= at
     }
     skipped = _skipped(tx, at, partner_id, connection, list(failing.values()))
-    batch = Batch(tx, partner_id)
+    batch = Batch()
     for key, line in failing.items():
         target = open_targets[key]
         if key in skipped:
@@ -49,7 +49,7 @@ def fail_open_lines(tx: Tx, at: datetime, partner_id: str, failure: FailPartner)
         batch.finish(line, target, failed, dead_letter=failure)
     for mapping in mappings.due_checks(tx, partner_id, at, MAX_LINES):
         mapping_check.failed_check(mapping, failure.problem).save(tx)
-    batch.store()
+    batch.store(tx, partner_id)
     return batch.results + refuse_waiting(tx, at, partner_id, failure.problem)
 
 

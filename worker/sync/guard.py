@@ -31,7 +31,7 @@ class Guard:
     is_outdated: bool = False
 
     @property
-    def is_shut(self) -> bool:
+    def must_stop(self) -> bool:
         """True if nothing new is to be begun: the worker drains, or ConnectWise is to be left alone."""
         return self.draining.is_set() or self.is_paused or self.circuit.is_open
 
@@ -50,7 +50,7 @@ class Guard:
         """Wait, in a thread of the pool, until the next page of a list may be asked for; else raise NotStarted."""
         while True:
             late = monotonic() > self.lease_until
-            if late or self.is_shut or self.is_outdated or not self.is_current(connection):
+            if late or self.must_stop or self.is_outdated or not self.is_current(connection):
                 raise NotStarted
             # A page came: lines need not wait for the whole list to see that ConnectWise answers and takes the keys.
             self.circuit.answered = True

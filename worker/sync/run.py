@@ -89,11 +89,11 @@ class Run:
             self._guard.lease_until = 0.0
 
     def _is_ending(self) -> bool:
-        """True if nothing new is to be begun: the guard is shut, or the slice is over."""
-        return self._guard.is_shut or self._slice_is_over()
+        """True if nothing new is to be begun: the guard says so, or the slice is over."""
+        return self._guard.must_stop or self._slice_is_over()
 
     def _slice_is_over(self) -> bool:
-        """Others wait. A list begun in time is read to its end, and what comes meanwhile need not wait for that."""
+        """True if it is other partners' turn. A list begun in time is read to its end; lines need not wait for it."""
         return monotonic() > self._slice_until and not self._calls.has_question_since_before(self._slice_until)
 
     def _has_work(self) -> bool:
@@ -111,7 +111,7 @@ class Run:
         return len(self._calls.results) + self._scheduler.unsaved
 
     def _only_questions(self) -> bool:
-        """While a long list is read, what comes meanwhile need not wait: nothing of it can be under way."""
+        """True if nothing but lists is read, which may take long: what is due meanwhile may be loaded beside that."""
         return self._calls.only_questions and not self._to_write and not self._unstored() and not self._is_ending()
 
     # --- load, call, store

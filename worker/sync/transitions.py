@@ -27,7 +27,7 @@ READ_LATE_AFTER = timedelta(minutes=1)
 
 @dataclass(frozen=True)
 class Moment:
-    """When something came of a call, how long a line may be retried, and what is unusual."""
+    """The time at which the result of a call is taken, how long a line may be retried, and which jump is too big."""
 
     now: datetime
     retry_for: timedelta
