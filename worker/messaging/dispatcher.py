@@ -1,4 +1,4 @@
-"""From raw bytes to a handler, and from what happens there to a verdict. Nothing that arrives ends the worker."""
+"""Raw bytes are decoded and handled, and what comes of that becomes a settlement. No message ends the worker."""
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
@@ -16,8 +16,8 @@ from worker.clock import Clock
 from worker.handlers import BATCH_HANDLERS, HANDLERS, REPLAYABLE
 from worker.handlers.context import Context, MessageRejected
 from worker.messaging.broker import Delivery, Settlement
+from worker.messaging.contract_answers import Violation, reject
 from worker.messaging.dead_letters import DeadLetters, first_own_frame
-from worker.messaging.refusals import Refusal, refuse
 from worker.messaging.store_retry import StoreNotReady, StoreRetry
 from worker.topology import KIND_DEAD
 
@@ -30,7 +30,7 @@ log = structlog.get_logger()
 class Dispatcher:
     """Handles deliveries; safe from many threads. `stop` ends pauses.
 
-    `charge` counts on a partner's share how many answers its message made be said at once.
+    `charge_results` counts against a partner's rate the results that one of its messages had published again.
     """
 
     def __init__(
@@ -43,109 +43,109 @@ class Dispatcher:
         charge_results: Callable[[str, int], None],
     ) -> None:
         self._context, self._letters, self._stop, self._store_retry = context, letters, stop, store_retry
-        self._clock, self._charge = clock, charge_results
-        self._turn = Lock()
+        self._clock, self._charge_results = clock, charge_results
+        self._one_redelivery = Lock()
 
     def handle(self, deliveries: Sequence[Delivery]) -> list[Settlement]:
-        """Handle these, all of one kind; a verdict for each."""
-        if deliveries[0].kind == KIND_DEAD:
-            kept = self._tried(lambda: self._bury(*map(self._letters.of_broker, deliveries)))
-            return [kept or self._handle(delivery) for delivery in deliveries]
-        many = BATCH_HANDLERS.get(KINDS[deliveries[0].kind])
-        if len(deliveries) == 1:
-            done = {}
-        elif many is not None:
-            done = self._handle_together(deliveries, many)
-        else:
-            done = self._handle_each(deliveries)
-        return [done.get(place) or self._handle(delivery) for place, delivery in enumerate(deliveries)]
+        """Handle deliveries, all of one kind. Returns a settlement for each."""
+        kind = deliveries[0].kind
+        settled: dict[int, Settlement | None] = {}
+        if kind == KIND_DEAD:
+            stored = self._try(lambda: self._store_letters(*map(self._letters.of_broker, deliveries)))
+            settled = dict.fromkeys(range(len(deliveries)), stored)
+        elif len(deliveries) > 1:
+            batch_handler = BATCH_HANDLERS.get(KINDS[kind])
+            settled = self._handle_batch(deliveries, batch_handler) if batch_handler else self._handle_each(deliveries)
+        return [settled.get(place) or self._handle_alone(delivery) for place, delivery in enumerate(deliveries)]
 
     def _handle_each(self, deliveries: Sequence[Delivery]) -> dict[int, Settlement | None]:
-        """One after the other, each decoded when its turn comes; what is to be refused in one transaction.
+        """Handle one after the other, each decoded just before that, and reject in one transaction.
 
-        Settlements by place; who has none is to be handled alone: replays, and what comes again.
+        Returns settlements by place; a replay or redelivery has none, and is to be handled alone.
         """
-        done: dict[int, Settlement | None] = {}
-        refused: dict[int, Refusal] = {}
+        settled: dict[int, Settlement | None] = {}
+        violations: dict[int, Violation] = {}
         for place, delivery in enumerate(deliveries):
             if delivery.redelivered or replay_of(delivery.properties):
                 continue
-            message = self._decoded(place, delivery, refused)
+            message = self._decoded(place, delivery, violations)
             if message is not None:
-                done[place] = self._handle(delivery, message)
-        return done | self._refuse_together(refused)
+                settled[place] = self._handle_alone(delivery, message)
+        return settled | self._reject_together(violations)
 
-    def _handle_together(
+    def _handle_batch(
         self, deliveries: Sequence[Delivery], handler: Callable[[Context, Sequence[Message]], None]
     ) -> dict[int, Settlement | None]:
-        """Refuse in one transaction, and handle what is good in another.
+        """Reject in one transaction, and handle the others in another.
 
-        Settlements by place; who has none is to be handled alone: replays, and what was in hand when a worker died.
+        Returns settlements by place; a replay, or a message that was in hand when a worker died, has none, and is to
+        be handled alone.
         """
-        again = {place: _key(one) for place, one in enumerate(deliveries) if one.redelivered}
-        suspects, noted = set(again), False
-        if again:
-            note = self._tried(lambda: suspects.intersection_update(self._noted_before(deliveries, again)))
-            noted = note is Settlement.ACK
-        good: dict[int, Message] = {}
-        refused: dict[int, Refusal] = {}
+        redelivered = {place: _key(delivery) for place, delivery in enumerate(deliveries) if delivery.redelivered}
+        suspects, are_noted = set(redelivered), False
+        if redelivered:
+            note = self._try(lambda: suspects.intersection_update(self._noted_before(deliveries, redelivered)))
+            are_noted = note is Settlement.ACK
+        messages: dict[int, Message] = {}
+        violations: dict[int, Violation] = {}
         for place, delivery in enumerate(deliveries):
             if place in suspects or replay_of(delivery.properties):
                 continue
-            message = self._decoded(place, delivery, refused)
+            message = self._decoded(place, delivery, violations)
             if message is not None:
-                good[place] = message
-        done = self._refuse_together(refused)
-        if good:
-            done |= dict.fromkeys(good, self._tried(lambda: handler(self._context, [*good.values()])))
-        over = [key for place, key in again.items() if done.get(place) is Settlement.ACK]
-        if noted and over:
-            self._tried(lambda: self._out_of_hand(deliveries[0], *over))
-        return done
+                messages[place] = message
+        settled = self._reject_together(violations)
+        if messages:
+            settled |= dict.fromkeys(messages, self._try(lambda: handler(self._context, [*messages.values()])))
+        handled = [key for place, key in redelivered.items() if settled.get(place) is Settlement.ACK]
+        if are_noted and handled:
+            self._try(lambda: self._delete_notes(deliveries[0], *handled))
+        return settled
 
-    def _decoded(self, place: int, delivery: Delivery, refused: dict[int, Refusal]) -> Message | None:
-        """The message; None = it is among the refused, or a bug of ours that is dealt with when it is handled alone."""
+    def _decoded(self, place: int, delivery: Delivery, violations: dict[int, Violation]) -> Message | None:
+        """Return the message. None = it is among the violations, or decoding it has a bug that is met again alone."""
         try:
             return self._decode(delivery)
         except ContractError as error:
             # Without its traceback, whose frames hold all of this batch, and this dictionary, in a circle.
-            refused[place] = (delivery, error.with_traceback(None))
+            violations[place] = Violation(delivery, error.with_traceback(None))
         except Exception:  # noqa: BLE001, S110 - met again when handled alone
             pass
         return None
 
-    def _refuse_together(self, refused: Mapping[int, Refusal]) -> dict[int, Settlement | None]:
-        if not refused:
+    def _reject_together(self, violations: Mapping[int, Violation]) -> dict[int, Settlement | None]:
+        if not violations:
             return {}
-        return dict.fromkeys(refused, self._tried(lambda: self._refuse(*refused.values())))
+        return dict.fromkeys(violations, self._try(lambda: self._reject(*violations.values())))
 
-    def _noted_before(self, deliveries: Sequence[Delivery], again: Mapping[int, str]) -> set[int]:
-        """Note that these redelivered ones are in hand; the places of those that were when a worker died."""
+    def _noted_before(self, deliveries: Sequence[Delivery], redelivered: Mapping[int, str]) -> set[int]:
+        """Note that redelivered messages are in hand. Returns the places of those that were when a worker died."""
         with self._context.database.begin() as tx:
-            new = redeliveries.note_new(tx, deliveries[0].queue, *again.values())
-        return {place for place, key in again.items() if key not in new}
+            new = redeliveries.note_new(tx, deliveries[0].queue, *redelivered.values())
+        return {place for place, key in redelivered.items() if key not in new}
 
-    def _tried(self, action: Callable[[], None]) -> Settlement | None:
-        """The verdict for all that this is about; None = something is wrong, and each alone shows which is at fault."""
+    def _try(self, action: Callable[[], None]) -> Settlement | None:
+        """Return the settlement of all messages of an action. None = one is at fault, which shows by each alone."""
         try:
             self._store_retry.do(action)
         except StoreNotReady:
             return Settlement.RELEASE
-        except Exception:  # noqa: BLE001 - found again, and dealt with, when handled alone
+        except Exception:  # noqa: BLE001 - met again, and dealt with, when handled alone
             return None
         return Settlement.ACK
 
-    def _handle(self, delivery: Delivery, message: Message | None = None) -> Settlement:
-        """Handle it alone; `message` is what it says, if that is known."""
-        # By the body's own once that is read; what cannot be read is told with this.
+    def _handle_alone(self, delivery: Delivery, message: Message | None = None) -> Settlement:
+        """Handle one delivery; `message` is its decoded body, if that is known."""
+        # The property's correlation id, until the body's own is known.
         correlation_id = delivery.properties.get("correlation_id")
         named = {"message_id": delivery.message_id, "correlation_id": correlation_id, "queue": delivery.queue}
         with structlog.contextvars.bound_contextvars(**named):
             try:
                 if delivery.redelivered and delivery.kind != KIND_DEAD:
-                    with self._turn:
-                        return self._again(delivery)
-                self._do(delivery, message)
+                    with self._one_redelivery:
+                        self._handle_redelivered(delivery)
+                else:
+                    self._handle_or_reject(delivery, message)
             except StoreNotReady:
                 return Settlement.RELEASE
             except Exception:
@@ -154,28 +154,28 @@ class Dispatcher:
                 return Settlement.REQUEUE
             return Settlement.ACK
 
-    def _again(self, delivery: Delivery) -> Settlement:
-        """Handle a redelivered message after a committed note of it: one that kills the process is found out.
+    def _handle_redelivered(self, delivery: Delivery) -> None:
+        """Handle a message after a note of it is committed, so that one which kills the process is recognised.
 
-        While the store is away nobody can take back the note of a message that is released; but the broker has not
-        counted that.
+        While the store is away the note of a message that is released cannot be deleted, but then the broker has not
+        counted a failed delivery either.
         """
         key = _key(delivery)
-        noted = self._store_retry.do(lambda: self._take_in_hand(delivery, key))
+        noted = self._store_retry.do(lambda: self._note_in_hand(delivery, key))
         tries = min(noted, delivery.delivery_count)
         if tries > TRIES:
             died = f"the worker died or failed {TRIES} times while handling this"
-            self._keep(self._letters.of(delivery, "crashed", died, attempts=tries))
+            self._store_letter(self._letters.of(delivery, "crashed", died, attempts=tries))
         else:
             try:
-                self._do(delivery)
+                self._handle_or_reject(delivery)
             except StoreNotReady:
                 raise
             except Exception as error:
                 if tries < TRIES:
                     raise
                 log.exception("message.failed")
-                self._keep(
+                self._store_letter(
                     self._letters.of(
                         delivery,
                         "unexpected",
@@ -185,35 +185,35 @@ class Dispatcher:
                         attempts=tries,
                     )
                 )
-        self._store_retry.do(lambda: self._out_of_hand(delivery, key))
-        return Settlement.ACK
+        self._store_retry.do(lambda: self._delete_notes(delivery, key))
 
-    def _do(self, delivery: Delivery, message: Message | None = None) -> None:
-        """Decode and handle; what is not ours, or not acceptable, becomes a dead letter."""
+    def _handle_or_reject(self, delivery: Delivery, message: Message | None = None) -> None:
+        """Decode a message and call its handler; what breaks the contract, or is rejected, becomes a dead letter."""
         if delivery.kind == KIND_DEAD:
-            self._keep(self._letters.of_broker(delivery))
+            self._store_letter(self._letters.of_broker(delivery))
             return
         try:
             message = message or self._decode(delivery)
         except ContractError as error:
-            self._store_retry.do(partial(self._refuse, (delivery, error)))
+            self._store_retry.do(partial(self._reject, Violation(delivery, error)))
             return
         context = {"partner": message.partner_id, "correlation_id": message.correlation_id}
         with structlog.contextvars.bound_contextvars(**context):
             replay = replay_of(delivery.properties)
             try:
-                self._charge(message.partner_id, self._store_retry.do(lambda: self._call(message, replay)) or 0)
+                republished = self._store_retry.do(lambda: self._call_handler(message, replay))
+                self._charge_results(message.partner_id, republished or 0)
             except MessageRejected as error:
-                self._keep(self._letters.of(delivery, error.reason, str(error), partner_id=message.partner_id))
+                self._store_letter(self._letters.of(delivery, error.reason, str(error), partner_id=message.partner_id))
             else:
                 if replay is not None:
-                    self._store_retry.do(lambda: self._note(replay))
+                    self._store_retry.do(lambda: self._note_replay(replay))
 
-    def _call(self, message: Message, replay: Replay | None) -> int | None:
-        """Handle; the number of answers that were said at once, None = a handful at most."""
-        many = BATCH_HANDLERS.get(type(message))
-        if many is not None:
-            many(self._context, [message])
+    def _call_handler(self, message: Message, replay: Replay | None) -> int | None:
+        """Return the number of results that the handler published again. None = its kind never does."""
+        batch_handler = BATCH_HANDLERS.get(type(message))
+        if batch_handler is not None:
+            batch_handler(self._context, [message])
             return None
         if replay is not None and isinstance(message, REPLAYABLE):
             return HANDLERS[type(message)](self._context, message, replay)
@@ -234,31 +234,30 @@ class Dispatcher:
             raise ContractError("unknown_type", f"{message.type} came by the queue of {delivery.kind}")
         return message
 
-    # --- dead letters
+    # --- one transaction each
 
-    def _refuse(self, *refused: Refusal) -> None:
-        """Keep these, in one transaction."""
+    def _reject(self, *violations: Violation) -> None:
         with self._context.database.begin() as tx:
-            letters = refuse(tx, self._letters, refused)
+            letters = reject(tx, self._letters, violations)
         _log(letters)
 
-    def _keep(self, letter: DeadLetter) -> None:
-        self._store_retry.do(lambda: self._bury(letter))
+    def _store_letter(self, letter: DeadLetter) -> None:
+        self._store_retry.do(lambda: self._store_letters(letter))
 
-    def _bury(self, *letters: DeadLetter) -> None:
+    def _store_letters(self, *letters: DeadLetter) -> None:
         with self._context.database.begin() as tx:
             dead_letters.add(tx, *letters)
         _log(letters)
 
-    def _note(self, replay: Replay) -> None:
+    def _note_replay(self, replay: Replay) -> None:
         with self._context.database.begin() as tx:
             replays.note(tx, replay)
 
-    def _take_in_hand(self, delivery: Delivery, key: str) -> int:
+    def _note_in_hand(self, delivery: Delivery, key: str) -> int:
         with self._context.database.begin() as tx:
             return redeliveries.count_attempt(tx, delivery.queue, key)
 
-    def _out_of_hand(self, delivery: Delivery, *keys: str) -> None:
+    def _delete_notes(self, delivery: Delivery, *keys: str) -> None:
         with self._context.database.begin() as tx:
             redeliveries.forget(tx, delivery.queue, *keys)
 

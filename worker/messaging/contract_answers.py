@@ -1,12 +1,12 @@
-"""Messages that are none of the contract: kept as dead letters, and answered as far as they can be addressed.
+"""Messages that break the contract become dead letters, and are answered if partner and type can be read.
 
-A cancellation is not: its answer would be taken for the end of the push that it names.
+A cancellation is not answered: its answer would be taken for the end of the push that it names.
 """
 
 import hashlib
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from messages import (
     CatalogListed,
@@ -27,30 +27,35 @@ from worker.messaging.broker import Delivery
 from worker.messaging.dead_letters import DeadLetters
 from worker.rules.problems import problem
 
-Refusal = tuple[Delivery, ContractError]
-
 EPOCH = datetime.fromtimestamp(0, UTC)
 
 
-def refuse(tx: Tx, letters: DeadLetters, refused: Sequence[Refusal]) -> list[DeadLetter]:
-    """Keep these, and tell those who sent them, as far as they can be addressed."""
-    made = [
+class Violation(NamedTuple):
+    """A delivery that breaks the contract, and the error that says how."""
+
+    delivery: Delivery
+    error: ContractError
+
+
+def reject(tx: Tx, letters: DeadLetters, violations: Sequence[Violation]) -> list[DeadLetter]:
+    """Store dead letters of these deliveries, and answer them. Returns the dead letters."""
+    stored = [
         letters.of(delivery, "contract", str(error), partner_id=error.partner_id, error_type=error.reason)
-        for delivery, error in refused
+        for delivery, error in violations
     ]
-    dead_letters.add(tx, *made)
-    for delivery, error in refused:
+    dead_letters.add(tx, *stored)
+    for delivery, error in violations:
         if error.partner_id is not None and error.type is not None:
             for answer in _answers(tx, error.partner_id, delivery, error):
                 if isinstance(answer, CatalogListed) and "reply_to" in error.named:
                     outbox.put_reply(tx, answer, error.named["reply_to"])
                 else:
                     outbox.put(tx, answer)
-    return made
+    return stored
 
 
 def _answers(tx: Tx, partner_id: str, delivery: Delivery, error: ContractError) -> Iterator[Message]:
-    """The answers that this kind of message is awaited by; each has the same id however often it is refused."""
+    """Make the answers that the sender of this kind waits for; a repeat of the message gives them the same ids."""
     named, why = error.named, problem("contract", reason=error.detail)
     digest = hashlib.sha256(delivery.body).hexdigest()
 
@@ -77,23 +82,23 @@ def _answers(tx: Tx, partner_id: str, delivery: Delivery, error: ContractError) 
                     problem=why,
                 )
         case "connection.changed.v1":
-            at = _version(tx, error)
+            at = _changed_at(tx, error)
             yield ConnectionChecked(**envelope("connection.refused"), changed_at=at, status="failed", problem=why)
         case "mapping.changed.v1" if "company_id" in named:
-            yield _mapping(envelope("mapping.refused"), named["company_id"], _version(tx, error), why)
+            yield _mapping(envelope("mapping.refused"), named["company_id"], _changed_at(tx, error), why)
         case "connection.check_requested.v1":
-            yield _connection_as_it_is(tx, envelope("connection.refused"), _version(tx, error), why)
+            yield _last_connection_check(tx, envelope("connection.refused"), _changed_at(tx, error), why)
         case "mapping.check_requested.v1":
             stored = mappings.of_companies(tx, partner_id, named.get("company_ids", ()))
             for company_id in named.get("company_ids", ()):
                 asked = envelope("mapping.refused", company_id)
-                yield _mapping_as_it_is(asked, stored.get(company_id), company_id, _version(tx, error), why)
+                yield _last_mapping_check(asked, stored.get(company_id), company_id, _changed_at(tx, error), why)
         case "catalog.requested.v1" if "kind" in named:
             yield CatalogListed(**envelope("catalog.refused"), kind=named["kind"], problem=why)
 
 
-def _connection_as_it_is(tx: Tx, envelope: dict[str, Any], at: datetime, why: Problem) -> ConnectionChecked:
-    """Tell what the last check found, as a bad question changes nothing of that, and warn of the question."""
+def _last_connection_check(tx: Tx, envelope: dict[str, Any], at: datetime, why: Problem) -> ConnectionChecked:
+    """Repeat the last check, which a bad request does not change, with a warning about the request."""
     version = connections.current(tx, envelope["partner_id"])
     known = last_check(version) if version is not None else None
     if known is not None:
@@ -101,7 +106,7 @@ def _connection_as_it_is(tx: Tx, envelope: dict[str, Any], at: datetime, why: Pr
     return ConnectionChecked(**envelope, changed_at=version.changed_at if version else at, status="failed", problem=why)
 
 
-def _mapping_as_it_is(
+def _last_mapping_check(
     envelope: dict[str, Any], mapping: Mapping | None, company_id: str, at: datetime, why: Problem
 ) -> MappingChecked:
     known = mapping_check.last_check(mapping) if mapping is not None else None
@@ -117,7 +122,7 @@ def _mapping(envelope: dict[str, Any], company_id: str, at: datetime, why: Probl
     return MappingChecked(**envelope, company_id=company_id, changed_at=at, status="invalid", problems=(why,))
 
 
-def _version(tx: Tx, error: ContractError) -> datetime:
-    """The time of the change, or of the question; now if that cannot be read, or is to come."""
+def _changed_at(tx: Tx, error: ContractError) -> datetime:
+    """Return the time of the change or request, or now if that cannot be read or is in the future."""
     at, ours = error.named.get("changed_at", error.named.get("requested_at")), now(tx)
     return min(at, ours) if at is not None else ours
