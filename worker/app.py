@@ -121,7 +121,7 @@ class App:
         return in_time
 
     def publish(self, *messages: Message) -> None:
-        """Hand messages to the broker. Raises Unroutable, BrokerUnavailable or StoreError."""
+        """Publish messages. Raises UnroutableMessage, BrokerUnavailable or StoreError."""
         publish(self.broker, messages)
 
     def __enter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""The store, broker and seal keys that settings name, opened; without the worker, which most commands do not need."""
+"""The store, broker and seal keys are opened by the settings, without a worker, which most commands do not need."""
 
 from collections.abc import Sequence
 
@@ -18,12 +18,12 @@ class UnroutableMessage(Exception):
 
 
 def open_database(settings: Settings, connections: int = POOL_SIZE) -> Database:
-    """The store that the settings name."""
+    """Open the store that the settings name."""
     return Database(settings.database_url.get_secret_value(), connections)
 
 
 def open_broker(settings: Settings, database: Database, readiness: Readiness | None = None) -> Broker:
-    """The broker that the settings name; it tells `readiness` how consuming goes."""
+    """Make the broker that the settings name; it updates `readiness` while it consumes."""
     topology = Topology(prefix=settings.queue_prefix, results_queue=settings.results_queue)
     if settings.is_embedded:
         return EmbeddedBroker(database, topology, DeadLetters(key_ring(settings)).unsealed, readiness)
@@ -33,12 +33,12 @@ def open_broker(settings: Settings, database: Database, readiness: Readiness | N
 
 
 def key_ring(settings: Settings) -> KeyRing:
-    """The private seal keys; an empty ring if none are set."""
+    """Return the private seal keys; an empty ring if none are set."""
     return KeyRing.parse(settings.seal_keys.get_secret_value()) if settings.seal_keys else KeyRing({})
 
 
 def publish(broker: Broker, messages: Sequence[Message]) -> None:
-    """Hand messages to a broker. Raises Unroutable, BrokerUnavailable or StoreError."""
+    """Publish messages. Raises UnroutableMessage, BrokerUnavailable or StoreError."""
     rows = [outbox.row_of(message) for message in messages]
     for refusal in broker.publish(rows):
         if refusal is not None:

@@ -1,4 +1,4 @@
-"""The clock that all workers share: the database's."""
+"""All workers share one clock, the database's."""
 
 from datetime import UTC, datetime, timedelta
 from time import monotonic
@@ -9,7 +9,7 @@ from store import Tx, now
 class Clock:
     """The database's clock as last read, carried on by the monotonic clock. Safe from several threads.
 
-    Times that others have written are compared with nothing else. Until the first reading it is this machine's.
+    Times that others have written are compared with this clock only. Until the first reading it is this machine's.
     """
 
     def __init__(self) -> None:
@@ -24,6 +24,6 @@ class Clock:
         self.ahead = (datetime.now(UTC) - at).total_seconds()
 
     def now(self) -> datetime:
-        """The database's time."""
+        """Return the database's time."""
         at, since = self._reading
         return at + timedelta(seconds=monotonic() - since)

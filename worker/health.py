@@ -1,4 +1,4 @@
-"""The readiness of this worker: one object that its threads keep current, and that logs, `health` and probes read."""
+"""The readiness of this worker: its threads keep it current; logs, the command `health` and probes read it."""
 
 from threading import Lock
 from time import monotonic
@@ -8,8 +8,8 @@ import structlog
 
 from store import StoreBusy
 
-# A locked table is in the way only of those who need it, so that others find the database to work proves nothing.
-# Who waits for it says so at least this often: longer than one try and the pause after it take.
+# A locked table delays only the threads that need it, so the success of others does not show that the lock is gone.
+# A waiting thread reports more often than this: it is longer than one try and the pause after it.
 BUSY_SECONDS = 20.0
 
 Part = Literal["store", "broker", "publisher", "deferred", "partners"]
@@ -27,7 +27,7 @@ class Readiness:
         self._busy_until: dict[Part, float] = {}
 
     def fine(self, part: Part) -> None:
-        """It works, as far as the caller can tell."""
+        """Note that a part works, as far as the caller can tell."""
         with self._lock:
             if monotonic() < self._busy_until.get(part, 0.0):
                 return
@@ -37,7 +37,7 @@ class Readiness:
             log.info(event)
 
     def trouble(self, part: Part, error: Exception, *, expected: bool = True) -> None:
-        """It does not work; `expected` False = a fault of ours, logged with its traceback."""
+        """Note that a part does not work. An error that is not `expected` is logged with its traceback."""
         why = str(error) or type(error).__name__
         with self._lock:
             if isinstance(error, StoreBusy):
@@ -50,10 +50,10 @@ class Readiness:
 
     @property
     def troubles(self) -> dict[Part, str]:
-        """The reason that each part does not work, of those that do not; empty = ready."""
+        """The reason of each part that does not work; empty = ready."""
         with self._lock:
             return dict(self._troubles)
 
     def __str__(self) -> str:
-        """All troubles in one line; empty = ready."""
+        """Return all troubles in one line; empty = ready."""
         return "; ".join(f"{part}: {why}" for part, why in sorted(self.troubles.items()))

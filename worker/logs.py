@@ -1,4 +1,4 @@
-"""Structured logs: an event's name and fields, one JSON object a line; never a secret."""
+"""Structured logs: one JSON object a line, with the event's name and fields; never a secret."""
 
 import logging
 import sys
@@ -14,11 +14,11 @@ T = TypeVar("T")
 SECRET_WORDS = ("password", "private_key", "secret", "authorization", "seal_keys", "box")
 
 
-def configure(level: str, form: str) -> None:
+def configure(level: str, format_name: str) -> None:
     """Log to standard error, for machines (`json`) or people (`console`). Libraries log there too, from warning up."""
     renderer: Any = (
         structlog.processors.JSONRenderer()
-        if form == "json"
+        if format_name == "json"
         else structlog.dev.ConsoleRenderer(
             colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
         )
@@ -39,7 +39,7 @@ def configure(level: str, form: str) -> None:
 
 
 def carried(call: Callable[..., T], **tags: object) -> Callable[..., T]:
-    """Make a call log in another thread what this one logs with each line, and these besides."""
+    """Return the call with this thread's logging context and these tags, to be run in another thread."""
     with structlog.contextvars.bound_contextvars(**tags):
         context = copy_context()
     return partial(context.run, call)

@@ -1,6 +1,6 @@
-"""Settings: environment variables `PHIN_CONNECTWISE_…`, or `.env`, each also as `…_FILE` for a secret in a file.
+"""Settings are environment variables `PHIN_CONNECTWISE_…`, or in `.env`, each also as `…_FILE` for a secret in a file.
 
-The only file that reads the environment. What cannot work is named all at once, without its value.
+No other file reads the environment. All settings that cannot work are named at once, without their values.
 """
 
 import re
@@ -27,8 +27,8 @@ from store.database_url import check_url
 
 PREFIX = "PHIN_CONNECTWISE_"
 EMBEDDED = "local:"
+# A worker does not start without these.
 NEEDED_TO_WORK = ("client_id", "seal_keys")
-"""The settings that a worker does not start without."""
 
 MAX_QUEUE_NAME = 255
 
@@ -66,7 +66,7 @@ def _database_url(url: SecretStr) -> SecretStr:
         parsed = check_url(url.get_secret_value())
     except ValueError:
         raise ValueError("is neither sqlite:///file nor postgresql://user:password@host/database") from None
-    # The others encrypt without a look at who answers, or go on in clear if the server wants that.
+    # The other modes do not verify the server, or go on unencrypted if it wants that.
     if "sslmode" in parsed.query and parsed.query["sslmode"] not in {"verify-full", "disable"}:
         raise ValueError(
             "has an sslmode that does not verify the server; use sslmode=verify-full, with sslrootcert=FILE if its"
@@ -204,25 +204,25 @@ def load(
 ) -> Settings:
     """Read the settings: the caller's, then the environment, then `.env`, each of these also by `…_FILE`.
 
-    Raises SettingsError naming all that cannot work, and what is required (always, or with `local:`) but not set.
+    Raises SettingsError, which names all that cannot work, and what is required (always, or with `local:`) but not set.
     """
-    given, doubtful = _given()
+    given, unreadable = _given()
     given |= overrides or {}
-    # What is not read or not settled is told once, not as missing or wrong too.
-    unsettled = {name for name in doubtful if name not in (overrides or {})}
-    problems = [doubtful[name] for name in Settings.model_fields if name in unsettled]
+    # A setting that could not be read has one problem; it is not missing or wrong too.
+    unread = {name for name in unreadable if name not in (overrides or {})}
+    problems = [unreadable[name] for name in Settings.model_fields if name in unread]
     settings = None
     try:
         settings = Settings(**given)
     except ValidationError as error:
-        told = error.errors(include_input=False, include_url=False)
-        problems += [_named(one) for one in told if not one["loc"] or one["loc"][0] not in unsettled]
+        details = error.errors(include_input=False, include_url=False)
+        problems += [_problem(detail) for detail in details if not detail["loc"] or detail["loc"][0] not in unread]
     is_embedded = given.get("broker_url", EMBEDDED) == EMBEDDED
     wanted = (*required, *(required_if_embedded if is_embedded else ()))
     problems += [
         _missing(name)
         for name in Settings.model_fields
-        if name in wanted and name not in unsettled and not str(given.get(name) or "").strip()
+        if name in wanted and name not in unread and not str(given.get(name) or "").strip()
     ]
     if settings is None or problems:
         raise SettingsError(problems)
@@ -230,14 +230,14 @@ def load(
 
 
 def unknown_variables() -> list[str]:
-    """Variables with our prefix, in the environment or `.env`, that are no setting: slips, most likely."""
+    """Return variables with our prefix that are no setting, in the environment or `.env`: likely typing errors."""
     known = {f"{PREFIX}{name.upper()}{ending}" for name in Settings.model_fields for ending in ("", "_FILE")}
     given = {name.upper() for source in _sources() for name in source}
     return sorted(name for name in given - known if name.startswith(PREFIX))
 
 
 def _sources() -> tuple[Mapping[str, str | None], ...]:
-    """The environment and `.env`, the nearer first, with names in small letters, as pydantic-settings reads them."""
+    """Return the environment and `.env`, in this order of precedence, with names in lower case."""
     try:
         return EnvSettingsSource(Settings).env_vars, DotEnvSettingsSource(Settings).env_vars
     except (OSError, UnicodeError):
@@ -245,7 +245,7 @@ def _sources() -> tuple[Mapping[str, str | None], ...]:
 
 
 def _given() -> tuple[dict[str, Any], dict[str, str]]:
-    """The value of each setting that is given, from the nearest source, and the problem of each that is in doubt."""
+    """Return the value of each setting that is given, and the problem of each that is unreadable."""
     given: dict[str, Any] = {}
     problems: dict[str, str] = {}
     sources = _sources()
@@ -274,6 +274,6 @@ def _missing(name: str) -> str:
     return f"{PREFIX}{name.upper()} is not set"
 
 
-def _named(error: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
+def _problem(error: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
     name = str(error["loc"][0]) if error["loc"] else "settings"
     return f"{PREFIX}{name.upper()}: {error['msg'].removeprefix('Value error, ')}"

@@ -1,4 +1,4 @@
-"""Exchanges, queues and bindings: one object that RabbitMQ is declared from and the local broker routes by."""
+"""Exchanges, queues and bindings: RabbitMQ is declared by them, and the embedded broker routes by them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -8,12 +8,13 @@ from messages import EXCHANGE_IN, EXCHANGE_OUT
 
 EXCHANGE_DEAD = "connectwise.dead"
 QUEUE_DEAD = "connectwise.dead.v1"
+# The kind of QUEUE_DEAD and its handler pool; its messages are of any kind.
 KIND_DEAD = "dead.v1"
-"""The name of the lane of QUEUE_DEAD; its messages are of any kind."""
 DELIVERY_LIMIT = 20
-# 4.x drops after 20 deliveries by default, 3.10 does not know -1: a large number is "no limit" on both.
+# RabbitMQ 4 drops a message after 20 deliveries by default, and 3.10 does not know -1, so this stands for no limit.
 NO_DELIVERY_LIMIT = 1_000_000
 
+# The exchange by which each kind that has a handler comes.
 HANDLED = {
     "connection.changed.v1": EXCHANGE_IN,
     "connection.check_requested.v1": EXCHANGE_IN,
@@ -25,26 +26,25 @@ HANDLED = {
     "revert.requested.v1": EXCHANGE_IN,
     "sync.result.v1": EXCHANGE_OUT,
 }
-"""Each kind that has a handler, and the exchange it comes by."""
 
-# Unacknowledged messages per worker and queue; more of those that are handled together.
+# Unacknowledged messages per worker and queue; more of kinds that are handled in batches.
 PREFETCH = 50
-PREFETCH_TOGETHER = 100
+PREFETCH_BATCHES = 100
 
 
 def queue_of(kind: str) -> str:
-    """The work queue of a kind: `push.requested.v1` → `connectwise.push-requested.v1`."""
+    """Return the work queue of a kind: `push.requested.v1` → `connectwise.push-requested.v1`."""
     name, _, version = kind.rpartition(".")
     return f"connectwise.{name.replace('.', '-').replace('_', '-')}.{version}"
 
 
+# The kind of each work queue, by the queue's logical name.
 KINDS = {queue_of(kind): kind for kind in HANDLED}
-"""The kind that each work queue is for, by the queue's logical name."""
 
 
 @dataclass(frozen=True)
 class Queue:
-    """A durable quorum queue; `kind` is what its consumer handles, None = we do not consume it."""
+    """A durable quorum queue; `kind` is that of its handler, None = the worker does not consume it."""
 
     name: str
     kind: str | None
@@ -55,13 +55,13 @@ class Queue:
 
 @dataclass(frozen=True)
 class Topology:
-    """All of it, with names as the broker knows them. `prefix` sets one installation (or test) apart from another."""
+    """All exchanges and queues, with the broker's names. `prefix` separates one installation (or test) from another."""
 
     prefix: str = ""
     results_queue: str | None = "phin.connectwise-results.v1"
 
     def exchange(self, name: str) -> str:
-        """A logical exchange's name on the broker; "" stays the default exchange."""
+        """Return the broker's name of a logical exchange; "" stays the default exchange."""
         return f"{self.prefix}{name}" if name else ""
 
     @property
@@ -77,8 +77,8 @@ class Topology:
     def queues(self) -> Sequence[Queue]:
         """Each queue with its bindings (exchange, routing key)."""
         prefetch = {
-            "mapping.changed.v1": PREFETCH_TOGETHER,
-            "sync.result.v1": PREFETCH_TOGETHER,
+            "mapping.changed.v1": PREFETCH_BATCHES,
+            "sync.result.v1": PREFETCH_BATCHES,
         }
         work = [
             Queue(
@@ -113,7 +113,7 @@ class Topology:
         return [*work, dead, results]
 
     def routes(self, exchange: str, routing_key: str) -> list[Queue]:
-        """The queues that a message to a logical exchange reaches; `""` addresses a queue by its logical name."""
+        """Return the queues that a message to a logical exchange reaches; `""` addresses a queue by name."""
         if not exchange:
             return [queue for queue in self.queues if queue.name == f"{self.prefix}{routing_key}"]
         name = self.exchange(exchange)

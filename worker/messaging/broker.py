@@ -1,7 +1,7 @@
-"""A message in hand, and the promises that both brokers keep (one conformance suite holds them to these).
+"""The interface of both brokers, RabbitMQ and the embedded one (tests/contract/test_brokers.py holds them to it).
 
-A broker delivers a message again until it is settled `DONE`; one that nobody can take is refused aloud; order is not
-promised; nothing is lost when a process dies; a message may be released for ever and is not given up.
+A broker delivers a message again until its settlement is ACK. A message that no queue takes is refused. Order is not
+guaranteed. No message is lost when a process dies. A message may be released any number of times.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +15,7 @@ from worker.topology import Topology
 
 
 class Settlement(Enum):
-    """The end of a delivery: it is done with, it failed, or (AMQP 1.0's word) it was not the message's fault."""
+    """The end of a delivery: it was handled, it failed, or (RELEASE, as in AMQP 1.0) it could not be tried."""
 
     ACK = "done"
     REQUEUE = "again"
@@ -24,9 +24,9 @@ class Settlement(Enum):
 
 @dataclass(frozen=True)
 class Delivery:
-    """Bytes as they came. `kind` is what its queue is for; `properties` are AMQP's by name, with `headers`.
+    """A message as bytes. `kind` is that of its queue; `properties` are AMQP's by name, with `headers`.
 
-    `delivery_count`: how many deliveries of it have failed, as the broker counts; most brokers count released ones too.
+    `delivery_count` is the broker's number of failed deliveries; RabbitMQ before 4.3 counts released ones too.
     """
 
     kind: str
@@ -44,21 +44,21 @@ class Delivery:
 
 
 class Fault(Enum):
-    """The cause of the broker not having a message."""
+    """The cause of a message not being published."""
 
     MESSAGE = "message"
-    """It goes nowhere: tried a few times, then a dead letter."""
+    """No queue takes it: it is tried a few times, then it is a dead letter."""
     CHANNEL = "channel"
-    """It cannot be carried, and closes the channel or the connection: the same, and nothing else beside it."""
+    """It closes the channel or the connection: the same, but it is published alone."""
     QUEUE = "queue"
-    """Its queue is full, or has failed: whatever goes there waits."""
+    """Its queue is full, or has failed: all messages to that queue wait."""
     BROKER = "broker"
-    """It is away, or takes nothing now: everything waits."""
+    """The broker is away, or takes nothing now: all messages wait."""
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """The reason that the broker does not have a message, in words for an operator."""
+    """A message was not published. `why` is written for an operator."""
 
     why: str
     fault: Fault
@@ -66,30 +66,30 @@ class Refusal:
 
 @dataclass(frozen=True, eq=False)
 class Settle:
-    """Takes the verdict on a delivery: called once, from any thread.
+    """Settles a delivery: called once, from any thread.
 
-    `lost` is set when the connection that delivered it is: it comes again, so it is not worth to begin with it.
+    `lost` is set when its connection is lost: it will be redelivered, so its handling need not begin.
     """
 
     settled: Callable[["Settle", Settlement], None]
     lost: Event = field(default_factory=Event)
 
     def __call__(self, settlement: Settlement) -> None:
-        """Say what becomes of it."""
+        """Settle the delivery."""
         self.settled(self, settlement)
 
 
 Deliver = Callable[[Delivery, Settle], None]
-"""Takes a delivery, and settles it once. Must not block."""
+"""Takes a delivery and settles it once, then or later. Must not block."""
 
 
 def never() -> bool:
-    """Consume without a pause."""
+    """Return False: consume without a pause."""
     return False
 
 
 class BrokerUnavailable(Exception):
-    """The broker cannot be reached or does not answer: pause, then do the same again."""
+    """The broker cannot be reached or does not answer; the same may work after a pause."""
 
 
 class TopologyMismatch(Exception):
@@ -102,20 +102,19 @@ class Broker(Protocol):
     topology: Topology
 
     def declare(self) -> None:
-        """Make exchanges and queues that are not there. Raises BrokerUnavailable or TopologyMismatch."""
+        """Make exchanges and queues that are missing. Raises BrokerUnavailable or TopologyMismatch."""
 
     def check(self) -> None:
-        """Look whether they are there, changing nothing. Raises BrokerUnavailable or TopologyMismatch."""
+        """Check that exchanges and queues are there, changing nothing. Raises BrokerUnavailable or TopologyMismatch."""
 
     def publish(self, rows: Sequence[OutboxRow]) -> list[Refusal | None]:
-        """Hand these over; for each, None = it is safe there, or why it is not."""
+        """Publish rows. Returns for each None if the broker has it safely, or its Refusal."""
 
     def close(self) -> None:
-        """Give back what publishing holds."""
+        """Close the connection that publishes."""
 
     def consume(self, deliver: Deliver, stop: Event, is_paused: Callable[[], bool] = never) -> None:
-        """Deliver until `stop` is set and all that was delivered is settled or void. Reconnects by itself.
+        """Deliver until `stop` is set and all deliveries are settled or their connection is lost. Reconnects by itself.
 
-        While `is_paused` nothing is delivered. What a lost connection delivered is not delivered again before it is
-        settled.
+        While `is_paused` nothing is delivered. A delivery of a lost connection is settled before its redelivery comes.
         """

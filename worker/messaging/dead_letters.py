@@ -1,4 +1,4 @@
-"""The making of a dead letter from a delivery: by our own verdict, or because the broker gave it up."""
+"""A dead letter is made of a delivery that a worker or the broker gave up, or of a row that cannot be published."""
 
 import traceback
 from collections.abc import Mapping
@@ -18,18 +18,18 @@ from worker.messaging.broker import Delivery
 from worker.topology import DELIVERY_LIMIT, queue_of
 
 QUEUE_OF_KEYS = queue_of("connection.changed.v1")
-# What the platform must not send, but may by mistake: a private key that is not sealed.
+# The platform must not send a private key unsealed, but may by mistake.
 _SPEAKS_OF_KEYS = (b"connection.changed", b"private_key")
 
 UNPUBLISHABLE = "unpublishable"
 
-GIVEN_UP = {
+BROKER_REASONS = {
     "delivery_limit": f"RabbitMQ gave it up: it was delivered {DELIVERY_LIMIT + 1} times and never settled",
     "expired": "RabbitMQ gave it up: its time to live was over before a worker took it",
     "maxlen": "RabbitMQ gave it up: its queue was full",
     "rejected": "somebody who consumed it rejected it",
 }
-"""The meanings of the broker's reasons."""
+"""The meaning of each reason in RabbitMQ's x-death header."""
 
 log = structlog.get_logger()
 
@@ -45,14 +45,14 @@ class DeadLetters:
         self,
         delivery: Delivery,
         reason: str,
-        said: str,
+        error: str,
         *,
         partner_id: str | None = None,
         error_type: str | None = None,
         error_at: str = "",
         attempts: int = 1,
     ) -> DeadLetter:
-        """A dead letter of this delivery; a body that may hold a private key is sealed to our own key."""
+        """Make a dead letter of a delivery; a body that may hold a private key is sealed to our own key."""
         kind, again = delivery.properties.get("type"), replay_of(delivery.properties)
         letter = DeadLetter(
             id=dead_letters.id_of_message(delivery.queue, delivery.properties, delivery.body),
@@ -60,7 +60,7 @@ class DeadLetters:
             body=delivery.body,
             properties=delivery.properties,
             reason=reason,
-            error=said,
+            error=error,
             error_type=error_type,
             error_at=error_at,
             partner_id=partner_id,
@@ -75,30 +75,30 @@ class DeadLetters:
         return replace(letter, body=seal_bytes(letter.body, key), sealed_with=key.key_id)
 
     def of_broker(self, delivery: Delivery) -> DeadLetter:
-        """A dead letter of what the broker put into the queue of the dead: by the last death that it tells of."""
+        """Make a dead letter of a delivery from the dead-letter queue, by the newest entry of its x-death header."""
         death = _last_death(delivery.properties)
         queue = str(death.get("queue") or "").removeprefix(self.prefix)
         reason = death.get("reason")
-        known = reason if isinstance(reason, str) and reason in GIVEN_UP else "unknown"
+        known = reason if isinstance(reason, str) and reason in BROKER_REASONS else "unknown"
         count = death.get("count")
         deaths = count if isinstance(count, int) and count > 0 else 1
         return self.of(
             replace(delivery, queue=queue, kind=""),
             known,
-            GIVEN_UP.get(known, "it came to the queue of the dead without a reason that is known here"),
+            BROKER_REASONS.get(known, "it came to the queue of the dead without a reason that is known here"),
             partner_id=None if delivery.redelivered else _partner_of(delivery.body),
             attempts=deaths * (DELIVERY_LIMIT + 1 if known == "delivery_limit" else 1),
         )
 
     def sealed(self, row: OutboxRow) -> OutboxRow:
-        """The row of a message of the platform's as it may be stored: one that may hold a private key is sealed."""
+        """Return a row as it may be stored: a body that may hold a private key is sealed."""
         if not _may_hold_keys(None, row.routing_key, row.body):
             return row
         key = self.keys.seal_key
         return replace(row, properties={**row.properties, SEALED_WITH: key.key_id}, body=seal_bytes(row.body, key))
 
     def unsealed(self, row: OutboxRow) -> OutboxRow:
-        """The row as it is to leave. Raises a SealError if its body is sealed to a key that is not here (any more)."""
+        """Return a row as it is published. Raises a SealError if its body is sealed to a key that is missing."""
         key_id = row.properties.get(SEALED_WITH)
         if key_id is None:
             return row
@@ -107,9 +107,9 @@ class DeadLetters:
 
 
 def dead_letter_row(tx: Tx, row: OutboxRow, why: str) -> None:
-    """Nobody takes this row: it becomes a dead letter, or is one again if it is the replay of one.
+    """Delete a row that cannot be published, and make a dead letter of it, or reopen the letter that it replays.
 
-    `row` is as it is stored, sealed if it was.
+    `row` is as it is stored, so a sealed body stays sealed.
     """
     log.warning("message.dead", reason=UNPUBLISHABLE, message_id=row.message_id, error=why)
     replay = replays.replay_of(row.properties)
@@ -119,7 +119,7 @@ def dead_letter_row(tx: Tx, row: OutboxRow, why: str) -> None:
 
 
 def first_own_frame(error: Exception) -> str:
-    """file:function of the deepest frame of ours: what tells one bug from another."""
+    """Return file:function of the deepest frame of ours, which tells one bug from another."""
     ours = Path(__file__).parents[2]
     frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).is_relative_to(ours)]
     return f"{Path(frames[-1].filename).name}:{frames[-1].name}" if frames else ""
@@ -137,7 +137,7 @@ def _last_death(properties: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _partner_of(body: bytes) -> str | None:
-    """Return the partner that the message is of, as far as it can be read."""
+    """Return the partner of a message. None = it cannot be read."""
     try:
         return decode(body, type=None, content_type=None).partner_id
     except ContractError as error:

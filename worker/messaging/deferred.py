@@ -1,6 +1,6 @@
-"""Deferred messages: what is large, or over its partner's share, is handled from the store, the partners in turn.
+"""Deferred messages are handled from the outbox, one of each partner in turn (see `fair_share.py` for which they are).
 
-They do not go back to their queue: there they would be in the way of all that comes behind them.
+They do not go back to their queue, where they would delay all messages behind them.
 """
 
 from collections.abc import Callable, Collection
@@ -13,12 +13,12 @@ from worker.messaging.broker import Deliver
 from worker.messaging.outbox_consumer import OutboxConsumer
 from worker.topology import Topology
 
+# Messages in hand, each of another partner.
 AT_ONCE = 2
-"""Messages in hand, each of another partner."""
 
 
 class Deferred(OutboxConsumer):
-    """Takes each partner's oldest in turn. `owing` names the partners whose share is used up for now."""
+    """Takes the oldest of each partner in turn, except of `partners_over_rate`."""
 
     def __init__(
         self,
@@ -35,13 +35,13 @@ class Deferred(OutboxConsumer):
     def _take(self, deliver: Deliver) -> bool:
         if len(self._in_hand) >= AT_ONCE:
             return False
-        taken = self._take_but(deliver, self._served)
+        taken = self._take_except(deliver, self._served)
         if not taken and self._served:
             self._served.clear()
-            taken = self._take_but(deliver, ())
+            taken = self._take_except(deliver, ())
         return taken
 
-    def _take_but(self, deliver: Deliver, served: Collection[str]) -> bool:
+    def _take_except(self, deliver: Deliver, served: Collection[str]) -> bool:
         busy = {row.partner_id or "" for row, _ in self._in_hand.values()}
         with self._database.begin() as tx:
             claimed = outbox.claim_deferred(tx, outbox_consumer.CLAIM_SECONDS, but={*served, *busy, *self._owing()})

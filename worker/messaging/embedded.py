@@ -1,4 +1,4 @@
-"""The embedded broker: the outbox itself. What is put there is handed to this process's own handlers, or another's."""
+"""The embedded broker is the outbox itself: a row is delivered to the handlers of this process or of another."""
 
 from collections.abc import Sequence
 
@@ -19,7 +19,7 @@ class EmbeddedBroker(OutboxConsumer):
         """Nothing to check: the tables are there."""
 
     def publish(self, rows: Sequence[OutboxRow]) -> list[Refusal | None]:
-        """Put them into the outbox; for each, None = it is safe there, or why not. Raises StoreError."""
+        """Put rows into the outbox. Returns for each None if it is stored, or its Refusal. Raises StoreError."""
         refusals = [self._refusal(row) for row in rows]
         with self._database.begin() as tx:
             outbox.put_rows(tx, [row for row, refusal in zip(rows, refusals, strict=True) if refusal is None])
@@ -34,7 +34,7 @@ class EmbeddedBroker(OutboxConsumer):
         return Refusal(f"no queue takes it: exchange {row.exchange}, routing key {row.routing_key}", Fault.MESSAGE)
 
     def _take(self, deliver: Deliver) -> bool:
-        """Claim what is due, of each kind as much as may be in hand; whether there was any."""
+        """Claim due rows, of each destination as many as may be in hand. Returns False if there were none."""
         with self._database.begin() as tx:
             due = outbox.due_keys(tx)
         taken = [self._take_of(deliver, destination) for destination in due]
@@ -48,7 +48,7 @@ class EmbeddedBroker(OutboxConsumer):
         with self._database.begin() as tx:
             claimed = outbox.claim(tx, most, outbox_consumer.CLAIM_SECONDS, size=self._room, only=destination)
             if not queues:
-                # An answer that only the platform's queue would take: here it is read from the store.
+                # Only the platform's queue would take it; an embedding program reads results from the store.
                 outbox.delete(tx, claimed.ids)
                 return bool(claimed.ids)
         for row in self._read(claimed):

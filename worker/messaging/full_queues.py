@@ -1,4 +1,4 @@
-"""Destinations whose queue is full: each is left alone for a moment, then tried with one message."""
+"""A destination whose queue is full gets nothing for a moment, and then one message as a test."""
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ class _Pause:
 
 
 class FullQueues:
-    """The relay leaves these out. Once a queue has taken the one message it gets the rest."""
+    """The destinations that the relay leaves out, until each queue has taken its test message."""
 
     def __init__(self) -> None:
         self._pauses: dict[Destination, _Pause] = {}
@@ -28,12 +28,12 @@ class FullQueues:
         return len(self._pauses)
 
     def to_be_tried(self) -> list[Destination]:
-        """Those whose pause is over."""
+        """Return the destinations whose pause is over."""
         now = monotonic()
         return [destination for destination, pause in self._pauses.items() if pause.until <= now]
 
     def note(self, taken: Collection[Destination], refused: Collection[Destination]) -> None:
-        """Where messages were taken there is room, unless some were refused."""
+        """Note where messages were taken, and where they were refused because the queue is full."""
         for destination in taken:
             self._pauses.pop(destination, None)
         for destination in refused:

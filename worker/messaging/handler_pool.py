@@ -1,4 +1,4 @@
-"""Threads that handle deliveries: each kind has its own, so a slow kind delays no other."""
+"""Threads that handle deliveries: each kind has a pool of its own, so that a slow kind delays no other."""
 
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -20,10 +20,10 @@ T = TypeVar("T")
 
 
 class HandlerPool(Generic[T]):
-    """The threads of one kind: started as they are needed, ended when they were idle for a while.
+    """The threads of one kind, which start when they are needed and end when they have been idle for a while.
 
-    Each takes what is there, up to `batch` at once, so batches grow only under load; with the `size` of an item in
-    bytes a batch is of AT_ONCE_BYTES at most, or a single item.
+    A thread takes the items that are there, up to `batch` at once, so batches grow only under load. If `size` gives
+    the bytes of an item, a batch has AT_ONCE_BYTES at most, or is a single item.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class HandlerPool(Generic[T]):
         self._changed = Condition()
 
     def put(self, item: T, settle: Settle) -> None:
-        """Have it handled; `settle` is called with the verdict."""
+        """Have an item handled; `settle` is called with its settlement."""
         with self._changed:
             self._items.append((item, settle))
             if len(self._items) <= self._waiting:
@@ -54,7 +54,7 @@ class HandlerPool(Generic[T]):
                 self._threads.append(thread)
 
     def stop(self, until: float) -> bool:
-        """Let the threads end after what they have; whether they did by this monotonic time."""
+        """Let the threads end after what they have. Returns False if one still runs at this monotonic time."""
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
@@ -64,7 +64,7 @@ class HandlerPool(Generic[T]):
         return not any(thread.is_alive() for thread in threads)
 
     def _work(self) -> None:
-        """Handle, settle; whatever is raised, the thread goes on and the messages come again."""
+        """Handle and settle batches. After an error the messages are delivered again, and the thread goes on."""
         pause = Event()
         while taken := self._take():
             items = [(item, settle) for item, settle in taken if not _is_void(settle)]
@@ -82,7 +82,7 @@ class HandlerPool(Generic[T]):
             del items
 
     def _take(self) -> list[tuple[T, Settle]]:
-        """Take the items that are there, up to a batch, after a wait for the first. Nothing = this thread ends."""
+        """Wait for an item, and take up to a batch of those that are there. Empty = this thread ends."""
         with self._changed:
             self._waiting += 1
             self._changed.wait_for(lambda: self._items or self._stopping, IDLE_SECONDS)
@@ -99,7 +99,7 @@ class HandlerPool(Generic[T]):
 
 
 def _is_void(settle: Settle) -> bool:
-    """True if its connection is lost: then it is dropped, which lets its repetition be handled."""
+    """True if the delivery's connection is lost: it is dropped, so that its redelivery can be handled."""
     is_void = settle.lost.is_set()
     if is_void:
         settle(Settlement.RELEASE)

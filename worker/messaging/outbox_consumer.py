@@ -1,4 +1,4 @@
-"""Consuming from the outbox itself: rows are claimed, handed to handlers, and leave when these have committed."""
+"""Rows of the outbox are claimed, delivered to handlers, and deleted when these have committed."""
 
 from abc import ABC, abstractmethod
 from collections import Counter, deque
@@ -16,7 +16,7 @@ from worker.messaging.dead_letters import dead_letter_row
 from worker.topology import Queue, Topology
 
 POLL_SECONDS = 0.05
-# A killed process's deliveries are taken over after this long; a living one extends its own.
+# Deliveries of a killed process are claimed again after so long; a living one extends its claims.
 CLAIM_SECONDS = 10.0
 EXTEND_SECONDS = 3.0
 AGAIN_SECONDS = 1.0
@@ -24,7 +24,7 @@ TROUBLE_SECONDS = 1.0
 
 
 class OutboxConsumer(ABC):
-    """Several processes may share one store: a row is claimed by one. Its tries are counted before it is handed on."""
+    """Consumes rows that no other process has claimed. An attempt is counted before the row is delivered."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class OutboxConsumer(ABC):
         self._settled: deque[tuple[OutboxRow, str, Settlement]] = deque()
 
     def consume(self, deliver: Deliver, stop: Event, is_paused: Callable[[], bool] = never) -> None:
-        """Deliver, unless it is paused, until `stop` is set and what was delivered is settled."""
+        """Deliver, unless paused, until `stop` is set and all deliveries are settled."""
         extended = monotonic()
         while not stop.is_set() or self._in_hand:
             pause = POLL_SECONDS
@@ -58,32 +58,32 @@ class OutboxConsumer(ABC):
             except Exception as error:  # noqa: BLE001 - readiness tells it
                 self._readiness.trouble(self._part, error, expected=isinstance(error, StoreError))
                 if stop.is_set():
-                    return  # what is in hand is free again once its claim is over
+                    return  # rows in hand can be claimed again once their claims end
                 pause = TROUBLE_SECONDS
             sleep(pause)
 
     @abstractmethod
     def _take(self, deliver: Deliver) -> bool:
-        """Claim what may be in hand and `_deliver` it; whether there was any."""
+        """Claim rows and `_deliver` them. Returns False if there were none."""
 
     @property
     def _room(self) -> int:
-        """Bytes that may be taken besides what is in hand; nothing in hand leaves room for the largest row."""
+        """The bytes of rows that may be claimed; with nothing in hand there is room for the largest row."""
         return AT_ONCE_BYTES - sum(len(row.body) for row, _ in self._in_hand.values())
 
     def _read(self, claimed: Claim) -> list[OutboxRow]:
-        """The rows of a claim, which is committed: if this process dies of what it reads now, that was a try."""
+        """Read the rows of a committed claim: if reading them kills this process, that was an attempt."""
         with self._database.begin() as tx:
             return outbox.read(tx, claimed)
 
     def _deliver(self, deliver: Deliver, row: OutboxRow, token: str, queues: Collection[Queue]) -> None:
-        """Hand a claimed row to the handlers of these queues."""
+        """Deliver a claimed row once for each of these queues."""
         try:
             unsealed = self._unsealed(row)
         except SealError as error:
             self._dead_letter_row(row, str(error))
             return
-        # After a freeze longer than its claim a row may be claimed again that is still in hand here.
+        # A row may be claimed again that is still in hand, if this process was frozen longer than its claim.
         fresh = row.id not in self._in_hand
         self._in_hand[row.id] = (row, token)
         for queue in queues if fresh else ():
@@ -98,7 +98,7 @@ class OutboxConsumer(ABC):
         return Settle(lambda _, settlement: self._settled.append((row, queue_name, settlement)))
 
     def _settle(self) -> bool:
-        """Store the verdicts that came; whether there were any."""
+        """Store the settlements that came. Returns False if there were none."""
         settled = list(self._settled)
         if not settled:
             return False
@@ -121,7 +121,7 @@ class OutboxConsumer(ABC):
                 outbox.extend(tx, claimed, CLAIM_SECONDS)
 
     def _claims(self, rows: Sequence[OutboxRow]) -> list[Claim]:
-        """The claims by which these rows are in hand."""
+        """Return the claims by which these rows are in hand."""
         by_token: dict[str, list[int]] = {}
         for row in rows:
             if row.id in self._in_hand:

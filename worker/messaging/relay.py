@@ -1,4 +1,4 @@
-"""The relay: takes what is due out of the outbox, publishes it with confirms, and only then deletes it."""
+"""The relay publishes due rows of the outbox, and deletes each once the broker has confirmed it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from threading import Event
@@ -20,14 +20,14 @@ CLAIM_SECONDS = 60.0
 TRIES = 10
 BACKOFF_FIRST, BACKOFF_MOST = 1.0, 300.0
 TROUBLE_FIRST, TROUBLE_MOST = 0.5, 2.0
-# When stopping: other workers' rows keep coming, and they relay them.
+# When stopping: rows of other workers keep coming, and those workers relay them.
 LAST_SECONDS = 5.0
 
 log = structlog.get_logger()
 
 
 class Relay:
-    """Runs in each worker; rows are claimed, so several relays share the work."""
+    """Runs in each worker; a row is claimed by one of them."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class Relay:
         self._in_trouble = False
 
     def run(self, stop: Event) -> None:
-        """Relay until `stop`, then once more what is due by then."""
+        """Relay until `stop`, then the rows that are due by then."""
         while not stop.is_set():
             if not self.relay_batch():
                 stop.wait(self._pause)
@@ -51,11 +51,11 @@ class Relay:
             pass
 
     def relay_batch(self) -> bool:
-        """Relay one batch; whether it may be worth to go on at once."""
+        """Relay one batch. Returns False if the next is to be tried after a pause only."""
         try:
             with self._database.begin() as tx:
                 claimed = self._claim(tx)
-            # Committed: if this worker dies of what it reads now, that was a try.
+            # The claim is committed: if reading the rows kills this worker, that was an attempt.
             with self._database.begin() as tx:
                 stored = outbox.read(tx, claimed)
             if not stored:
@@ -76,7 +76,7 @@ class Relay:
         return self._pause == POLL_SECONDS
 
     def _idle(self) -> None:
-        """Nothing is due. After a trouble nothing may be for long: then only a look tells that it is over."""
+        """Nothing is due. After a failure check the broker, as nothing else would show that it is back."""
         if self._in_trouble and not self._full:
             self._broker.check()
             self._readiness.fine("publisher")
@@ -84,7 +84,7 @@ class Relay:
         self._pause = POLL_SECONDS
 
     def _claim(self, tx: Tx) -> Claim:
-        """Claim what is due: one row as long as the broker is away, or for a queue that was full and may have room."""
+        """Claim due rows: a batch, or one if the broker was away, or one for a queue that was full."""
         for destination in self._full.to_be_tried():
             claimed = outbox.claim(tx, 1, CLAIM_SECONDS, only=destination)
             if claimed.ids:
@@ -97,7 +97,7 @@ class Relay:
         self._pause = min(max(TROUBLE_FIRST, self._pause * 2), TROUBLE_MOST)
 
     def _open(self, rows: Sequence[OutboxRow]) -> list[OutboxRow]:
-        """Those that can leave, with sealed bodies open; what cannot is a dead letter, or back with its own."""
+        """Unseal bodies. Rows that cannot be published become dead letters, and are not returned."""
         unsealed: list[OutboxRow] = []
         for row in rows:
             if row.attempts > TRIES:
@@ -114,11 +114,11 @@ class Relay:
             dead_letter_row(tx, row, why)
 
     def _report(self, rows: Sequence[OutboxRow], refusals: Sequence[Refusal | None]) -> None:
-        """Say how publishing goes; wait if the broker is away, and leave alone what is full."""
+        """Update readiness, the pause if the broker is away, and the full queues."""
         outcomes = list(zip(rows, refusals, strict=True))
         taken = {(row.exchange, row.routing_key) for row, refusal in outcomes if refusal is None}
-        waited_for = [row for row, refusal in outcomes if refusal and _is_waited_for(row, refusal)]
-        full = {(row.exchange, row.routing_key) for row in waited_for}
+        blocked = [row for row, refusal in outcomes if refusal and _is_blocked(row, refusal)]
+        full = {(row.exchange, row.routing_key) for row in blocked}
         self._full.note(taken, full)
         waits = [refusal for refusal in refusals if refusal and refusal.fault in {Fault.QUEUE, Fault.BROKER}]
         if waits:
@@ -141,10 +141,10 @@ class Relay:
         for row, refusal in zip(rows, refusals, strict=True):
             if refusal is None:
                 sent.append(row)
-            elif refusal.fault is Fault.BROKER or _is_waited_for(row, refusal):
+            elif refusal.fault is Fault.BROKER or _is_blocked(row, refusal):
                 waiting.append(row)
             elif row.exchange == EXCHANGE_REPLIES:
-                # Who asked waits no more, or does not read; the answer is kept with the question.
+                # The queue of the request is gone or full; the reply is kept with its question.
                 log.warning("reply.dropped", message_id=row.message_id, queue=row.routing_key, error=refusal.why)
                 sent.append(row)
             else:
@@ -157,16 +157,16 @@ class Relay:
                     give_back = outbox.retry_alone if refusal.fault is Fault.CHANNEL else outbox.retry
                     give_back(tx, Claim(token, [row.id]), after=min(BACKOFF_MOST, BACKOFF_FIRST * 2.0**row.attempts))
                 else:
-                    # As it is stored: what was sealed stays so.
+                    # The stored row: a sealed body stays sealed.
                     dead_letter_row(tx, stored[row.id], refusal.why)
             outbox.delete(tx, [row.id for row in sent])
             for row in sent:
-                # What goes to an exchange is not for us, so nobody else can say that it arrived.
+                # A row to an exchange is not for a worker, so no handler will note its replay.
                 replay = replays.replay_of(row.properties) if row.exchange else None
                 if replay is not None:
                     replays.note(tx, replay)
 
 
-def _is_waited_for(row: OutboxRow, refusal: Refusal) -> bool:
-    """True if its queue is full, unless that is the queue of somebody who waits for an answer and reads no more."""
+def _is_blocked(row: OutboxRow, refusal: Refusal) -> bool:
+    """True if its queue is full, unless that is a reply queue, whose owner no longer reads."""
     return refusal.fault is Fault.QUEUE and row.exchange != EXCHANGE_REPLIES

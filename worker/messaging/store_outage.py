@@ -1,4 +1,4 @@
-"""The outage of the store: while it lasts nothing is consumed and nothing tried, until the store answers again."""
+"""While the store is away no message is consumed and none handled, until a probe shows that it is back."""
 
 from collections.abc import Callable
 from threading import Event, Lock, Thread
@@ -10,7 +10,7 @@ PROBE_SECONDS = 1.0
 
 
 class StoreOutage:
-    """Begins when somebody meets it, ends when `probe` raises nothing. Safe from several threads."""
+    """Begins when a thread meets it, ends when `probe` raises nothing. Safe from several threads."""
 
     def __init__(self, probe: Callable[[], None], stop: Event, readiness: Readiness) -> None:
         self._probe, self._stop, self._readiness = probe, stop, readiness
@@ -18,20 +18,20 @@ class StoreOutage:
         self._is_on = False
 
     def is_on(self) -> bool:
-        """True while it lasts."""
+        """True while the outage lasts."""
         return self._is_on
 
     def begin(self, error: StoreUnavailable) -> None:
-        """The store is away."""
+        """Note that the store is away, and start to probe it."""
         self._readiness.trouble("store", error)
         with self._lock:
             if not self._is_on:
-                # First, in case that no thread can be started: an outage that nobody ends would last for ever.
+                # The thread first: if it cannot be started, the outage must not begin, since nothing would end it.
                 Thread(target=self._wait, name="outage", daemon=True).start()
                 self._is_on = True
 
     def _wait(self) -> None:
-        """Ask until the store answers. A pause comes first: it may answer this and nothing else, again and again."""
+        """Probe until the store answers. A pause comes first: it may answer the probe and nothing else."""
         while not self._stop.wait(PROBE_SECONDS):
             try:
                 self._probe()

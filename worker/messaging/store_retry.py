@@ -1,4 +1,4 @@
-"""Patience with the store: what is worth doing again, for how long, and when a message is better given back."""
+"""An action on the store is repeated after a conflict or a lock; in an outage its message is released."""
 
 from collections.abc import Callable
 from threading import Event
@@ -11,26 +11,26 @@ from worker.messaging.store_outage import StoreOutage
 
 CONFLICTS = 5
 PAUSE_FIRST, PAUSE_MOST = 0.2, 5.0
-# A message that waits for a lock is given back after this long, and comes again: what is behind it has its turn, and
-# RabbitMQ's consumer timeout (30 minutes) is not reached. One wait for a lock takes longer (`LOCK_TIMEOUT`): a thread
-# spends about ten seconds on each of the 50 messages that may be in hand.
+# A message that waits for a lock is released after so long, and redelivered: those behind it are handled, and
+# RabbitMQ's consumer timeout (30 minutes) is not reached. One wait for a lock takes longer (`LOCK_TIMEOUT`), so a
+# thread spends about ten seconds on each of the 50 messages that may be in hand.
 HELD_SECONDS = 5.0
 
 R = TypeVar("R")
 
 
 class StoreNotReady(Exception):
-    """The database is away, or makes us wait for long: the message goes back, through no fault of its own."""
+    """The store is away, or has been locked for long: the message is released, as it is not at fault."""
 
 
 class StoreRetry:
-    """Safe from many threads. `stop` ends waiting."""
+    """Repeats actions on the store. Safe from many threads. `stop` ends waiting."""
 
     def __init__(self, stop: Event, outage: StoreOutage, readiness: Readiness) -> None:
         self._stop, self._outage, self._readiness = stop, outage, readiness
 
     def do(self, action: Callable[[], R]) -> R:
-        """Do it again if transactions meet, or the database makes us wait. Raises GivenUp; nothing is stored then."""
+        """Do an action, and repeat it after a conflict or a lock. Raises StoreNotReady; nothing is stored then."""
         pause, conflicts, until = PAUSE_FIRST, 0, monotonic() + HELD_SECONDS
         while True:
             if self._outage.is_on():
@@ -42,7 +42,7 @@ class StoreRetry:
                 if conflicts > CONFLICTS:
                     raise
             except StoreBusy as error:
-                # Only waiting: however long it lasts, nothing has failed.
+                # A lock is no failure, however long it lasts.
                 self._readiness.trouble("store", error)
                 if self._stop.wait(pause) or monotonic() > until:
                     raise StoreNotReady from error

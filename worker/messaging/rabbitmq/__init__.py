@@ -1,7 +1,7 @@
-"""RabbitMQ by kombu and py-amqp: the only package that knows them.
+"""RabbitMQ by kombu and py-amqp, which no other package imports.
 
 One connection consumes and settles, on one thread; another publishes, so that a blocked publisher stalls no
-acknowledgement. What arrives is raw bytes; what it means is decided elsewhere.
+acknowledgement. Messages are raw bytes here; the dispatcher decodes them.
 """
 
 from worker.messaging.rabbitmq import tolerant

@@ -1,4 +1,4 @@
-"""Connections to RabbitMQ, the topology on it, and its errors by remedy."""
+"""Connections to RabbitMQ, the declaration of the topology, and RabbitMQ's errors as ours."""
 
 import ssl
 from collections.abc import Callable, Iterator
@@ -16,8 +16,8 @@ from worker.topology import Topology
 HEARTBEAT = 30
 CONNECT_TIMEOUT = 5.0
 
+# Raised by a lost or blocked connection; py-amqp lets some errors of the socket pass as they are.
 CONNECTION_ERRORS = (OSError, amqp_errors.ConnectionError, amqp_errors.RecoverableChannelError)
-"""The errors that a lost or blocked connection raises; py-amqp lets some errors of the socket pass as they are."""
 
 
 class Server(NamedTuple):
@@ -58,22 +58,22 @@ def connect(server: Server, on_blocked: Callable[[str], None] | None = None) -> 
 
 
 def abandon(connection: Connection) -> None:
-    """Drop a connection that is in trouble: a broker that is blocked or gone would not answer a close."""
+    """Drop a connection without closing it: a broker that is blocked or gone would not answer a close."""
     with suppress(*CONNECTION_ERRORS, amqp_errors.AMQPError):
         connection.collect(socket_timeout=1.0)
 
 
 @contextmanager
 def translated(server: Server) -> Iterator[None]:
-    """Raise BrokerUnavailable, which names the host but no password, for what py-amqp makes of a lost connection."""
+    """Turn py-amqp's errors of a lost connection into BrokerUnavailable, which names the host but no password."""
     try:
         yield
     except amqp_errors.AccessRefused as error:
         raise BrokerUnavailable(f"RabbitMQ at {server.place} refused the user name or password") from error
     except ssl.SSLCertVerificationError as error:
-        said = error.verify_message.rstrip(".")
+        reason = error.verify_message.rstrip(".")
         raise BrokerUnavailable(
-            f"RabbitMQ at {server.place}: its certificate is refused ({said}); it must bear the host name that is in"
+            f"RabbitMQ at {server.place}: its certificate is refused ({reason}); it must bear the host name that is in"
             " BROKER_URL, and be issued by an authority in BROKER_CA_FILE or, without that, one that the system trusts"
         ) from error
     except CONNECTION_ERRORS as error:
@@ -83,27 +83,27 @@ def translated(server: Server) -> Iterator[None]:
 def declare(connection: Connection, topology: Topology) -> None:
     """Declare exchanges, queues and bindings, idempotently. Raises TopologyMismatch."""
     for name, kind in topology.exchanges:
-        with _question(connection, name) as channel:
+        with _own_channel(connection, name) as channel:
             channel.exchange_declare(name, kind, durable=True, auto_delete=False)
     for queue in topology.queues:
-        with _question(connection, queue.name) as channel:
+        with _own_channel(connection, queue.name) as channel:
             channel.queue_declare(queue.name, durable=True, auto_delete=False, arguments=dict(queue.arguments))
             for exchange, key in queue.bindings:
                 channel.queue_bind(queue.name, exchange, key)
 
 
 def check(connection: Connection, topology: Topology) -> None:
-    """Look whether everything is there, changing nothing. Raises TopologyMismatch naming the first that is missing."""
+    """Check that everything is there, changing nothing. Raises TopologyMismatch naming the first that is missing."""
     for name, kind in topology.exchanges:
-        with _question(connection, name) as channel:
+        with _own_channel(connection, name) as channel:
             channel.exchange_declare(name, kind, passive=True)
     for queue in topology.queues:
-        with _question(connection, queue.name) as channel:
+        with _own_channel(connection, queue.name) as channel:
             channel.queue_declare(queue.name, passive=True)
 
 
 def delete(connection: Connection, topology: Topology) -> None:
-    """Remove all of it, with what the queues hold. For an installation (or a test) that goes away."""
+    """Delete queues with their messages, and exchanges. For an installation (or a test) that goes away."""
     with connection.channel() as channel:
         for queue in topology.queues:
             channel.queue_delete(queue.name)
@@ -112,8 +112,8 @@ def delete(connection: Connection, topology: Topology) -> None:
 
 
 @contextmanager
-def _question(connection: Connection, name: str) -> Iterator[Any]:
-    # A refusal closes the channel, so each question has its own.
+def _own_channel(connection: Connection, name: str) -> Iterator[Any]:
+    # A refusal closes the channel, so each declaration has its own.
     channel: Any = connection.channel()
     try:
         yield channel

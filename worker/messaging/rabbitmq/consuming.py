@@ -1,4 +1,4 @@
-"""Consuming: one thread takes deliveries from all work queues and settles them when their verdicts come."""
+"""One thread takes deliveries from all work queues, and settles them when handlers have returned settlements."""
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -20,7 +20,7 @@ from worker.messaging.rabbitmq.connection import CONNECTION_ERRORS, HEARTBEAT, S
 from worker.messaging.rabbitmq.unsettled import Receipt, Unsettled
 from worker.topology import KIND_DEAD, Queue, Topology
 
-# How long the thread waits for the network before it settles what is done meanwhile.
+# The thread waits so long for the network before it settles what has been handled meanwhile.
 POLL_SECONDS = 0.01
 COPY_AGAIN_SECONDS = 1.0
 
@@ -30,10 +30,10 @@ Publish = Callable[[Sequence[OutboxRow]], list[Refusal | None]]
 
 
 class Consumer:
-    """The consuming side of one connection. Its delivery tags die with it, so verdicts that come later are dropped.
+    """The consuming side of one connection. Its delivery tags end with it, so settlements that come later are dropped.
 
-    What is released goes back by basic.nack, which RabbitMQ does not count from 4.3 on. Older ones count it, up to
-    the queue's delivery limit; so what was counted already goes back as a copy, and is settled once that is confirmed.
+    Released messages go back by basic.nack, which RabbitMQ does not count from 4.3 on. Older versions count it up to
+    the queue's delivery limit, so a message that has been counted is published as a copy, and acknowledged after that.
     """
 
     def __init__(self, server: Server, topology: Topology, unsettled: Unsettled, publish: Publish) -> None:
@@ -41,8 +41,8 @@ class Consumer:
         self._prefix = topology.prefix
         self._tags: dict[Any, str] = {}
         self._reopened: list[Any] = []
-        self._to_copy: list[Receipt] = []
-        self._copy_at = self._beat_at = 0.0
+        self._copies_due: list[Receipt] = []
+        self._next_copy_at = self._next_heartbeat_at = 0.0
         self._subscriptions = 0
         self._connection: Connection = connect(server)
         try:
@@ -53,11 +53,11 @@ class Consumer:
             raise
 
     def run(self, stop: Event, is_paused: Callable[[], bool]) -> None:
-        """Take, unless it is paused, and settle until `stop`; then settle what is out. Raises py-amqp's errors."""
+        """Take deliveries, unless paused, and settle them until `stop` and all are settled. Raises py-amqp's errors."""
         while not stop.is_set() or self._tags or self._unsettled:
             self._work_once(lambda: stop.is_set() or is_paused())
         self._copy()
-        for receipt in self._to_copy:
+        for receipt in self._copies_due:
             _nack(receipt)
 
     def close(self) -> None:
@@ -66,22 +66,22 @@ class Consumer:
             self._connection.release()
 
     def abandon(self) -> None:
-        """Drop the connection; what is not settled is delivered again, here or elsewhere."""
+        """Drop the connection; unsettled messages are redelivered, here or elsewhere."""
         abandon(self._connection)
 
     def _channel(self) -> Any:  # noqa: ANN401 - py-amqp's
-        # A channel each: the prefetch is the queue's own, and an error of one names its queue.
+        # Each queue has a channel: the prefetch is its own, and an error closes no other.
         channel: Any = self._connection.channel()
         channel.auto_decode = False  # bytes as they came, whatever the sender says of their encoding
         channel._do_revive = partial(self._reopen, channel)  # noqa: SLF001 - py-amqp offers no other place
         return channel
 
     def _reopen(self, channel: Any) -> None:  # noqa: ANN401 - py-amqp's
-        """RabbitMQ has closed this channel. py-amqp would wait for an answer, and meet the closing of others there."""
+        """Open a closed channel again. py-amqp would wait for an answer, and meet the closing of others there."""
         channel.send_method(spec.Channel.Open, "s", ("",))
         self._reopened.append(channel)
 
-    # No answer is waited for: all deliveries that lie before it would be read first, however large they are.
+    # These wait for no answer: all deliveries that lie before it would be read first, however large they are.
 
     def _subscribe(self) -> None:
         for queue, channel in self._channels:
@@ -98,13 +98,13 @@ class Consumer:
             channel.basic_cancel(tag, nowait=True)
 
     def _drain(self) -> None:
-        """Take what RabbitMQ sends, for a moment. Of what it closes only that channel begins anew."""
+        """Take deliveries for a moment. A channel that RabbitMQ closes is opened again, without the others."""
         try:
             self._connection.drain_events(timeout=POLL_SECONDS)
         except TimeoutError:
             pass
         except amqp_errors.PreconditionFailed as error:
-            # What was in hand for too long. Whatever else closes a channel would close it again.
+            # The consumer timeout. Any other error would close the channel again.
             if not self._reopened:
                 raise
             log.warning("channel.closed", error=str(error))
@@ -112,13 +112,13 @@ class Consumer:
             channel = self._reopened.pop()
             self._tags.pop(channel, None)
             self._unsettled.lose(channel)
-            self._to_copy = [receipt for receipt in self._to_copy if receipt.channel is not channel]
+            self._copies_due = [receipt for receipt in self._copies_due if receipt.channel is not channel]
 
     def _hold_off(self) -> None:
-        """Read nothing for a moment, as much is in hand. RabbitMQ's heartbeats lie unread; it gets ours."""
+        """Read nothing for a moment, as many bytes are in hand. RabbitMQ's heartbeats lie unread; it gets ours."""
         sleep(POLL_SECONDS)
-        if monotonic() >= self._beat_at:
-            self._beat_at = monotonic() + HEARTBEAT / 3
+        if monotonic() >= self._next_heartbeat_at:
+            self._next_heartbeat_at = monotonic() + HEARTBEAT / 3
             self._connection.connection.send_heartbeat()
 
     def _take(self, queue: Queue, channel: Any, message: Any) -> None:  # noqa: ANN401 - py-amqp's
@@ -144,7 +144,7 @@ class Consumer:
         else:
             self._hold_off()
         settlements = self._unsettled.settlements()
-        # After the verdicts came and before they are told: what is released by a pause must not come back here.
+        # After settlements came and before they are sent: a message that a pause releases must not come back here.
         if is_paused():
             self._unsubscribe()
         elif len(self._tags) < len(self._channels):
@@ -155,28 +155,28 @@ class Consumer:
             elif settlement is Settlement.REQUEUE:
                 receipt.channel.basic_reject(receipt.tag, requeue=True)
             elif _is_counted(receipt.delivery):
-                self._to_copy.append(receipt)
+                self._copies_due.append(receipt)
             else:
                 _nack(receipt)
-        if self._to_copy and monotonic() >= self._copy_at:
+        if self._copies_due and monotonic() >= self._next_copy_at:
             self._copy()
 
     def _copy(self) -> None:
-        """Give back as copies; while nothing can be published the originals are kept."""
-        refusals = self._publish([_copy_of(receipt.delivery) for receipt in self._to_copy])
-        copied, self._to_copy = self._to_copy, []
+        """Publish copies and acknowledge the originals, which are kept while nothing can be published."""
+        refusals = self._publish([_copy_of(receipt.delivery) for receipt in self._copies_due])
+        copied, self._copies_due = self._copies_due, []
         for receipt, refusal in zip(copied, refusals, strict=True):
             if refusal is None:
                 receipt.channel.basic_ack(receipt.tag)
             elif refusal.fault in {Fault.BROKER, Fault.QUEUE}:
-                self._to_copy.append(receipt)
+                self._copies_due.append(receipt)
             else:
                 _nack(receipt)
-        self._copy_at = monotonic() + COPY_AGAIN_SECONDS if self._to_copy else 0.0
+        self._next_copy_at = monotonic() + COPY_AGAIN_SECONDS if self._copies_due else 0.0
 
 
 def _is_counted(delivery: Delivery) -> bool:
-    """True if one more release would bring it nearer to its end. A message that is dead already has no end."""
+    """True if RabbitMQ has counted a failed delivery; the queue of dead messages has no delivery limit."""
     return delivery.delivery_count > 0 and delivery.kind != KIND_DEAD
 
 

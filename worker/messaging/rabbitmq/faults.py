@@ -1,4 +1,4 @@
-"""Publishing many rows, and finding out which of them it is that a channel or connection dies of."""
+"""Rows are published together; if that closes the channel or connection, the row at fault is found and refused."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,7 +10,7 @@ from worker.messaging.rabbitmq.connection import Server, translated
 from worker.messaging.rabbitmq.publishing import ConfirmedChannel
 from worker.topology import Topology
 
-# A message that no queue takes leaves no trace, and its answer proves that messages are taken.
+# No queue takes this message, so it leaves no trace; its return proves that RabbitMQ takes messages.
 PROBE = OutboxRow(0, "", 0, "", "connectwise.probe", {}, b"")
 
 Outcomes = dict[int, Refusal | None]
@@ -36,11 +36,11 @@ class RowPublisher:
                 continue
             error = self._publish({number: row}, outcomes)
             if error is not None and _is_silent(error):
-                # Nobody said that it is the row: it is if anything else gets through.
+                # RabbitMQ named no reason: the row is at fault if another message gets through.
                 probed = self._publish({number: PROBE}, {})
-                error = BlamedRow(_said(error)) if probed is None else BrokerUnavailable(self._at_its_place(probed))
+                error = BlamedRow(_reason(error)) if probed is None else BrokerUnavailable(self._at_its_place(probed))
             if error is not None and not _is_away(error):
-                outcomes[number] = Refusal(_said(error), self._fault_of(error, row))
+                outcomes[number] = Refusal(_reason(error), self._fault_of(error, row))
         away = None if error is None else Refusal(self._at_its_place(error), Fault.BROKER)
         return [outcomes.get(number, away) for number in range(len(rows))]
 
@@ -51,13 +51,13 @@ class RowPublisher:
             self._channel = None
 
     def _publish(self, rows: Mapping[int, OutboxRow], outcomes: Outcomes) -> Exception | None:
-        """Publish; the error that ended it, BrokerUnavailable if the broker is away, whatever the rows are."""
+        """Publish rows. Returns the error that ended it: BrokerUnavailable if the broker is away."""
         was_open = self._channel is not None
         error = self._try(rows, outcomes)
-        left = {number: row for number, row in rows.items() if number not in outcomes}
+        unpublished = {number: row for number, row in rows.items() if number not in outcomes}
         if error is not None and was_open and not isinstance(error, TimeoutError):
             # An idle connection may have been closed without our noticing; ids make a repeat harmless.
-            error = self._try(left, outcomes)
+            error = self._try(unpublished, outcomes)
         return error
 
     def _try(self, rows: Mapping[int, OutboxRow], outcomes: Outcomes) -> Exception | None:
@@ -75,26 +75,26 @@ class RowPublisher:
         return None
 
     def _fault_of(self, error: Exception, row: OutboxRow) -> Fault:
-        """A missing exchange of ours, or right to use it, is no row's fault: whatever goes there waits."""
+        """Return QUEUE if an exchange of ours is missing or forbidden, since then all rows to it wait."""
         is_ours = self._topology.exchange(row.exchange) in {name for name, _ in self._topology.exchanges}
         waits = is_ours and isinstance(error, amqp_errors.NotFound | amqp_errors.AccessRefused)
         return Fault.QUEUE if waits else Fault.CHANNEL
 
     def _at_its_place(self, error: Exception) -> str:
-        said = _said(error)
-        return said if isinstance(error, BrokerUnavailable) else f"RabbitMQ at {self._server.place}: {said}"
+        reason = _reason(error)
+        return reason if isinstance(error, BrokerUnavailable) else f"RabbitMQ at {self._server.place}: {reason}"
 
 
 def _is_silent(error: Exception) -> bool:
-    """True if the connection was lost without a word, so that nobody knows the cause."""
+    """True if the connection was lost without an error from RabbitMQ, so that the cause is unknown."""
     lost = isinstance(error, OSError | amqp_errors.RecoverableConnectionError)
     return lost and not _is_away(error)
 
 
-def _said(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
 def _is_away(error: Exception) -> bool:
-    """True if no row can be blamed: the broker is out of reach, takes nothing now, or goes down."""
+    """True if no row is at fault: the broker is out of reach, takes nothing now, or shuts down."""
     return isinstance(error, BrokerUnavailable | TimeoutError | amqp_errors.ConnectionForced)

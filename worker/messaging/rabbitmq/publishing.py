@@ -1,4 +1,4 @@
-"""Publishing with pipelined confirms: many messages on their way at once, each answered by the broker."""
+"""Rows are published with pipelined confirms: many are on their way at once, and RabbitMQ confirms each."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -29,7 +29,7 @@ PROPERTIES = (
 
 
 class ConfirmedChannel:
-    """One channel in confirm mode on a connection of its own; not for several threads. Any error makes it void."""
+    """One channel in confirm mode on a connection of its own; not for several threads, nor for use after an error."""
 
     def __init__(self, server: Server, topology: Topology) -> None:
         self._topology = topology
@@ -45,15 +45,15 @@ class ConfirmedChannel:
         self._channel.events["basic_nack"].add(self._on_nack)
         self._channel.events["basic_return"].add(self._on_return)
         self._published = 0
-        # By delivery tag: which row waits for its confirm, and where it went.
+        # By delivery tag: the number of a row that waits for its confirm, and its destination.
         self._unconfirmed: dict[int, tuple[int, Destination]] = {}
         self._returned: dict[Destination, str] = {}
         self._outcomes: dict[int, Refusal | None] = {}
 
     def publish(self, rows: Mapping[int, OutboxRow], outcomes: dict[int, Refusal | None]) -> None:
-        """Publish persistent and mandatory. `outcomes` gets each row's by its number as soon as it is known.
+        """Publish rows as persistent and mandatory. `outcomes` gets each row's, by its number, as soon as it is known.
 
-        Raises py-amqp's errors, and TimeoutError if a confirm stays out (an alarm blocks the connection).
+        Raises py-amqp's errors, and TimeoutError if a confirm does not come (an alarm blocks the connection).
         """
         self._outcomes = outcomes
         self._returned.clear()
@@ -73,7 +73,7 @@ class ConfirmedChannel:
             self._connection.release()
 
     def abandon(self) -> None:
-        """Drop the connection without a word."""
+        """Drop the connection without closing it."""
         abandon(self._connection)
 
     def _send(self, number: int, row: OutboxRow) -> None:
@@ -103,8 +103,8 @@ class ConfirmedChannel:
             self._outcomes[number] = Refusal(why, Fault.QUEUE)
 
     def _on_return(self, error: Exception, exchange: str, routing_key: str, _message: Any) -> None:  # noqa: ANN401
-        # An unroutable message is returned before it is confirmed. It may have no id, or not one of its own; what
-        # decides is where it was to go, and if a queue came or went meanwhile, some go twice and none is lost.
+        # An unroutable message is returned before it is confirmed. Its id may be missing or not unique, so its
+        # destination identifies it; if a queue came or went meanwhile, some are published twice and none is lost.
         reason = f"no queue takes it: exchange {exchange}, routing key {routing_key} ({error})"
         self._returned[exchange, routing_key] = reason
 

@@ -1,4 +1,4 @@
-"""The broker that production uses; see `delivery.Broker` for what it promises."""
+"""The broker that production uses; see `worker/messaging/broker.py` for its interface."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ from worker.messaging.rabbitmq.unsettled import Unsettled
 from worker.topology import Topology
 
 RECONNECT_FIRST, RECONNECT_MOST = 0.5, 2.0
-# Somebody has to change a queue before it is worth another look.
+# Somebody has to change a queue before another try can succeed.
 MISMATCH_PAUSE = 30.0
 
 
@@ -41,17 +41,17 @@ class RabbitBroker:
             on.declare(connection, self.topology)
 
     def check(self) -> None:
-        """Look whether they are there. Raises BrokerUnavailable or TopologyMismatch."""
+        """Check that exchanges and queues are there. Raises BrokerUnavailable or TopologyMismatch."""
         with on.translated(self._server), on.connect(self._server) as connection:
             on.check(connection, self.topology)
 
     def delete(self) -> None:
-        """Remove them, with all messages. Raises BrokerUnavailable."""
+        """Delete exchanges, queues and their messages. Raises BrokerUnavailable."""
         with on.translated(self._server), on.connect(self._server) as connection:
             on.delete(connection, self.topology)
 
     def publish(self, rows: Sequence[OutboxRow]) -> list[Refusal | None]:
-        """Publish with pipelined confirms; for each row None = it is safe, or why not."""
+        """Publish with pipelined confirms. Returns for each row None if RabbitMQ has it safely, or its Refusal."""
         with self._lock:
             return self._publisher.publish(rows)
 
@@ -61,9 +61,9 @@ class RabbitBroker:
             self._publisher.close()
 
     def consume(self, deliver: Deliver, stop: Event, is_paused: Callable[[], bool] = never) -> None:
-        """Deliver until `stop` is set and what was delivered is settled. Reconnects by itself, with growing pauses.
+        """Deliver until `stop` is set and all deliveries are settled. Reconnects by itself, with growing pauses.
 
-        While it is paused RabbitMQ has no consumer of ours, and gets back what handlers release.
+        While paused it has no consumer at RabbitMQ, which gets back the messages that handlers release.
         """
         pause, unsettled = RECONNECT_FIRST, Unsettled(deliver)
         while not stop.is_set():

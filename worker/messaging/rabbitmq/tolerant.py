@@ -1,4 +1,4 @@
-"""Deliveries whose properties py-amqp cannot decode, or we not store, or that it would change, kept from harm.
+"""Properties that py-amqp cannot decode, or would change, or that we cannot store, do no harm.
 
 A header with a time in milliseconds or a message id that is not UTF-8 makes it raise in the middle of reading frames:
 that would end the connection, deliver everything in hand again, and meet the same message at every attempt. And it
@@ -13,12 +13,12 @@ from amqp import method_framing, serialization
 from amqp.basic_message import Message
 
 UNDECODABLE = "x-undecodable-properties"
+# Tables and lists within each other; Python's recursion ends at some hundreds.
 DEEPEST = 100
-"""Tables and lists within each other; Python's recursion ends at some hundreds."""
 
 
 class TolerantMessage(Message):  # type: ignore[misc] # py-amqp has no types
-    """A message that keeps properties which cannot be decoded as they came, in hexadecimal, in one header."""
+    """A message that keeps undecodable properties as they came, in hexadecimal, in one header."""
 
     properties: dict[str, Any]
 
@@ -55,6 +55,6 @@ def _write_bytes_as_bytes(value: Any, write: Callable[[bytes], object], bits: An
 
 
 def install() -> None:
-    """Have py-amqp receive and write so; it offers no other place to say it."""
+    """Replace these parts of py-amqp, which offers no other way."""
     method_framing.Message = TolerantMessage
     serialization._write_item = _write_bytes_as_bytes  # noqa: SLF001

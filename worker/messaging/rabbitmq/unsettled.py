@@ -1,4 +1,4 @@
-"""Deliveries that handlers have, also those of connections that are lost: none is handled beside its repetition."""
+"""Deliveries in hand, also those of lost connections: none is handled at the same time as its redelivery."""
 
 from collections import deque
 from threading import Event
@@ -16,21 +16,21 @@ class Receipt(NamedTuple):
 
     @property
     def message(self) -> tuple[str, str | None, bytes]:
-        """The parts that it has in common with its repetition."""
+        """The parts that a delivery has in common with its redelivery."""
         return self.delivery.queue, self.delivery.message_id, self.delivery.body
 
 
 class Unsettled:
-    """Belongs to the consuming thread; verdicts come from any. Outlives connections.
+    """Used by the consuming thread only; settlements come from any thread. Outlives connections.
 
-    Nobody can interrupt a handler whose connection is lost, so the repetition waits here until it has ended.
+    A handler whose connection is lost cannot be interrupted, so the redelivery waits here until it has ended.
     """
 
     def __init__(self, deliver: Deliver) -> None:
         self._deliver = deliver
-        self._verdicts: deque[tuple[Settle, Settlement]] = deque()
+        self._arrived: deque[tuple[Settle, Settlement]] = deque()
         self._current: dict[Settle, Receipt] = {}
-        self._void: dict[Settle, Receipt] = {}
+        self._of_lost: dict[Settle, Receipt] = {}
         self._waiting: list[Receipt] = []
         self._lost: dict[Any, Event] = {}
 
@@ -40,28 +40,28 @@ class Unsettled:
     @property
     def size(self) -> int:
         """Bytes of all messages that are in memory."""
-        in_hand = (*self._current.values(), *self._void.values(), *self._waiting)
+        in_hand = (*self._current.values(), *self._of_lost.values(), *self._waiting)
         return sum(len(receipt.delivery.body) for receipt in in_hand)
 
     def hand_over(self, receipt: Receipt) -> None:
-        """Have it handled, at once or when what a lost connection delivered of the same message has ended."""
-        if any(receipt.message == void.message for void in self._void.values()):
+        """Have a message handled, if a lost connection delivered it too, after the handling of that has ended."""
+        if any(receipt.message == lost.message for lost in self._of_lost.values()):
             self._waiting.append(receipt)
             return
         lost = self._lost.setdefault(receipt.channel, Event())
-        settle = Settle(lambda settle, settlement: self._verdicts.append((settle, settlement)), lost)
+        settle = Settle(lambda settle, settlement: self._arrived.append((settle, settlement)), lost)
         self._current[settle] = receipt
         self._deliver(receipt.delivery, settle)
 
     def settlements(self) -> list[tuple[Receipt, Settlement]]:
-        """Deliveries to be settled on this connection."""
+        """Return deliveries to be settled on this connection, each with its settlement."""
         settlements, ended = [], False
-        while self._verdicts:
-            settle, settlement = self._verdicts.popleft()
+        while self._arrived:
+            settle, settlement = self._arrived.popleft()
             if settle in self._current:
                 settlements.append((self._current.pop(settle), settlement))
             else:
-                del self._void[settle]
+                del self._of_lost[settle]
                 ended = True
         if ended:
             waiting, self._waiting = self._waiting, []
@@ -70,11 +70,11 @@ class Unsettled:
         return settlements
 
     def lose(self, channel: Any = None) -> None:  # noqa: ANN401 - py-amqp's
-        """This channel is lost, None = all: what is not begun yet need not be, and no verdict can be told."""
+        """Note that this channel is lost, None = all: handling need not begin, and nothing can be settled."""
         channels = list(self._lost) if channel is None else [channel]
-        for one in channels:
-            self._lost.pop(one, Event()).set()
-        gone = {settle: receipt for settle, receipt in self._current.items() if receipt.channel in channels}
-        self._void |= gone
-        self._current = {settle: receipt for settle, receipt in self._current.items() if settle not in gone}
+        for each in channels:
+            self._lost.pop(each, Event()).set()
+        lost = {settle: receipt for settle, receipt in self._current.items() if receipt.channel in channels}
+        self._of_lost |= lost
+        self._current = {settle: receipt for settle, receipt in self._current.items() if settle not in lost}
         self._waiting = [receipt for receipt in self._waiting if receipt.channel not in channels]
