@@ -20,7 +20,7 @@ demo: .venv/ready ## Push a sample of 25 companies into a simulated ConnectWise,
 test: .venv/ready ## Run the tests, with real RabbitMQ and PostgreSQL
 	$(BIN)/python -m pytest -n auto
 
-quick: .venv/ready ## Run the tests of units and contracts only (under a minute)
+quick: .venv/ready ## Run the tests of units and contracts only
 	$(BIN)/python -m pytest -n auto tests/unit tests/contract
 
 coverage: .venv/ready ## Run the tests, and list the lines and branches that none of them reaches
