@@ -3,12 +3,12 @@
 An HTTP status becomes an outcome in three steps:
 
 1. `cwclient/classify.py` makes an error of status and words: 401 BadCredentials, 403 MissingRight, 404 RecordNotFound …
-2. `connectwise/session.py` has what may blame the whole connection confirmed by another call. The results are the
-   worker's own errors (`errors.py`):
+2. `worker/connectwise/session.py` makes a second call before it believes an error that may be the whole connection's.
+   The results are the worker's own errors (`worker/rules/errors.py`):
    - a read, 401: BadCredentials if the probe meets it too, else Unconfirmed
    - a read, 403: RightRefused if the role lacks an Inquire right, else RestrictedAgreement
-   - a write, 401 or 403: WriteRefused, of which `write_answers.py` makes RecordDenied (this record), Unconfirmed
-     (nobody knows yet), or the connection's own: BadCredentials for 401, RightRefused for 403
+   - a write, 401 or 403: WriteRefused; `worker/connectwise/write_answers.py` turns it into RecordDenied (this record),
+     Unconfirmed (nobody knows yet), or the connection's own: BadCredentials for 401, RightRefused for 403
    - 404: RecordNotFound, once the base URL has been looked up again and the connection is fine
 3. `classify`, here, gives the outcome: fail the line, fail all lines of the partner, retry the line, pause the partner.
 """

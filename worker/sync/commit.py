@@ -1,6 +1,6 @@
-"""The flush: the outcomes of a batch of jobs, committed in one transaction that owns the partner and its lease.
+"""The flush: a run's transaction closes ledger rows of finished jobs, and answers their lines.
 
-Called by `run`. A job that is to be written has its ledger row opened with that, then goes back to `calls`.
+Called by `run`, which opens the ledger rows of the jobs that are to be written in the same transaction.
 """
 
 from collections.abc import Sequence
@@ -46,8 +46,9 @@ def commit_jobs(
     partner_id: str,
     connection: ConnectionVersion | None,
 ) -> Committed:
-    """Close the ledger rows of all these jobs, answer the members of the finished ones.
+    """Close the ledger rows of all these jobs, and answer the members of the finished ones.
 
+    `to_open`: jobs that have been decided to be written, whose ledger rows the caller opens next.
     Call it with the lease's token checked. A line is answered, and an addition may be written, only if its target, its
     mapping and the connection are still those it was decided with; otherwise it stays due and is decided again.
     """

@@ -1,4 +1,4 @@
-"""The messages about lines: the result of each, by which the coordinator's table and the platform go.
+"""The messages about lines: the result of each, for the platform and the coordinator's table.
 
 Made by `commit` and `fail_open_lines`, and by the handlers that end lines.
 """
