@@ -105,7 +105,8 @@ class AgreementTerm(Part):
 class MappingChecked(Result):
     """The check of the mapping saved at `changed_at`: ConnectWise's names of its records, the current quantity.
 
-    `causation_id` is the message that saved it, also if a check was asked for.
+    `causation_id` is the message that saved it, also if a check was asked for; of a company without a mapping it is the
+    question.
     """
 
     model_config = explained("invalid", "problems", {"type": "array", "maxItems": 0})

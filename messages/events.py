@@ -179,7 +179,7 @@ class MappingChanged(Event):
 
 
 class MappingCheckRequested(Event):
-    """Compare mappings with ConnectWise again, null = all: a `mapping.checked.v1` for each company that is mapped."""
+    """Compare mappings with ConnectWise again: a `mapping.checked.v1` for each named company, or each mapped one."""
 
     type: Literal["mapping.check_requested.v1"] = "mapping.check_requested.v1"
     requested_at: Changed

@@ -165,3 +165,27 @@ def _remapped(case: Case) -> MappingChecked:
     case.world.publish(case.world.mapped("p1", 1, base=200_000))
     wait_for(lambda: "c1" in _checks(case, at), "the check")
     return _checks(case, at)["c1"]
+
+
+def test_a_company_that_is_not_mapped_is_answered_too(busy: Case) -> None:
+    """A platform that asks about a company nobody has mapped, or that was unmapped, waits for no answer in vain."""
+    platform = busy.world.platform
+    assert platform is not None
+    event = MappingCheckRequested(
+        partner_id="p1",
+        correlation_id="h",
+        requested_at=now(),
+        requested_by="ana@msp.example",
+        company_ids=("c9", "c1"),
+    )
+    busy.world.publish(event)
+
+    def answers() -> dict[str, MappingChecked]:
+        received = [message for message in list(platform.received) if message.correlation_id == "h"]
+        return {message.company_id: message for message in received if isinstance(message, MappingChecked)}
+
+    wait_for(lambda: len(answers()) == 2, "both answers")
+    not_mapped = answers()["c9"]
+    assert (not_mapped.status, [why.code for why in not_mapped.warnings]) == ("incomplete", ["unmapped"])
+    assert not_mapped.causation_id == str(event.id)
+    assert answers()["c1"].status == "complete"

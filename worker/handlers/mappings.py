@@ -5,10 +5,11 @@ from datetime import datetime
 
 import structlog
 
-from messages import MappingChanged, MappingCheckRequested
-from store import Tx, leases, mappings, now, pushes, targets
+from messages import MappingChanged, MappingChecked, MappingCheckRequested, derived_id
+from store import Tx, leases, mappings, now, outbox, pushes, targets
 from store.mappings import Mapping
 from worker.handlers.context import Context
+from worker.rules.problems import problem
 
 log = structlog.get_logger()
 
@@ -34,9 +35,14 @@ def mappings_changed(context: Context, events: Sequence[MappingChanged]) -> None
 
 
 def mapping_check_requested(context: Context, event: MappingCheckRequested) -> None:
-    """Have these mappings checked again."""
+    """Have these mappings checked again. A company without a mapping is answered at once."""
     with context.database.partner(event.partner_id) as tx:
-        mappings.check_now(tx, event.partner_id, now(tx), event.company_ids, event.correlation_id)
+        at, company_ids = now(tx), event.company_ids or ()
+        mappings.check_now(tx, event.partner_id, at, event.company_ids, event.correlation_id)
+        stored = mappings.of_companies(tx, event.partner_id, company_ids)
+        for company_id in company_ids:
+            if company_id not in stored or stored[company_id].cw_company_id is None:
+                outbox.put(tx, _not_mapped(event, company_id, at))
         leases.wake(tx, event.partner_id)
     log.info("mapping.check_requested", requested_by=event.requested_by)
 
@@ -47,6 +53,20 @@ def retry_waiting_lines(tx: Tx, partner_id: str, company_ids: Collection[str] | 
     targets.make_due(tx, partner_id, at, company_ids)
     pushes.make_previews_due(tx, partner_id, at)
     leases.wake(tx, partner_id)
+
+
+def _not_mapped(event: MappingCheckRequested, company_id: str, at: datetime) -> MappingChecked:
+    return MappingChecked(
+        id=derived_id(event.requested_at, "mapping.not_mapped", event.partner_id, company_id, str(event.id)),
+        partner_id=event.partner_id,
+        correlation_id=event.correlation_id,
+        causation_id=str(event.id),
+        traceparent=event.traceparent,
+        company_id=company_id,
+        changed_at=min(event.requested_at, at),
+        status="incomplete",
+        warnings=(problem("unmapped"),),
+    )
 
 
 def _mapping(event: MappingChanged, at: datetime) -> Mapping:
