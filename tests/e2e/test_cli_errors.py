@@ -122,7 +122,7 @@ def test_a_useless_file_sends_nothing(folder: Path) -> None:
         (("mapping", "list", "--partner", ""), "is empty"),
         (("mapping", "set", "--partner", "p", "--company", "c", "--cw-company", "-5"), "--cw-company"),
         (("push", "--partner", "p", "--period", "2014-12", "--counts", str(sample.COUNTS)), "starts before 2015"),
-        (("push", "--partner", "p", "--period", "2226-11", "--counts", str(sample.COUNTS)), "starts more than 366"),
+        (("push", "--partner", "p", "--period", "2226-11", "--counts", str(sample.COUNTS)), "starts more than 100"),
         (("demo", "--simulator-url", "https://127.0.0.1:1"), "--ca-file"),
         (("push", "--partner", "p"), "Usage: phin-connectwise push [OPTIONS]"),
         (("push", "--partner", "p"), "Missing option '--period', '--counts'."),

@@ -24,8 +24,8 @@ from worker.cli.spreadsheet import read_counts
 from worker.cli.status import show
 
 EARLIEST = date(2015, 1, 1)
-MAX_AHEAD = timedelta(days=366)
-"""The longest time before its start that a billing period may be pushed."""
+MAX_AHEAD = timedelta(days=100)
+"""The longest time before its start that a billing period may be pushed: a quarter is, a mistyped year is not."""
 
 
 commands = Commands(cls=ImpliedGroup, help="Set the quantities of a billing period, or stop doing so.")
