@@ -32,7 +32,7 @@ def test_a_wrong_key_is_explained(installation: Installation) -> None:
     done = installation.connect("WrongPrivateKey\n")
     assert done.returncode == 1
     assert "ConnectWise refused the keys" in done.stdout
-    assert "Create new API keys" in done.stdout
+    assert "create new API keys" in done.stdout
     assert "WrongPrivateKey" not in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
 

@@ -107,7 +107,7 @@ def test_a_line_that_may_be_written_does_not_fail_with_the_others(case: Case) ->
 @pytest.mark.parametrize(
     ("status", "problem", "fix"),
     [
-        (401, "bad_credentials", "Create new API keys"),
+        (401, "bad_credentials", "create new API keys"),
         (403, "missing_agreement_edit", "Finance > Agreements > Edit"),
     ],
 )

@@ -59,7 +59,8 @@ FIXES = {
         f"{_KEYS[1:]}."
     ),
     "bad_credentials": (
-        "Create new API keys for the API member in ConnectWise, then run `connection set` with both of them."
+        "Run `connection set` again, in case that a key was mistyped: the keys that were set before are gone. If both"
+        " are right, create new API keys for the API member in ConnectWise, and set both."
     ),
     "api_version": (
         f"Set {PREFIX}API_VERSION to one that this ConnectWise serves, and start the worker again; pushes then go on."

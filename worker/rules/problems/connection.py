@@ -38,7 +38,8 @@ CONNECTION = (
         "bad_credentials",
         "ConnectWise refused the keys",
         "The Public Key or the Private Key is wrong, or the API member was disabled.",
-        "Create new API keys for the API member in ConnectWise and save both as Public Key and Private Key here.",
+        "Check both keys for typing errors and save them again. If they are right, create new API keys for the API"
+        " member in ConnectWise and save both as Public Key and Private Key here.",
         ADMINISTRATOR,
         API_KEYS,
     ),
