@@ -63,8 +63,8 @@ class SyncResult(Result):
     """The result of one line of a push, or of a revert.
 
     Green check = updated or unchanged, unless it `reverts`: the period's count was taken out again. Newest by (period,
-    requested_at, sequence), of those that change it: a preview only says what a push would do, whatever it found; what
-    a revert has `skipped` is as it was, and may be a company that does not exist.
+    requested_at, sequence), of those that change it: a preview only says what a push would do, whatever it found; of a
+    revert only `updated`, `unchanged`, and what is `perhaps_written`: else the quantity is as it was before.
     """
 
     model_config = ConfigDict(
@@ -125,6 +125,8 @@ class SyncResult(Result):
     """In a preview, unless it fails: (wanted - less_included) x unit_price, at least 0; 0 if not Billable."""
     amount_difference: Money | None = None
     """In a preview: how much more the amount is than now."""
+    perhaps_written: bool = False
+    """True if the line failed, but its write may have changed the quantity: not kept, or its end is not known."""
     problem: Problem | None = None
     """The problem that stands in the way."""
     reasons: Annotated[tuple[Problem, ...], Field(strict=False, max_length=20)] = ()
@@ -143,4 +145,6 @@ class SyncResult(Result):
     @property
     def changes_status(self) -> bool:
         """True if Sync Status shows it, as long as it is the newest of its company."""
-        return self.mode != "preview" and not (self.reverts is not None and self.status == "skipped")
+        if self.mode == "preview":
+            return False
+        return self.reverts is None or self.status in {"updated", "unchanged"} or self.perhaps_written

@@ -198,6 +198,7 @@ def _result(job: Job, line: Line, end: Final, attempts: int) -> SyncResult:
         wanted=job.quantity if actual is not None else None,
         after=end.after,
         money=money(actual, job.quantity) if end.status in {"preview", "held"} and job.preview and actual else None,
+        perhaps_written=end.perhaps_written,
         reasons=end.reasons,
         warnings=end.warnings,
     )

@@ -44,8 +44,9 @@ def fail_open_lines(tx: Tx, at: datetime, partner_id: str, failure: FailPartner)
         if key in skipped:
             batch.finish(line, target, skipped[key])
             continue
-        why = problems.perhaps_written(failure.problem) if line.company_id in under_way else failure.problem
-        failed = result(line, "failed", attempts=target.attempts + 1, problem=why)
+        in_doubt = line.company_id in under_way
+        why = problems.perhaps_written(failure.problem) if in_doubt else failure.problem
+        failed = result(line, "failed", attempts=target.attempts + 1, problem=why, perhaps_written=in_doubt)
         batch.finish(line, target, failed, dead_letter=failure)
     for mapping in mappings.due_checks(tx, partner_id, at, MAX_LINES):
         mapping_check.failed_check(mapping, failure.problem).save(tx)

@@ -35,6 +35,7 @@ class Member:
 class Final:
     """The final status of a job's members; with a `dead_letter_reason` their lines become dead letters too.
 
+    `perhaps_written`: it failed after a write that may have changed the quantity.
     `instead`: the problem of a company, by its id, where it is another one than `problem`.
     """
 
@@ -44,6 +45,7 @@ class Final:
     after: float | None = None
     actual: ActualAddition | None = None
     dead_letter_reason: str | None = None
+    perhaps_written: bool = False
     reasons: tuple[Problem, ...] = ()
     warnings: tuple[Problem, ...] = ()
     instead: Map[str, Problem] = field(default_factory=dict)

@@ -58,6 +58,7 @@ def result(
     after: float | None = None,
     next_attempt_at: datetime | None = None,
     money: Money | None = None,
+    perhaps_written: bool = False,
     reasons: tuple[Problem, ...] = (),
     warnings: tuple[Problem, ...] = (),
 ) -> SyncResult:
@@ -86,6 +87,7 @@ def result(
         difference=number(money.difference) if money else None,
         amount=number(money.amount) if money else None,
         amount_difference=number(money.amount_difference) if money else None,
+        perhaps_written=perhaps_written,
         problem=problem,
         reasons=reasons or ((problem,) if problem is not None and status == "held" else ()),
         warnings=warnings,

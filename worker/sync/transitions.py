@@ -77,7 +77,8 @@ def after_read(job: Job, actual: Addition, moment: Moment) -> None:
     if previous is not None and previous.quantity_wanted == job.quantity and _is_of_this_push(job):
         if not wrote_it and previous.http_status is not None:
             why = problem("not_kept", wanted=previous.quantity_wanted, got=quantity)
-            job.outcome = Final("failed", why, before=previous.quantity_before, actual=actual)
+            before = previous.quantity_before
+            job.outcome = Final("failed", why, before=before, actual=actual, perhaps_written=True)
             return
         if wrote_it and not job.preview:
             # The answer to that write was lost; this is how it ended, whatever has become of the addition since.
@@ -216,7 +217,9 @@ def after_error(job: Job, error: BaseException, failure: ErrorOutcome, moment: M
             if isinstance(failure, FailLine):
                 # A bug of ours, which the next write of this line would hit too.
                 why = perhaps_written(failure.problem)
-                job.outcome = Final("failed", why, actual=job.actual, dead_letter_reason="unexpected")
+                job.outcome = Final(
+                    "failed", why, actual=job.actual, dead_letter_reason="unexpected", perhaps_written=True
+                )
             return
         job.closings.append(_closing_of_refused(job.entry.id, error))
     in_doubt = job.previous is not None and not job.preview and not job.closings and job.entry is None
@@ -227,13 +230,22 @@ def after_error(job: Job, error: BaseException, failure: ErrorOutcome, moment: M
         case FailLine(why):
             dead_letter_reason = "unexpected" if why.code == "unexpected" else None
             why = perhaps_written(why) if in_doubt else why
-            job.outcome = Final("failed", why, before=before, actual=job.actual, dead_letter_reason=dead_letter_reason)
+            job.outcome = Final(
+                "failed",
+                why,
+                before=before,
+                actual=job.actual,
+                dead_letter_reason=dead_letter_reason,
+                perhaps_written=in_doubt,
+            )
         case RetryLine(why) | PausePartner(why) if job.preview:
             # Somebody waits for a preview, so it says what stands in the way now.
             job.outcome = Final("failed", why, before=before, actual=job.actual)
         case RetryLine(why) if _is_given_up(job, moment):
             why = perhaps_written(exhausted(why)) if in_doubt else exhausted(why)
-            job.outcome = Final("failed", why, actual=job.actual, dead_letter_reason="exhausted")
+            job.outcome = Final(
+                "failed", why, actual=job.actual, dead_letter_reason="exhausted", perhaps_written=in_doubt
+            )
         case RetryLine(why, seconds):
             # However long ConnectWise asks to wait: the last attempt is made when the time for retries is up.
             last = (job.first_failed_at or moment.now) + moment.retry_for
