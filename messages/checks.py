@@ -132,6 +132,8 @@ class MappingChecked(Result):
     """The id of that product, which it keeps when it is renamed."""
     quantity: Units | None = None
     """The quantity that the addition holds."""
+    billable: bool | None = None
+    """False = the addition's Bill setting is not Billable, so ConnectWise bills nothing; null = it was not read."""
     agreement: AgreementTerm | None = None
     """The days of the agreement; null = it was not read."""
     warnings: Annotated[tuple[Problem, ...], Field(strict=False)] = ()

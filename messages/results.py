@@ -111,6 +111,8 @@ class SyncResult(Result):
     """The quantity that the addition is to hold: the users, or the sum of all that share it, or the minimum."""
     quantity_after: Units | None = None
     """The quantity that ConnectWise holds now; null = it was not written, or that is not known."""
+    billable: bool | None = None
+    """False = the addition's Bill setting is not Billable, so ConnectWise bills nothing; null = it was not read."""
     attempts: Attempts = 0
     """The number of times that ConnectWise was asked for this line."""
     next_attempt_at: At | None = None

@@ -146,7 +146,8 @@ def _last_pushed(tx: Tx, partner_id: str, absent: Sequence[Any]) -> dict[str, fl
 def _from_check(text: str) -> _Observation:
     check = json.loads(text)
     codes = {problem["code"] for problem in check.get("problems", ())}
-    return _Observation(datetime.fromisoformat(check["time"]), check.get("quantity"), not NOT_BILLED.isdisjoint(codes))
+    not_billed = check.get("billable") is False or not NOT_BILLED.isdisjoint(codes)
+    return _Observation(datetime.fromisoformat(check["time"]), check.get("quantity"), not_billed)
 
 
 def _from_results(tx: Tx, partner_id: str, absent: Sequence[Any]) -> list[tuple[str, _Observation]]:
@@ -167,7 +168,12 @@ def _from_results(tx: Tx, partner_id: str, absent: Sequence[Any]) -> list[tuple[
 
 
 def _not_billed_by_result(result: dict[str, Any]) -> bool | None:
-    """None if the result cannot tell, since the line ended for another reason."""
+    """None if the result cannot tell, since the line ended for another reason.
+
+    A line that was written tells it, too: a mapping may allow an addition that is not Billable.
+    """
+    if result.get("billable") is False:
+        return True
     if result["status"] in {"updated", "unchanged"}:
         return False
     problems = [*result.get("reasons", ()), *([result["problem"]] if result.get("problem") else [])]

@@ -117,6 +117,23 @@ def test_a_line_that_was_refused_tells_that_nothing_is_billed(case: Case) -> Non
         assert (ended.not_billed, ended.quantity) == (counted, 0 if counted else 3)
 
 
+def test_what_is_counted_for_its_cost_only_is_not_billed(case: Case) -> None:
+    """A mapping that allows what is not Billable is checked and written like any other, but nobody is billed for it."""
+    allowed = case.world.mapped("p1", 2).model_copy(update={"allow_not_billable": True})
+    case.world.simulator.state.change("cw-p1", "additions", 100_002, billCustomer="DoNotBill")
+    case.world.publish(allowed)
+    wait_for(lambda: allowed.changed_at in case.checked_versions(), "the check")
+    ended = _completed(case, case.world.push("p1", {1: 5})).absent
+    assert ended is not None
+    assert (ended.quantity, ended.not_billed) == (0, 1)
+    for setting, quantity in (("DoNotBill", 0), ("Billable", 4)):
+        case.world.simulator.state.change("cw-p1", "additions", 100_002, billCustomer=setting)
+        assert case.push(4, companies=(2,))["c2"].status in {"updated", "unchanged"}
+        ended = _completed(case, case.world.push("p1", {1: 5})).absent
+        assert ended is not None
+        assert (ended.quantity, ended.not_billed) == (quantity, int(not quantity))
+
+
 def _check_all(case: Case) -> None:
     """Have all mappings checked, and wait for it."""
     at = now()

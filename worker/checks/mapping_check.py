@@ -123,9 +123,8 @@ def _to_check(
 
 def last_check(mapping: Mapping) -> MappingChecked | None:
     """Return the result of this version's last check; None as long as it has not been checked."""
-    if mapping.check is None:
-        return None
-    return MappingChecked.model_validate_json(json.dumps(mapping.check), extra="ignore")
+    check = mapping.check
+    return None if check is None else MappingChecked.model_validate_json(json.dumps(check), extra="ignore")
 
 
 def check_mapping(
@@ -200,6 +199,7 @@ def _compare(
         product=product,
         product_id=product_id,
         quantity=addition.quantity if addition else None,
+        billable=billable.is_billable(addition) if addition else None,
         agreement=term,
         time=now,
         warnings=to_check.warnings,

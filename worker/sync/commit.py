@@ -15,6 +15,7 @@ from store.connections import ConnectionVersion
 from store.mappings import Mapping
 from store.pushes import Line
 from store.targets import Holder, Target
+from worker.rules.billable import is_billable
 from worker.rules.links import with_link
 from worker.rules.outcomes import FailPartner
 from worker.rules.retry import REPORT_EVERY
@@ -197,6 +198,7 @@ def _result(job: Job, line: Line, end: Final, attempts: int) -> SyncResult:
         before=end.before,
         wanted=job.quantity if actual is not None else None,
         after=end.after,
+        billable=None if actual is None else is_billable(actual),
         money=money(actual, job.quantity) if end.status in {"preview", "held"} and job.preview and actual else None,
         perhaps_written=end.perhaps_written,
         reasons=end.reasons,
