@@ -19,7 +19,10 @@ FIXES = {
     "unmapped": "Map it by `mapping set`, or many by `mapping suggest` and `mapping import`, then push again.",
     "mapping_unfinished": "Run `mapping set` with --agreement and --addition (`catalog` lists them), then push again.",
     "map_again": "Choose company, agreement and addition again by `mapping set` or `mapping import`, then push again.",
-    "shared_addition": "Give each company an addition of its own, or map all of them by `mapping set --rule sum`.",
+    "shared_addition": (
+        "Check first whether this addition is really meant for each of the companies named. If not, map those companies"
+        " to the right one; if it is, map all of them by `mapping set --rule sum`."
+    ),
     "not_billable": (
         "Set the addition to Billable in ConnectWise, or map this company to another one. If it is counted for its cost"
         " only, map it by `mapping set --allow-not-billable`."

@@ -49,7 +49,8 @@ SETUP = (
         "shared_addition",
         "One addition, several companies",
         "Addition {addition} is shared by {companies}, and not all of their mappings allow it.",
-        "Give each company an addition of its own, or set all of their mappings to be summed.",
+        "Check first whether this addition is really meant for each of the companies named. If not, choose the right "
+        "one for those companies; if it is, set all of their mappings to be summed.",
         COORDINATOR,
         ADDITIONS,
         of_record=True,
