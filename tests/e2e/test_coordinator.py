@@ -156,6 +156,28 @@ def test_map_unmap_sum_minimum(mapped: Coordinator) -> None:
     assert mapped.run("mapping", "export") == exported
 
 
+def test_exchanged_companies_are_named(mapped: Coordinator) -> None:
+    """Two customers exchanged in a file are complete mappings, so a warning names them, and no company that is right.
+
+    It stands in the import, the list and the comparison, until each is mapped to its own records again.
+    """
+    mapped.run("mapping", "export", "mappings.csv")
+    rows = (mapped.folder / "mappings.csv").read_text("utf-8-sig")
+    exchanged = rows.replace("Dental,2002,402,7102", "Dental,2003,403,7103")
+    file = mapped.file("exchanged.csv", exchanged.replace("Logistics,2003,403,7103", "Logistics,2002,402,7102"))
+    for command in (("import", file), ("list",), ("health", "--by", "ana@msp.example")):
+        shown = " ".join(mapped.run("mapping", *command, code=0 if command == ("list",) else 1).split())
+        assert "2 companies: The names have nothing in common." in shown
+        assert 'In Phin the company is called "Bluewater Dental", in ConnectWise "Cartwright Logistics".' in shown
+        assert 'In Phin the company is called "Cartwright Logistics", in ConnectWise "Bluewater Dental".' in shown
+    listed = mapped.told("mapping", "list")["mappings"]
+    warned = {one["company_id"]: one["state"] for one in listed if one["check"]["warnings"]}
+    assert warned == {"c-102": "complete", "c-103": "complete"}
+
+    mapped.run("mapping", "import", "mappings.csv", code=1)
+    assert not any(one["check"]["warnings"] for one in mapped.told("mapping", "list")["mappings"])
+
+
 def test_a_company_that_is_counted_for_cost_only(mapped: Coordinator) -> None:
     """`--allow-not-billable` maps to an addition that is not billable on purpose; export and import keep that.
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from worker.catalog.name_matching import Candidate, Matcher
+from worker.catalog.name_matching import Candidate, Matcher, nothing_in_common
 
 NAMES = Path(__file__).with_name("company_names.csv")
 
@@ -154,3 +154,53 @@ def test_no_more_suggestions_than_asked_for() -> None:
     matcher = Matcher(Candidate(9 - n, "Acme", "") for n in range(5))
     assert [match.candidate.id for match in matcher.best("Acme")] == [5, 6, 7]
     assert [match.candidate.id for match in matcher.best("Acme", limit=1)] == [5]
+
+
+@pytest.mark.parametrize(
+    ("name", "company"),
+    [
+        ("Acme Inc.", "ACME"),
+        ("Müller & Söhne GmbH", "Sohne Muller"),
+        ("Hollis Brothers Roofing", "Roofing by Hollis Bros."),
+        ("Intl Paper", "International Freight"),
+        ("Olsen", "Olson"),
+        ("ABC", "ABCSoft"),
+        ("BlueWater", "Clinic of Blue Water"),
+        ("AT&T", "American Telephone and Telegraph"),
+        ("International Business Machines Corp", "IBM Services"),
+        ("PWX", "Pacific Waste Exchange"),
+        ("株式会社アクメ", "Acme KK"),
+    ],
+)
+def test_names_that_may_mean_one_customer_have_something_in_common(name: str, company: str) -> None:
+    """No mapping is called doubtful for a legal form, the order, accents, abbreviations, initials, or the script."""
+    assert not nothing_in_common(name, company)
+    assert not nothing_in_common(company, name)
+
+
+@pytest.mark.parametrize(
+    ("name", "company"),
+    [
+        ("Hollis Brothers Roofing", "Vantage Point Surveying"),
+        ("The Alder Inc.", "The Bluewater Inc."),
+        ("Bank of Red Deer", "City of Maplewood"),
+        ("ABC", "Cartwright Logistics"),
+        ("株式会社アクメ", "有限会社ソニー"),
+    ],
+)
+def test_names_of_two_customers_have_nothing_in_common(name: str, company: str) -> None:
+    """A legal form, an article or a preposition is nothing that two customers have in common."""
+    assert nothing_in_common(name, company)
+    assert nothing_in_common(company, name)
+
+
+def test_names_of_one_company_have_something_in_common() -> None:
+    """Of all pairs made by hand that are one company none is called doubtful, by the name or the identifier."""
+    doubtful = [
+        pair["name"]
+        for pair in _read_pairs()
+        if pair["kind"] != "none"
+        and nothing_in_common(_as_stored(pair["name"]), _as_stored(pair["candidate"]))
+        and nothing_in_common(_as_stored(pair["name"]), pair["identifier"])
+    ]
+    assert doubtful == []

@@ -68,6 +68,9 @@ SMALL_WORDS = {"of", "the", "for", "in", "at", "on"}
 SLIPS_IN_NAME = 2  # at most one in a word
 LOST_IN_LETTERS = 7  # a letter lost, doubled or swapped: "Tile" is not "Title"
 WRONG_IN_LETTERS = 10  # a wrong letter: "Andersen" is not "Anderson"
+TELLING_LETTERS = 3  # that the names have in common, at least: "ABC" of "ABCSoft"
+ACRONYM_LETTERS = 6  # at most
+LOOSELY_SIMILAR = 0.7  # two words, at least: "Olsen" and "Olson" have something in common
 
 # apostrophes and signs that part no words; NFKD would make letters of the trade mark
 _MARKS = str.maketrans(dict.fromkeys("'\u2019\u2018`\u00b4\u2122\u00ae\u00a9"))
@@ -156,6 +159,17 @@ class Matcher:
         return dict.fromkeys(found, (SCORES["initials"], "initials"))
 
 
+def nothing_in_common(name: str, other: str) -> bool:
+    """Return True if the names share no word, no part of a word and no initials.
+
+    A suggestion has to be sure that two names mean the same company; this, that they mean different ones.
+    """
+    one, two = _Name(name), _Name(other)
+    if one.spellings & two.spellings or one.plain.isascii() != two.plain.isascii():
+        return False  # of two scripts one may spell the sounds of the other
+    return not (one.resembles(two) or two.resembles(one))
+
+
 _Found = dict[int, tuple[float, Reason]]
 
 
@@ -172,6 +186,7 @@ class _Name:
         self.plain = "".join(words)
         words = _without_legal_form(words)
         self.core = "".join(words)
+        self.words = [word for word in words if word not in SMALL_WORDS] or words
         choices = [WORDS.get(word, [word]) for word in words]
         self.spellings = {self.plain, self.core, *map("".join, islice(product(*choices), SPELLINGS_AT_MOST))}
         self.written_out = [choice[0] for choice in choices]
@@ -189,6 +204,28 @@ class _Name:
         if self.plain == other.plain:
             return "punctuation"
         return "legal_form" if self.core == other.core else "abbreviation"
+
+    def resembles(self, other: "_Name") -> bool:
+        """Return True if this name is short for the other, or a word of it, or all of it, is like a part of that."""
+        theirs = {form for word in other.words for form in (word, *WORDS.get(word, ()))}
+        ours = {form for word in self.words for form in (word, *WORDS.get(word, ()))}
+        initials = "".join(word[0] for word in other.words)
+        return self._is_short_for(other) or any(
+            word in theirs
+            or (len(word) >= TELLING_LETTERS and word in other.core)
+            or (len(word) > 1 and initials.startswith(word))
+            or any(OSA.normalized_similarity(word, their) >= LOOSELY_SIMILAR for their in theirs)
+            for word in {*ours, self.core}
+        )
+
+    def _is_short_for(self, other: "_Name") -> bool:
+        """Return True if this is an acronym of letters of the other: "PWX" of "Pacific Waste Exchange"."""
+        letters = iter(other.core)
+        return (
+            1 < len(self.acronym) <= ACRONYM_LETTERS
+            and self.acronym[0] == other.core[:1]
+            and all(letter in letters for letter in self.acronym)
+        )
 
 
 def _words(name: str) -> list[str]:

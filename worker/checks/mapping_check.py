@@ -10,16 +10,16 @@ from typing import Any
 import structlog
 
 from cwclient import Addition as ActualAddition
-from cwclient import Agreement, ConnectWiseError, RecordNotFound
-from messages import AgreementTerm, MappingChecked, MappingStatus, Problem, Successor, plain_text
+from cwclient import Agreement, Company, RecordNotFound
+from messages import AgreementTerm, MappingChecked, MappingStatus, Problem, plain_text
 from store import Tx, connections, mappings, outbox, targets
 from store.connections import ConnectionVersion
 from store.mappings import Addition, Mapping
-from worker.catalog.choices import addition_choice, agreement_choice
-from worker.catalog.suggestions import propose, searched
+from worker.catalog.name_matching import nothing_in_common
+from worker.checks.successors import NOT_READ, likely_successor
 from worker.connectwise.session import ConnectWiseSession
 from worker.rules import billable, quantities
-from worker.rules.errors import RestrictedAgreement, RightRefused, Unconfirmed
+from worker.rules.errors import RightRefused
 from worker.rules.links import with_link
 from worker.rules.problems import MISSING_RIGHT, problem
 
@@ -27,9 +27,6 @@ log = structlog.get_logger()
 
 # Mappings checked before due work is loaded again: a push that has come meanwhile goes first.
 BATCH = 20
-
-# The errors of a read that a check can do without.
-NOT_READ = (ConnectWiseError, Unconfirmed, RestrictedAgreement, RightRefused)
 
 # The fields of a check that keep their last value when the records cannot be read any more.
 NAMES = ("cw_company_name", "agreement_name", "addition_name", "product", "product_id")
@@ -158,7 +155,7 @@ def _compare(
     mapping, problems, today = to_check.mapping, list(to_check.problems), now.date()
     agreement: Agreement | None = None
     term: AgreementTerm | None = None
-    company: str | None = None
+    company: Company | None = None
     deleted: tuple[Problem, ...] = ()
     try:
         if mapping.agreement_id is not None:
@@ -188,12 +185,14 @@ def _compare(
             product, product_id = billable.product_of(addition)
     is_new = any(found not in to_check.problems for found in problems)
     needs_successor = is_new and mapping.addition is not None and not deleted
+    company_name = (company.name if company else "") or (agreement.company.name if agreement else "")
+    warnings = (*to_check.warnings, *_another_customer(mapping, company_name, company.identifier if company else ""))
     status: MappingStatus = "invalid" if problems else "complete" if mapping.addition else "incomplete"
     return _message(
         mapping,
         status,
         problems=tuple(with_link(found, session.connection, mapping) for found in problems),
-        cw_company_name=_name(company or (agreement.company.name if agreement else None)),
+        cw_company_name=_name(company_name),
         agreement_name=_name(agreement.name if agreement else None),
         addition_name=_name(addition.description or addition.product.identifier if addition else None),
         product=product,
@@ -202,13 +201,15 @@ def _compare(
         billable=billable.is_billable(addition) if addition else None,
         agreement=term,
         time=now,
-        warnings=to_check.warnings,
-        successor=_successor(session, to_check, product, now, before_page) if needs_successor else None,
+        warnings=tuple(with_link(found, session.connection, mapping) for found in warnings),
+        successor=likely_successor(session, mapping, to_check.taken, product, now, before_page)
+        if needs_successor
+        else None,
     )
 
 
-def _company(session: ConnectWiseSession, mapping: Mapping) -> tuple[str | None, tuple[Problem, ...]]:
-    """Return the company's name and problems. A mapping with an agreement does without, so no error stops its check."""
+def _company(session: ConnectWiseSession, mapping: Mapping) -> tuple[Company | None, tuple[Problem, ...]]:
+    """Return the company and its problems. A mapping with an agreement does without, so no error stops its check."""
     try:
         company = session.company(mapping.cw_company_id or 0)
     except RecordNotFound as error:
@@ -220,43 +221,17 @@ def _company(session: ConnectWiseSession, mapping: Mapping) -> tuple[str | None,
         earlier = last_check(mapping)
         return None, tuple(found for found in (earlier.problems if earlier else ()) if found.code == "company_deleted")
     # A deleted one stays readable (connectwise-api.md 5.4).
-    return company.name, (problem("company_deleted"),) if company.deleted_flag else ()
+    return company, (problem("company_deleted"),) if company.deleted_flag else ()
 
 
-def _successor(
-    session: ConnectWiseSession, to_check: ToCheck, product: str | None, now: datetime, before_page: Callable[[], None]
-) -> Successor | None:
-    """Return the only live addition of the company's active agreements that has the product, or looks like Phin's.
-
-    An addition that a company is mapped to already is left out.
-    """
-    mapping, company_id = to_check.mapping, to_check.mapping.cw_company_id
-    if company_id is None or mapping.addition is None:
-        return None
-    try:
-        agreements = searched(agreement_choice(found, now) for found in session.agreements([company_id], before_page))
-        additions = {
-            choice.id: [
-                addition_choice(addition, choice.id, now) for addition in session.additions(choice.id, before_page)
-            ]
-            for choice in agreements
-        }
-    except NOT_READ as error:
-        # The findings count all the same; a successor is only a help.
-        log.info("successor.not_found", company=mapping.company_id, error_type=type(error).__name__)
-        return None
-    alike = {key: [choice for choice in choices if choice.product == product] for key, choices in additions.items()}
-    for offered in (alike, additions):
-        agreement, addition = propose(agreements, offered, to_check.taken | {mapping.addition})
-        if agreement is not None and addition is not None:
-            return Successor(
-                agreement_id=agreement.id,
-                agreement_name=agreement.name,
-                addition_id=addition.id,
-                addition_name=addition.name,
-                quantity=addition.quantity,
-            )
-    return None
+def _another_customer(mapping: Mapping, name: str, identifier: str) -> tuple[Problem, ...]:
+    """Return the warning that the company in ConnectWise, of this name and identifier, seems to be another customer."""
+    ours = mapping.company_name
+    # A company that was mapped without a name has its id for one.
+    is_comparable = bool(name) and ours != mapping.company_id
+    if is_comparable and nothing_in_common(ours, name) and nothing_in_common(ours, identifier):
+        return (problem("names_differ", phin=ours, connectwise=name),)
+    return ()
 
 
 def check_later(mapping: Mapping, at: datetime, *, counts: bool) -> CheckedMapping:

@@ -258,9 +258,9 @@ def _save_and_show(
     if as_json:
         dump(table.document(partner, found))
     else:
-        unfinished = [mapping for mapping in found if table.state(mapping) != "complete"]
-        if unfinished or len(found) == 1:
-            table.show(unfinished or found)
+        notable = [mapping for mapping in found if table.state(mapping) != "complete" or table.warnings(mapping)]
+        if notable or len(found) == 1:
+            table.show(notable or found)
         say(table.summary(found))
     if len([mapping for mapping in found if mapping.check]) < len(events):
         still_running(f"phin-connectwise mapping list --partner {partner}")

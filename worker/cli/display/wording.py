@@ -30,6 +30,10 @@ FIXES = {
     "addition_elsewhere": _MAP_AGAIN,
     "agreement_elsewhere": _MAP_AGAIN,
     "record_not_found": _MAP_AGAIN,
+    "names_differ": (
+        "Check that this is the customer who is meant. If it is, nothing is to be done; if not, map this company again"
+        " by `mapping set`."
+    ),
     "addition_cancelled": (
         f"Map this company to an addition that is active, or remove the cancelled date in ConnectWise. {_CONFIRM}"
     ),

@@ -67,6 +67,16 @@ RECORDS = (
         ADDITIONS,
     ),
     ProblemKind(
+        "names_differ",
+        "The names have nothing in common",
+        'In Phin the company is called "{phin}", in ConnectWise "{connectwise}".',
+        "Check that this is the customer who is meant. If it is, nothing is to be done; if not, choose the company, "
+        "agreement and addition again.",
+        COORDINATOR,
+        COMPANIES,
+        of_record=True,
+    ),
+    ProblemKind(
         "addition_cancelled",
         "The addition is cancelled",
         "In ConnectWise the addition is cancelled; its cancelled date is {since}.",
