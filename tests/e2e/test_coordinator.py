@@ -11,7 +11,7 @@ import pytest
 
 from cwclient.simulator import faults
 from cwclient.simulator.faults import Match
-from store import mappings
+from store import mappings, partners
 from tests.support.coordinator import Coordinator
 from tests.support.databases import Postgresql
 from tests.support.waiting import wait_for
@@ -45,6 +45,12 @@ def ana(world: World, tmp_path: Path, request: pytest.FixtureRequest) -> Coordin
     """A coordinator whose partner, named after the test, has connected a ConnectWise of its own."""
     ana = Coordinator(world, request.function.__name__.removeprefix("test_"), tmp_path)
     world.publish(world.connected(ana.partner))
+
+    def is_known() -> bool:
+        with world.database.begin() as tx:
+            return ana.partner in partners.known(tx)
+
+    wait_for(is_known, "the connection")
     return ana
 
 
