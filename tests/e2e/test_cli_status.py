@@ -6,7 +6,10 @@ from tests.support.installation import PUSH, Installation
 
 
 def test_a_push_that_waits_says_who_paused_it(mapped: Installation) -> None:
-    """While an operator's pause lasts the push, and `status`, say who made it and why; the open lines are told once."""
+    """While an operator's pause lasts the push, and `status`, say who made it and why; the open lines are told once.
+
+    After it `resume` and `health` say how many lines wait, and what carries them out.
+    """
     assert mapped.run("pause", "--partner", "msp-1", "--why", "they upgrade", "--by", "olga").returncode == 0
     pushed = mapped.run(*PUSH, "--timeout", "5")
     assert pushed.returncode == 1
@@ -18,7 +21,15 @@ def test_a_push_that_waits_says_who_paused_it(mapped: Installation) -> None:
         assert shown.count("they upgrade") == 1
         assert "Alder" not in shown
     assert mapped.writes == 0
-    assert mapped.run("resume", "--partner", "msp-1").returncode == 0
+    resumed = mapped.run("resume", "--partner", "msp-1")
+    goes_on = '25 lines wait; they go on with "phin-connectwise worker" or the next push.'
+    assert (resumed.returncode, resumed.stdout) == (0, f"Partner msp-1 is resumed. {goes_on}\n")
+    health = mapped.run("health")
+    assert health.returncode == 0
+    shown = " ".join(health.stdout.split())
+    assert re.search(r"\? lines 25 lines due, the oldest for \d+ s; `phin-connectwise worker` or the next push", shown)
+    mapped.run(*PUSH)
+    assert "lines due" not in mapped.run("health").stdout
 
 
 def told_to_see(text: str) -> list[str]:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from messages import PushCancelRequested
-from store import Tx, leases, outbox, pauses, pushes
+from store import Tx, backlog, leases, outbox, pauses, pushes
 from worker.cli import results
 from worker.cli.display.output import complain, say
 from worker.cli.exits import UNFINISHED, USAGE
@@ -107,7 +107,10 @@ def resume(
     *,
     everybody: Annotated[bool, typer.Option("--all", help="End the pause of all partners.")] = False,
 ) -> None:
-    """End a pause: what waits goes on. The pause of all and that of one partner are ended one by one."""
+    """End a pause: what waits goes on, by the worker or, without RabbitMQ, by the next command that pushes.
+
+    The pause of all and that of one partner are ended one by one.
+    """
     who = _who(partner, everybody=everybody)
     with session() as opened:
         with opened.database.begin() as tx:
@@ -128,7 +131,9 @@ def resume(
                 leases.wake_all(tx)
             else:
                 leases.wake(tx, who)
-    say(f"{_named(who)} resumed." if ended else f"{_named(who)} not paused: nothing to do.")
+            waiting = backlog.open_lines(tx, None if everybody else who)
+        goes_on = f" {opened.goes_on(waiting, 'line', None)}" if waiting else ""
+    say(f"{_named(who)} resumed.{goes_on}" if ended else f"{_named(who)} not paused: nothing to do.")
     if remaining is not None:
         complain("All partners are paused still; end that with `phin-connectwise resume --all`.")
 

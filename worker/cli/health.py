@@ -56,7 +56,7 @@ def _database(settings: Settings, database: Database) -> list[Check]:
         migrate.check(database)
         with database.begin() as tx:
             fine = Check("database", ok=True, said="answers, with the tables of this version")
-            return [fine, *_workers(settings, tx), *_waiting(tx)]
+            return [fine, *_workers(settings, tx), *_waiting(settings, tx)]
     except (SchemaOutdated, StoreError) as error:
         return [Check("database", ok=False, said=str(error), code=DATABASE)]
 
@@ -105,9 +105,11 @@ def _clock_difference(ahead: float) -> str:
     )
 
 
-def _waiting(tx: Tx) -> list[Check]:
+def _waiting(settings: Settings, tx: Tx) -> list[Check]:
     checks = []
     waiting = backlog.read(tx)
+    if waiting.lines_since:
+        checks.append(_due_lines(settings, tx, waiting.lines, (now(tx) - waiting.lines_since).total_seconds()))
     age = (now(tx) - waiting.outbox_since).total_seconds() if waiting.outbox_since else 0.0
     late = f", the oldest for {age:.0f} s" if waiting.outbox_since else ""
     due = f"{plural(waiting.outbox, 'message')} due{late}"
@@ -126,6 +128,13 @@ def _waiting(tx: Tx) -> list[Check]:
         said = f"by {pause.paused_by} since {pause.since:%Y-%m-%d %H:%M} UTC: {pause.why}"
         checks.append(Check(f"paused: {who}", ok=False, said=said))
     return checks
+
+
+def _due_lines(settings: Settings, tx: Tx, count: int, age: float) -> Check:
+    """Return the lines that a worker can take up. It is never an alarm: that no worker runs has its own check."""
+    alive = any(not one.silent for one in workers.recent(tx))
+    goes_on = "; `phin-connectwise worker` or the next push takes them up" if settings.is_embedded and not alive else ""
+    return Check("lines", ok=alive, said=f"{plural(count, 'line')} due, the oldest for {age:.0f} s{goes_on}")
 
 
 def _broker(settings: Settings, database: Database) -> Check:
