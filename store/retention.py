@@ -32,7 +32,7 @@ Where = ColumnElement[bool]
 
 @dataclass(frozen=True)
 class Retention:
-    """How long rows of each kind are kept; the help of `db prune` says from when each time counts."""
+    """The time that rows of each kind are kept; the help of `db prune` says from when each time counts."""
 
     pushes: timedelta = timedelta(days=400)
     names: timedelta = timedelta(days=90)

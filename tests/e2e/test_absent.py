@@ -108,7 +108,7 @@ def test_what_connectwise_does_not_bill_is_told_apart(case: Case, changes: dict[
 
 
 def test_a_line_that_was_refused_tells_that_nothing_is_billed(case: Case) -> None:
-    """What the last push found is known as well as what a check found, until a newer one finds it mended."""
+    """A finding of the last push counts like one of a check, until a newer one finds it mended."""
     for changes, counted in (({"billCustomer": "DoNotBill"}, 1), ({"billCustomer": "Billable"}, 0)):
         case.world.simulator.state.change("cw-p1", "additions", 100_002, **changes)
         case.push(3, companies=(2,))

@@ -51,7 +51,7 @@ def test_a_revert_of_companies_that_do_not_exist_ends(case: Case) -> None:
 
 
 def test_a_revert_that_is_refused_changes_no_status(case: Case) -> None:
-    """What a newer push wants, or somebody has changed since, is not put back: the green checks of the pushes stay."""
+    """A quantity that was asked for or changed since is not put back, and the green checks of the pushes stay."""
     older, newer = _pushed(case, 1, 2), _pushed(case, 1)
     case.world.simulator.state.change("cw-p1", "additions", 100_002, quantity=9)
     answers = carried_out(case.world, revert_of(older))

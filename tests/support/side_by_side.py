@@ -1,4 +1,4 @@
-"""How the tests are spread over several processes: `pytest -n auto`, which is what `make test` does."""
+"""Tests are spread over several processes by `pytest -n auto`, which `make test` calls."""
 
 import os
 from collections.abc import Iterable
@@ -33,7 +33,10 @@ LONGEST_FIRST = (
     "tests/integration/",
     "tests/unit/",
 )
-"""What begins so runs before what comes below: a long file that begins late is waited for (`pytest --durations=0`)."""
+"""The order in which files run, by how their paths begin: a long file that begins late is waited for.
+
+`pytest --durations=0` measures them.
+"""
 
 
 def group(nodeid: str) -> str:
