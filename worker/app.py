@@ -46,7 +46,7 @@ from worker.sync.context import CALLS_AT_ONCE, RunContext
 from worker.sync.partner_pool import PartnerPool
 
 DRAIN_SECONDS = 25.0
-HEARTBEAT_SECONDS = 5.0
+HEARTBEAT_SECONDS, TROUBLE_SECONDS = 5.0, 1.0
 ORPHANS_SECONDS = 60.0
 TABLES_SECONDS = 2.0
 
@@ -156,9 +156,8 @@ class App:
 
     def _beat(self) -> None:
         """Store heartbeats, give back memory, and once a minute look for partners that nobody woke."""
+        ended = False
         while True:
-            ended = self._stop.wait(HEARTBEAT_SECONDS)
-            memory.give_back()
             try:
                 self._heartbeat(ended=ended)
                 if not ended and monotonic() >= self._orphans_at:
@@ -171,6 +170,10 @@ class App:
                 self.readiness.trouble("store", error, expected=isinstance(error, StoreError))
             if ended:
                 return
+            # A trouble that has passed, above all that of a worker that has just begun, is soon not shown any more.
+            pause = min(TROUBLE_SECONDS, HEARTBEAT_SECONDS) if self.readiness.troubles else HEARTBEAT_SECONDS
+            ended = self._stop.wait(pause)
+            memory.give_back()
 
     def _wake_orphaned(self) -> None:
         with self._heartbeat_database.begin() as tx:

@@ -130,9 +130,9 @@ def test_a_refused_client_id_stops_one_partner_until_it_is_accepted(
             wait_for(lambda: is_left_alone(world.database, "p1"), "the pause")
             (answer,) = [answer for answer in world.answers(refused).values() if answer is not None]
             assert [one["partner"] for one in _logged(world, 0, "client_id.refused")] == ["p1"] * requests
-            health = world.command("health", "--json")
-            assert health.returncode == 0, health.stdout
-            assert "1 partner: ConnectWise refused our clientId; check PHIN_CONNECTWISE_CLIENT_ID" in health.stdout
+            wait_for(lambda: world.command("health").returncode == 0, "the worker's heartbeat")
+            health = world.command("health", "--json").stdout
+            assert "1 partner: ConnectWise refused our clientId; check PHIN_CONNECTWISE_CLIENT_ID" in health
             return answer
 
         waiting(1)
