@@ -5,6 +5,7 @@ import threading
 from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, wait
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import TracebackType
@@ -177,7 +178,8 @@ class _Connection(threading.Thread):
     def run(self) -> None:
         """Run pika until the connection is gone."""
         try:
-            self._pika.ioloop.start()
+            with suppress(ValueError):  # pika's, for a socket that dies just when it is connected
+                self._pika.ioloop.start()
         finally:
             self._fail(Failure(Unreachable, f"the connection to {self._address} ended"))
             self._pika.ioloop.close()

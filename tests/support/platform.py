@@ -72,7 +72,8 @@ class Platform:
 
     def _consume(self) -> None:
         while not self._stop.is_set():
-            with suppress(pika.exceptions.AMQPError, OSError), self._connected() as connection:
+            # A ValueError is pika's for a socket that dies just when it is connected.
+            with suppress(pika.exceptions.AMQPError, OSError, ValueError), self._connected() as connection:
                 self._take(connection)
             self._stop.wait(AGAIN_SECONDS)
 
