@@ -1,4 +1,4 @@
-"""The promises of both brokers (worker/delivery.py): RabbitMQ, and the outbox of the embedded worker."""
+"""The promises of both brokers (worker/messaging/broker.py): RabbitMQ, and the outbox of the embedded worker."""
 
 import threading
 from collections.abc import Callable, Iterator

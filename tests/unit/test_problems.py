@@ -17,11 +17,13 @@ from worker.rules.problems_docs import page
 
 ROOT = Path(__file__).parents[2]
 WORKER = Path(worker.__file__).parent
+CATALOGUE_FOLDER = WORKER / "rules" / "problems"
 
 
 def _trees() -> Iterator[tuple[Path, ast.Module]]:
     for path in sorted(WORKER.rglob("*.py")):
-        if path.name not in {"problems.py", "problems_docs.py", "wording.py"}:
+        # The catalogue itself, its page, and its other wordings use no code.
+        if path.parent != CATALOGUE_FOLDER and path.name not in {"problems_docs.py", "wording.py"}:
             yield path, ast.parse(path.read_text(encoding="utf-8"))
 
 
