@@ -43,8 +43,8 @@ class Line:
         return port
 
     def cut(self) -> None:
-        """Break every connection; new ones can be made."""
-        for end in self._ends:
+        """Break every connection that there is now; one that is made meanwhile stays."""
+        for end in tuple(self._ends):
             _hang_up(end)
 
     def close(self) -> None:
