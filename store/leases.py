@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import and_, case, func, or_, select, update
+from sqlalchemy import Row, and_, case, func, or_, select, update
 
 from store import pauses
 from store.database import Tx, db_now
@@ -33,22 +34,29 @@ class Health:
 class Lease:
     """A lease that was taken, with the request budget that the last holder left `budget_age` seconds ago.
 
-    `paused`: an operator has paused the partner, so the worker only answers questions, and calls nothing.
+    `at`: the database's time. `health`: as the last call has left it. `paused`: an operator has paused the partner, so
+    the worker only answers questions, and calls nothing.
     """
 
     partner_id: str
     token: str
+    at: datetime
     budget_tokens: float | None
     budget_age: float
+    health: Health
     paused: bool
 
 
 @dataclass(frozen=True)
 class Renewed:
-    """A lease that was renewed. `at`: the database's time; `paused`: an operator has paused the partner."""
+    """A lease that was renewed. `at`: the database's time; `paused`: an operator has paused the partner.
+
+    `woken_at`: when something that may be due has last come for the partner.
+    """
 
     at: datetime
     paused: bool
+    woken_at: datetime | None
 
 
 def claim(tx: Tx, limit: int) -> list[Lease]:
@@ -71,7 +79,7 @@ def claim(tx: Tx, limit: int) -> list[Lease]:
             budget_tokens=case((vanished, 0.0), else_=leases.c.budget_tokens),
             budget_at=case((vanished, db_now()), else_=leases.c.budget_at),
         )
-        .returning(leases.c.partner_id, leases.c.budget_tokens, leases.c.budget_at, db_now().label("now"))
+        .returning(leases, db_now().label("now"))
     )
     rows = tx.execute(taking).all()
     paused = {pause.partner_id for pause in pauses.all_pauses(tx)} if rows else set()
@@ -79,8 +87,10 @@ def claim(tx: Tx, limit: int) -> list[Lease]:
         Lease(
             partner_id=row.partner_id,
             token=token,
+            at=row.now,
             budget_tokens=row.budget_tokens,
             budget_age=(row.now - row.budget_at).total_seconds() if row.budget_at else 0.0,
+            health=_health(row),
             paused=bool(paused & {row.partner_id, pauses.EVERYBODY}),
         )
         for row in rows
@@ -96,10 +106,10 @@ def renew(tx: Tx, partner_id: str, token: str, budget_tokens: float) -> Renewed 
         update(leases)
         .where(leases.c.partner_id == partner_id, leases.c.token == token)
         .values(until=db_now(LEASE_SECONDS), budget_tokens=budget_tokens, budget_at=db_now())
-        .returning(db_now(), pauses.paused(partner_id))
+        .returning(db_now(), pauses.paused(partner_id), leases.c.wake_at)
     )
     row = tx.execute(renewal).first()
-    return None if row is None else Renewed(at=row[0], paused=bool(row[1]))
+    return None if row is None else Renewed(at=row[0], paused=bool(row[1]), woken_at=row[2])
 
 
 def release(tx: Tx, partner_id: str, token: str, wake_at: datetime | None = None) -> bool:
@@ -120,8 +130,10 @@ def expire(tx: Tx, partner_id: str, token: str) -> None:
 def health(tx: Tx, partner_id: str) -> Health:
     """The health of the partner's ConnectWise after its last call; a healthy one if it was never called."""
     row = tx.execute(select(leases).where(leases.c.partner_id == partner_id)).one_or_none()
-    if row is None:
-        return Health()
+    return Health() if row is None else _health(row)
+
+
+def _health(row: Row[Any]) -> Health:
     return Health(
         paused_until=row.paused_until,
         paused_why=row.paused_why,
@@ -178,6 +190,12 @@ def wake(tx: Tx, partner_id: str) -> None:
     tx.execute(update(leases).where(leases.c.partner_id == partner_id).values(wake_at=db_now()))
 
 
+def woken_at(tx: Tx, partner_id: str) -> tuple[datetime, datetime | None]:
+    """Return the database's time, and the time at which the partner was last woken."""
+    row = tx.execute(select(db_now(), leases.c.wake_at).where(leases.c.partner_id == partner_id)).one()
+    return row[0], row[1]
+
+
 def wake_all(tx: Tx) -> None:
     """Make every partner due now, after a pause of all."""
     tx.execute(update(leases).values(wake_at=db_now()))
@@ -206,12 +224,15 @@ def wake_orphaned(tx: Tx) -> list[str]:
 
 def next_due(tx: Tx, partner_id: str) -> datetime | None:
     """The time when a target, preview, check or question of the partner is next due; None = nothing is open."""
-    times = (
-        select(func.min(syncs.c.due_at)).where(syncs.c.partner_id == partner_id),
-        select(func.min(push_lines.c.preview_due_at)).where(push_lines.c.partner_id == partner_id),
-        select(func.min(mappings.c.check_due_at)).where(mappings.c.partner_id == partner_id),
-        select(func.min(connections.c.check_due_at)).where(connections.c.partner_id == partner_id),
-        select(func.min(catalog_questions.c.due_at)).where(catalog_questions.c.partner_id == partner_id),
-    )
-    due = [tx.execute(query).scalar_one() for query in times]
-    return min((at for at in due if at is not None), default=None)
+    of_partner = [
+        select(func.min(column)).where(column.table.c.partner_id == partner_id).scalar_subquery()
+        for column in (
+            syncs.c.due_at,
+            push_lines.c.preview_due_at,
+            mappings.c.check_due_at,
+            connections.c.check_due_at,
+            catalog_questions.c.due_at,
+        )
+    ]
+    times = tx.execute(select(*of_partner)).one()
+    return min((at for at in times if at is not None), default=None)

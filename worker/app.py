@@ -110,7 +110,7 @@ class App:
         self._stop.set()
         in_time = _join([self._consumer, *self._beside], until)
         in_time = self._intake.stop(until) and in_time
-        in_time = self._partners.join(until) and in_time
+        in_time = self._partners.stop(until) and in_time
         self._stop_relay.set()
         in_time = _join([self._relay] if self._relay else [], until) and in_time
         self._calls.shutdown(wait=in_time, cancel_futures=True)

@@ -19,7 +19,10 @@ class Clock:
 
     def read(self, tx: Tx) -> None:
         """Read the database's clock."""
-        at = now(tx)
+        self.set(now(tx))
+
+    def set(self, at: datetime) -> None:
+        """Take this time as the database's, just read."""
         self._reading = (at, monotonic())
         self.ahead = (datetime.now(UTC) - at).total_seconds()
 

@@ -88,13 +88,13 @@ def test_drain_hands_the_rest_to_another_worker(amqp_url: str, postgresql_url: s
         world.publish(connection, *mappings)
         push = world.push("p1", {number: number for number in range(2, 501)}, connection=connection, mappings=mappings)
         world.publish(push)
-        wait_for(lambda: len(world.writes()) >= 50 * at, "the push is under way")
+        wait_for(lambda: len(world.writes()) >= 50 * at, "the push is under way", timeout=60)
         first.terminate()
         assert first.wait(timeout=within(30)) == 0
         written = len(world.writes())
         assert 50 * at <= written < 499
         world.start_worker()
-        wait_for(lambda: world.state_of(push) == "completed", "the push is completed")
+        wait_for(lambda: world.state_of(push) == "completed", "the push is completed", timeout=60)
         assert len(world.writes()) == 499
         assert {str(answer and answer.status) for answer in world.answers(push).values()} == {"updated"}
         assert world.platform is not None

@@ -1,14 +1,15 @@
 """The calls of a run to ConnectWise, at most four at a time, and their results.
 
-Called by `run`. A thread of a shared pool makes the call; the run's own thread takes its result, in `wait`, and has
-`transitions` say what follows for a job.
+Called by `run`. A thread of a shared pool makes the call and wakes the run, which takes the result in `take_ended` and
+has `transitions` say what follows for a job.
 """
 
 from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
+from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import Any, NamedTuple
 
@@ -63,14 +64,17 @@ class CallResults:
 class Calls:
     """The calls under way, and what was learned from those before them."""
 
-    def __init__(self, context: RunContext, guard: Guard, now: Callable[[], datetime]) -> None:
-        self._context, self._guard, self._now = context, guard, now
+    def __init__(
+        self, context: RunContext, guard: Guard, now: Callable[[], datetime], wake: Callable[[], None]
+    ) -> None:
+        self._context, self._guard, self._now, self._wake = context, guard, now, wake
         self.session: ConnectWiseSession | None = None
         self.results = CallResults()
         self.edit: EditRight | None = None
         self._writes, self._writing = WriteAnswers(), 0
         self._refused_reads = set[tuple[int, int]]()
         self._under_way: dict[Future[Any], Done] = {}
+        self._ended: SimpleQueue[Future[Any]] = SimpleQueue()
         self._questions: dict[Future[Any], float] = {}
 
     def connect(self, connection: ConnectionVersion | None) -> None:
@@ -113,23 +117,34 @@ class Calls:
         """True if a write may be made now: one at a time, after one was refused as such and until one is taken."""
         return not self._writes.in_a_row or not self._writing
 
-    def wait(self, until: float, *, held_back: bool) -> None:
-        """Wait for calls, or for the budget to allow the next of those held back, and take the results."""
+    def waits_until(self, until: float, *, held_back: bool) -> float | None:
+        """Return the monotonic time to wait for calls until, or for the budget to allow the next of those held back.
+
+        None = there is nothing to wait for.
+        """
         if held_back and self.has_room:
             until = min(until, monotonic() + self._guard.budget.seconds_to_wait())
-        timeout = max(0.0, until - monotonic())
-        if self._under_way:
-            ended, _ = wait(self._under_way, timeout=timeout, return_when=FIRST_COMPLETED)
-            for future in ended:
-                self._under_way.pop(future)(future)
-        elif held_back:
-            self._context.draining.wait(timeout)
+        return until if self._under_way or held_back else None
+
+    def take_ended(self) -> None:
+        """Take the results of the calls that have ended."""
+        while True:
+            try:
+                future = self._ended.get_nowait()
+            except Empty:
+                return
+            self._under_way.pop(future)(future)
+
+    def _end(self, future: Future[Any]) -> None:
+        self._ended.put(future)
+        self._wake()
 
     def _start(self, call: Callable[[ConnectWiseSession], Any], done: Done, **tags: object) -> Future[Any] | None:
         if self.session is None:
             return None
         future = self._context.calls.submit(logs.carried(call, **tags), self.session)
         self._under_way[future] = done
+        future.add_done_callback(self._end)
         return future
 
     # --- an addition: read, then perhaps written

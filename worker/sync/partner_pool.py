@@ -1,18 +1,26 @@
-"""The pool of leased partners: it claims the leases of due partners, and runs each on a thread of its own."""
+"""The pool of leased partners: it claims the leases of due partners, and starts a run of each."""
 
-from threading import Event, Lock, Thread, current_thread
+from contextvars import copy_context
+from functools import partial
+from threading import Event
 from time import monotonic
 
+import structlog
+
 from store import StoreError, leases
-from store.leases import Lease
 from worker.health import Readiness
 from worker.sync.context import RunContext
+from worker.sync.run_threads import RunThreads
 from worker.sync.supervisor import supervise
 
 POLL_SECONDS = 0.05
 TROUBLE_SECONDS = 1.0
-# Leases claimed in one transaction.
-CLAIM_LIMIT = 50
+# Leases claimed in one transaction: other workers take their share of many.
+CLAIM_LIMIT = 16
+# A worker that is busy takes no more partners than it must, lest each waits for all others: one in so many seconds.
+BUSY_SECONDS = 0.5
+
+log = structlog.get_logger()
 
 
 class PartnerPool:
@@ -20,49 +28,40 @@ class PartnerPool:
 
     def __init__(self, context: RunContext, size: int, readiness: Readiness) -> None:
         self._context, self._size, self._readiness = context, size, readiness
-        self._lock = Lock()
-        self._threads: set[Thread] = set()
+        self._threads = RunThreads(self._note_failure)
+        self._claimed_at = 0.0
 
     def run(self, stop: Event) -> None:
         """Claim due partners until `stop`."""
         while not stop.is_set():
             pause = POLL_SECONDS
             try:
-                pause = 0.0 if self._claim() else POLL_SECONDS
+                self._claim()
                 self._readiness.fine("partners")
             except Exception as error:  # noqa: BLE001 - readiness tells it
                 self._readiness.trouble("partners", error, expected=isinstance(error, StoreError))
                 pause = TROUBLE_SECONDS
             stop.wait(pause)
+        self._threads.wake_all()
 
-    def join(self, until: float) -> bool:
-        """Wait for all runs, at most until this monotonic time; False = some still go on."""
-        for thread in list(self._threads):
-            thread.join(max(0.0, until - monotonic()))
-        return not any(thread.is_alive() for thread in list(self._threads))
+    def stop(self, until: float) -> bool:
+        """Let all runs end. Returns False if some still go on at this monotonic time."""
+        return self._threads.stop(until)
 
-    def _claim(self) -> bool:
-        """Claim as many as there is room for; True = there may be more."""
+    def _claim(self) -> None:
+        """Claim as many as there is room for, and start their runs."""
+        at = monotonic()
         room = min(self._size - len(self._threads), CLAIM_LIMIT)
+        if self._threads.are_busy:
+            room = min(room, 1 if at >= self._claimed_at + BUSY_SECONDS else 0)
         if room <= 0:
-            return False
-        until = monotonic() + leases.LEASE_SECONDS
+            return
         with self._context.database.begin() as tx:
             claimed = leases.claim(tx, room)
         for lease in claimed:
-            thread = Thread(target=self._run, args=(lease, until), name=f"partner {lease.partner_id}", daemon=True)
-            with self._lock:
-                # Under the lock, so that it does not end before it is noted, nor is noted if it cannot begin.
-                thread.start()
-                self._threads.add(thread)
-        return len(claimed) == room
+            self._claimed_at = at
+            with structlog.contextvars.bound_contextvars(partner=lease.partner_id):
+                self._threads.start(copy_context(), partial(supervise, self._context, lease, at + leases.LEASE_SECONDS))
 
-    def _run(self, lease: Lease, until: float) -> None:
-        thread = current_thread()
-        try:
-            supervise(self._context, lease, until)
-        except StoreError as error:
-            self._readiness.trouble("partners", error)
-        finally:
-            with self._lock:
-                self._threads.discard(thread)
+    def _note_failure(self, error: Exception) -> None:
+        self._readiness.trouble("partners", error, expected=isinstance(error, StoreError))

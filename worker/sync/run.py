@@ -1,17 +1,19 @@
 """One run: while its lease holds, make a partner's ConnectWise match its targets, and let the results leave.
 
-Started by `supervisor`. The run's own thread decides and stores: `due_work` loads jobs, `calls` makes their requests in
-other threads, `transitions` says what an answer makes of a job, `commit` stores it. No transaction is open meanwhile.
+Started by `supervisor`, gone on with by `run_threads` whenever one of its calls has ended. It decides and stores:
+`due_work` loads jobs, `calls` makes their requests in other threads, `transitions` says what an answer makes of a job,
+`commit` stores it. No transaction is open while it waits.
 """
 
 from collections import deque
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from time import monotonic
 
 import structlog
 
 from messages import SyncResult
-from store import StoreError, Tx, connections, leases, ledger, now
+from store import StoreError, Tx, connections, leases, ledger
 from worker.catalog import questions
 from worker.catalog.scheduler import Scheduler
 from worker.checks import connection_check, mapping_check
@@ -28,15 +30,17 @@ from worker.sync.due_work import load_due_work
 from worker.sync.fail_open_lines import fail_open_lines, refuse_waiting
 from worker.sync.guard import Guard
 from worker.sync.job import Job
+from worker.sync.run_threads import Steps
 
 SLICE_SECONDS = 30.0
-# After this long the due work is loaded anew: a newer push that has come meanwhile goes first.
+# While nothing but lists is read, what is due is loaded this often.
 LOAD_SECONDS = 2.0
-FLUSH_SECONDS = 0.25
+# Results are stored together: those of so many seconds, or of so many additions, or all once no call is under way.
+FLUSH_SECONDS = 1.0
+FLUSH_JOBS = 100
 OPEN_WRITES_EVERY = timedelta(minutes=1)
 # A flush takes at most this part of a run's time: 1 / FLUSH_SHARE.
 FLUSH_SHARE = 8.0
-OPEN_AT_ONCE = 16
 RENEW_SECONDS = 5.0
 
 log = structlog.get_logger()
@@ -49,29 +53,32 @@ class LeaseLost(Exception):
 class Run:
     """The state of one run; see the module."""
 
-    def __init__(self, context: RunContext, lease: leases.Lease, lease_until: float) -> None:
+    def __init__(self, context: RunContext, lease: leases.Lease, lease_until: float, wake: Callable[[], None]) -> None:
         self._context, self._partner_id, self._token = context, lease.partner_id, lease.token
         self._slice_until = monotonic() + SLICE_SECONDS
         self._load_at = 0.0
         self._next_flush = monotonic() + FLUSH_SECONDS
         self._has_loaded = False
+        # A newer push that has come since the due work was loaded goes first.
+        self._woken_at: datetime | None = None
+        self._is_woken = False
         self._jobs: deque[Job] = deque()
         self._to_check: deque[ToCheck] = deque()
         self._to_write: deque[Job] = deque()
         self._edit_stored: EditRight | None = None
         self._clock = Clock()
-        with context.database.begin() as tx:
-            self._clock.read(tx)
-            circuit = CircuitBreaker(context.retry_for, leases.health(tx, lease.partner_id))
+        self._clock.set(lease.at)
+        circuit = CircuitBreaker(context.retry_for, lease.health)
         circuit.end_passed_pause(self._clock.now())
         budget = RequestBudget(lease.budget_tokens, lease.budget_age)
         self._guard = Guard(context.draining, circuit, budget, lease_until, lease.paused)
-        self._calls = Calls(context, self._guard, self._clock.now)
+        self._calls = Calls(context, self._guard, self._clock.now, wake)
         self._scheduler = Scheduler(context.database, lease.partner_id, self._clock.now)
 
-    def work(self) -> None:
+    def work(self) -> Steps:
         """Work until there is nothing to do or it is time to stop, then release the lease.
 
+        Yields the time until which it waits for calls.
         Raises LeaseLost, StoreError, or whatever bug of ours is met twice.
         """
         try:
@@ -79,7 +86,7 @@ class Run:
                 if not self._is_ending():
                     self._load()
                 while self._has_work():
-                    self._step()
+                    yield from self._step()
                     if self._only_questions() and monotonic() >= self._load_at:
                         self._load()
                 if self._release():
@@ -103,8 +110,8 @@ class Run:
     def _may_begin(self) -> bool:
         """True if there is anything to be read for a question, a line or a check, and nothing that comes before it."""
         queued = self._jobs or self._to_check or self._scheduler.has_next
-        in_time = monotonic() < self._load_at and not self._guard.is_outdated
-        return bool(queued) and in_time and not self._is_ending()
+        is_current = not self._is_woken and not self._guard.is_outdated
+        return bool(queued) and is_current and not self._is_ending()
 
     def _unstored(self) -> int:
         """Return the number of things to be stored."""
@@ -118,7 +125,8 @@ class Run:
 
     def _load(self) -> None:
         with self._context.database.begin() as tx:
-            due = load_due_work(tx, self._partner_id, now(tx))
+            at, self._woken_at = leases.woken_at(tx, self._partner_id)
+            due = load_due_work(tx, self._partner_id, at)
             connection = due.connection
             check_connection = connection is not None and connection.check_due_at is not None
             agreements = connection_check.mapped_agreements(tx, connection) if connection and check_connection else {}
@@ -126,7 +134,7 @@ class Run:
                 self._scheduler.forget()
                 self._store_learned(tx, outdated=True)
         self._calls.connect(connection)
-        self._has_loaded, self._guard.is_outdated = True, False
+        self._has_loaded, self._is_woken, self._guard.is_outdated = True, False, False
         self._load_at = monotonic() + LOAD_SECONDS
         self._jobs.clear()
         self._to_check.clear()
@@ -140,16 +148,19 @@ class Run:
         if check_connection:
             self._calls.check_connection(agreements)
 
-    def _step(self) -> None:
+    def _step(self) -> Steps:
         """Start calls, wait for some, take their results, store at the tick."""
         self._start_calls()
         renew_at = self._guard.lease_until - leases.LEASE_SECONDS + RENEW_SECONDS
         until = min(renew_at, self._next_flush) if self._unstored() else renew_at
         until = min(until, self._load_at) if self._only_questions() else until
-        self._calls.wait(until, held_back=bool(self._to_write) or self._may_begin())
+        waits_until = self._calls.waits_until(until, held_back=bool(self._to_write) or self._may_begin())
+        if waits_until is not None:
+            yield waits_until
+        self._calls.take_ended()
         at = monotonic()
         idle = not self._calls.under_way and not self._to_write
-        full = at >= self._next_flush or len(self._calls.results.to_open) >= OPEN_AT_ONCE
+        full = at >= self._next_flush or self._unstored() >= FLUSH_JOBS
         if (self._unstored() and (idle or full)) or at >= renew_at:
             self._flush()
 
@@ -228,6 +239,7 @@ class Run:
         if renewed is None:
             raise LeaseLost
         self._guard.is_paused = renewed.paused
+        self._is_woken = self._is_woken or renewed.woken_at != self._woken_at
         return renewed.at
 
     def _store_learned(self, tx: Tx, *, outdated: bool) -> None:

@@ -1,5 +1,6 @@
 """The supervisor of a leased partner's run: however the run ends, the lease is let go."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -15,30 +16,31 @@ from worker.sync.commit import log_results
 from worker.sync.context import RunContext
 from worker.sync.fail_open_lines import fail_open_lines
 from worker.sync.run import LeaseLost, Run
+from worker.sync.run_threads import Steps
 
 BUG_PAUSE = timedelta(minutes=1)
 
 log = structlog.get_logger()
 
 
-def supervise(context: RunContext, lease: Lease, lease_until: float) -> None:
+def supervise(context: RunContext, lease: Lease, lease_until: float, wake: Callable[[], None]) -> Steps:
     """Work until nothing is due for the partner or it is time to stop. The lease ends at `lease_until`, monotonic.
 
-    Raises StoreError if the store stands in the way.
+    Yields the time until which the run waits, unless `wake` is called sooner. Raises StoreError if the store stands in
+    the way.
     """
-    with structlog.contextvars.bound_contextvars(partner=lease.partner_id):
-        try:
-            Run(context, lease, lease_until).work()
-        except LeaseLost:
-            log.warning("lease.lost")
-        except StoreError:
-            # The partner is claimed again as soon as the store allows it: then the lease must not be in the way.
-            with suppress(StoreError), context.database.begin() as tx:
-                leases.expire(tx, lease.partner_id, lease.token)
-            raise
-        except Exception:
-            log.exception("run.failed")
-            _pause_after_bug(context, lease.partner_id, lease.token)
+    try:
+        yield from Run(context, lease, lease_until, wake).work()
+    except LeaseLost:
+        log.warning("lease.lost")
+    except StoreError:
+        # The partner is claimed again as soon as the store allows it: then the lease must not be in the way.
+        with suppress(StoreError), context.database.begin() as tx:
+            leases.expire(tx, lease.partner_id, lease.token)
+        raise
+    except Exception:
+        log.exception("run.failed")
+        _pause_after_bug(context, lease.partner_id, lease.token)
 
 
 def _pause_after_bug(context: RunContext, partner_id: str, token: str) -> None:
