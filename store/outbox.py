@@ -170,7 +170,8 @@ def retry_alone(tx: Tx, claimed: Claim, *, after: float) -> None:
 def release(tx: Tx, claimed: Claim) -> None:
     """Give up the claim without an attempt, for an outage or a full queue; the rows stay due as they were."""
     free = {"claim_token": None, "claim_until": None}
-    tx.execute(update(outbox).where(*_in_claim(claimed)).values(**free, attempts=outbox.c.attempts - 1))
+    if claimed.ids:
+        tx.execute(update(outbox).where(*_in_claim(claimed)).values(**free, attempts=outbox.c.attempts - 1))
 
 
 def withdraw(tx: Tx, message_ids: Sequence[str]) -> None:

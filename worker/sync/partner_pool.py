@@ -3,7 +3,7 @@
 from contextvars import copy_context
 from functools import partial
 from threading import Event
-from time import monotonic
+from time import monotonic, process_time
 
 import structlog
 
@@ -15,10 +15,15 @@ from worker.sync.supervisor import supervise
 
 POLL_SECONDS = 0.05
 TROUBLE_SECONDS = 1.0
+# So many partners are always served side by side, and more while the process has CPU left: twice as many at each poll.
+# One that is busy serves as many lines with few partners as with many, but those of few in larger batches.
+AT_LEAST = 4
 # Leases claimed in one transaction: other workers take their share of many.
-CLAIM_LIMIT = 16
-# A worker that is busy takes no more partners than it must, lest each waits for all others: one in so many seconds.
-BUSY_SECONDS = 0.5
+CLAIM_LIMIT = 64
+# The process is busy if it used so much of a core since the last poll, or a run that was ready had to wait so long.
+BUSY_SHARE, BUSY_WAIT = 0.8, 0.03
+# One that stays busy takes one more partner after this: nobody waits for ever.
+PATIENCE_SECONDS = 2.0
 
 log = structlog.get_logger()
 
@@ -30,6 +35,8 @@ class PartnerPool:
         self._context, self._size, self._readiness = context, size, readiness
         self._threads = RunThreads(self._note_failure)
         self._claimed_at = 0.0
+        self._limit = AT_LEAST
+        self._polled_at, self._cpu = monotonic(), process_time()
 
     def run(self, stop: Event) -> None:
         """Claim due partners until `stop`."""
@@ -50,10 +57,7 @@ class PartnerPool:
 
     def _claim(self) -> None:
         """Claim as many as there is room for, and start their runs."""
-        at = monotonic()
-        room = min(self._size - len(self._threads), CLAIM_LIMIT)
-        if self._threads.are_busy:
-            room = min(room, 1 if at >= self._claimed_at + BUSY_SECONDS else 0)
+        at, room = monotonic(), self._room()
         if room <= 0:
             return
         with self._context.database.begin() as tx:
@@ -62,6 +66,17 @@ class PartnerPool:
             self._claimed_at = at
             with structlog.contextvars.bound_contextvars(partner=lease.partner_id):
                 self._threads.start(copy_context(), partial(supervise, self._context, lease, at + leases.LEASE_SECONDS))
+
+    def _room(self) -> int:
+        """Return the number of partners to claim now at most."""
+        active, at, cpu = len(self._threads), monotonic(), process_time()
+        share = (cpu - self._cpu) / max(at - self._polled_at, POLL_SECONDS)
+        self._polled_at, self._cpu = at, cpu
+        if share > BUSY_SHARE or self._threads.longest_wait() > BUSY_WAIT:
+            self._limit = 1 if at > self._claimed_at + PATIENCE_SECONDS else 0
+        else:
+            self._limit = min(max(1, 2 * self._limit), CLAIM_LIMIT)
+        return min(max(self._limit, AT_LEAST - active), self._size - active)
 
     def _note_failure(self, error: Exception) -> None:
         self._readiness.trouble("partners", error, expected=isinstance(error, StoreError))

@@ -36,11 +36,11 @@ SLICE_SECONDS = 30.0
 # While nothing but lists is read, what is due is loaded this often.
 LOAD_SECONDS = 2.0
 # Results are stored together: those of so many seconds, or of so many additions, or all once no call is under way.
-FLUSH_SECONDS = 1.0
+FLUSH_SECONDS, FLUSH_SECONDS_MOST = 1.0, 4.0
 FLUSH_JOBS = 100
 OPEN_WRITES_EVERY = timedelta(minutes=1)
 # A flush takes at most this part of a run's time: 1 / FLUSH_SHARE.
-FLUSH_SHARE = 8.0
+FLUSH_SHARE = 32.0
 RENEW_SECONDS = 5.0
 
 log = structlog.get_logger()
@@ -159,7 +159,7 @@ class Run:
             yield waits_until
         self._calls.take_ended()
         at = monotonic()
-        idle = not self._calls.under_way and not self._to_write
+        idle = not self._calls.under_way and not self._to_write and not self._may_begin()
         full = at >= self._next_flush or self._unstored() >= FLUSH_JOBS
         if (self._unstored() and (idle or full)) or at >= renew_at:
             self._flush()
@@ -188,8 +188,9 @@ class Run:
         except Exception:
             log.exception("flush.failed")
             self._store_singly(results)
-        # Many runs at once make each transaction slow: then store larger batches, less often.
-        self._next_flush = started + max(FLUSH_SECONDS, FLUSH_SHARE * (monotonic() - started))
+        # A process that is busy makes each transaction slow: then store larger batches, less often.
+        pause = max(FLUSH_SECONDS, FLUSH_SHARE * (monotonic() - started))
+        self._next_flush = started + min(pause, FLUSH_SECONDS_MOST)
 
     def _store_singly(self, results: CallResults) -> None:
         """One addition a transaction. What cannot be stored is taken like a failed call."""

@@ -8,7 +8,8 @@ from contextvars import Context
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from itertools import count
-from queue import SimpleQueue
+from math import inf
+from queue import PriorityQueue
 from threading import Condition, Thread
 from time import monotonic
 
@@ -27,10 +28,11 @@ class _ActiveRun:
     """A run under way. `alarm`: the earliest time at which the clock looks at it, infinite if it need not."""
 
     context: Context
+    number: int
     steps: Steps = field(init=False)
     waits_until: float | None = None
     is_woken: bool = False
-    alarm: float = float("inf")
+    alarm: float = inf
 
     def go_on(self) -> float | None:
         """Go on with the run until it waits. Returns until when; None = it has ended."""
@@ -42,7 +44,9 @@ class RunThreads:
 
     def __init__(self, failed: Callable[[Exception], None]) -> None:
         self._failed = failed
-        self._ready: SimpleQueue[_ActiveRun | None] = SimpleQueue()
+        # The oldest run goes first: it ends soon, in large batches, instead of all at once, in small ones.
+        self._ready: PriorityQueue[tuple[float, float, _ActiveRun | None]] = PriorityQueue()
+        self._longest_wait = 0.0
         self._active: set[_ActiveRun] = set()
         self._alarms: list[tuple[float, int, _ActiveRun]] = []
         self._number = count()
@@ -54,14 +58,14 @@ class RunThreads:
         """Return the number of runs under way."""
         return len(self._active)
 
-    @property
-    def are_busy(self) -> bool:
-        """True if more runs are ready to go on than there are threads: one more would only slow them down."""
-        return self._ready.qsize() > THREADS
+    def longest_wait(self) -> float:
+        """Return the seconds that a run which was ready has waited for a thread, at most, since this was last asked."""
+        longest, self._longest_wait = self._longest_wait, 0.0
+        return longest
 
     def start(self, context: Context, begin: Callable[[Callable[[], None]], Steps]) -> None:
         """Start a run in this logging context. `begin` gets the function that wakes it, safe from any thread."""
-        run = _ActiveRun(context)
+        run = _ActiveRun(context, next(self._number))
         run.steps = begin(lambda: self._wake(run))
         with self._changed:
             self._active.add(run)
@@ -70,7 +74,7 @@ class RunThreads:
                 self._threads += [Thread(target=self._work, name=f"run {n}", daemon=True) for n in range(THREADS)]
                 for thread in self._threads:
                     thread.start()
-        self._ready.put(run)
+        self._put(run)
 
     def wake_all(self) -> None:
         """Have every run go on: something that all of them wait for has changed."""
@@ -83,8 +87,8 @@ class RunThreads:
             in_time = self._changed.wait_for(lambda: not self._active, max(0.0, until - monotonic()))
             self._is_stopping = True
             self._changed.notify_all()
-        for _ in range(THREADS):
-            self._ready.put(None)
+        for number in range(THREADS):
+            self._ready.put((inf, number, None))
         return in_time
 
     def _wake(self, run: _ActiveRun) -> None:
@@ -93,10 +97,17 @@ class RunThreads:
                 run.is_woken = True
                 return
             run.waits_until = None
-        self._ready.put(run)
+        self._put(run)
+
+    def _put(self, run: _ActiveRun) -> None:
+        self._ready.put((run.number, monotonic(), run))
 
     def _work(self) -> None:
-        while (run := self._ready.get()) is not None:
+        while True:
+            _, since, run = self._ready.get()
+            if run is None:
+                return
+            self._longest_wait = max(self._longest_wait, monotonic() - since)
             self._go_on(run)
 
     def _go_on(self, run: _ActiveRun) -> None:
@@ -115,7 +126,7 @@ class RunThreads:
                 run.waits_until = until
                 self._set_alarm(run, until)
                 return
-        self._ready.put(run)
+        self._put(run)
 
     def _set_alarm(self, run: _ActiveRun, at: float) -> None:
         """Have the clock look at the run at this time, unless it does so sooner anyway."""
@@ -135,7 +146,7 @@ class RunThreads:
                     at, _, run = heappop(self._alarms)
                     if at != run.alarm:
                         continue  # an earlier alarm was set after this one
-                    run.alarm = float("inf")
+                    run.alarm = inf
                     if run.waits_until is not None and run.waits_until > now:
                         self._set_alarm(run, run.waits_until)
                     elif run.waits_until is not None:
@@ -144,4 +155,4 @@ class RunThreads:
                 if not due:
                     self._changed.wait(self._alarms[0][0] - now if self._alarms else None)
             for run in due:
-                self._ready.put(run)
+                self._put(run)
