@@ -3,9 +3,10 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Table, Text, bindparam, cast, column, func, insert, select, update
+from sqlalchemy import Insert, Table, Text, Update, bindparam, cast, column, func, insert, select, update
 from sqlalchemy.dialects.postgresql import JSON
 from sqlalchemy.sql.selectable import TableValuedAlias
 
@@ -25,26 +26,44 @@ def insert_many(tx: Tx, table: Table, rows: Sequence[Row]) -> None:
     if len(rows) <= FEW or tx.dialect.name != "postgresql":
         tx.execute(insert(table), [dict(row) for row in rows])
         return
-    given = _given(table, list(rows[0]))
+    statement = _insert_given(table, tuple(rows[0]))
     for piece in _pieces(rows):
-        tx.execute(insert(table).from_select(list(rows[0]), select(given)), {"rows": piece})
+        tx.execute(statement, {"rows": piece})
 
 
 def update_many(tx: Tx, table: Table, key: Sequence[str], rows: Sequence[Row]) -> None:
     """Update rows that all have the same columns, those of the key among them, each where its key is."""
     if not rows:
         return
-    columns = [name for name in rows[0] if name not in key]
+    names = tuple(rows[0])
     if len(rows) <= FEW or tx.dialect.name != "postgresql":
-        which = [table.c[name] == bindparam(f"b_{name}") for name in key]
-        statement = update(table).where(*which).values({name: bindparam(f"b_{name}") for name in columns})
-        tx.execute(statement, [{f"b_{name}": value for name, value in row.items()} for row in rows])
+        values = [{f"b_{name}": value for name, value in row.items()} for row in rows]
+        tx.execute(_update_each(table, tuple(key), names), values)
         return
-    given = _given(table, list(rows[0]))
-    which = [table.c[name] == given.c[name] for name in key]
-    statement = update(table).where(*which).values({name: given.c[name] for name in columns})
+    statement = _update_given(table, tuple(key), names)
     for piece in _pieces(rows):
         tx.execute(statement, {"rows": piece})
+
+
+# The building of a statement costs more than its execution; there is one for each table and set of columns.
+
+
+@cache
+def _insert_given(table: Table, names: tuple[str, ...]) -> Insert:
+    return insert(table).from_select(names, select(_given(table, names)))
+
+
+@cache
+def _update_each(table: Table, key: tuple[str, ...], names: tuple[str, ...]) -> Update:
+    which = [table.c[name] == bindparam(f"b_{name}") for name in key]
+    return update(table).where(*which).values({name: bindparam(f"b_{name}") for name in names if name not in key})
+
+
+@cache
+def _update_given(table: Table, key: tuple[str, ...], names: tuple[str, ...]) -> Update:
+    given = _given(table, names)
+    which = [table.c[name] == given.c[name] for name in key]
+    return update(table).where(*which).values({name: given.c[name] for name in names if name not in key})
 
 
 def _given(table: Table, names: Sequence[str]) -> TableValuedAlias:

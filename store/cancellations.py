@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from messages import PushCancelRequested
 from store.database import Tx, upsert
@@ -20,9 +20,12 @@ def add(tx: Tx, event: PushCancelRequested) -> None:
     tx.execute(statement.on_conflict_do_nothing())
 
 
+_OF_PUSHES = select(cancellations.c.push_id).where(
+    cancellations.c.partner_id == bindparam("partner"),
+    cancellations.c.push_id.in_(bindparam("pushes", expanding=True)),
+)
+
+
 def of_pushes(tx: Tx, partner_id: str, push_ids: Collection[str]) -> set[str]:
     """Those of these pushes that were cancelled, by id."""
-    query = select(cancellations.c.push_id).where(
-        cancellations.c.partner_id == partner_id, cancellations.c.push_id.in_(push_ids)
-    )
-    return set(tx.execute(query).scalars())
+    return set(tx.execute(_OF_PUSHES, {"partner": partner_id, "pushes": list(push_ids)}).scalars())

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import Row, delete, func, insert, select, update
+from sqlalchemy import Row, bindparam, delete, func, insert, select, update
 
 from store.database import Tx, detach_if_large, now, upsert
 from store.schema import catalog_cache, catalog_questions
@@ -83,15 +83,17 @@ def ask(tx: Tx, partner_id: str, message_id: str, event: str) -> Question | None
     return known if known is not None and known.answer is not None else None
 
 
+_DUE = (
+    select(catalog_questions)
+    .where(catalog_questions.c.partner_id == bindparam("partner"), catalog_questions.c.due_at.is_not(None))
+    .order_by(catalog_questions.c.due_at, catalog_questions.c.message_id)
+    .limit(bindparam("limit"))
+)
+
+
 def due(tx: Tx, partner_id: str, limit: int) -> list[Question]:
     """Unanswered questions, the oldest first."""
-    query = (
-        select(catalog_questions)
-        .where(catalog_questions.c.partner_id == partner_id, catalog_questions.c.due_at.is_not(None))
-        .order_by(catalog_questions.c.due_at, catalog_questions.c.message_id)
-        .limit(limit)
-    )
-    return [_question(row) for row in tx.execute(query)]
+    return [_question(row) for row in tx.execute(_DUE, {"partner": partner_id, "limit": limit})]
 
 
 def find(tx: Tx, partner_id: str, message_id: str) -> Question | None:

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from datetime import date, datetime
+from functools import cache
 
 from sqlalchemy import and_, or_, select, tuple_, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from messages import SyncResult
-from store.database import Tx, db_now, upsert
+from store.database import Tx, db_now, insert_of
 from store.line_results import read_result
 from store.schema import company_status
 
@@ -23,18 +25,19 @@ def keep_newest(tx: Tx, results: Sequence[SyncResult]) -> None:
         return
     # Always in the same order, so that two workers cannot deadlock.
     rows = [_row(newest[key]) for key in sorted(newest)]
-    statement = upsert(tx, company_status)
+    tx.execute(_keeping(tx.dialect.name, tuple(rows[0])), rows)
+
+
+@cache
+def _keeping(dialect: str, names: tuple[str, ...]) -> "postgresql.Insert | sqlite.Insert":
+    statement = insert_of(dialect, company_status)
     new, order = statement.excluded, ("period_start", "requested_at", "push_id", "sequence")
     is_newer = tuple_(*(company_status.c[name] for name in order)) < tuple_(*(new[name] for name in order))
     is_since = and_(company_status.c.dismissed_at.is_not(None), company_status.c.requested_at < new.requested_at)
-    tx.execute(
-        statement.on_conflict_do_update(
-            index_elements=["partner_id", "company_id"],
-            set_={name: new[name] for name in rows[0] if name not in {"partner_id", "company_id"}}
-            | {"dismissed_at": None},
-            where=or_(is_newer, is_since),
-        ),
-        rows,
+    return statement.on_conflict_do_update(
+        index_elements=["partner_id", "company_id"],
+        set_={name: new[name] for name in names if name not in {"partner_id", "company_id"}} | {"dismissed_at": None},
+        where=or_(is_newer, is_since),
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import and_, case, null, or_, select, update
+from sqlalchemy import BindParameter, and_, bindparam, case, null, or_, select, update
 
 from store.database import Tx, upsert
 from store.schema import connections
@@ -100,7 +100,7 @@ def save(tx: Tx, new: ConnectionVersion) -> bool:
 
 def current(tx: Tx, partner_id: str) -> ConnectionVersion | None:
     """The newest version, which may be a tombstone; None if the partner never connected."""
-    row = tx.execute(_newest_first(partner_id).limit(1)).mappings().first()
+    row = tx.execute(_CURRENT, {"partner": partner_id}).mappings().first()
     return None if row is None else _version(dict(row))
 
 
@@ -115,12 +115,7 @@ def all_current(tx: Tx, partner_id: str | None = None) -> list[ConnectionVersion
 
 def tenant_history(tx: Tx, partner_id: str) -> list[TenantChange]:
     """The tenants of all versions, oldest first; `tenant_at` tells from them under which one a mapping was made."""
-    query = (
-        select(connections.c.changed_at, connections.c.tenant)
-        .where(connections.c.partner_id == partner_id)
-        .order_by(connections.c.changed_at, connections.c.message_id)
-    )
-    return [TenantChange(row.changed_at, row.tenant) for row in tx.execute(query)]
+    return [TenantChange(row.changed_at, row.tenant) for row in tx.execute(_TENANTS, {"partner": partner_id})]
 
 
 def tenant_at(history: Sequence[tuple[datetime, str | None]], when: datetime) -> str | None:
@@ -160,12 +155,20 @@ def _is(version: ConnectionVersion) -> tuple[Any, ...]:
     )
 
 
-def _newest_first(partner_id: str) -> Any:  # noqa: ANN401 - a Select of all columns
+def _newest_first(partner_id: str | BindParameter[str]) -> Any:  # noqa: ANN401 - a Select of all columns
     return (
         select(connections)
         .where(connections.c.partner_id == partner_id)
         .order_by(connections.c.changed_at.desc(), connections.c.message_id.desc())
     )
+
+
+_CURRENT = _newest_first(bindparam("partner")).limit(1)
+_TENANTS = (
+    select(connections.c.changed_at, connections.c.tenant)
+    .where(connections.c.partner_id == bindparam("partner"))
+    .order_by(connections.c.changed_at, connections.c.message_id)
+)
 
 
 def _version(row: dict[str, Any]) -> ConnectionVersion:

@@ -7,7 +7,19 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, literal, select
+from sqlalchemy import (
+    URL,
+    BindParameter,
+    Connection,
+    Engine,
+    Float,
+    Table,
+    create_engine,
+    event,
+    literal,
+    select,
+    type_coerce,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine.interfaces import ExceptionContext
 from sqlalchemy.exc import DBAPIError
@@ -45,8 +57,9 @@ class db_now(FunctionElement[datetime]):  # noqa: N801 - reads as the SQL functi
     type = UtcTime()
     inherit_cache = True
 
-    def __init__(self, plus_seconds: float = 0.0) -> None:
-        super().__init__(literal(float(plus_seconds)))
+    def __init__(self, plus_seconds: float | BindParameter[float] = 0.0) -> None:
+        is_number = isinstance(plus_seconds, int | float)
+        super().__init__(literal(float(plus_seconds)) if is_number else type_coerce(plus_seconds, Float))
 
 
 @compiles(db_now, "postgresql")
@@ -62,7 +75,10 @@ def _now_sqlite(element: db_now, compiler: SQLCompiler, **kw: Any) -> str:  # no
 
 def now(tx: Tx) -> datetime:
     """Read the database's clock."""
-    return tx.execute(select(db_now())).scalar_one()
+    return tx.execute(_NOW).scalar_one()
+
+
+_NOW = select(db_now())
 
 
 def moment(at: datetime | timedelta) -> datetime | db_now:
@@ -72,7 +88,12 @@ def moment(at: datetime | timedelta) -> datetime | db_now:
 
 def upsert(tx: Tx, table: Table) -> "postgresql.Insert | sqlite.Insert":
     """An INSERT that supports ON CONFLICT, in the dialect of this transaction."""
-    return postgresql.insert(table) if tx.dialect.name == "postgresql" else sqlite.insert(table)
+    return insert_of(tx.dialect.name, table)
+
+
+def insert_of(dialect: str, table: Table) -> "postgresql.Insert | sqlite.Insert":
+    """An INSERT that supports ON CONFLICT, in this dialect."""
+    return postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
 
 
 def detach_if_large(tx: Tx, size: int) -> None:

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import Row, and_, case, func, or_, select, update
+from sqlalchemy import Row, and_, bindparam, case, func, or_, select, update
 
 from store import pauses
 from store.database import Tx, db_now
@@ -65,23 +65,7 @@ def claim(tx: Tx, limit: int) -> list[Lease]:
     A holder that vanished may have spent its whole budget since its last renewal, so none is left then.
     """
     token = str(uuid4())
-    vanished = leases.c.token.is_not(None)
-    due = or_(and_(leases.c.token.is_(None), leases.c.wake_at <= db_now()), leases.c.until < db_now())
-    since = func.coalesce(leases.c.until, leases.c.wake_at)
-    free = select(leases.c.partner_id).where(due).order_by(since).limit(limit).with_for_update(skip_locked=True)
-    chosen = free.cte("chosen")
-    taking = (
-        update(leases)
-        .where(leases.c.partner_id.in_(select(chosen.c.partner_id)))
-        .values(
-            token=token,
-            until=db_now(LEASE_SECONDS),
-            budget_tokens=case((vanished, 0.0), else_=leases.c.budget_tokens),
-            budget_at=case((vanished, db_now()), else_=leases.c.budget_at),
-        )
-        .returning(leases, db_now().label("now"))
-    )
-    rows = tx.execute(taking).all()
+    rows = tx.execute(_CLAIM, {"limit": limit, "new_token": token, "seconds": LEASE_SECONDS}).all()
     paused = {pause.partner_id for pause in pauses.all_pauses(tx)} if rows else set()
     return [
         Lease(
@@ -97,19 +81,44 @@ def claim(tx: Tx, limit: int) -> list[Lease]:
     ]
 
 
+_VANISHED = leases.c.token.is_not(None)
+_DUE = (
+    select(leases.c.partner_id)
+    .where(or_(and_(leases.c.token.is_(None), leases.c.wake_at <= db_now()), leases.c.until < db_now()))
+    .order_by(func.coalesce(leases.c.until, leases.c.wake_at))
+    .limit(bindparam("limit"))
+    .with_for_update(skip_locked=True)
+    .cte("chosen")
+)
+_CLAIM = (
+    update(leases)
+    .where(leases.c.partner_id.in_(select(_DUE.c.partner_id)))
+    .values(
+        token=bindparam("new_token"),
+        until=db_now(bindparam("seconds")),
+        budget_tokens=case((_VANISHED, 0.0), else_=leases.c.budget_tokens),
+        budget_at=case((_VANISHED, db_now()), else_=leases.c.budget_at),
+    )
+    .returning(leases, db_now().label("now"))
+)
+
+
 def renew(tx: Tx, partner_id: str, token: str, budget_tokens: float) -> Renewed | None:
     """Keep the lease for another LEASE_SECONDS, store the budget, and lock the partner like `Database.partner`.
 
     None = another worker took over, and this one must discard what it holds.
     """
-    renewal = (
-        update(leases)
-        .where(leases.c.partner_id == partner_id, leases.c.token == token)
-        .values(until=db_now(LEASE_SECONDS), budget_tokens=budget_tokens, budget_at=db_now())
-        .returning(db_now(), pauses.paused(partner_id), leases.c.wake_at)
-    )
-    row = tx.execute(renewal).first()
+    given = {"partner": partner_id, "given_token": token, "seconds": LEASE_SECONDS, "tokens": budget_tokens}
+    row = tx.execute(_RENEW, given).first()
     return None if row is None else Renewed(at=row[0], paused=bool(row[1]), woken_at=row[2])
+
+
+_RENEW = (
+    update(leases)
+    .where(leases.c.partner_id == bindparam("partner"), leases.c.token == bindparam("given_token"))
+    .values(until=db_now(bindparam("seconds")), budget_tokens=bindparam("tokens"), budget_at=db_now())
+    .returning(db_now(), pauses.paused(bindparam("partner")), leases.c.wake_at)
+)
 
 
 def release(tx: Tx, partner_id: str, token: str, wake_at: datetime | None = None) -> bool:
@@ -224,8 +233,13 @@ def wake_orphaned(tx: Tx) -> list[str]:
 
 def next_due(tx: Tx, partner_id: str) -> datetime | None:
     """The time when a target, preview, check or question of the partner is next due; None = nothing is open."""
-    of_partner = [
-        select(func.min(column)).where(column.table.c.partner_id == partner_id).scalar_subquery()
+    times = tx.execute(_NEXT_DUE, {"partner": partner_id}).one()
+    return min((at for at in times if at is not None), default=None)
+
+
+_NEXT_DUE = select(
+    *(
+        select(func.min(column)).where(column.table.c.partner_id == bindparam("partner")).scalar_subquery()
         for column in (
             syncs.c.due_at,
             push_lines.c.preview_due_at,
@@ -233,6 +247,5 @@ def next_due(tx: Tx, partner_id: str) -> datetime | None:
             connections.c.check_due_at,
             catalog_questions.c.due_at,
         )
-    ]
-    times = tx.execute(select(*of_partner)).one()
-    return min((at for at in times if at is not None), default=None)
+    )
+)

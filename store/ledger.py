@@ -75,11 +75,6 @@ def open_entries(
     """
     if not entries:
         return {}
-    statement = (
-        insert(ledger)
-        .values(opened_at=db_now(), call_until=db_now(call_seconds))
-        .returning(ledger, sort_by_parameter_order=True)
-    )
     rows = [
         {
             "partner_id": partner_id,
@@ -93,10 +88,28 @@ def open_entries(
             "companies_json": json.dumps(entry.company_ids),
             "quantity_before": entry.quantity_before,
             "quantity_wanted": entry.quantity_wanted,
+            "call_seconds": call_seconds,
         }
         for entry in entries
     ]
-    return {entry.addition: entry for entry in map(_entry, tx.execute(statement, rows))}
+    return {entry.addition: entry for entry in map(_entry, tx.execute(_OPEN, rows))}
+
+
+_OPEN = (
+    insert(ledger)
+    .values(opened_at=db_now(), call_until=db_now(bindparam("call_seconds")))
+    .returning(ledger, sort_by_parameter_order=True)
+)
+_CLOSE = (
+    update(ledger)
+    .where(ledger.c.id == bindparam("b_id"), ledger.c.closed_at.is_(None))
+    .values(
+        outcome=bindparam("b_outcome"),
+        quantity_after=bindparam("b_after"),
+        http_status=bindparam("b_status"),
+        closed_at=db_now(),
+    )
+)
 
 
 def close(tx: Tx, closings: Collection[Closing]) -> None:
@@ -109,19 +122,8 @@ def close(tx: Tx, closings: Collection[Closing]) -> None:
         for end in closings
         if end.outcome != "not_sent"
     ]
-    if not rows:
-        return
-    statement = (
-        update(ledger)
-        .where(ledger.c.id == bindparam("b_id"), ledger.c.closed_at.is_(None))
-        .values(
-            outcome=bindparam("b_outcome"),
-            quantity_after=bindparam("b_after"),
-            http_status=bindparam("b_status"),
-            closed_at=db_now(),
-        )
-    )
-    tx.execute(statement, rows)
+    if rows:
+        tx.execute(_CLOSE, rows)
 
 
 def leave_open(tx: Tx, mismatched: Collection[MismatchedWrite]) -> None:
@@ -133,10 +135,13 @@ def leave_open(tx: Tx, mismatched: Collection[MismatchedWrite]) -> None:
 
 def still_open(tx: Tx, partner_id: str, tenant: str) -> dict[Addition, OpenEntry]:
     """Writes of this tenant whose outcome is not known, by addition."""
-    query = select(ledger).where(
-        ledger.c.partner_id == partner_id, ledger.c.tenant == tenant, ledger.c.closed_at.is_(None)
-    )
-    return {entry.addition: entry for entry in map(_entry, tx.execute(query))}
+    rows = tx.execute(_STILL_OPEN, {"partner": partner_id, "tenant": tenant})
+    return {entry.addition: entry for entry in map(_entry, rows)}
+
+
+_STILL_OPEN = select(ledger).where(
+    ledger.c.partner_id == bindparam("partner"), ledger.c.tenant == bindparam("tenant"), ledger.c.closed_at.is_(None)
+)
 
 
 def companies_under_way(tx: Tx, partner_id: str) -> dict[str, datetime]:
@@ -167,24 +172,31 @@ def written_quantities(tx: Tx, partner_id: str, tenant: str, additions: Collecti
     """Return each (period, quantity) that was ever written to these additions once, the last written at the end."""
     if not additions:
         return []
-    which = (ledger.c.agreement_id, ledger.c.addition_id)
-    answered = case((ledger.c.outcome.in_(("written", "not_kept")), ledger.c.quantity_after))
-    written = (ledger.c.period_start, ledger.c.period_end, ledger.c.quantity_wanted, answered)
-    query = (
-        select(*which, *written, func.max(case((ledger.c.outcome == "written", 1), else_=0)))
-        .where(
-            ledger.c.partner_id == partner_id,
-            ledger.c.tenant == tenant,
-            tuple_(*which).in_(additions),
-            or_(ledger.c.outcome.is_(None), ledger.c.outcome != "refused"),
-        )
-        .group_by(*which, *written)
-        .order_by(func.max(ledger.c.id))
-    )
+    which = {"partner": partner_id, "tenant": tenant, "additions": list(additions)}
     return [
         WrittenQuantity((row[0], row[1]), (row[2], row[3]), row[4], row[5], is_certain=bool(row[6]))
-        for row in tx.execute(query)
+        for row in tx.execute(_WRITTEN_QUANTITIES, which)
     ]
+
+
+_ADDITION = (ledger.c.agreement_id, ledger.c.addition_id)
+_OF_ADDITIONS = (
+    ledger.c.partner_id == bindparam("partner"),
+    ledger.c.tenant == bindparam("tenant"),
+    tuple_(*_ADDITION).in_(bindparam("additions", expanding=True)),
+)
+_WRITTEN = (
+    ledger.c.period_start,
+    ledger.c.period_end,
+    ledger.c.quantity_wanted,
+    case((ledger.c.outcome.in_(("written", "not_kept")), ledger.c.quantity_after)),
+)
+_WRITTEN_QUANTITIES = (
+    select(*_ADDITION, *_WRITTEN, func.max(case((ledger.c.outcome == "written", 1), else_=0)))
+    .where(*_OF_ADDITIONS, or_(ledger.c.outcome.is_(None), ledger.c.outcome != "refused"))
+    .group_by(*_ADDITION, *_WRITTEN)
+    .order_by(func.max(ledger.c.id))
+)
 
 
 class WriteAnswer(NamedTuple):
@@ -282,15 +294,12 @@ def last_written_rows(tx: Tx, partner_id: str, tenant: str, additions: Collectio
     """The ledger's row of the last write that ConnectWise accepted, for each of these additions that has one."""
     if not additions:
         return []
-    which = (ledger.c.agreement_id, ledger.c.addition_id)
-    newest = (
-        select(func.max(ledger.c.id))
-        .where(
-            ledger.c.partner_id == partner_id,
-            ledger.c.tenant == tenant,
-            tuple_(*which).in_(additions),
-            ledger.c.outcome == "written",
-        )
-        .group_by(*which)
+    which = {"partner": partner_id, "tenant": tenant, "additions": list(additions)}
+    return tx.execute(_LAST_WRITTEN, which).all()
+
+
+_LAST_WRITTEN = select(ledger).where(
+    ledger.c.id.in_(
+        select(func.max(ledger.c.id)).where(*_OF_ADDITIONS, ledger.c.outcome == "written").group_by(*_ADDITION)
     )
-    return tx.execute(select(ledger).where(ledger.c.id.in_(newest))).all()
+)

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any, NamedTuple
 
-from sqlalchemy import func, select, update
+from sqlalchemy import bindparam, func, select, update
 
 from messages import PushCompleted, SyncResult
 from store import outbox
@@ -72,7 +72,7 @@ def record(tx: Tx, results: Iterable[SyncResult]) -> int:
         at = now(tx)
         lines = [_line_values(result, row.body, at) for result, row in zip(batch, rows, strict=True)]
         update_many(tx, push_lines, ("partner_id", "push_id", "company_id"), lines)
-        _send(tx, batch[0].partner_id, rows)
+        _send(tx, batch[0].partner_id, rows, at)
         recorded += len(batch)
     return recorded
 
@@ -105,16 +105,21 @@ def _line_values(result: SyncResult, body: bytes, at: datetime) -> dict[str, Any
     }
 
 
-def _send(tx: Tx, partner_id: str, rows: Sequence[OutboxRow]) -> datetime:
+def _send(tx: Tx, partner_id: str, rows: Sequence[OutboxRow], at: datetime) -> datetime:
     """Send results of one partner, those beyond BURST at PER_SECOND. Returns the time at which the last is sent."""
-    which = leases.c.partner_id == partner_id
-    at, step = now(tx), timedelta(seconds=1 / PER_SECOND)
-    until = tx.execute(select(leases.c.results_until).where(which)).scalar()
+    step = timedelta(seconds=1 / PER_SECOND)
+    until = tx.execute(_RESULTS_UNTIL, {"partner": partner_id}).scalar()
     first = max(until or at, at) - BURST * step
     times = [max(at, first + number * step) for number in range(1, len(rows) + 1)]
     outbox.put_each(tx, list(zip(rows, times, strict=True)))
-    tx.execute(update(leases).where(which).values(results_until=first + (BURST + len(rows)) * step))
+    tx.execute(_SET_RESULTS_UNTIL, {"partner": partner_id, "until_then": first + (BURST + len(rows)) * step})
     return times[-1]
+
+
+_RESULTS_UNTIL = select(leases.c.results_until).where(leases.c.partner_id == bindparam("partner"))
+_SET_RESULTS_UNTIL = (
+    update(leases).where(leases.c.partner_id == bindparam("partner")).values(results_until=bindparam("until_then"))
+)
 
 
 def republish(tx: Tx, partner_id: str, push_id: str) -> int:
@@ -130,7 +135,7 @@ def republish(tx: Tx, partner_id: str, push_id: str) -> int:
     recorded = list(tx.execute(query).scalars())
     last = now(tx)
     for batch in chunks(recorded, AT_ONCE):
-        last = _send(tx, partner_id, [outbox.row_of(read_result(text)) for text in batch])
+        last = _send(tx, partner_id, [outbox.row_of(read_result(text)) for text in batch], now(tx))
     completed = select(pushes.c.completed_json).where(pushes.c.partner_id == partner_id, pushes.c.push_id == push_id)
     for text in tx.execute(completed).scalars():
         if text is not None:
@@ -148,16 +153,31 @@ def mark_reported(tx: Tx, partner_id: str, push_id: str, result_ids: Mapping[str
 
     Locks the push, so that of two workers exactly one sees the push complete.
     """
-    which = (pushes.c.partner_id == partner_id, pushes.c.push_id == push_id)
-    row = tx.execute(select(pushes).where(*which).with_for_update()).mappings().first()
+    which = {"partner": partner_id, "push": push_id}
+    row = tx.execute(_LOCK_PUSH, which).mappings().first()
     if row is None:
         return None
-    mine = (push_lines.c.partner_id == partner_id, push_lines.c.push_id == push_id)
     line = {"partner_id": partner_id, "push_id": push_id, "reported": True}
     lines = [{**line, "company_id": company_id, "result_id": result_id} for company_id, result_id in result_ids.items()]
     update_many(tx, push_lines, ("partner_id", "push_id", "company_id", "result_id"), lines)
-    missing = tx.execute(select(push_lines.c.company_id).where(*mine, ~push_lines.c.reported).limit(1)).first()
+    missing = tx.execute(_NOT_REPORTED, which).first()
     return Reported(push_of(row), missing is None and row["state"] == "accepted")
+
+
+_LOCK_PUSH = (
+    select(pushes)
+    .where(pushes.c.partner_id == bindparam("partner"), pushes.c.push_id == bindparam("push"))
+    .with_for_update()
+)
+_NOT_REPORTED = (
+    select(push_lines.c.company_id)
+    .where(
+        push_lines.c.partner_id == bindparam("partner"),
+        push_lines.c.push_id == bindparam("push"),
+        ~push_lines.c.reported,
+    )
+    .limit(1)
+)
 
 
 def complete_push(tx: Tx, completed: PushCompleted) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import case, null, select, tuple_, update
+from sqlalchemy import bindparam, case, null, select, tuple_, update
 
 from store.database import Tx, upsert
 from store.schema import mappings
@@ -97,21 +97,29 @@ def save(tx: Tx, new: Mapping) -> bool:
     return bool(tx.execute(statement.returning(mappings.c.company_id)).first())
 
 
+_OF_PARTNER = select(mappings).where(mappings.c.partner_id == bindparam("partner"))
+_OF_COMPANIES = _OF_PARTNER.where(mappings.c.company_id.in_(bindparam("companies", expanding=True)))
+_ADDITION = tuple_(mappings.c.agreement_id, mappings.c.addition_id)
+_OF_ADDITIONS = _OF_PARTNER.where(_ADDITION.in_(bindparam("additions", expanding=True))).order_by(mappings.c.company_id)
+_DUE_CHECKS = (
+    _OF_PARTNER.where(mappings.c.check_due_at <= bindparam("at"))
+    .order_by(mappings.c.check_due_at, mappings.c.company_id)
+    .limit(bindparam("limit"))
+)
+
+
 def of_companies(tx: Tx, partner_id: str, company_ids: Collection[str]) -> dict[str, Mapping]:
     """The mappings of these companies, by company id."""
-    query = select(mappings).where(mappings.c.partner_id == partner_id, mappings.c.company_id.in_(company_ids))
-    return {row["company_id"]: _mapping(dict(row)) for row in tx.execute(query).mappings()}
+    which = {"partner": partner_id, "companies": list(company_ids)}
+    return {row["company_id"]: _mapping(dict(row)) for row in tx.execute(_OF_COMPANIES, which).mappings()}
 
 
 def of_additions(tx: Tx, partner_id: str, additions: Collection[Addition]) -> list[Mapping]:
     """All mappings to one of these additions, by company id: several companies may share one."""
     if not additions:
         return []
-    query = select(mappings).where(
-        mappings.c.partner_id == partner_id,
-        tuple_(mappings.c.agreement_id, mappings.c.addition_id).in_(additions),
-    )
-    return [_mapping(dict(row)) for row in tx.execute(query.order_by(mappings.c.company_id)).mappings()]
+    which = {"partner": partner_id, "additions": list(additions)}
+    return [_mapping(dict(row)) for row in tx.execute(_OF_ADDITIONS, which).mappings()]
 
 
 def mapped_additions(tx: Tx, partner_id: str) -> list[MappedAddition]:
@@ -136,13 +144,8 @@ def of_partner(tx: Tx, partner_id: str) -> list[Mapping]:
 
 def due_checks(tx: Tx, partner_id: str, at: datetime, limit: int) -> list[Mapping]:
     """Mappings whose check against ConnectWise is due, the longest waiting first."""
-    query = (
-        select(mappings)
-        .where(mappings.c.partner_id == partner_id, mappings.c.check_due_at <= at)
-        .order_by(mappings.c.check_due_at, mappings.c.company_id)
-        .limit(limit)
-    )
-    return [_mapping(dict(row)) for row in tx.execute(query).mappings()]
+    which = {"partner": partner_id, "at": at, "limit": limit}
+    return [_mapping(dict(row)) for row in tx.execute(_DUE_CHECKS, which).mappings()]
 
 
 def check_now(

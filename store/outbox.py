@@ -7,8 +7,9 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import ColumnElement, Select, and_, case, func, literal, not_, or_, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, case, func, literal, not_, or_, select, update
 from sqlalchemy import delete as sql_delete
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from messages import EXCHANGE_IN, EXCHANGE_OUT, OUTPUTS, Message, Wire, encode
 from store import amqp_properties as amqp
@@ -113,23 +114,24 @@ def claim(
     At most `limit` rows and `size` bytes, the oldest due first; a single row may be larger. `only` restricts to one
     destination, `but` leaves some out.
     """
-    which = [_is_sent(), *(not_(_goes_to(destination)) for destination in but)]
+    which = [not_(_goes_to(destination)) for destination in but]
     if only is not None:
         which.append(_goes_to(only))
-    return _claim(tx, seconds, _oldest(which, limit), size)
+    statement = _claiming(_is_sent(), *which) if which else _CLAIM_ANY
+    return _claim(tx, statement, limit, seconds, size)
 
 
 def claim_deferred(tx: Tx, seconds: float, *, but: Collection[str]) -> Claim:
     """Claim the deferred message that is due longest, of any partner but these, for `seconds`, and count an attempt."""
-    which = [outbox.c.exchange == _DEFERRED, _partner().not_in(but)]
-    return _claim(tx, seconds, _oldest(which, 1), AT_ONCE_BYTES)
+    statement = _claiming(_IS_DEFERRED, _partner().not_in(but)) if but else _CLAIM_DEFERRED
+    return _claim(tx, statement, 1, seconds, AT_ONCE_BYTES)
 
 
 def read(tx: Tx, claimed: Claim) -> list[OutboxRow]:
     """The rows that are still in this claim, oldest due first."""
     if not claimed.ids:
         return []
-    rows = tx.execute(select(outbox).where(*_in_claim(claimed)).order_by(outbox.c.not_before, outbox.c.id)).all()
+    rows = tx.execute(_READ, {"ids": claimed.ids, "token": claimed.token}).all()
     detach_if_large(tx, sum(len(row.body) for row in rows))
     return [
         OutboxRow(
@@ -146,6 +148,13 @@ def read(tx: Tx, claimed: Claim) -> list[OutboxRow]:
     ]
 
 
+_READ = (
+    select(outbox)
+    .where(outbox.c.id.in_(bindparam("ids", expanding=True)), outbox.c.claim_token == bindparam("token"))
+    .order_by(outbox.c.not_before, outbox.c.id)
+)
+
+
 def extend(tx: Tx, claimed: Claim, seconds: float) -> None:
     """Keep these rows claimed for another `seconds`: their handlers are still at work."""
     tx.execute(update(outbox).where(*_in_claim(claimed)).values(claim_until=db_now(seconds)))
@@ -153,7 +162,11 @@ def extend(tx: Tx, claimed: Claim, seconds: float) -> None:
 
 def delete(tx: Tx, ids: Collection[int]) -> None:
     """Delete rows, as their messages have arrived."""
-    tx.execute(sql_delete(outbox).where(outbox.c.id.in_(ids)))
+    if ids:
+        tx.execute(_DELETE, {"ids": list(ids)})
+
+
+_DELETE = sql_delete(outbox).where(outbox.c.id.in_(bindparam("ids", expanding=True)))
 
 
 def retry(tx: Tx, claimed: Claim, *, after: float) -> None:
@@ -191,8 +204,23 @@ def properties_of(wire: Wire) -> dict[str, Any]:
     return dict(vars(wire.properties))
 
 
-def _claim(tx: Tx, seconds: float, oldest: Select[Any], size: int) -> Claim:
-    """Claim the first of these rows. One whose claim expired is claimed alone: it may have killed its holder."""
+def _claim(tx: Tx, claiming: ReturningUpdate[int], limit: int, seconds: float, size: int) -> Claim:
+    token = str(uuid4())
+    given = {"new_token": token, "limit": limit, "seconds": seconds, "most": size}
+    return Claim(token, list(tx.execute(claiming, given).scalars()))
+
+
+def _claiming(*which: ColumnElement[bool]) -> ReturningUpdate[int]:
+    """Claim the oldest due rows. One whose claim expired is claimed alone: it may have killed its holder."""
+    # Both databases know the length of a body without reading it.
+    size = (func.length(outbox.c.body) + func.length(outbox.c.properties_json)).label("size")
+    oldest = (
+        select(outbox.c.id, outbox.c.not_before, outbox.c.claim_token, size)
+        .where(*which, *_is_free())
+        .order_by(outbox.c.not_before, outbox.c.id)
+        .limit(bindparam("limit"))
+        .with_for_update(skip_locked=True)
+    )
     # PostgreSQL may evaluate a subquery again for each row, which breaks its limit; a CTE is evaluated once.
     candidates = oldest.cte("candidates")
     order = (candidates.c.not_before, candidates.c.id)
@@ -203,27 +231,17 @@ def _claim(tx: Tx, seconds: float, oldest: Select[Any], size: int) -> Claim:
         func.sum(candidates.c.size).over(order_by=order).label("bytes"),
         func.sum(suspect).over(order_by=order).label("suspects"),
     ).cte("counted")
-    fits = and_(counted.c.bytes <= size, counted.c.suspects == 0)
+    fits = and_(counted.c.bytes <= bindparam("most"), counted.c.suspects == 0)
     chosen = select(counted.c.id).where(or_(counted.c.number == 1, fits)).cte("chosen")
-    token = str(uuid4())
-    claiming = (
+    return (
         update(outbox)
         .where(outbox.c.id.in_(select(chosen.c.id)))
-        .values(claim_token=token, claim_until=db_now(seconds), attempts=outbox.c.attempts + 1)
+        .values(
+            claim_token=bindparam("new_token"),
+            claim_until=db_now(bindparam("seconds")),
+            attempts=outbox.c.attempts + 1,
+        )
         .returning(outbox.c.id)
-    )
-    return Claim(token, list(tx.execute(claiming).scalars()))
-
-
-def _oldest(which: Sequence[ColumnElement[bool]], limit: int) -> Select[Any]:
-    # Both databases know the length of a body without reading it.
-    size = (func.length(outbox.c.body) + func.length(outbox.c.properties_json)).label("size")
-    return (
-        select(outbox.c.id, outbox.c.not_before, outbox.c.claim_token, size)
-        .where(*which, *_is_free())
-        .order_by(outbox.c.not_before, outbox.c.id)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
     )
 
 
@@ -259,3 +277,8 @@ def _goes_to(destination: Destination) -> ColumnElement[bool]:
 
 def _partner() -> ColumnElement[str]:
     return func.coalesce(outbox.c.partner_id, "")
+
+
+_IS_DEFERRED = outbox.c.exchange == _DEFERRED
+_CLAIM_ANY = _claiming(_is_sent())
+_CLAIM_DEFERRED = _claiming(_IS_DEFERRED)

@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Any
 
-from sqlalchemy import insert, select, tuple_, update
+from sqlalchemy import BindParameter, bindparam, insert, select, tuple_, update
 
 from messages import BillingPeriod, PushRequested, SyncMode
 from store import targets
@@ -187,10 +187,11 @@ def lines(tx: Tx, partner_id: str, keys: Collection[LineKey]) -> dict[LineKey, L
         companies.setdefault(push_id, []).append(company_id)
     by_key: dict[LineKey, Line] = {}
     for push_id, company_ids in companies.items():
-        query = line_query(partner_id).where(push_lines.c.push_id == push_id)
+        which: dict[str, object] = {"partner": partner_id, "push": push_id}
+        query = _OF_PUSH
         if len(company_ids) <= MANY:
-            query = query.where(push_lines.c.company_id.in_(company_ids))
-        rows = tx.execute(query).mappings().all()
+            query, which["companies"] = _OF_PUSH_AND_COMPANIES, company_ids
+        rows = tx.execute(query, which).mappings().all()
         push = push_of(rows[0]) if rows else None
         by_key.update((line.key, line) for line in (line_of(row, push) for row in rows))
     return {key: by_key[key] for key in keys if key in by_key}
@@ -205,13 +206,8 @@ def lines_restoring(tx: Tx, partner_id: str, push_id: str, additions: Collection
 
 def due_preview_lines(tx: Tx, partner_id: str, at: datetime, limit: int) -> list[Line]:
     """Due lines of previews, newest push first."""
-    query = (
-        line_query(partner_id)
-        .where(push_lines.c.preview_due_at <= at)
-        .order_by(pushes.c.requested_at.desc(), pushes.c.push_id, push_lines.c.company_id)
-        .limit(limit)
-    )
-    return [line_of(row) for row in tx.execute(query).mappings()]
+    which = {"partner": partner_id, "at": at, "limit": limit}
+    return [line_of(row) for row in tx.execute(_DUE_PREVIEWS, which).mappings()]
 
 
 def postpone_preview(tx: Tx, line: Line, at: datetime) -> None:
@@ -227,11 +223,21 @@ def make_previews_due(tx: Tx, partner_id: str, at: datetime) -> None:
     tx.execute(update(push_lines).where(*waiting).values(preview_due_at=at))
 
 
-def line_query(partner_id: str) -> Any:  # noqa: ANN401 - a Select of two tables' columns
+def line_query(partner_id: str | BindParameter[str]) -> Any:  # noqa: ANN401 - a Select of two tables' columns
     """A query of a partner's lines, each with its push."""
     joined = (pushes.c.partner_id == push_lines.c.partner_id) & (pushes.c.push_id == push_lines.c.push_id)
     columns = [column for column in push_lines.c if column.name not in {"partner_id", "push_id", "round"}]
     return select(pushes, *columns).join(push_lines, joined).where(pushes.c.partner_id == partner_id)
+
+
+_OF_PUSH = line_query(bindparam("partner")).where(push_lines.c.push_id == bindparam("push"))
+_OF_PUSH_AND_COMPANIES = _OF_PUSH.where(push_lines.c.company_id.in_(bindparam("companies", expanding=True)))
+_DUE_PREVIEWS = (
+    line_query(bindparam("partner"))
+    .where(push_lines.c.preview_due_at <= bindparam("at"))
+    .order_by(pushes.c.requested_at.desc(), pushes.c.push_id, push_lines.c.company_id)
+    .limit(bindparam("limit"))
+)
 
 
 def push_of(row: Any) -> Push:  # noqa: ANN401 - a row with the columns of pushes

@@ -5,11 +5,11 @@ The table is `syncs`.
 
 from collections.abc import Collection, Sequence
 from collections.abc import Mapping as Map
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import date, datetime
 from typing import NamedTuple, Protocol
 
-from sqlalchemy import Row, select, tuple_, update
+from sqlalchemy import Row, bindparam, select, tuple_, update
 
 from messages import BillingPeriod
 from store.bulk import insert_many, update_many
@@ -135,6 +135,26 @@ def request_again(tx: Tx, push: Request, company_ids: Sequence[str], at: datetim
     return mine
 
 
+# All columns that a Target has: the more a statement names, the more the reading of each answer costs.
+_TARGETS = select(*(syncs.c[field.name] for field in fields(Target))).where(syncs.c.partner_id == bindparam("partner"))
+_DUE = (
+    _TARGETS.where(syncs.c.due_at <= bindparam("at"))
+    .order_by(syncs.c.requested_at.desc(), syncs.c.period_start.desc(), syncs.c.company_id)
+    .limit(bindparam("limit"))
+)
+_OF_COMPANIES = _TARGETS.where(syncs.c.company_id.in_(bindparam("companies", expanding=True)))
+_HOLDER = (syncs.c.settled_agreement_id, syncs.c.settled_addition_id)
+_HELD_PERIODS = (
+    select(*_HOLDER, syncs.c.period_start, syncs.c.period_end)
+    .where(
+        syncs.c.partner_id == bindparam("partner"),
+        syncs.c.settled_tenant == bindparam("tenant"),
+        tuple_(*_HOLDER).in_(bindparam("additions", expanding=True)),
+    )
+    .distinct()
+)
+
+
 def unsettled(tx: Tx, partner_id: str) -> list[Target]:
     """All targets of a partner that are not settled, due or not."""
     query = select(syncs).where(syncs.c.partner_id == partner_id, syncs.c.due_at.is_not(None))
@@ -143,21 +163,15 @@ def unsettled(tx: Tx, partner_id: str) -> list[Target]:
 
 def due(tx: Tx, partner_id: str, at: datetime, limit: int) -> list[Target]:
     """Due targets: newest push first, newest period first."""
-    query = (
-        select(syncs)
-        .where(syncs.c.partner_id == partner_id, syncs.c.due_at <= at)
-        .order_by(syncs.c.requested_at.desc(), syncs.c.period_start.desc(), syncs.c.company_id)
-        .limit(limit)
-    )
-    return [_target(row) for row in tx.execute(query)]
+    return [_target(row) for row in tx.execute(_DUE, {"partner": partner_id, "at": at, "limit": limit})]
 
 
 def of_companies(tx: Tx, partner_id: str, company_ids: Collection[str]) -> dict[TargetKey, Target]:
     """All targets of these companies, settled ones too, by key."""
     if not company_ids:
         return {}
-    query = select(syncs).where(syncs.c.partner_id == partner_id, syncs.c.company_id.in_(company_ids))
-    return {target.key: target for target in map(_target, tx.execute(query))}
+    which = {"partner": partner_id, "companies": list(company_ids)}
+    return {target.key: target for target in map(_target, tx.execute(_OF_COMPANIES, which))}
 
 
 @dataclass(frozen=True)
@@ -209,13 +223,8 @@ def held_periods(tx: Tx, partner_id: str, tenant: str, additions: Collection[Add
     """All periods whose quantities these additions were made to hold, each once."""
     if not additions:
         return []
-    which = (syncs.c.settled_agreement_id, syncs.c.settled_addition_id)
-    query = (
-        select(*which, syncs.c.period_start, syncs.c.period_end)
-        .where(syncs.c.partner_id == partner_id, syncs.c.settled_tenant == tenant, tuple_(*which).in_(additions))
-        .distinct()
-    )
-    return [HeldPeriod((row[0], row[1]), (row[2], row[3])) for row in tx.execute(query)]
+    which = {"partner": partner_id, "tenant": tenant, "additions": list(additions)}
+    return [HeldPeriod((row[0], row[1]), (row[2], row[3])) for row in tx.execute(_HELD_PERIODS, which)]
 
 
 def last_held(tx: Tx, partner_id: str, tenant: str, company_ids: Collection[str]) -> dict[str, HeldQuantity]:
