@@ -61,12 +61,6 @@ def last_check(version: ConnectionVersion) -> ConnectionChecked | None:
     return ConnectionChecked.model_validate_json(json.dumps(version.check), extra="ignore")
 
 
-def is_due(tx: Tx, partner_id: str) -> bool:
-    """Return True if a check of the connection is due."""
-    version = connections.current(tx, partner_id)
-    return version is not None and version.check_due_at is not None
-
-
 def mapped_agreements(tx: Tx, version: ConnectionVersion) -> dict[int, str]:
     """Return the first 150 agreements, id → name, that checks of mappings have seen in this ConnectWise."""
     history = connections.tenant_history(tx, version.partner_id)

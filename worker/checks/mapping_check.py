@@ -68,13 +68,14 @@ def due(tx: Tx, partner_id: str, connection: ConnectionVersion | None, now: date
     to_check = mappings.due_checks(tx, partner_id, now, BATCH)
     if not to_check or connection is None or connection.tenant is None:
         return [ToCheck(mapping) for mapping in to_check]
-    return with_stored_facts(tx, connection, to_check)
+    return with_stored_facts(tx, connection, connections.tenant_history(tx, partner_id), to_check)
 
 
-def with_stored_facts(tx: Tx, connection: ConnectionVersion, to_check: Sequence[Mapping]) -> list[ToCheck]:
-    """Return these mappings with the facts of the store, in the same order."""
+def with_stored_facts(
+    tx: Tx, connection: ConnectionVersion, tenants: Sequence[tuple[datetime, str | None]], to_check: Sequence[Mapping]
+) -> list[ToCheck]:
+    """Return these mappings with the facts of the store, in the same order. `tenants`: those of all versions."""
     partner_id, tenant = connection.partner_id, connection.tenant or ""
-    tenants = connections.tenant_history(tx, partner_id)
     held = targets.last_held(tx, partner_id, tenant, {mapping.company_id for mapping in to_check})
     additions = {mapping.addition for mapping in to_check if mapping.addition} | {place for place, _ in held.values()}
     mapped: dict[Addition | None, list[Mapping]] = {}

@@ -55,7 +55,7 @@ def commit_jobs(
     """
     ledger.close(tx, [closing for job in (*finished, *to_open) for closing in job.closings])
     ledger.leave_open(tx, [job.shown for job in finished if job.shown is not None])
-    if is_outdated(tx, partner_id, connection):
+    if is_other(connections.current(tx, partner_id), connection):
         return Committed([], [], is_outdated=True)
     answered = [(job, member) for job in finished if job.outcome is not None for member in job.members]
     members = [*(member for _, member in answered), *(member for job in to_open for member in job.members)]
@@ -69,9 +69,9 @@ def commit_jobs(
     return Committed(flush.batch.results, [job for job in to_open if all(map(flush.still_holds, job.members))])
 
 
-def is_outdated(tx: Tx, partner_id: str, connection: ConnectionVersion | None) -> bool:
-    """True if another version of the connection is stored by now."""
-    return _version(connections.current(tx, partner_id)) != _version(connection)
+def is_other(stored: ConnectionVersion | None, connection: ConnectionVersion | None) -> bool:
+    """True if these are two versions of the connection."""
+    return _version(stored) != _version(connection)
 
 
 @dataclass

@@ -223,7 +223,8 @@ class _Loader:
             return
         open_jobs = [job for job in jobs if job.outcome is None]
         sharing = [shared.mapping for job in open_jobs for shared in job.sharing]
-        prepared = iter(mapping_check.with_stored_facts(self._tx, self._setup.connection, sharing))
+        connection, tenants = self._setup.connection, self._setup.tenants
+        prepared = iter(mapping_check.with_stored_facts(self._tx, connection, tenants, sharing))
         for job in open_jobs:
             job.sharing = [next(prepared) for _ in job.sharing]
 
