@@ -1,15 +1,13 @@
 """The commands that run or prepare an installation: `worker`, `simulator`, `db`, `topology`."""
 
 import os
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
-from threading import Event
-from types import FrameType
 from typing import Annotated, Any
 
 import typer
@@ -23,9 +21,10 @@ from worker.cli.commands import Commands
 from worker.cli.display.output import complain, dump, safe, say, table
 from worker.cli.exits import BROKER, DATABASE, DRAIN_TIMED_OUT
 from worker.cli.options import AsJson, usage
+from worker.cli.processes import run_processes, stop_on_signal, wait_for_end
 from worker.cli.sample import SIMULATOR_STATE
 from worker.messaging.broker import BrokerUnavailable, TopologyMismatch
-from worker.settings import NEEDED_TO_WORK, load
+from worker.settings import NEEDED_TO_WORK, Settings, load
 
 db = Commands(no_args_is_help=True, help="Bring the tables to this version, look whether they are; remove old rows.")
 topology = Commands(no_args_is_help=True, help="Declare the exchanges and queues in RabbitMQ, or look for them.")
@@ -33,7 +32,9 @@ KEPT = Retention()
 NO_BROKER = "Nothing to do: `local:` needs no RabbitMQ."
 
 
-def worker() -> None:
+def worker(
+    *, processes: Annotated[int, typer.Option(min=1, max=64, help="Processes that work side by side, one a core.")] = 1
+) -> None:
     """Work until SIGTERM or SIGINT: take events, make ConnectWise match, publish results.
 
     At the end what is under way gets 25 seconds to finish (exit code 6 if that was not enough; nothing is lost). A
@@ -41,21 +42,18 @@ def worker() -> None:
     """
     settings = load(required=NEEDED_TO_WORK)
     logs.configure(settings.log_level, settings.log_format)
+    memory.keep_little()
+    if processes > 1:
+        sys.exit(run_processes(processes, partial(_work, settings)))
+    _work(settings)
+
+
+def _work(settings: Settings) -> None:
     from worker.app import DRAIN_SECONDS, build
 
-    memory.keep_little()
-    app = build(settings)
-    stop = Event()
-
-    def on_signal(number: int, _frame: FrameType | None) -> None:
-        # A second signal ends the process at once.
-        signal.signal(number, signal.SIG_DFL)
-        stop.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, on_signal)
+    app, stop = build(settings), stop_on_signal()
     app.start()
-    stop.wait()
+    wait_for_end(stop)
     if not app.drain(DRAIN_SECONDS):
         # Hanging calls would keep the interpreter from ending.
         sys.stderr.flush()

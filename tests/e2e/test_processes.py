@@ -1,0 +1,79 @@
+"""`worker --processes N`: one command for the cores of a machine."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from store import workers
+from tests.support.forked import ROOT
+from tests.support.waiting import wait_for, within
+from tests.support.world import World
+
+
+@contextmanager
+def processes(world: World, number: int) -> "Iterator[subprocess.Popen[bytes]]":
+    """Run the command `worker` with so many processes."""
+    command = [sys.executable, "-m", "worker.cli", "worker", "--processes", str(number)]
+    with (world.folder / "worker.log").open("wb") as log:
+        running = subprocess.Popen(command, env=world.environment, stderr=log, cwd=ROOT)
+    try:
+        yield running
+    finally:
+        running.kill()
+        running.wait()
+
+
+def _pids(world: World) -> set[int]:
+    """The processes that have a heartbeat and live."""
+    with world.database.begin() as tx:
+        return {worker.pid for worker in workers.recent(tx) if Path(f"/proc/{worker.pid}").exists()}
+
+
+def test_a_killed_process_is_replaced_and_the_others_go_on(amqp_url: str, postgresql_url: str, tmp_path: Path) -> None:
+    """Each is a worker of its own in `health`; one that is killed loses nothing, and SIGTERM ends all."""
+    with World(amqp_url, postgresql_url, tmp_path) as world, processes(world, 2) as running:
+        wait_for(lambda: len(_pids(world)) == 2, "two workers")
+        before = _pids(world)
+        connection, mapped = world.connected("p1"), [world.mapped("p1", number) for number in range(1, 6)]
+        push = world.push("p1", dict.fromkeys(range(1, 6), 7), connection=connection, mappings=mapped)
+        world.publish(connection, *mapped, push)
+        os.kill(min(before), signal.SIGKILL)
+        wait_for(lambda: world.state_of(push) == "completed", "the push", timeout=60)
+        assert {answer and answer.status for answer in world.answers(push).values()} == {"updated"}
+        wait_for(lambda: len(_pids(world)) == 2, "another process in its place")
+        assert _pids(world) - before
+        running.terminate()
+        assert running.wait(within(30)) == 0
+        wait_for(lambda: not _pids(world), "the end of all")
+
+
+def test_processes_end_with_the_one_that_started_them(sqlite_url: str, tmp_path: Path) -> None:
+    """Nothing goes on in the background once the command itself is killed."""
+    with World("local:", sqlite_url, tmp_path) as world, processes(world, 2) as running:
+        wait_for(lambda: len(_pids(world)) == 2, "two workers")
+        running.kill()
+        wait_for(lambda: not _pids(world), "the end of all")
+
+
+def test_what_stops_one_process_stops_the_command(tmp_path: Path) -> None:
+    """Tables of another version are told once a process, with the command's own exit code, and not for ever."""
+    with World("local:", f"sqlite:///{tmp_path / 'store.db'}", tmp_path) as world:
+        with world.database.begin() as tx:
+            tx.exec_driver_sql("UPDATE alembic_version SET version_num = '0001'")
+        with processes(world, 2) as running:
+            assert running.wait(within(30)) == 4
+
+
+@pytest.mark.parametrize("number", ["0", "many"])
+def test_a_number_that_is_none_is_refused(number: str, tmp_path: Path) -> None:
+    """A wrong number starts nothing."""
+    with World("local:", f"sqlite:///{tmp_path / 'store.db'}", tmp_path) as world:
+        refused = world.command("worker", "--processes", number)
+    assert refused.returncode == 2
+    assert "--processes" in refused.stderr

@@ -1,0 +1,77 @@
+"""Several processes of a worker by one command, as Python uses one core a process."""
+
+import signal
+from collections.abc import Callable
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
+from threading import Event
+from types import FrameType
+
+import structlog
+
+from worker.cli.exits import explain_errors
+
+RESTART_SECONDS = 1.0
+LOOK_SECONDS = 0.5
+
+log = structlog.get_logger()
+
+
+def stop_on_signal() -> Event:
+    """Return an event that SIGTERM and SIGINT set. A second signal ends the process at once."""
+    stop = Event()
+
+    def on_signal(number: int, _frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, on_signal)
+    return stop
+
+
+def wait_for_end(stop: Event) -> None:
+    """Wait until `stop`, or until the process that started this one has vanished."""
+    parent = parent_process()
+    while not stop.wait(LOOK_SECONDS if parent else None):
+        if parent is not None and not parent.is_alive():
+            return
+
+
+def run_processes(number: int, work: Callable[[], None]) -> int:
+    """Run `work` in so many processes until SIGTERM or SIGINT, then have them end. Returns the exit code.
+
+    A process that is killed is started again. One that ends by itself ends all: the others would end like it.
+    """
+    stop, codes = stop_on_signal(), list[int]()
+    running = [_start(work) for _ in range(number)]
+    while not stop.is_set() and not any(codes):
+        wait([process.sentinel for process in running], LOOK_SECONDS)
+        for place, process in enumerate(running):
+            code = process.exitcode
+            if code is None or stop.is_set():
+                continue
+            log.error("worker.process_ended", pid=process.pid, exit_code=code)
+            if code >= 0:
+                codes.append(code or 1)
+            elif not stop.wait(RESTART_SECONDS):
+                running[place] = _start(work)
+    for process in running:
+        process.terminate()
+    for process in running:
+        process.join()
+        codes.append(process.exitcode or 0)
+    return max(codes)
+
+
+def _start(work: Callable[[], None]) -> BaseProcess:
+    # Forked, before there is any thread: what is loaded is then shared.
+    process = get_context("fork").Process(target=_work, args=(work,))
+    process.start()
+    return process
+
+
+def _work(work: Callable[[], None]) -> None:
+    with explain_errors():
+        work()
