@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick coverage chaos bench check format lock schemas docs clean
+.PHONY: help demo test quick coverage chaos bench profile check format lock schemas docs clean
 
 help: ## Show what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -12,6 +12,11 @@ help: ## Show what there is
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv-bench/ready: tests/benchmarks/peers/requirements.lock
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/pip install --quiet --disable-pip-version-check --require-hashes -r tests/benchmarks/peers/requirements.lock
 	@touch $@
 
 demo: .venv/ready ## Push a sample of 25 companies into a simulated ConnectWise, with no server at all
@@ -29,8 +34,12 @@ coverage: .venv/ready ## Run the tests, and list the lines and branches that non
 chaos: .venv/ready ## Kill workers, restart servers, spoil requests, and count what was lost (4 to 7 minutes; SEED=7 repeats a run)
 	$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED))
 
-bench: .venv/ready ## Measure memory and speed (minutes)
+bench: .venv/ready .venv-bench/ready ## Measure memory, limits and fairness, then speed beside other frameworks (minutes)
 	$(BIN)/python -m pytest -m benchmark tests/benchmarks
+	$(BIN)/python -m tests.benchmarks.speed
+
+profile: .venv/ready .venv-bench/ready ## Show where the worker's CPU goes, by function (a minute)
+	$(BIN)/python -m tests.benchmarks.profile .venv-bench/bin/py-spy
 
 check: .venv/ready ## ruff, mypy, import-linter
 	$(BIN)/ruff check .
@@ -45,6 +54,7 @@ format: .venv/ready ## Put the code into its standard form
 lock: ## Resolve the dependencies anew (needs uv)
 	UV_CUSTOM_COMPILE_COMMAND="make lock" uv pip compile --universal --generate-hashes --python-version 3.11 --quiet --upgrade -o requirements.lock pyproject.toml
 	UV_CUSTOM_COMPILE_COMMAND="make lock" uv pip compile --universal --generate-hashes --python-version 3.11 --quiet --upgrade --extra dev --extra bench -c requirements.lock -o requirements-dev.lock pyproject.toml
+	UV_CUSTOM_COMPILE_COMMAND="make lock" uv pip compile --universal --generate-hashes --python-version 3.11 --quiet --upgrade -o tests/benchmarks/peers/requirements.lock tests/benchmarks/peers/requirements.in
 
 schemas: .venv/ready ## Write messages/schemas anew from the models
 	$(BIN)/python -m messages.schemas
@@ -54,4 +64,4 @@ docs: .venv/ready ## Write docs/problems.md anew from the catalogue of problems
 	$(BIN)/python -m worker.rules.problems_docs > docs/problems.md
 
 clean: ## Remove what the commands above made
-	rm -rf .venv .coverage* .demo .mypy_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info
+	rm -rf .venv .venv-bench tests/benchmarks/results .coverage* .demo .mypy_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info

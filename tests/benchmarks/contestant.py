@@ -5,13 +5,14 @@ from collections.abc import Sequence
 
 from tests.benchmarks.results_queue import ResultsQueue
 from tests.benchmarks.scenario import Line
+from tests.benchmarks.stored_results import StoredResults
 
 
 class Contestant(ABC):
     """Its queues and its database stay from round to round; its processes are started for each."""
 
     name: str
-    results: ResultsQueue
+    results: ResultsQueue | StoredResults
 
     @abstractmethod
     def start(self) -> list[int]:

@@ -29,6 +29,7 @@ from store.schema import connections, leases, mappings, outbox
 from tests.benchmarks.contestant import Contestant
 from tests.benchmarks.results_queue import Answer, ResultsQueue
 from tests.benchmarks.scenario import PERIOD, Line, Scenario, users
+from tests.benchmarks.stored_results import StoredResults
 from tests.benchmarks.stub import StubConnectWise
 from tests.support.waiting import wait_for
 from worker.bootstrap import open_broker, publish
@@ -66,7 +67,8 @@ class OurWorker(Contestant):
         migrate.upgrade(self.database)
         self.broker = open_broker(self._settings, self.database)
         self.broker.declare()
-        self.results = ResultsQueue(broker_url, f"{self._settings.queue_prefix}{self._settings.results_queue}")
+        queue = f"{self._settings.queue_prefix}{self._settings.results_queue}"
+        self.results = StoredResults(self.database) if self._settings.is_embedded else ResultsQueue(broker_url, queue)
 
     def set_up(self, partners: int, companies: int, site_url: str) -> None:
         """Connect the partners 0 to `partners`, map their companies, and have the first push prove each connection."""
@@ -92,8 +94,16 @@ class OurWorker(Contestant):
 
     def send(self, lines: Sequence[Line]) -> None:
         """Publish one push of each partner."""
-        pushes = [_push(partner, list(its)) for partner, its in groupby(lines, lambda line: line.partner)]
+        pushes = self.pushes(lines)
         self.results.expect(_answers(pushes))
+        self.publish(pushes)
+
+    def pushes(self, lines: Sequence[Line]) -> list[PushRequested]:
+        """Make one push of each partner."""
+        return [_push(partner, its) for partner, its in groupby(lines, lambda line: line.partner)]
+
+    def publish(self, pushes: Sequence[PushRequested]) -> None:
+        """Publish them as the platform does."""
         publish(self.broker, pushes)
 
     def rest(self) -> None:
@@ -152,7 +162,6 @@ def our_worker(
 ) -> Iterator[OurWorker]:
     """An installation with the partners of the scenario, and partner 0 to warm it; nothing runs yet."""
     ours = OurWorker(broker_url, database_url, folder, scenario.processes)
-    assert isinstance(ours.broker, RabbitBroker)
     with closing(ours.database), closing(ours.broker):
         try:
             with ours.results:
@@ -160,7 +169,8 @@ def our_worker(
                 yield ours
         finally:
             ours.kill()
-            ours.broker.delete()
+            if isinstance(ours.broker, RabbitBroker):
+                ours.broker.delete()
 
 
 def _mapping(partner: int, company: int, at: datetime) -> dict[str, object]:

@@ -40,17 +40,22 @@ def show_table(scenario: Scenario, rounds: Sequence[Round]) -> None:
         show(f"ours / {name}: speed {_spread(speed, 2)}, CPU {_spread(cpu, 2)}")
 
 
-def save(name: str, figures: Mapping[str, object]) -> Path:
-    """Write figures into a file of this moment's own, and return it."""
+def folder() -> Path:
+    """Where figures are kept, and the newest log of each contestant."""
     RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{datetime.now(UTC):%Y-%m-%dT%H%M%S}-{name}.json"
+    return RESULTS
+
+
+def save(figures: Mapping[str, object]) -> Path:
+    """Write figures, by scenario, into a file of this moment's own, and return it."""
+    path = folder() / f"{datetime.now(UTC):%Y-%m-%dT%H%M%S}.json"
     path.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     return path
 
 
-def figures_of(scenario: Scenario, rounds: Sequence[Round]) -> Mapping[str, object]:
+def figures_of(rounds: Sequence[Round]) -> Sequence[Mapping[str, object]]:
     """All rounds, as they are written into the file."""
-    return {"scenario": str(scenario), "rounds": [asdict(one) for one in rounds]}
+    return [asdict(one) for one in rounds]
 
 
 def _spread(values: Sequence[float], digits: int) -> str:

@@ -1,54 +1,78 @@
-"""Measure the speed of the worker beside others: `python -m tests.benchmarks.speed --help`."""
+"""Measure the speed of the worker, alone and beside others: `python -m tests.benchmarks.speed --help`."""
 
 import argparse
-import tempfile
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, ExitStack
+from functools import partial
 from pathlib import Path
 
 from tests.benchmarks import report
+from tests.benchmarks.alone import ALONE
 from tests.benchmarks.contestant import Contestant
 from tests.benchmarks.our_worker import our_worker
+from tests.benchmarks.peer import PEERS, peer
 from tests.benchmarks.report import show
 from tests.benchmarks.rounds import Round, run_round
 from tests.benchmarks.scenario import Scenario
 from tests.benchmarks.servers import durable_database
-from tests.benchmarks.stub import ceiling, stub_connectwise
+from tests.benchmarks.stub import StubConnectWise, ceiling, stub_connectwise
 from tests.support.servers import RABBITMQ
 
+Maker = Callable[[str, str, Path, Scenario, StubConnectWise], AbstractContextManager[Contestant]]
+
+CONTESTANTS: Mapping[str, Maker] = {"ours": our_worker, **{name: partial(peer, name) for name in PEERS}}
+BESIDE_PEERS = "100x30@0"
+SCENARIOS = (BESIDE_PEERS, "10x30@0", "256x30@0", "1x50@150", "8x50@150", "64x50@150", "1x400@150", *ALONE)
 CLIENTS = 4
 
 
 def main() -> None:
-    """Measure what the arguments name, print tables, and write the figures."""
+    """Measure what the arguments name, print tables, and write the figures into a file."""
     arguments = _arguments()
     show(f"stub alone: {ceiling(1):.0f} requests/s of one requests.Session, {ceiling(CLIENTS):.0f} of {CLIENTS}")
-    for scenario in map(Scenario.parse, arguments.scenario):
-        rounds = compare(scenario, arguments.only, arguments.rounds)
+    figures: dict[str, object] = {}
+    for name in arguments.scenario:
+        if name in ALONE:
+            figures[name] = ALONE[name]()
+            continue
+        scenario = Scenario.parse(name)
+        rounds = compare(scenario, arguments.only or _contestants_of(name), arguments.rounds)
         report.show_table(scenario, rounds)
-        show(f"written to {report.save('speed', report.figures_of(scenario, rounds))}")
+        figures[name] = report.figures_of(rounds)
+    show(f"written to {report.save(figures)}")
 
 
 def compare(scenario: Scenario, names: list[str], rounds: int) -> list[Round]:
     """Let the contestants take turns for so many rounds."""
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         broker_url = stack.enter_context(RABBITMQ.running())
         stub = stack.enter_context(stub_connectwise(scenario.latency))
         contestants: list[Contestant] = []
         for name in names:
             database_url = stack.enter_context(durable_database())
-            contestants.append(stack.enter_context(MAKERS[name](broker_url, database_url, folder, scenario, stub)))
+            maker = CONTESTANTS[name]
+            contestants.append(stack.enter_context(maker(broker_url, database_url, report.folder(), scenario, stub)))
         return [run_round(one, scenario, turn, stub) for turn in range(1, rounds + 1) for one in contestants]
 
 
-MAKERS = {"ours": our_worker}
+def _contestants_of(scenario: str) -> list[str]:
+    return list(CONTESTANTS) if scenario == BESIDE_PEERS else ["ours"]
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--scenario", nargs="+", default=["100x30@0"], help="PARTNERSxLINES@MILLISECONDS[/PROCESSES]")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--only", type=lambda text: text.split(","), default=list(MAKERS), help="contestants, by comma")
+    parser.add_argument(
+        "--scenario",
+        nargs="+",
+        default=SCENARIOS,
+        help=f"PARTNERSxLINES@MILLISECONDS[/PROCESSES], or one of {', '.join(ALONE)}; by default {' '.join(SCENARIOS)}",
+    )
+    parser.add_argument("--rounds", type=int, default=3, help="of each contestant")
+    parser.add_argument(
+        "--only",
+        type=lambda text: text.split(","),
+        help=f"contestants, of {','.join(CONTESTANTS)}; by default all at {BESIDE_PEERS}, else ours",
+    )
     return parser.parse_args()
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import requests
 
-CEILING_REQUESTS = 1_000
+CEILING_REQUESTS = 400
 
 
 @dataclass(frozen=True)

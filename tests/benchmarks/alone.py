@@ -1,0 +1,109 @@
+"""Measurements of the worker alone: a click on Push, a worker with nothing to do, a push of what is so already."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from statistics import median
+from threading import Event
+from time import perf_counter
+
+from tests.benchmarks import report, usage
+from tests.benchmarks.our_worker import OurWorker, our_worker
+from tests.benchmarks.report import show
+from tests.benchmarks.results_queue import Answer
+from tests.benchmarks.scenario import Line, Scenario
+from tests.benchmarks.servers import durable_database
+from tests.benchmarks.stub import StubConnectWise, stub_connectwise
+from tests.support.servers import RABBITMQ
+from worker.settings import EMBEDDED
+
+CLICKS, BETWEEN_CLICKS = 30, 0.3
+SETTLE_SECONDS, IDLE_SECONDS = 5.0, 20.0
+UNCHANGED = Scenario(partners=40, lines=25)
+WITHIN = 600.0
+BROKERS = ("RabbitMQ", "embedded")
+
+
+def click() -> Mapping[str, object]:
+    """From the publishing of a push of one line to its `sync.result`, in seconds; the worker is idle before."""
+    figures: dict[str, object] = {}
+    for broker in BROKERS:
+        with _installation(broker, Scenario(1, 1)) as (ours, _):
+            ours.start()
+            times = [_click(ours, turn) for turn in range(1, CLICKS + 1)]
+            ours.stop()
+        show(f"click, {broker}: median {median(times) * 1000:.0f} ms, least {min(times) * 1000:.0f} ms of {CLICKS}")
+        figures[broker] = times
+    return figures
+
+
+def idle() -> Mapping[str, object]:
+    """The CPU of a worker that has nothing to do, as a share of one core, and its memory in MiB."""
+    figures: dict[str, object] = {}
+    for broker in BROKERS:
+        with _installation(broker, Scenario(1, 1)) as (ours, _):
+            pids = ours.start()
+            _click(ours, 1)
+            ours.rest()
+            Event().wait(SETTLE_SECONDS)
+            before, started = usage.cpu_seconds(pids), perf_counter()
+            Event().wait(IDLE_SECONDS)
+            share, memory = (usage.cpu_seconds(pids) - before) / (perf_counter() - started), usage.mebibytes(pids)
+            ours.stop()
+        show(f"idle, {broker}: {share:.2%} of a core over {IDLE_SECONDS:.0f} s, {memory:.0f} MiB")
+        figures[broker] = {"cpu_share": share, "mebibytes": memory}
+    return figures
+
+
+def unchanged() -> Mapping[str, object]:
+    """A thousand lines pushed twice: the second time nothing is written, and how much less time it takes."""
+    with _installation("RabbitMQ", UNCHANGED) as (ours, stub):
+        ours.start()
+        times = []
+        for status in ("updated", "unchanged"):
+            ours.rest()
+            stub.forget()
+            started = perf_counter()
+            ours.send(list(UNCHANGED.work(turn=1)))
+            times.append(ours.results.wait(WITHIN) - started)
+            assert ours.results.statuses == {status: UNCHANGED.partners * UNCHANGED.lines}, ours.results.statuses
+        asked = stub.seen().asked
+        ours.stop()
+    first, second = times
+    show(
+        f"unchanged: {UNCHANGED} in {first:.2f} s, again in {second:.2f} s: {second / first:.2f} times as long,"
+        f" {asked.get('PATCH', 0)} PATCH, {asked.get('GET', 0)} GET"
+    )
+    assert not asked.get("PATCH")
+    return {"seconds": times, "asked": asked}
+
+
+ALONE: Mapping[str, Callable[[], Mapping[str, object]]] = {"click": click, "idle": idle, "unchanged": unchanged}
+
+
+@contextmanager
+def _installation(broker: str, scenario: Scenario) -> Iterator[tuple[OurWorker, StubConnectWise]]:
+    with ExitStack() as stack:
+        stub, folder = stack.enter_context(stub_connectwise(scenario.latency)), report.folder()
+        if broker == "embedded":
+            broker_url, database_url = EMBEDDED, f"sqlite:///{_fresh(folder / 'embedded.db')}"
+        else:
+            broker_url = stack.enter_context(RABBITMQ.running())
+            database_url = stack.enter_context(durable_database())
+        yield stack.enter_context(our_worker(broker_url, database_url, folder, scenario, stub)), stub
+
+
+def _fresh(file: Path) -> Path:
+    for left in file.parent.glob(f"{file.name}*"):
+        left.unlink()
+    return file
+
+
+def _click(ours: OurWorker, turn: int) -> float:
+    ours.rest()
+    Event().wait(BETWEEN_CLICKS)
+    pushes = ours.pushes([Line(1, 1, 10 + turn)])
+    ours.results.expect([Answer(push.push_id, line.company_id) for push in pushes for line in push.lines])
+    started = perf_counter()
+    ours.publish(pushes)
+    return ours.results.wait(WITHIN) - started
