@@ -16,6 +16,8 @@ from time import monotonic
 import structlog
 
 THREADS = 8
+# A run that has been ready for so long goes before all others, so that it keeps its lease.
+LATE_SECONDS, FRONT = 2.0, -1
 
 Steps = Generator[float, None, None]
 """A run: it yields the monotonic time until which it waits. It goes on then, or as soon as it is woken."""
@@ -25,11 +27,16 @@ log = structlog.get_logger()
 
 @dataclass(eq=False)
 class _ActiveRun:
-    """A run under way. `alarm`: the earliest time at which the clock looks at it, infinite if it need not."""
+    """A run under way: ready since a time, or waiting until one, or neither while a thread goes on with it.
+
+    `turn`: its place in the queue while it is ready. `alarm`: the earliest time at which the clock looks at it.
+    """
 
     context: Context
     number: int
     steps: Steps = field(init=False)
+    ready_since: float = 0.0
+    turn: int | None = None
     waits_until: float | None = None
     is_woken: bool = False
     alarm: float = inf
@@ -45,7 +52,7 @@ class RunThreads:
     def __init__(self, failed: Callable[[Exception], None]) -> None:
         self._failed = failed
         # The oldest run goes first: it ends soon, in large batches, instead of all at once, in small ones.
-        self._ready: PriorityQueue[tuple[float, float, _ActiveRun | None]] = PriorityQueue()
+        self._ready: PriorityQueue[tuple[float, int, _ActiveRun | None]] = PriorityQueue()
         self._longest_wait = 0.0
         self._active: set[_ActiveRun] = set()
         self._alarms: list[tuple[float, int, _ActiveRun]] = []
@@ -87,8 +94,8 @@ class RunThreads:
             in_time = self._changed.wait_for(lambda: not self._active, max(0.0, until - monotonic()))
             self._is_stopping = True
             self._changed.notify_all()
-        for number in range(THREADS):
-            self._ready.put((inf, number, None))
+        for _ in range(THREADS):
+            self._ready.put((inf, next(self._number), None))
         return in_time
 
     def _wake(self, run: _ActiveRun) -> None:
@@ -100,14 +107,23 @@ class RunThreads:
         self._put(run)
 
     def _put(self, run: _ActiveRun) -> None:
-        self._ready.put((run.number, monotonic(), run))
+        run.ready_since = monotonic()
+        self._queue(run, run.number)
+
+    def _queue(self, run: _ActiveRun, rank: int) -> None:
+        run.turn = next(self._number)
+        self._ready.put((rank, run.turn, run))
 
     def _work(self) -> None:
         while True:
-            _, since, run = self._ready.get()
+            _, turn, run = self._ready.get()
             if run is None:
                 return
-            self._longest_wait = max(self._longest_wait, monotonic() - since)
+            with self._changed:
+                if run.turn != turn:
+                    continue  # it was late, and has gone on before its turn
+                run.turn = None
+                self._longest_wait = max(self._longest_wait, monotonic() - run.ready_since)
             self._go_on(run)
 
     def _go_on(self, run: _ActiveRun) -> None:
@@ -137,22 +153,38 @@ class RunThreads:
                 self._changed.notify_all()
 
     def _watch(self) -> None:
-        """Have runs go on whose time has come."""
+        """Have runs go on whose time has come, and late ones before all others."""
+        look_at = 0.0
         while not self._is_stopping:
             with self._changed:
                 now = monotonic()
-                due: list[_ActiveRun] = []
-                while self._alarms and self._alarms[0][0] <= now:
-                    at, _, run = heappop(self._alarms)
-                    if at != run.alarm:
-                        continue  # an earlier alarm was set after this one
-                    run.alarm = inf
-                    if run.waits_until is not None and run.waits_until > now:
-                        self._set_alarm(run, run.waits_until)
-                    elif run.waits_until is not None:
-                        run.waits_until = None
-                        due.append(run)
+                due = self._due(now)
+                if now >= look_at:
+                    look_at = now + LATE_SECONDS
+                    for run in self._active:
+                        if (
+                            run.turn is not None
+                            and run.ready_since is not None
+                            and run.ready_since < now - LATE_SECONDS
+                        ):
+                            self._queue(run, FRONT)
                 if not due:
-                    self._changed.wait(self._alarms[0][0] - now if self._alarms else None)
+                    at = min(self._alarms[0][0] if self._alarms else inf, look_at)
+                    self._changed.wait(at - now if self._active else None)
             for run in due:
                 self._put(run)
+
+    def _due(self, now: float) -> list[_ActiveRun]:
+        """Take the runs that wait no longer."""
+        due = []
+        while self._alarms and self._alarms[0][0] <= now:
+            at, _, run = heappop(self._alarms)
+            if at != run.alarm:
+                continue  # an earlier alarm was set after this one
+            run.alarm = inf
+            if run.waits_until is not None and run.waits_until > now:
+                self._set_alarm(run, run.waits_until)
+            elif run.waits_until is not None:
+                run.waits_until = None
+                due.append(run)
+        return due
