@@ -1,7 +1,7 @@
 """The one door to HTTP: a request out, an answer back, within a budget and only to hosts that the policy allows.
 
-It uses urllib3's pools alone, since all that a `Session` of `requests` adds is unwanted here: proxies, netrc and CA
-bundles from the environment (`trust_env`), redirects, and cookies, which would pass from tenant to tenant.
+It uses the adapter of `requests` without a `Session`, since all that a Session adds is unwanted here: proxies, netrc
+and CA bundles from the environment (`trust_env`), redirects, and cookies, which would pass from tenant to tenant.
 """
 
 import io
@@ -12,8 +12,10 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import certifi
-from urllib3 import PoolManager
+import requests
+from requests.adapters import HTTPAdapter
+from requests.structures import CaseInsensitiveDict
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError
@@ -39,9 +41,6 @@ from cwclient.sockets import CALL, BudgetTLSSocket, Call, CallBudget, open_conne
 # As many as there are partners at once, each with a server of its own.
 POOLED_HOSTS = 256
 POOLED_CONNECTIONS_PER_HOST = 16
-# Identity: bytes on the wire, which the budget counts, are then those in memory.
-OWN_HEADERS = {"User-Agent": "phin-connectwise", "Accept-Encoding": "identity"}
-OWN_HEADERS_WITH_BODY = {**OWN_HEADERS, "Content-Type": "application/json"}
 CHUNK = 64 * 1024
 CODINGS = {"gzip", "x-gzip", "deflate"}
 """The content codings that every HTTP client is expected to decode (RFC 9110 8.4.1), and the standard library can."""
@@ -77,10 +76,7 @@ class Transport:
     def __init__(self, policy: AddressPolicy, budget: CallBudget | None = None, ca_bundle: str | None = None) -> None:
         self._policy = policy
         self._budget = budget or CallBudget()
-        self._pools = PoolManager(
-            POOLED_HOSTS, maxsize=POOLED_CONNECTIONS_PER_HOST, ssl_context=_tls_context(ca_bundle)
-        )
-        self._pools.pool_classes_by_scheme = {"http": _Pool, "https": _TLSPool}
+        self._adapter = _Adapter(_tls_context(ca_bundle))
 
     def request(
         self, method: str, url: str, *, headers: Mapping[str, str], json: object = None, seconds: float | None = None
@@ -94,15 +90,14 @@ class Transport:
         call = Call(self._policy, self._budget, deadline=time.monotonic() + total)
         token = CALL.set(call)
         try:
-            body = None if json is None else jsonlib.dumps(json, allow_nan=False).encode()
-            all_headers = {**(OWN_HEADERS if body is None else OWN_HEADERS_WITH_BODY), **headers}
+            request = _prepare(method, url, headers, json)
             try:
-                return self._exchange(method, url, all_headers, body)
+                return self._exchange(request)
             except _OUTSIDE as error:
                 if not _was_stale(call, method, error):
                     raise
             call.fresh = True
-            return self._exchange(method, url, all_headers, body)
+            return self._exchange(request)
         except _OUTSIDE as error:
             raise _translate(call, error) from error
         finally:
@@ -110,27 +105,18 @@ class Transport:
 
     def close(self) -> None:
         """Close the pooled connections."""
-        self._pools.clear()
+        self._adapter.close()
 
-    def _exchange(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> Response:
-        answer = self._pools.urlopen(
-            method,
-            url,
-            redirect=False,
-            headers=headers,
-            body=body,
-            retries=False,
-            timeout=self._budget.read,
-            preload_content=False,
-        )
-        received = {name.lower(): answer.headers[name] for name in answer.headers}
-        content = io.BytesIO()  # joining a list of pieces would hold all of it twice
-        for piece in _decoded(answer, received.get("content-encoding", "")):
-            content.write(piece)
-            if content.tell() > self._budget.max_body:
-                answer.close()
+    def _exchange(self, request: requests.PreparedRequest) -> Response:
+        answer = self._adapter.send(request, stream=True, timeout=self._budget.read)
+        headers = {name.lower(): value for name, value in answer.headers.items()}
+        body = io.BytesIO()  # joining a list of pieces would hold all of it twice
+        for piece in _decoded(answer.raw, headers.get("content-encoding", "")):
+            body.write(piece)
+            if body.tell() > self._budget.max_body:
+                answer.raw.close()
                 raise ServerTrouble(f"The answer is larger than {self._budget.max_body} bytes.", sent=True)
-        return Response(answer.status, received, content.getvalue())
+        return Response(answer.status_code, headers, body.getvalue())
 
 
 def _decoded(raw: BaseHTTPResponse, encoding: str) -> Iterator[bytes]:
@@ -143,7 +129,18 @@ def _decoded(raw: BaseHTTPResponse, encoding: str) -> Iterator[bytes]:
     return raw.stream(CHUNK, decode_content=True)
 
 
-_OUTSIDE = (HTTPError, OSError)
+def _prepare(method: str, url: str, headers: Mapping[str, str], json: object) -> requests.PreparedRequest:
+    # Identity: bytes on the wire, which the budget counts, are then those in memory.
+    own = {"User-Agent": "phin-connectwise", "Accept-Encoding": "identity"}
+    if json is None:
+        return requests.Request(method, url, headers={**own, **headers}).prepare()
+    body = jsonlib.dumps(json, allow_nan=False).encode()
+    own["Content-Type"] = "application/json"
+    return requests.Request(method, url, headers={**own, **headers}, data=body).prepare()
+
+
+_OUTSIDE = (requests.RequestException, HTTPError, OSError)
+_TIMEOUT = (requests.Timeout, HTTPTimeoutError)
 
 
 def _was_stale(call: Call, method: str, error: Exception) -> bool:
@@ -151,14 +148,14 @@ def _was_stale(call: Call, method: str, error: Exception) -> bool:
 
     A write is repeated only if it certainly never arrived whole.
     """
-    in_time = not isinstance(error, HTTPTimeoutError)
+    in_time = not isinstance(error, _TIMEOUT)
     return in_time and not call.opened and not call.received and (method == "GET" or not call.sent)
 
 
 def _translate(call: Call, error: Exception) -> ConnectWiseError:
     if not call.sent:
         return Unreachable(f"The request could not be sent: {error}", sent=False)
-    if isinstance(error, HTTPTimeoutError) or time.monotonic() >= call.deadline:
+    if isinstance(error, _TIMEOUT) or time.monotonic() >= call.deadline:
         return Unreachable("The server did not answer in time.", sent=True)
     return ServerTrouble("The connection broke before the answer was complete.", sent=True)
 
@@ -168,7 +165,7 @@ def _tls_context(ca_bundle: str | None) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.sslsocket_class = BudgetTLSSocket
-    context.load_verify_locations(cafile=certifi.where())
+    context.load_verify_locations(cafile=DEFAULT_CA_BUNDLE_PATH)
     if ca_bundle is not None:
         # Whoever gives an authority that another has issued trusts it as it stands, without its root.
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
@@ -218,3 +215,22 @@ class _Pool(HTTPConnectionPool):
 
 class _TLSPool(HTTPSConnectionPool):
     ConnectionCls = _TLSConnection
+
+
+class _Adapter(HTTPAdapter):
+    """Gives the pools our connections and our TLS context. It never retries."""
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        super().__init__(pool_connections=POOLED_HOSTS, pool_maxsize=POOLED_CONNECTIONS_PER_HOST)
+        self.poolmanager.connection_pool_kw["ssl_context"] = context
+        self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _TLSPool}
+
+    def build_response(self, req: requests.PreparedRequest, resp: BaseHTTPResponse) -> requests.Response:
+        """Make an answer without cookies and guesses at an encoding, which fail at absurd dates and numbers."""
+        response = requests.Response()
+        response.status_code, response.raw, response.request = resp.status, resp, req
+        response.headers = CaseInsensitiveDict(resp.headers)
+        return response
+
+    def cert_verify(self, conn: object, url: str, verify: object, cert: object) -> None:
+        """Leave it to the TLS context, which always verifies; requests would load a bundle for every connection."""

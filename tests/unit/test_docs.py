@@ -144,7 +144,7 @@ def test_the_page_of_log_events_has_what_the_code_logs() -> None:
 def test_the_glossary_has_its_words_in_order() -> None:
     """A reader finds a word where the alphabet has it."""
     words = re.findall(r"^\*\*(.+?)\*\*", (DOCS / "glossary.md").read_text("utf-8"), re.MULTILINE)
-    assert len(words) == 25
+    assert len(words) >= 25
     assert words == sorted(words, key=str.casefold)
 
 
