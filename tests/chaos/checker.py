@@ -50,9 +50,9 @@ class _Case:
             rows = [*self.rows.get(place, []), *[None] * len(patches)]
             self.written[place] = [Written(patch, row) for patch, row in zip(patches, rows, strict=False)]
 
-    def result(self, wish: Target) -> SyncResult | None:
-        """The final result of the push that the wish is of."""
-        return next(iter(self.final.get((wish.push_id, wish.company_id), {}).values()), None)
+    def result(self, target: Target) -> SyncResult | None:
+        """The final result of the push that the target is of."""
+        return next(iter(self.final.get((target.push_id, target.company_id), {}).values()), None)
 
 
 def _written(entries: Sequence[Entry], patches: Sequence[Patch]) -> list[Entry]:
@@ -93,9 +93,9 @@ def lost(case: _Case) -> Iterator[str]:
             code = result.problem.code if result.problem else ""
             if result.status == "failed" and code in BURIED and (push_id, company) not in history.buried:
                 yield f"line {push_id} {company} failed ({code}) without a dead letter"
-    for wish in history.wishes:
-        if not wish.settled:
-            yield f"wish of {wish.partner_id} {company_of(wish)} (push {wish.push_id}) is still due"
+    for target in history.targets:
+        if not target.settled:
+            yield f"target of {target.partner_id} {company_of(target)} (push {target.push_id}) is still due"
     for place, (quantity, why) in _held(case).items():
         holds = history.quantities.get(place)
         if holds != quantity:
@@ -122,12 +122,12 @@ def _held(case: _Case) -> dict[Place, tuple[float | None, str]]:
     A green check says so, or a write: a newer push may have found its company unmapped since, and changed nothing.
     """
     claims: dict[Place, list[tuple[Days, datetime, datetime, float | None, str]]] = {}
-    for wish in case.history.wishes:
-        told = case.result(wish)
-        if wish.addition_id is not None and told is not None and told.status in {"updated", "unchanged"}:
-            why = f"{company_of(wish)} of push {wish.push_id} was told {told.status} to"
-            claim = (wish.period, told.requested_at, told.time, told.quantity_after, why)
-            claims.setdefault((wish.partner_id, wish.addition_id), []).append(claim)
+    for target in case.history.targets:
+        told = case.result(target)
+        if target.addition_id is not None and told is not None and told.status in {"updated", "unchanged"}:
+            why = f"{company_of(target)} of push {target.push_id} was told {told.status} to"
+            claim = (target.period, told.requested_at, told.time, told.quantity_after, why)
+            claims.setdefault((target.partner_id, target.addition_id), []).append(claim)
     for place, rows in case.rows.items():
         for row in rows:
             push = case.pushes.get(row.push_id)
@@ -140,7 +140,7 @@ def _held(case: _Case) -> dict[Place, tuple[float | None, str]]:
 
 
 def doubled(case: _Case) -> Iterator[str]:
-    """The same value written twice to one addition for one wish, although the first answer was not lost."""
+    """The same value written twice to one addition for one target, although the first answer was not lost."""
     for place, written in case.written.items():
         seen: dict[tuple[str, float], Patch] = {}
         for one in written:
@@ -252,9 +252,9 @@ def out_of_memory(case: _Case) -> Iterator[str]:
         yield f"{worker} took more memory than its limit, and was ended"
 
 
-def company_of(wish: Target) -> str:
+def company_of(target: Target) -> str:
     """For a finding."""
-    return f"{wish.partner_id} {wish.company_id} {wish.period[0]}"
+    return f"{target.partner_id} {target.company_id} {target.period[0]}"
 
 
 COLUMNS: Mapping[str, Callable[[_Case], Iterator[str]]] = {

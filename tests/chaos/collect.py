@@ -40,7 +40,7 @@ def collect(
             received=platform.received,
             patches=[patch for record in log if (patch := applied(record)) is not None],
             entries=[_entry(row) for row in tx.execute(select(ledger).order_by(ledger.c.id))],
-            wishes=[_wish(row) for row in tx.execute(select(syncs))],
+            targets=[_target(row) for row in tx.execute(select(syncs))],
             buried=frozenset(_buried(tx)),
             blamed=[str(kind) for kind in tx.execute(select(dead_letters.c.kind).where(BLAMED)).scalars()],
             stored={
@@ -92,7 +92,7 @@ def _entry(row: Any) -> Entry:
     )
 
 
-def _wish(row: Any) -> Target:
+def _target(row: Any) -> Target:
     return Target(
         partner_id=row.partner_id,
         company_id=row.company_id,

@@ -76,7 +76,7 @@ class History:
     received: Sequence[Message] = ()
     patches: Sequence[Patch] = ()
     entries: Sequence[Entry] = ()
-    wishes: Sequence[Target] = ()
+    targets: Sequence[Target] = ()
     buried: frozenset[tuple[str, str]] = frozenset()
     blamed: Sequence[str] = ()
     stored: dict[tuple[str, str], datetime] = field(default_factory=dict)

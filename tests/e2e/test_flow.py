@@ -17,7 +17,7 @@ COMPANIES = 200
 def test_repeated_and_shuffled_events_end_at_the_newest_wish(
     amqp_url: str, postgresql_url: str, tmp_path: Path
 ) -> None:
-    """Every addition ends at the newest wish and each question has one answer, whatever is repeated or reordered."""
+    """Every addition ends at the newest target and each question has one answer, whatever is repeated or reordered."""
     chance = random.Random(7)
     with World(amqp_url, postgresql_url, tmp_path, PARTNERS, COMPANIES) as world:
         events: list[Message] = []

@@ -220,7 +220,7 @@ def test_every_check_is_provoked() -> None:
 
 @pytest.mark.parametrize("table", sorted(ROWS.keys() - NUMBERED))
 def test_nothing_is_there_twice(database: Database, table: str) -> None:
-    """A row that has a natural key is there once: a push, a line of it, a wish, a lease."""
+    """A row that has a natural key is there once: a push, a line of it, a target, a lease."""
     _insert_parents(database, table)
     with database.begin() as tx:
         _insert(tx, table)
@@ -240,6 +240,6 @@ def test_an_addition_has_one_open_write(database: Database) -> None:
 
 @pytest.mark.parametrize("table", ["push_lines", "syncs"])
 def test_nothing_hangs_in_the_air(database: Database, table: str) -> None:
-    """There is no line without its push, and no wish without its line."""
+    """There is no line without its push, and no target without its line."""
     with pytest.raises(IntegrityError), database.begin() as tx:
         _insert(tx, table)

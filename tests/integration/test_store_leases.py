@@ -229,16 +229,16 @@ def test_what_failed_before_a_pause_is_counted_anew(database: Database) -> None:
     """While an operator holds a partner back nobody can try, so that time is not taken from what waits."""
     accept(database, push())
     with database.partner(PARTNER) as tx:
-        (wish,) = targets.unsettled(tx, PARTNER)
+        (target,) = targets.unsettled(tx, PARTNER)
         long_ago = now(tx) - timedelta(days=2)
-        targets.postpone(tx, PARTNER, [replace(wish, attempts=3, first_failed_at=long_ago)])
+        targets.postpone(tx, PARTNER, [replace(target, attempts=3, first_failed_at=long_ago)])
         leases.save_health(tx, PARTNER, Health(unreachable_count=2, unreachable_since=long_ago))
     with database.begin() as tx:
         assert leases.failing_partners(tx) == [PARTNER]
     with database.partner(PARTNER) as tx:
         leases.reset_failures(tx, PARTNER)
-        (wish,) = targets.unsettled(tx, PARTNER)
-        assert (wish.attempts, wish.first_failed_at, leases.health(tx, PARTNER)) == (0, None, Health())
+        (target,) = targets.unsettled(tx, PARTNER)
+        assert (target.attempts, target.first_failed_at, leases.health(tx, PARTNER)) == (0, None, Health())
     with database.begin() as tx:
         assert leases.failing_partners(tx) == []
 

@@ -85,15 +85,15 @@ def test_the_newest_wish_wins_in_any_order(
     assert accept(database, first).superseded == []
     assert accept(database, second).superseded == superseded
     with database.begin() as tx:
-        [wish] = targets.unsettled(tx, PARTNER)
-    assert wish.push_id == newer.push_id
+        [target] = targets.unsettled(tx, PARTNER)
+    assert target.push_id == newer.push_id
 
 
 def test_a_settled_wish_is_not_superseded(database: Database) -> None:
     """A line that has its answer keeps it when a newer push comes."""
     accept(database, push("p-1", at=0))
     with database.partner(PARTNER) as tx:
-        targets.settle(tx, PARTNER, [(wish, Holder(TENANT, (7, 11))) for wish in targets.unsettled(tx, PARTNER)])
+        targets.settle(tx, PARTNER, [(target, Holder(TENANT, (7, 11))) for target in targets.unsettled(tx, PARTNER)])
     assert accept(database, push("p-2", at=1)).superseded == []
 
 
@@ -109,9 +109,9 @@ def test_a_preview_touches_no_wish(database: Database) -> None:
     accept(database, push("p-1", at=0))
     assert accept(database, push("p-2", {"c-1": 99}, at=1, mode="preview")).superseded == []
     with database.begin() as tx:
-        [wish] = targets.unsettled(tx, PARTNER)
-        [line] = pushes.due_preview_lines(tx, PARTNER, wish.accepted_at.replace(year=9999), limit=10)
-    assert (wish.push_id, wish.billable_users) == ("p-1", 5)
+        [target] = targets.unsettled(tx, PARTNER)
+        [line] = pushes.due_preview_lines(tx, PARTNER, target.accepted_at.replace(year=9999), limit=10)
+    assert (target.push_id, target.billable_users) == ("p-1", 5)
     assert line.key == ("p-2", "c-1")
 
 

@@ -106,7 +106,7 @@ def entry(of: PushRequested, number: int, before: float, **changes: Any) -> Entr
     return replace(row, **changes)
 
 
-def wish(of: PushRequested, **changes: Any) -> Target:
+def target(of: PushRequested, **changes: Any) -> Target:
     """The row of syncs after the push."""
     return replace(
         Target("p", "c1", (of.period.start, of.period.end), of.push_id, settled=True, addition_id=11), **changes
@@ -131,7 +131,7 @@ def good() -> History:
         ],
         patches=[Patch("p", 11, 1.0, 5.0), Patch("p", 11, 5.0, 8.0)],
         entries=[entry(OLDER, 1, 1.0), entry(OLDER, 2, 5.0, outcome="not_sent", after=None), entry(NEWER, 3, 5.0)],
-        wishes=[wish(NEWER)],
+        targets=[target(NEWER)],
         stored={("p", "c1"): at(0)},
         quantities={("p", 11): 8.0, ("p", 12): 1.0},
     )
@@ -172,7 +172,7 @@ SPOILED = {
     "mapping not answered": Spoiled("lost", {"received": BOTH}),
     "connection not stored": Spoiled("lost", {"published": [CONNECTED, mapping(0), OLDER, NEWER]}),
     "innocent blamed": Spoiled("lost", {"blamed": ["mapping.changed.v1"]}),
-    "wish still due": Spoiled("lost", {"wishes": [wish(NEWER, settled=False)]}),
+    "target still due": Spoiled("lost", {"targets": [target(NEWER, settled=False)]}),
     "green check, other value": Spoiled("lost", {"quantities": {("p", 11): 5.0}}),
     "given up without a dead letter": Spoiled(
         "lost",
@@ -183,7 +183,7 @@ SPOILED = {
             completed(NEWER, failed=1),
         ),
     ),
-    "written twice for one wish": Spoiled("doubled", written((OLDER, 5), (NEWER, 8), (NEWER, 9), (NEWER, 8))),
+    "written twice for one target": Spoiled("doubled", written((OLDER, 5), (NEWER, 8), (NEWER, 9), (NEWER, 8))),
     "written where it was": Spoiled("doubled", written((OLDER, 5), (NEWER, 8), (NEWER, 8))),
     "older push after newer": Spoiled("stale", written((NEWER, 8), (OLDER, 5))),
     "older period over newer": Spoiled(
@@ -237,7 +237,7 @@ def test_what_a_skipped_line_leaves_is_no_finding() -> None:
             *(checked(0), result(OLDER), completed(OLDER), result(FROM_DECEMBER), completed(FROM_DECEMBER)),
             *(skipped, completed(later, skipped=1)),
         ],
-        wishes=[wish(OLDER), wish(later, addition_id=None)],
+        targets=[target(OLDER), target(later, addition_id=None)],
         **changes,
     )
     assert check(history) == {name: [] for name in COLUMNS}
@@ -269,7 +269,7 @@ def test_of_one_push_the_last_write_counts() -> None:
         **told(
             *BOTH[:2], result(NEWER, "superseded", problem=gone, quantity_after=None), completed(NEWER, superseded=1)
         ),
-        wishes=[],
+        targets=[],
     )
     assert check(history) == {name: [] for name in COLUMNS}
 
@@ -280,7 +280,7 @@ def test_every_column_is_tested() -> None:
 
 
 def test_lost_response_may_be_written_again() -> None:
-    """The same value twice for one wish is no finding if ConnectWise's first answer was lost."""
+    """The same value twice for one target is no finding if ConnectWise's first answer was lost."""
     changes = written((OLDER, 5), (NEWER, 8), (NEWER, 8))
     changes["patches"][1] = replace(changes["patches"][1], fault="lost_response")
     assert check(replace(good(), **changes))["doubled"] == []
@@ -289,7 +289,7 @@ def test_lost_response_may_be_written_again() -> None:
 def test_dead_letter_makes_a_given_up_line_whole() -> None:
     """A line that was given up is not lost if a dead letter holds it."""
     spoiled = SPOILED["given up without a dead letter"]
-    history = replace(good(), **spoiled.changes, buried=frozenset({(NEWER.push_id, "c1")}), wishes=[])
+    history = replace(good(), **spoiled.changes, buried=frozenset({(NEWER.push_id, "c1")}), targets=[])
     assert check(history) == {name: [] for name in COLUMNS}
 
 

@@ -22,7 +22,7 @@ def _failed(database: Database, event: PushRequested, *companies: str) -> None:
     ]
     with database.partner(PARTNER) as tx:
         open_wishes = targets.unsettled(tx, PARTNER)
-        targets.settle(tx, PARTNER, [(wish, None) for wish in open_wishes])
+        targets.settle(tx, PARTNER, [(target, None) for target in open_wishes])
         line_results.record(tx, results)
 
 
@@ -45,7 +45,7 @@ def test_only_the_failed_lines_are_asked_again(database: Database) -> None:
     assert _statuses(database) == {"failed": 1, "pending": 1, "updated": 1}
     with database.begin() as tx:
         kept = pushes.find(tx, PARTNER, "p-1")
-        due = [wish.company_id for wish in targets.unsettled(tx, PARTNER)]
+        due = [target.company_id for target in targets.unsettled(tx, PARTNER)]
         line = pushes.lines(tx, PARTNER, [("p-1", "c-2")])["p-1", "c-2"]
     assert kept is not None
     assert (kept.round, kept.state, due, line.sequence) == (1, "accepted", ["c-2"], 1)
@@ -59,7 +59,7 @@ def test_what_a_newer_push_took_over_is_not_wanted_again(database: Database) -> 
     _failed(database, new)
     assert _open_again(database, old) == Reopened([("p-1", "c-1"), ("p-1", "c-2")], [("p-1", "c-1")])
     with database.begin() as tx:
-        assert [(wish.company_id, wish.push_id) for wish in targets.unsettled(tx, PARTNER)] == [("c-2", "p-1")]
+        assert [(target.company_id, target.push_id) for target in targets.unsettled(tx, PARTNER)] == [("c-2", "p-1")]
 
 
 def test_another_question_opens_nothing(database: Database) -> None:
@@ -79,7 +79,7 @@ def test_another_question_opens_nothing(database: Database) -> None:
 
 
 def test_a_preview_is_asked_again(database: Database) -> None:
-    """The failed line of a preview is due again, and touches no wish."""
+    """The failed line of a preview is due again, and touches no target."""
     event = push(mode="preview")
     accept(database, event)
     result: SyncResult = sync_result(event, status="failed")

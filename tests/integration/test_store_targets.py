@@ -1,4 +1,4 @@
-"""Wishes: what is due, in which order, and what has been settled."""
+"""Targets: what is due, in which order, and what has been settled."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -11,13 +11,13 @@ from tests.support.store import accept
 
 def _due(database: Database, limit: int = 100) -> list[tuple[str, str, str]]:
     with database.begin() as tx:
-        return [(wish.push_id, wish.period_key, wish.company_id) for wish in targets.due(tx, PARTNER, now(tx), limit)]
+        return [(target.push_id, target.period_key, target.company_id) for target in targets.due(tx, PARTNER, now(tx), limit)]
 
 
 def _all(database: Database) -> dict[str, Target]:
     with database.begin() as tx:
         found = targets.of_companies(tx, PARTNER, ["c-1", "c-2", "c-3"])
-    return {wish.company_id: wish for wish in found.values()}
+    return {target.company_id: target for target in found.values()}
 
 
 def test_the_newest_push_is_due_first_then_the_newest_period(database: Database) -> None:
@@ -45,9 +45,9 @@ def test_a_postponed_wish_is_due_at_its_time(database: Database) -> None:
     """A line that failed waits for its next attempt and remembers the earlier ones."""
     accept(database, push())
     with database.partner(PARTNER) as tx:
-        [wish] = targets.unsettled(tx, PARTNER)
+        [target] = targets.unsettled(tx, PARTNER)
         later = now(tx) + timedelta(minutes=5)
-        postponed = replace(wish, attempts=3, first_failed_at=minute(1), reported_at=minute(2), due_at=later)
+        postponed = replace(target, attempts=3, first_failed_at=minute(1), reported_at=minute(2), due_at=later)
         targets.postpone(tx, PARTNER, [postponed])
     assert _due(database) == []
     with database.begin() as tx:
@@ -59,20 +59,20 @@ def test_a_newer_wish_forgets_the_attempts_of_the_old(database: Database) -> Non
     """A new push starts afresh and at once, whatever became of the one before."""
     accept(database, push("p-1", at=0))
     with database.partner(PARTNER) as tx:
-        [wish] = targets.unsettled(tx, PARTNER)
+        [target] = targets.unsettled(tx, PARTNER)
         tried = replace(
-            wish, attempts=9, first_failed_at=minute(1), reported_at=minute(1), due_at=now(tx) + timedelta(1)
+            target, attempts=9, first_failed_at=minute(1), reported_at=minute(1), due_at=now(tx) + timedelta(1)
         )
         targets.postpone(tx, PARTNER, [tried])
     accept(database, push("p-2", {"c-1": 8}, at=1))
-    wish = _all(database)["c-1"]
-    assert (wish.push_id, wish.billable_users, wish.attempts) == ("p-2", 8, 0)
-    assert (wish.first_failed_at, wish.reported_at) == (None, None)
+    target = _all(database)["c-1"]
+    assert (target.push_id, target.billable_users, target.attempts) == ("p-2", 8, 0)
+    assert (target.first_failed_at, target.reported_at) == (None, None)
     assert _due(database) == [("p-2", NOVEMBER.key, "c-1")]
 
 
 def test_a_settled_wish_is_due_no_more_until_a_newer_one(database: Database) -> None:
-    """Each wish is worked for once, and a newer one again."""
+    """Each target is worked for once, and a newer one again."""
     accept(database, push("p-1", {"c-1": 1, "c-2": 2}, at=0))
     with database.partner(PARTNER) as tx:
         first, _ = targets.unsettled(tx, PARTNER)
@@ -91,8 +91,8 @@ def test_the_periods_of_an_addition_are_those_it_was_settled_with(database: Data
     accept(database, push("p-2", {"c-1": 1, "c-3": 3}, month="2025-10"))
     additions = {"c-1": (7, 11), "c-2": (7, 12), "c-3": None}
     with database.partner(PARTNER) as tx:
-        settled = [(wish, additions[wish.company_id]) for wish in targets.unsettled(tx, PARTNER)]
-        targets.settle(tx, PARTNER, [(wish, at and Holder(TENANT, at)) for wish, at in settled])
+        settled = [(target, additions[target.company_id]) for target in targets.unsettled(tx, PARTNER)]
+        targets.settle(tx, PARTNER, [(target, at and Holder(TENANT, at)) for target, at in settled])
         held = targets.held_periods(tx, PARTNER, TENANT, [(7, 11), (7, 12), (7, 13)])
         assert targets.held_periods(tx, PARTNER, "other", [(7, 11)]) == []
         assert targets.held_periods(tx, PARTNER, TENANT, []) == []
@@ -106,7 +106,7 @@ def test_what_was_waited_for_makes_a_wish_due_at_once(database: Database) -> Non
     with database.partner(PARTNER) as tx:
         later = now(tx) + timedelta(minutes=1)
         one, two, three = targets.unsettled(tx, PARTNER)
-        targets.postpone(tx, PARTNER, [replace(wish, due_at=later) for wish in (one, two)])
+        targets.postpone(tx, PARTNER, [replace(target, due_at=later) for target in (one, two)])
         targets.settle(tx, PARTNER, [(three, None)])
         targets.make_due(tx, PARTNER, now(tx), ["c-2"])
     assert _due(database) == [("p-1", NOVEMBER.key, "c-2")]
@@ -116,6 +116,6 @@ def test_what_was_waited_for_makes_a_wish_due_at_once(database: Database) -> Non
 
 
 def test_nobody_asked_for_is_nobody(database: Database) -> None:
-    """A look at no company gives no wish."""
+    """A look at no company gives no target."""
     with database.begin() as tx:
         assert targets.of_companies(tx, PARTNER, []) == {}
