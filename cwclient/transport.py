@@ -38,9 +38,9 @@ from cwclient.errors import (
 from cwclient.framing import FramedResponse
 from cwclient.sockets import CALL, BudgetTLSSocket, Call, CallBudget, open_connection
 
-# As many as there are partners at once, each with a server of its own.
+# As many as there are partners at once: each has a server of its own, or all use the cloud's (connectwise-api.md 1.1).
 POOLED_HOSTS = 256
-POOLED_CONNECTIONS_PER_HOST = 16
+POOLED_CONNECTIONS_PER_HOST = 256
 CHUNK = 64 * 1024
 CODINGS = {"gzip", "x-gzip", "deflate"}
 """The content codings that every HTTP client is expected to decode (RFC 9110 8.4.1), and the standard library can."""

@@ -33,7 +33,9 @@ def _ended(database: Database, event: PushRequested) -> None:
         line_results.record(tx, results)
         tx.execute(update(tables.push_lines).where(tables.push_lines.c.push_id == event.push_id).values(result_at=OLD))
         if event.mode == "apply":
-            targets.settle(tx, PARTNER, [(target, Holder(TENANT, (7, 11))) for target in targets.unsettled(tx, PARTNER)])
+            targets.settle(
+                tx, PARTNER, [(target, Holder(TENANT, (7, 11))) for target in targets.unsettled(tx, PARTNER)]
+            )
             company_status.keep_newest(tx, results)
         line_results.mark_reported(
             tx, event.partner_id, event.push_id, {result.company_id: str(result.id) for result in results}

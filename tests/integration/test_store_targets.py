@@ -11,7 +11,10 @@ from tests.support.store import accept
 
 def _due(database: Database, limit: int = 100) -> list[tuple[str, str, str]]:
     with database.begin() as tx:
-        return [(target.push_id, target.period_key, target.company_id) for target in targets.due(tx, PARTNER, now(tx), limit)]
+        return [
+            (target.push_id, target.period_key, target.company_id)
+            for target in targets.due(tx, PARTNER, now(tx), limit)
+        ]
 
 
 def _all(database: Database) -> dict[str, Target]:
