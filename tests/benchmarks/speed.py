@@ -46,13 +46,15 @@ def compare(scenario: Scenario, names: list[str], rounds: int) -> list[Round]:
     """Let the contestants take turns for so many rounds."""
     with ExitStack() as stack:
         broker_url = stack.enter_context(RABBITMQ.running())
-        stub = stack.enter_context(stub_connectwise(scenario.latency))
-        contestants: list[Contestant] = []
+        contestants: list[tuple[Contestant, StubConnectWise]] = []
         for name in names:
+            # One of its own, as a quantity that somebody else has changed is held.
+            stub = stack.enter_context(stub_connectwise(scenario.latency))
             database_url = stack.enter_context(durable_database())
-            maker = CONTESTANTS[name]
-            contestants.append(stack.enter_context(maker(broker_url, database_url, report.folder(), scenario, stub)))
-        return [run_round(one, scenario, turn, stub) for turn in range(1, rounds + 1) for one in contestants]
+            made = CONTESTANTS[name](broker_url, database_url, report.folder(), scenario, stub)
+            contestants.append((stack.enter_context(made), stub))
+        turns = range(1, rounds + 1)
+        return [run_round(contestant, scenario, turn, stub) for turn in turns for contestant, stub in contestants]
 
 
 def _contestants_of(scenario: str) -> list[str]:
