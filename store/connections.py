@@ -104,6 +104,12 @@ def current(tx: Tx, partner_id: str) -> ConnectionVersion | None:
     return None if row is None else _version(dict(row))
 
 
+def current_version(tx: Tx, partner_id: str) -> Version | None:
+    """The version of the newest connection; None if the partner never connected."""
+    row = tx.execute(_CURRENT_VERSION, {"partner": partner_id}).first()
+    return None if row is None else (row[0], row[1])
+
+
 def all_current(tx: Tx, partner_id: str | None = None) -> list[ConnectionVersion]:
     """The newest version of each partner, or of one, by partner id."""
     partners = select(connections.c.partner_id).distinct().order_by(connections.c.partner_id)
@@ -164,6 +170,7 @@ def _newest_first(partner_id: str | BindParameter[str]) -> Any:  # noqa: ANN401 
 
 
 _CURRENT = _newest_first(bindparam("partner")).limit(1)
+_CURRENT_VERSION = _CURRENT.with_only_columns(connections.c.changed_at, connections.c.message_id)
 _TENANTS = (
     select(connections.c.changed_at, connections.c.tenant)
     .where(connections.c.partner_id == bindparam("partner"))

@@ -29,6 +29,10 @@ class MappedCompanies(NamedTuple):
     checked: set[str]
 
 
+Version = tuple[datetime, str]
+"""(changed at, message id)"""
+
+
 @dataclass(frozen=True)
 class Mapping:
     """The newest mapping of one company; all ids None = unmapped (a tombstone)."""
@@ -55,7 +59,7 @@ class Mapping:
         return self.correlation_id or self.message_id
 
     @property
-    def version(self) -> tuple[datetime, str]:
+    def version(self) -> Version:
         """The order of versions: the time of the change, ties by message id."""
         return (self.changed_at, self.message_id)
 
@@ -99,6 +103,7 @@ def save(tx: Tx, new: Mapping) -> bool:
 
 _OF_PARTNER = select(mappings).where(mappings.c.partner_id == bindparam("partner"))
 _OF_COMPANIES = _OF_PARTNER.where(mappings.c.company_id.in_(bindparam("companies", expanding=True)))
+_VERSIONS = _OF_COMPANIES.with_only_columns(mappings.c.company_id, mappings.c.changed_at, mappings.c.message_id)
 _ADDITION = tuple_(mappings.c.agreement_id, mappings.c.addition_id)
 _OF_ADDITIONS = _OF_PARTNER.where(_ADDITION.in_(bindparam("additions", expanding=True))).order_by(mappings.c.company_id)
 _DUE_CHECKS = (
@@ -112,6 +117,12 @@ def of_companies(tx: Tx, partner_id: str, company_ids: Collection[str]) -> dict[
     """The mappings of these companies, by company id."""
     which = {"partner": partner_id, "companies": list(company_ids)}
     return {row["company_id"]: _mapping(dict(row)) for row in tx.execute(_OF_COMPANIES, which).mappings()}
+
+
+def versions_of_companies(tx: Tx, partner_id: str, company_ids: Collection[str]) -> dict[str, Version]:
+    """The versions of these companies' mappings, by company id."""
+    rows = tx.execute(_VERSIONS, {"partner": partner_id, "companies": list(company_ids)})
+    return {row[0]: (row[1], row[2]) for row in rows}
 
 
 def of_additions(tx: Tx, partner_id: str, additions: Collection[Addition]) -> list[Mapping]:

@@ -115,6 +115,7 @@ class App:
         in_time = _join([self._relay] if self._relay else [], until) and in_time
         self._calls.shutdown(wait=in_time, cancel_futures=True)
         self._heartbeat_database.close()
+        self.database.close()
         self.broker.close()
         self._transports.close()
         log.info("worker.stopped", in_time=in_time)

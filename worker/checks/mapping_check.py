@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 from collections.abc import Mapping as Map
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cached_property
+from types import MappingProxyType
 from typing import Any
 
 import structlog
@@ -19,6 +21,7 @@ from worker.catalog.name_matching import nothing_in_common
 from worker.checks.successors import NOT_READ, likely_successor
 from worker.connectwise.session import ConnectWiseSession
 from worker.rules import billable, quantities
+from worker.rules.billable import MappingFacts, facts_of
 from worker.rules.errors import RightRefused
 from worker.rules.links import with_link
 from worker.rules.problems import MISSING_RIGHT, problem
@@ -62,6 +65,11 @@ class ToCheck:
     taken: frozenset[Addition] = frozenset()
     is_foreign: bool = False
 
+    @cached_property
+    def facts(self) -> MappingFacts:
+        """The facts of the mapping as last checked."""
+        return facts_of(self.mapping, last_check(self.mapping))
+
 
 def due(tx: Tx, partner_id: str, connection: ConnectionVersion | None, now: datetime) -> list[ToCheck]:
     """Return the mappings that are to be checked, at most BATCH."""
@@ -72,14 +80,21 @@ def due(tx: Tx, partner_id: str, connection: ConnectionVersion | None, now: date
 
 
 def with_stored_facts(
-    tx: Tx, connection: ConnectionVersion, tenants: Sequence[tuple[datetime, str | None]], to_check: Sequence[Mapping]
+    tx: Tx,
+    connection: ConnectionVersion,
+    tenants: Sequence[tuple[datetime, str | None]],
+    to_check: Sequence[Mapping],
+    known: Map[Addition, Sequence[Mapping]] = MappingProxyType({}),
 ) -> list[ToCheck]:
-    """Return these mappings with the facts of the store, in the same order. `tenants`: those of all versions."""
+    """Return these mappings with the facts of the store, in the same order.
+
+    `tenants`: those of all versions. `known`: the companies mapped to some additions under the connection's tenant.
+    """
     partner_id, tenant = connection.partner_id, connection.tenant or ""
     held = targets.last_held(tx, partner_id, tenant, {mapping.company_id for mapping in to_check})
     additions = {mapping.addition for mapping in to_check if mapping.addition} | {place for place, _ in held.values()}
-    mapped: dict[Addition | None, list[Mapping]] = {}
-    for mapping in mappings.of_additions(tx, partner_id, additions):
+    mapped: dict[Addition | None, list[Mapping]] = {addition: list(sharing) for addition, sharing in known.items()}
+    for mapping in mappings.of_additions(tx, partner_id, additions - known.keys()):
         if connections.tenant_at(tenants, mapping.changed_at) == tenant:
             mapped.setdefault(mapping.addition, []).append(mapping)
     every = mappings.mapped_additions(tx, partner_id) if to_check else ()

@@ -55,7 +55,7 @@ def commit_jobs(
     """
     ledger.close(tx, [closing for job in (*finished, *to_open) for closing in job.closings])
     ledger.leave_open(tx, [job.shown for job in finished if job.shown is not None])
-    if is_other(connections.current(tx, partner_id), connection):
+    if connections.current_version(tx, partner_id) != version_of(connection):
         return Committed([], [], is_outdated=True)
     answered = [(job, member) for job in finished if job.outcome is not None for member in job.members]
     members = [*(member for _, member in answered), *(member for job in to_open for member in job.members)]
@@ -69,9 +69,9 @@ def commit_jobs(
     return Committed(flush.batch.results, [job for job in to_open if all(map(flush.still_holds, job.members))])
 
 
-def is_other(stored: ConnectionVersion | None, connection: ConnectionVersion | None) -> bool:
-    """True if these are two versions of the connection."""
-    return _version(stored) != _version(connection)
+def version_of(row: ConnectionVersion | Mapping | None) -> tuple[datetime, str] | None:
+    """Return the version of a connection or mapping, if there is one."""
+    return None if row is None else row.version
 
 
 @dataclass
@@ -119,7 +119,7 @@ class _Flush:
         self._tx, self._now, self._connection = tx, at, connection
         self._tenant = connection.tenant if connection else None
         self._targets = targets.of_companies(tx, partner_id, companies)
-        self._mappings = mappings.of_companies(tx, partner_id, companies)
+        self._mappings = mappings.versions_of_companies(tx, partner_id, companies)
         self._lines = pushes.lines(tx, partner_id, {member.line.key for member in members})
 
     def still_holds(self, member: Member) -> bool:
@@ -131,7 +131,7 @@ class _Flush:
             return False
         if member.line.restore is not None:
             return True  # whatever the company is mapped to by now
-        return _version(self._mappings.get(member.line.company_id)) == _version(member.mapping)
+        return self._mappings.get(member.line.company_id) == version_of(member.mapping)
 
     def take(self, job: Job, member: Member) -> None:
         """Note what follows from the job's outcome for this member."""
@@ -204,10 +204,6 @@ def _result(job: Job, line: Line, end: Final, attempts: int) -> SyncResult:
         reasons=end.reasons,
         warnings=end.warnings,
     )
-
-
-def _version(row: ConnectionVersion | Mapping | None) -> tuple[datetime, str] | None:
-    return None if row is None else row.version
 
 
 def log_results(results: Sequence[SyncResult]) -> None:

@@ -68,6 +68,7 @@ class _Loader:
         self._members = [self._member(lines[target.push_id, target.company_id], target) for target in due]
         self._members += [self._member(line, None) for line in previews]
         self._decided: list[Job] = []
+        self._mapped: dict[Addition, list[Mapping]] = {}
 
     def load(self) -> DueWork:
         jobs = self._jobs(self._ready_members())
@@ -115,6 +116,7 @@ class _Loader:
             if member is not first and _precedence(member) == _precedence(first):
                 by_addition[addition].append(member)
         sharing, written = self._sharing(by_addition), self._written(by_addition)
+        self._mapped = sharing
         jobs = []
         for addition, members in by_addition.items():
             job = Job(
@@ -224,7 +226,7 @@ class _Loader:
         open_jobs = [job for job in jobs if job.outcome is None]
         sharing = [shared.mapping for job in open_jobs for shared in job.sharing]
         connection, tenants = self._setup.connection, self._setup.tenants
-        prepared = iter(mapping_check.with_stored_facts(self._tx, connection, tenants, sharing))
+        prepared = iter(mapping_check.with_stored_facts(self._tx, connection, tenants, sharing, self._mapped))
         for job in open_jobs:
             job.sharing = [next(prepared) for _ in job.sharing]
 

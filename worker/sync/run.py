@@ -24,7 +24,7 @@ from worker.connectwise.rate_limit import RequestBudget
 from worker.rules.problems import problem
 from worker.sync import guard, transitions
 from worker.sync.calls import CallResults, Calls, EditRight
-from worker.sync.commit import commit_jobs, is_other, log_results
+from worker.sync.commit import commit_jobs, log_results, version_of
 from worker.sync.context import RunContext
 from worker.sync.due_work import load_due_work
 from worker.sync.fail_open_lines import fail_open_lines, refuse_waiting
@@ -130,7 +130,7 @@ class Run:
             connection = due.connection
             check_connection = connection is not None and connection.check_due_at is not None
             agreements = connection_check.mapped_agreements(tx, connection) if connection and check_connection else {}
-            if self._has_loaded and is_other(connection, self._guard.connection):
+            if self._has_loaded and version_of(connection) != version_of(self._guard.connection):
                 self._scheduler.forget()
                 self._store_learned(tx, outdated=True)
         self._calls.connect(connection)
@@ -263,7 +263,7 @@ class Run:
         with self._context.database.begin() as tx:
             at = self._renew_lease(tx)
             stored = connections.current(tx, self._partner_id)
-            outdated = self._has_loaded and is_other(stored, self._guard.connection)
+            outdated = self._has_loaded and version_of(stored) != version_of(self._guard.connection)
             if not outdated:
                 if stored is not None and stored.check_due_at is not None:
                     self._guard.circuit.half_open()

@@ -46,7 +46,7 @@ def mappings_in_doubt(job: Job, actual: Addition, agreement: Agreement | None, n
             actual,
             agreement,
             shared.mapping,
-            _facts_of(shared),
+            shared.facts,
             period=wanted[0].period,
             since=max(line.accepted_at for line in wanted),
             today=now.date(),
@@ -146,7 +146,7 @@ def _problems(job: Job, actual: Addition, moment: Moment) -> dict[str, Problem]:
     """
     period, today = job.members[0].wanted.period, moment.now.date()
     refusals = [
-        (shared.mapping, billable.assess(actual, [_facts_of(shared)], period, today).refused) for shared in job.sharing
+        (shared.mapping, billable.assess(actual, [shared.facts], period, today).refused) for shared in job.sharing
     ]
     blamed, why_refused = next(((mapping, why) for mapping, why in refusals if why is not None), (None, None))
     if blamed is None or why_refused is None:
@@ -156,17 +156,13 @@ def _problems(job: Job, actual: Addition, moment: Moment) -> dict[str, Problem]:
     return {mapping.company_id: why or theirs for mapping, why in refusals}
 
 
-def _facts_of(shared: ToCheck) -> billable.MappingFacts:
-    return billable.facts_of(shared.mapping, last_check(shared.mapping))
-
-
 def _facts(job: Job) -> list[billable.MappingFacts]:
     """Return the facts of the mappings that share the addition; of a revert only its agreement's days, if known.
 
     A revert writes what is not billable too, as the push that it takes back was allowed to.
     """
     if job.sharing:
-        return [_facts_of(shared) for shared in job.sharing]
+        return [shared.facts for shared in job.sharing]
     facts = billable.MappingFacts(job.address[0], allows_not_billable=True)
     for member in job.members:
         check = last_check(member.mapping) if member.mapping and member.mapping.addition == job.addition else None
