@@ -4,17 +4,16 @@ import shutil
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 
 from store import Database
-from tests.support.databases import Postgresql, migrate_to_newest
+from tests.support.databases import Named, Postgresql, migrate_to_newest
 from tests.support.own_servers import OwnPostgresql, OwnRabbitMQ, own
 from tests.support.rabbitmq import Broker, declared
 from tests.support.servers import POSTGRESQL, RABBITMQ
 
-pytest_plugins = ["tests.support.side_by_side"]
+pytest_plugins = ["tests.support.side_by_side", "tests.support.skips"]
 
 
 @pytest.fixture(scope="session")
@@ -39,11 +38,11 @@ def postgresql() -> Iterator[Postgresql]:
 
 
 @pytest.fixture(scope="session")
-def postgresql_template(postgresql: Postgresql) -> Iterator[str]:
-    """The name of a database with all tables; a copy takes a fraction of a migration's time."""
-    with postgresql.database() as url:
-        migrate_to_newest(url)
-        yield urlsplit(url).path.removeprefix("/")
+def migrated(postgresql: Postgresql) -> Iterator[Named]:
+    """A database with all tables, which one test after another has for itself; tests take `postgresql_url`."""
+    with postgresql.named() as database:
+        migrate_to_newest(database.url)
+        yield database
 
 
 @pytest.fixture(scope="session")
@@ -55,10 +54,10 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def postgresql_url(postgresql: Postgresql, postgresql_template: str) -> Iterator[str]:
-    """A PostgreSQL database of the test's own, with all tables."""
-    with postgresql.database(postgresql_template) as url:
-        yield url
+def postgresql_url(migrated: Named) -> Iterator[str]:
+    """A PostgreSQL database of the test's own, with all tables, which the test leaves as they are."""
+    yield migrated.url
+    migrated.renew()
 
 
 @pytest.fixture
@@ -115,7 +114,8 @@ def own_rabbitmq(session_rabbitmq: OwnRabbitMQ) -> Iterator[OwnRabbitMQ]:
     """A RabbitMQ that the test may stop, kill and starve; it runs and has memory afterwards."""
     yield session_rabbitmq
     session_rabbitmq.start()
-    session_rabbitmq.memory_alarm(on=False)
+    if session_rabbitmq.has_alarm:
+        session_rabbitmq.memory_alarm(on=False)
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,6 @@ REFUSED_SHARE = 0.01
 def test_a_push_stays_within_the_limit(
     amqp_url: str,
     postgresql: Postgresql,
-    postgresql_template: str,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -37,7 +36,7 @@ def test_a_push_stays_within_the_limit(
         for name in ("steady", "changing"):
             folder = tmp_path / name
             folder.mkdir()
-            url = stack.enter_context(postgresql.database(postgresql_template))
+            url = stack.enter_context(postgresql.database())
             world = stack.enter_context(World(amqp_url, url, folder, companies=COMPANIES, call_timeout=60))
             worlds.append(world)
             limited = {"tenants": [{"company_identifier": "cw-p1", "requests_per_minute": LIMIT}]}

@@ -4,6 +4,7 @@ The worker and the commands have this machine's clock; the test's own database h
 """
 
 import json
+from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from messages import Message
 from store import now, workers
 from tests.support.case import Case
-from tests.support.databases import shift_clock
+from tests.support.databases import Postgresql, shift_clock
 from tests.support.letters import Letters
 from tests.support.waiting import wait_for
 from tests.support.world import World
@@ -27,6 +28,13 @@ def _often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(app, "HEARTBEAT_SECONDS", 0.1)
 
 
+@pytest.fixture
+def url(postgresql: Postgresql) -> Iterator[str]:
+    """A database whose clock may be changed: no other test has it afterwards."""
+    with postgresql.database() as url:
+        yield url
+
+
 def _at_its_time(world: World, message: Message, name: str) -> Message:
     """The message as if made now, by the database's clock."""
     with world.database.begin() as tx:
@@ -34,12 +42,10 @@ def _at_its_time(world: World, message: Message, name: str) -> Message:
 
 
 @pytest.mark.parametrize(("ahead", "told"), [(600, "600 s slow"), (-600, "600 s fast")])
-def test_a_worker_with_a_wrong_clock_works_and_is_told_of(
-    postgresql_url: str, tmp_path: Path, ahead: int, told: str
-) -> None:
+def test_a_worker_with_a_wrong_clock_works_and_is_told_of(url: str, tmp_path: Path, ahead: int, told: str) -> None:
     """Events of now are accepted, what is asked for later counts as newer, and `health` names the worker."""
-    shift_clock(postgresql_url, timedelta(seconds=ahead))
-    with World("local:", postgresql_url, tmp_path) as world:
+    shift_clock(url, timedelta(seconds=ahead))
+    with World("local:", url, tmp_path) as world:
         worker = app.build(world.settings)
         with closing(worker.database), worker:
             push = world.push("p1", {1: 5})
@@ -65,10 +71,10 @@ def test_a_worker_with_a_wrong_clock_works_and_is_told_of(
             assert (pushed.returncode, world.quantity("p1", 100_001)) == (0, 7), pushed.stderr
 
 
-def test_a_sender_whose_clock_is_fast_is_refused(postgresql_url: str, tmp_path: Path) -> None:
+def test_a_sender_whose_clock_is_fast_is_refused(url: str, tmp_path: Path) -> None:
     """Also by a worker whose clock is as fast: an event of the future would outrank every later one."""
-    shift_clock(postgresql_url, timedelta(seconds=-600))
-    with World("local:", postgresql_url, tmp_path) as world:
+    shift_clock(url, timedelta(seconds=-600))
+    with World("local:", url, tmp_path) as world:
         worker = app.build(world.settings)
         with closing(worker.database), worker:
             world.publish(world.mapped("p1", 1))

@@ -28,12 +28,10 @@ def ids(company: int, agreement: int, addition: int) -> tuple[str, ...]:
 
 
 @pytest.fixture(scope="module")
-def world(
-    amqp_url: str, postgresql: Postgresql, postgresql_template: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[World]:
+def world(amqp_url: str, postgresql: Postgresql, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """One worker on real servers for all tests here; what is unusual is held as by default."""
     with (
-        postgresql.database(postgresql_template) as url,
+        postgresql.database() as url,
         World(amqp_url, url, tmp_path_factory.mktemp("world"), partners=(), big_jump_count=20) as world,
     ):
         world.start_worker()

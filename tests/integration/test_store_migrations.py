@@ -84,12 +84,13 @@ def test_the_newest_migration_is_known_by_its_file_name() -> None:
     assert newest_revision() == ScriptDirectory(str(MIGRATIONS)).get_current_head()
 
 
-def test_a_database_of_a_newer_version_is_told(database: Database) -> None:
+def test_a_database_of_a_newer_version_is_told(empty_database: Database) -> None:
     """A worker that was not updated with the tables says which version it needs."""
-    with database.begin() as tx:
+    upgrade(empty_database)
+    with empty_database.begin() as tx:
         tx.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(SchemaOutdated, match=f"at version 9999, this program needs {newest_revision()}"):
-        check(database)
+        check(empty_database)
 
 
 @pytest.mark.parametrize("backend", ["postgresql"])

@@ -1,7 +1,8 @@
-"""PostgreSQL databases of a test's own: empty, or copies of one that was migrated once a session."""
+"""PostgreSQL databases of a test's own: new ones, or one that is emptied and has another name for each test."""
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -11,6 +12,7 @@ from psycopg import sql
 
 from store import Database
 from store.migrate import upgrade
+from store.schema import metadata
 
 
 class Postgresql:
@@ -20,24 +22,59 @@ class Postgresql:
         self._server_url = server_url
 
     @contextmanager
-    def database(self, template: str = "template0") -> Iterator[str]:
-        """The URL of a new database, a copy of the template; dropped at the end, whoever is still connected."""
-        name = f"test_{uuid4().hex[:12]}"
-        self._run(
-            sql.SQL("CREATE DATABASE {} TEMPLATE {} ENCODING 'UTF8'").format(
-                sql.Identifier(name), sql.Identifier(template)
-            )
-        )
-        try:
-            # The server outlives every test, so a commit need not wait for the disk.
-            self._run(sql.SQL("ALTER DATABASE {} SET synchronous_commit = off").format(sql.Identifier(name)))
-            yield urlsplit(self._server_url)._replace(path=f"/{name}").geturl()
-        finally:
-            self._run(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+    def database(self) -> Iterator[str]:
+        """The URL of a new database without tables; dropped at the end, whoever is still connected."""
+        with self.named() as database:
+            yield database.url
 
-    def _run(self, statement: sql.Composed) -> None:
-        with closing(psycopg.connect(self._server_url, autocommit=True)) as connection:
-            connection.execute(statement)
+    @contextmanager
+    def named(self) -> Iterator["Named"]:
+        """A new database without tables that may be renamed; dropped at the end, whoever is still connected."""
+        database = Named(self._server_url, f"test_{uuid4().hex[:12]}")
+        create = sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8'")
+        # The server outlives every test, so a commit need not wait for the disk.
+        hurry = sql.SQL("ALTER DATABASE {} SET synchronous_commit = off")
+        database.run(create, hurry)
+        try:
+            yield database
+        finally:
+            database.run(sql.SQL("DROP DATABASE {} WITH (FORCE)"))
+
+
+@dataclass
+class Named:
+    """A database of the server at this URL."""
+
+    server_url: str
+    name: str
+
+    @property
+    def url(self) -> str:
+        """The database's URL."""
+        return urlsplit(self.server_url)._replace(path=f"/{self.name}").geturl()
+
+    def run(self, *statements: sql.SQL) -> None:
+        """Run statements with the name for `{}`, from outside the database."""
+        with closing(psycopg.connect(self.server_url, autocommit=True)) as connection:
+            for statement in statements:
+                connection.execute(statement.format(sql.Identifier(self.name)))
+
+    def renew(self) -> None:
+        """Cut off whoever is connected, change the name, so that nobody of them comes back, and empty all tables.
+
+        Takes a tenth of a copy's time.
+        """
+        new = f"test_{uuid4().hex[:12]}"
+        with closing(psycopg.connect(self.server_url, autocommit=True)) as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE datname = %s", [self.name]
+            )
+            connection.execute(sql.SQL("ALTER DATABASE {} RENAME TO {}").format(*map(sql.Identifier, (self.name, new))))
+        self.name = new
+        with closing(psycopg.connect(self.url, autocommit=True)) as connection, connection.pipeline():
+            for table in reversed(metadata.sorted_tables):
+                connection.execute(sql.SQL("DELETE FROM {}").format(sql.Identifier(table.name)))
+            connection.execute("SELECT setval(quote_ident(sequencename)::regclass, 1, false) FROM pg_sequences")
 
 
 def migrate_to_newest(url: str) -> None:

@@ -31,12 +31,14 @@ class OwnRabbitMQ(OwnServer):
 
     def __init__(self, *, tls: bool | TlsFiles = False, consumer_timeout: float | None = None) -> None:
         self._control, self._consumer_timeout = ["rabbitmqctl"], consumer_timeout
+        self.has_alarm = False
         super().__init__(tls=tls)
         self.url = f"amqp{'s' if self.tls else ''}://guest:guest@127.0.0.1:{self.port}/"
 
     def memory_alarm(self, *, on: bool) -> None:
         """Have it believe that it is short of memory: it takes nothing from publishers, and tells them so."""
         self._place.run(*self._control, "set_vm_memory_high_watermark", "0.0000001" if on else "0.4")
+        self.has_alarm = on
 
     @contextmanager
     def consumer_timeout(self, seconds: float) -> Iterator[None]:
