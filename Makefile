@@ -1,6 +1,8 @@
 # `make demo` and `make test` each work as the first command in a fresh clone.
 PYTHON ?= python3
 BIN := .venv/bin
+# Compiled files are kept, also where the environment says otherwise: else every process of the tests compiles them anew.
+export PYTHONDONTWRITEBYTECODE =
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test quick coverage chaos bench profile check format lock schemas docs clean

@@ -23,14 +23,14 @@ def within(seconds: float) -> float:
 def wait_for(condition: Callable[[], T], what: str, timeout: float = 20.0) -> T:
     """Ask again and again until the condition holds; return what it gave. Fails the test naming what was waited for.
 
-    The timeout is that of an idle machine.
+    The timeout is that of an idle machine. The longer it takes the less often it is asked: asking costs, too.
     """
-    limit = within(timeout)
-    until, pause = monotonic() + limit, threading.Event()
+    limit, start, pause = within(timeout), monotonic(), threading.Event()
     while not (value := condition()):
-        if monotonic() > until:
+        waited = monotonic() - start
+        if waited > limit:
             pytest.fail(f"waited {limit:g} s in vain for {what}")
-        pause.wait(0.02)
+        pause.wait(min(max(0.01, waited / 20), 0.1))
     return value
 
 
