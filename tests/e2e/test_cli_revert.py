@@ -20,13 +20,10 @@ OF_PARTNER = ("--partner", "p1")
 REVERT = ("revert", *OF_PARTNER, "--yes")
 
 
-@pytest.fixture(params=["rabbitmq", "embedded"])
-def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
+@pytest.fixture
+def world(stack: tuple[str, str], tmp_path: Path) -> Iterator[World]:
     """RabbitMQ with PostgreSQL and a worker, or embedded, where the commands work themselves."""
-    urls = ("local:", f"sqlite:///{tmp_path}/store.db")
-    if request.param == "rabbitmq":
-        urls = (request.getfixturevalue("amqp_url"), request.getfixturevalue("postgresql_url"))
-    with World(*urls, tmp_path, companies=3) as world:
+    with World(*stack, tmp_path, companies=3) as world:
         yield world
 
 

@@ -224,15 +224,9 @@ def test_letters_are_looked_at_put_away_and_taken_out(world: World, channel: Any
     assert "no dead letter's id begins with" in letters.command("show", "zzz").stderr
 
 
-@pytest.mark.parametrize("stack", ["rabbitmq", "embedded"])
-def test_a_private_key_that_was_not_sealed_is_readable_nowhere(
-    stack: str, tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
+def test_a_private_key_that_was_not_sealed_is_readable_nowhere(stack: tuple[str, str], tmp_path: Path) -> None:
     """The platform's mistake is kept sealed to our own key, shown masked, exported sealed, and replayed exactly."""
-    urls = ("local:", f"sqlite:///{tmp_path}/store.db")
-    if stack == "rabbitmq":
-        urls = (request.getfixturevalue("amqp_url"), request.getfixturevalue("postgresql_url"))
-    with World(*urls, tmp_path) as world:
+    with World(*stack, tmp_path) as world:
         wire = encode(world.connected("p1"))
         mistaken = json.loads(wire.body) | {"private_key": PRIVATE_KEY, "changed_at": "soon"}
         _send_as_connection(world, json.dumps(mistaken).encode())

@@ -3,27 +3,16 @@
 import signal
 from pathlib import Path
 
-import pytest
-
 from tests.support.hooked_worker import POINTS
+from tests.support.stacks import at_points
 from tests.support.waiting import wait_for, within
 from tests.support.world import World
 
-STACKS = ("rabbitmq", "embedded")
 
-
-@pytest.fixture(params=STACKS)
-def urls(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, str]:
-    """(broker URL, database URL): RabbitMQ with PostgreSQL, and the embedded stack."""
-    if request.param == "embedded":
-        return "local:", f"sqlite:///{tmp_path}/store.db"
-    return request.getfixturevalue("amqp_url"), request.getfixturevalue("postgresql_url")
-
-
-@pytest.mark.parametrize("point", POINTS)
-def test_killed_worker_leaves_the_same_end_state(urls: tuple[str, str], tmp_path: Path, point: str) -> None:
+@at_points(*POINTS)
+def test_killed_worker_leaves_the_same_end_state(stack: tuple[str, str], tmp_path: Path, point: str) -> None:
     """Killed at this point and restarted: every addition right, written once, the ledger whole, one answer a line."""
-    with World(*urls, tmp_path, companies=6) as world:
+    with World(*stack, tmp_path, companies=6) as world:
         connection = world.connected("p1")
         mappings = [world.mapped("p1", number) for number in range(1, 7)]
         counts = {1: 1, 2: 20, 3: 30, 4: 40, 5: 50, 6: 60}

@@ -12,17 +12,10 @@ from messages import PushRequested, SyncResult, encode
 from tests.support.case import code
 from tests.support.letters import Letters
 from tests.support.passing import is_left_alone, time_passes
+from tests.support.stacks import on_servers
 from tests.support.waiting import wait_for
 from tests.support.world import World
 from worker.rules import retry
-
-
-@pytest.fixture(params=["rabbitmq", "embedded"])
-def stack(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, str]:
-    """(broker URL, database URL): RabbitMQ with PostgreSQL, and the embedded stack."""
-    if request.param == "embedded":
-        return "local:", f"sqlite:///{tmp_path}/store.db"
-    return request.getfixturevalue("amqp_url"), request.getfixturevalue("postgresql_url")
 
 
 def _logged(world: World, number: int, event: str) -> list[dict[str, Any]]:
@@ -36,6 +29,7 @@ def _final(world: World, push: PushRequested) -> dict[str, SyncResult]:
     return {company: answer for company, answer in world.answers(push).items() if answer is not None}
 
 
+@on_servers
 @pytest.mark.parametrize("point", ["bug_in_an_addition", "bug_in_a_write"])
 def test_a_bug_in_one_addition_is_tried_three_times_and_fails_alone(
     stack: tuple[str, str], tmp_path: Path, point: str
@@ -73,6 +67,7 @@ def test_a_bug_in_one_addition_is_tried_three_times_and_fails_alone(
         assert len(world.writes()) == 3
 
 
+@on_servers
 def test_a_bug_after_a_write_does_not_repeat_it(stack: tuple[str, str], tmp_path: Path) -> None:
     """We stumble over each answer to a write: what was written is read, written once, and the lines are right."""
     with World(*stack, tmp_path, companies=2) as world:

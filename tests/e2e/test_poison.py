@@ -4,7 +4,6 @@ import json
 import signal
 from pathlib import Path
 
-import pytest
 from sqlalchemy import select
 
 from messages import encode
@@ -15,18 +14,10 @@ from tests.support.world import World
 POISONED = 17
 
 
-@pytest.fixture(params=["rabbitmq", "embedded"])
-def urls(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, str]:
-    """(broker URL, database URL): RabbitMQ with PostgreSQL, and the embedded stack."""
-    if request.param == "embedded":
-        return "local:", f"sqlite:///{tmp_path}/store.db"
-    return request.getfixturevalue("amqp_url"), request.getfixturevalue("postgresql_url")
-
-
-def test_the_neighbours_of_a_poisonous_message_are_served(urls: tuple[str, str], tmp_path: Path) -> None:
+def test_the_neighbours_of_a_poisonous_message_are_served(stack: tuple[str, str], tmp_path: Path) -> None:
     """Of 40 pushes one kills its worker again and again: 39 are served, it alone is a dead letter, `crashed`."""
     partners = [f"p{number}" for number in range(1, 41)]
-    with World(*urls, tmp_path, partners, companies=1) as world:
+    with World(*stack, tmp_path, partners, companies=1) as world:
         pushes = {}
         for number, partner in enumerate(partners, 1):
             connection, mapping = world.connected(partner), world.mapped(partner, 1)

@@ -1,4 +1,4 @@
-"""Replay: what failed is asked again and ends right, once, on both stacks; what is newer is never overwritten."""
+"""Replay: what failed is asked again and ends right, once; what is newer is never overwritten."""
 
 import signal
 from collections.abc import Iterator
@@ -11,6 +11,7 @@ from cwclient.simulator.faults import Match
 from messages import KeyRing, PushRequested, encode
 from store import dead_letters, outbox
 from tests.support.letters import Letters
+from tests.support.stacks import at_points, on_servers
 from tests.support.waiting import wait_for, within
 from tests.support.world import World
 from worker.messaging.broker import Delivery
@@ -20,13 +21,10 @@ AWAY = faults.Status(status=503, match=Match(path=r"/additions/10000\d$"))
 COUNTS = {1: 10, 2: 20, 3: 30}
 
 
-@pytest.fixture(params=["rabbitmq", "embedded"])
-def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
+@pytest.fixture
+def world(stack: tuple[str, str], tmp_path: Path) -> Iterator[World]:
     """RabbitMQ with PostgreSQL, or embedded; lines are given up after a second."""
-    urls = ("local:", f"sqlite:///{tmp_path}/store.db")
-    if request.param == "rabbitmq":
-        urls = (request.getfixturevalue("amqp_url"), request.getfixturevalue("postgresql_url"))
-    with World(*urls, tmp_path, retry_for=1.0) as world:
+    with World(*stack, tmp_path, retry_for=1.0) as world:
         yield world
 
 
@@ -75,6 +73,7 @@ def test_what_was_given_up_is_replayed_and_ends_right(world: World, exhausted: P
         assert {len(ids) for ids in platform.final_ids().values()} == {2}
 
 
+@on_servers
 def test_a_replay_in_vain_is_back_and_stops(world: World, exhausted: PushRequested) -> None:
     """ConnectWise is still away: the letter comes back with its lines, which the command says, and list shows."""
     world.simulator.faults.set([AWAY])
@@ -92,6 +91,7 @@ def test_a_replay_in_vain_is_back_and_stops(world: World, exhausted: PushRequest
     assert _statuses(world, exhausted) == dict.fromkeys(("c1", "c2", "c3"), "updated")
 
 
+@on_servers
 def test_what_newer_pushes_have_overtaken_is_not_written(world: World, exhausted: PushRequested) -> None:
     """Between failure and replay two companies were pushed anew: their newer counts stay, and the replay says so."""
     newer = world.push("p1", {1: 11, 2: 22})
@@ -107,6 +107,7 @@ def test_what_newer_pushes_have_overtaken_is_not_written(world: World, exhausted
     assert [world.quantity("p1", 100_000 + number) for number in COUNTS] == [11, 22, 30]
 
 
+@on_servers
 def test_the_outlook_knows_what_has_overtaken_a_push_that_was_never_accepted(world: World) -> None:
     """A push that never got as far as to be accepted may be overtaken too: a dry run and the replay say the same."""
     connection, mapping = world.connected("p1"), world.mapped("p1", 1)
@@ -127,7 +128,7 @@ def test_the_outlook_knows_what_has_overtaken_a_push_that_was_never_accepted(wor
     assert world.quantity("p1", 100_001) == 6
 
 
-@pytest.mark.parametrize("point", ["after_accept_commit", "before_ack", "between_publish_and_delete"])
+@at_points("after_accept_commit", "before_ack", "between_publish_and_delete")
 def test_a_crash_in_a_replay_neither_loses_nor_doubles(world: World, exhausted: PushRequested, point: str) -> None:
     """The worker dies between the replay's commit and its relay, or between handling and ack: one round, one write."""
     letters = Letters(world)
@@ -151,6 +152,7 @@ def test_a_crash_in_a_replay_neither_loses_nor_doubles(world: World, exhausted: 
         wait_for(lambda: len(platform.ids_of("push.completed.v1")[exhausted.push_id]) == 2, "a completion per round")
 
 
+@on_servers
 def test_a_conflict_stays_a_conflict(world: World) -> None:
     """A push id that was used for another push does not become right by a replay; the first push stands."""
     connection, mapping = world.connected("p1"), world.mapped("p1", 1)

@@ -18,6 +18,7 @@ from store import dead_letters, leases, pauses, pushes
 from tests.support.case import Case, code
 from tests.support.letters import Letters
 from tests.support.reverting import answers_of, carried_out, completion_of, revert_of, state_of
+from tests.support.stacks import at_points
 from tests.support.waiting import wait_for, within
 from tests.support.world import NOVEMBER, World, now
 from worker.sync import due_work
@@ -27,14 +28,6 @@ OCTOBER = BillingPeriod.parse("2026-10")
 CHANGED_BY_HAND = {7: 8, 21: 0, 50: 100.5}
 PATCH = Match(path=r"/additions/10000\d$", method="PATCH")
 AWAY = faults.Status(status=503, match=Match(path=r"/additions/10000\d$"))
-
-
-@pytest.fixture(params=["rabbitmq", "embedded"])
-def stack(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, str]:
-    """(broker URL, database URL): RabbitMQ with PostgreSQL, and embedded."""
-    if request.param == "embedded":
-        return "local:", f"sqlite:///{tmp_path}/store.db"
-    return request.getfixturevalue("amqp_url"), request.getfixturevalue("postgresql_url")
 
 
 def _pushed(world: World, counts: dict[int, int]) -> PushRequested:
@@ -110,7 +103,7 @@ def _times_completed(world: World, push_id: str) -> int:
     return sum(isinstance(message, PushCompleted) and message.push_id == push_id for message in received)
 
 
-@pytest.mark.parametrize("point", ["after_ledger_open", "after_patch", "before_flush_commit", "after_flush_commit"])
+@at_points("after_ledger_open", "after_patch", "before_flush_commit", "after_flush_commit")
 def test_a_worker_killed_in_a_revert_leaves_the_same_end_state(
     stack: tuple[str, str], tmp_path: Path, point: str
 ) -> None:

@@ -25,7 +25,7 @@ from worker.handlers.pushes import push_requested
 from worker.messaging import dispatcher, outbox_consumer, relay, store_outage, store_retry
 from worker.messaging.embedded import EmbeddedBroker
 from worker.messaging.rabbitmq import RabbitBroker
-from worker.rules import retry
+from worker.rules import quantities, retry
 from worker.settings import load
 from worker.sync import guard, run, transitions
 from worker.sync.calls import Calls
@@ -41,6 +41,8 @@ POINTS = (
     "before_ack",
     "between_publish_and_delete",
 )
+# The embedded broker settles in its own way; all else is done alike whatever the broker is.
+POINTS_WHEN_EMBEDDED = ("after_patch", "between_publish_and_delete")
 
 
 def serve() -> None:
@@ -70,6 +72,8 @@ def shorten() -> None:
     transitions.READ_AGAIN_AFTER = timedelta(seconds=0.5)
     relay.CLAIM_SECONDS = within(3.0)
     relay.TROUBLE_MOST = store_retry.PAUSE_MOST = 1.0
+    # Not the order of messages decides here, but how long the lease of a worker that has died goes on.
+    quantities.VERSION_WAIT = timedelta(seconds=within(60.0))
     outbox_consumer.CLAIM_SECONDS, outbox_consumer.EXTEND_SECONDS = within(3.0), 1.0
 
 

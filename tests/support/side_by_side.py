@@ -11,7 +11,6 @@ from xdist.scheduler import LoadScopeScheduling
 from tests.support.servers import POSTGRESQL, RABBITMQ
 
 TOGETHER = {
-    "tests/contract/test_own_servers.py": "own servers",
     "tests/e2e/test_store_away.py": "own servers",
     "tests/integration/test_consuming.py": "own servers",
 }
