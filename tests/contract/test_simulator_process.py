@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from cwclient.simulator.certificates import ensure_certificates
+from tests.support.own_servers.places import free_port
 from tests.support.waiting import within
 
 STATE = {
@@ -68,15 +69,14 @@ def test_it_serves_https_until_sigterm(state_file: Path, tmp_path: Path) -> None
             assert Path(ready["log"]) == log.resolve()
             http.put("/_simulator/faults", json=[{"kind": "hang"}])
             with pytest.raises(httpx.ReadTimeout):
-                http.get(ADDITION, timeout=0.1)
+                http.get(ADDITION, timeout=httpx.Timeout(within(10), read=0.1))
             process.send_signal(signal.SIGTERM)
             assert process.wait(within(10)) == 0
 
 
 def test_it_serves_plain_http_on_a_given_port(state_file: Path) -> None:
     """With --plain there is no certificate, and --port is where it listens."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     with started("--state", state_file, "--plain", "--port", str(port)) as (_, ready):
         assert ready == {"url": f"http://127.0.0.1:{port}", "ca_file": None, "log": None}
         assert httpx.get(f"{ready['url']}/login/companyinfo/acmemsp", trust_env=False).status_code == 200

@@ -8,8 +8,11 @@ import gc
 import json
 import os
 import runpy
+import signal
 import socket
 import sys
+import threading
+from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
@@ -69,9 +72,18 @@ def watch(request: Any, files: list[int]) -> str:
         os.close(stream)
     with socket.socket(fileno=reply) as answer:
         answer.sendall(f"{child}\n".encode())
+        threading.Thread(target=end_with, args=(answer, child), daemon=True).start()
         _, status = os.waitpid(child, 0)
         answer.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
     os._exit(0)
+
+
+def end_with(answer: socket.socket, child: int) -> None:
+    """Kill the process once nobody is at the other end, from where nothing ever comes."""
+    with suppress(ConnectionError):
+        answer.recv(1)
+    with suppress(ProcessLookupError):
+        os.kill(child, signal.SIGKILL)
 
 
 def become(request: Any, streams: list[int]) -> None:

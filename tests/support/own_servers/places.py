@@ -18,6 +18,8 @@ from testcontainers.core.container import DockerContainer
 from tests.support.waiting import wait_for, within
 
 STOPS_WITHIN = 60
+# Reads until the process of the tests is gone, however it ended.
+END_WITH_THE_TESTS = 'read -r _; kill -KILL "-$1"; rm -rf -- "$2"'
 
 
 class Missing(Exception):
@@ -55,6 +57,7 @@ class Process:
     environment: Mapping[str, str] = field(default_factory=dict)
     user: str | None = None
     _process: "subprocess.Popen[bytes] | None" = None
+    _guard: "subprocess.Popen[bytes] | None" = None
 
     def start(self) -> None:
         """Append what it prints to `output.log`."""
@@ -69,6 +72,9 @@ class Process:
                 cwd=self.folder,
                 start_new_session=True,
             )
+        self._dismiss_guard()
+        guard = ["sh", "-c", END_WITH_THE_TESTS, "guard", str(self._process.pid), str(self.folder)]
+        self._guard = subprocess.Popen(guard, stdin=subprocess.PIPE, start_new_session=True)
 
     def stop(self, by: signal.Signals) -> None:
         """Signal the process, with SIGKILL its whole group."""
@@ -79,6 +85,13 @@ class Process:
         else:
             self._process.send_signal(by)
         self._process.wait(within(STOPS_WITHIN))
+        self._dismiss_guard()
+
+    def _dismiss_guard(self) -> None:
+        if self._guard is not None:
+            self._guard.kill()
+            self._guard.communicate()
+            self._guard = None
 
     def ended(self) -> bool:
         """A process that was never started has ended too."""
@@ -157,9 +170,9 @@ class Container:
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody uses, below those that the system gives to clients: a restart finds it free."""
+    """A free port of 127.0.0.1, of those that neither clients are given nor the docs name: a restart finds it free."""
     while True:
-        port = random.randrange(15_000, 32_000)
+        port = random.randrange(20_000, 32_000)
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
