@@ -3,8 +3,7 @@
 import os
 import socket
 import ssl
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -14,7 +13,7 @@ import pytest
 from pydantic import ValidationError
 
 from cwclient.simulator import SimulatorServer, faults
-from tests.support.waiting import within
+from tests.support.waiting import wait_for, within
 
 STATE: dict[str, Any] = {
     "tenants": [
@@ -30,6 +29,7 @@ STATE: dict[str, Any] = {
 }
 ADDITION = "/v2025_1/apis/3.0/finance/agreements/7/additions/11"
 PATCH = faults.Match(method="PATCH")
+IMPATIENT = httpx.Timeout(within(10), read=0.1)
 
 
 @pytest.fixture(scope="module", params=[True, False], ids=["https", "http"])
@@ -76,12 +76,6 @@ def read_to_end(descriptor: int) -> None:
     """Read a socket beneath any TLS until its peer closes it."""
     while os.read(descriptor, 65536):
         pass
-
-
-def eventually(condition: Callable[[], bool]) -> bool:
-    """Wait, at most ten seconds, until a condition holds."""
-    pause = threading.Event()
-    return any(condition() or pause.wait(0.01) for _ in range(round(within(1000))))
 
 
 @pytest.mark.parametrize(
@@ -181,8 +175,8 @@ def test_a_hanging_request_ends_with_the_client(
     """A request hangs until the client gives up, applied or not as the fault says, and the server lives on."""
     simulator.faults.add(faults.Hang(match=PATCH, times=1, applied=applied))
     with pytest.raises(httpx.ReadTimeout):
-        http.patch(ADDITION, json=[{"op": "replace", "path": "quantity", "value": 42}], timeout=0.2)
-    assert simulator.state.quantity("acmemsp", 11) == (42 if applied else 4)
+        http.patch(ADDITION, json=[{"op": "replace", "path": "quantity", "value": 42}], timeout=IMPATIENT)
+    wait_for(lambda: simulator.state.quantity("acmemsp", 11) == (42 if applied else 4), "the quantity")
     assert http.get(ADDITION).status_code == 200
 
 
@@ -190,8 +184,8 @@ def test_a_slow_server_applies_what_the_client_gave_up(simulator: SimulatorServe
     """A request that waits is applied late even though its client has gone."""
     simulator.faults.add(faults.Latency(match=PATCH, seconds=0.4))
     with pytest.raises(httpx.ReadTimeout):
-        http.patch(ADDITION, json=[{"op": "replace", "path": "quantity", "value": 42}], timeout=0.1)
-    assert eventually(lambda: simulator.state.quantity("acmemsp", 11) == 42)
+        http.patch(ADDITION, json=[{"op": "replace", "path": "quantity", "value": 42}], timeout=IMPATIENT)
+    wait_for(lambda: simulator.state.quantity("acmemsp", 11) == 42, "the late write")
 
 
 def test_a_value_that_is_not_kept(simulator: SimulatorServer, http: httpx.Client) -> None:
@@ -298,7 +292,7 @@ def test_a_hanging_client_does_not_keep_the_server() -> None:
         port = int(server.url.rpartition(":")[2])
         with socket.create_connection(("127.0.0.1", port)) as connection:
             connection.sendall(b"GET /hang HTTP/1.1\r\nHost: simulator\r\n\r\n")
-            assert eventually(lambda: len(server.log) == 1)
+            wait_for(lambda: len(server.log) == 1, "the request in the log")
             server.__exit__()
             assert connection.recv(1) == b""
     with pytest.raises(ConnectionRefusedError):

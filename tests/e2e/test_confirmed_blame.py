@@ -12,7 +12,7 @@ from cwclient.simulator import faults
 from cwclient.simulator.faults import Match
 from messages import PushRequested, SyncResult
 from tests.support.case import Case, code
-from tests.support.waiting import wait_for
+from tests.support.waiting import wait_for, within
 from tests.support.world import World
 from worker import app
 
@@ -154,7 +154,7 @@ def test_the_whole_base_path_that_is_not_found_is_blamed_on_no_record(sqlite_url
 
 def test_a_base_path_that_goes_away_in_mid_run_is_blamed_on_no_record(sqlite_url: str, tmp_path: Path) -> None:
     """404 for whatever is asked after the first write: lines wait until RETRY_FOR, and none is to be mapped anew."""
-    with _partner(tmp_path, sqlite_url, retry_for=4.0) as world:
+    with _partner(tmp_path, sqlite_url, retry_for=within(4.0)) as world:
         world.simulator.faults.set([faults.Latency(seconds=0.2, match=Match(method="PATCH"))])
         push = world.push("p1", dict.fromkeys(EIGHT, 5))
         world.publish(push)

@@ -13,7 +13,7 @@ from messages import ConnectionChanged, ConnectionChecked, ConnectionCheckReques
 from store import leases, pauses
 from store.schema import connections
 from tests.support.case import Case, code
-from tests.support.waiting import wait_for
+from tests.support.waiting import wait_for, within
 from tests.support.world import World, now
 from worker import app
 from worker.connectwise import rate_limit
@@ -157,8 +157,8 @@ def test_a_disconnect_ends_a_slice_that_runs(sqlite_url: str, tmp_path: Path, mo
     monkeypatch.setattr(run, "LOAD_SECONDS", 60.0)
     monkeypatch.setattr(rate_limit, "PER_MINUTE", 60_000.0)
     monkeypatch.setattr(rate_limit, "BURST", 1_000.0)
-    with World("local:", sqlite_url, tmp_path, companies=count, call_timeout=2.0) as world:
-        world.simulator.faults.set([faults.Latency(seconds=0.4, match=ADDITION)])
+    with World("local:", sqlite_url, tmp_path, companies=count, call_timeout=within(2.0)) as world:
+        world.simulator.faults.set([faults.Latency(seconds=within(0.4), match=ADDITION)])
         case = Case(world)
         connected, mapped = world.connected("p1"), [world.mapped("p1", n) for n in range(1, count + 1)]
         request = world.push("p1", dict.fromkeys(range(1, count + 1), 5), connection=connected, mappings=mapped)

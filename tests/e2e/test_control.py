@@ -10,7 +10,7 @@ from cwclient.simulator.faults import Match
 from messages import PushCancelRequested, PushCompleted, PushRequested
 from store import cancellations, leases, pauses
 from tests.support.case import Case
-from tests.support.waiting import wait_for
+from tests.support.waiting import wait_for, within
 from tests.support.world import World, now
 from worker.sync import fail_open_lines
 
@@ -44,7 +44,7 @@ def test_a_running_push_is_stopped(amqp_url: str, postgresql_url: str, tmp_path:
         connection = world.connected("p1")
         mappings = [world.mapped("p1", number) for number in range(1, 121)]
         world.publish(connection, *mappings)
-        world.simulator.faults.add(faults.Latency(seconds=0.05, match=PATCH))
+        world.simulator.faults.add(faults.Latency(seconds=within(0.05), match=PATCH))
         world.start_worker()
         push = world.push("p1", {number: number + 1 for number in range(1, 121)}, mappings=mappings)
         world.publish(push)
@@ -105,7 +105,7 @@ def test_a_cancelled_company_is_missing_in_a_sum(case: Case) -> None:
 @pytest.mark.parametrize("who", ["p1", pauses.EVERYBODY])
 def test_a_paused_partner_is_not_called_until_it_is_resumed(case: Case, who: str) -> None:
     """A pause ends the slice that runs; pushes are accepted meanwhile, and go on where they were after it."""
-    case.world.simulator.faults.add(faults.Latency(seconds=0.3, match=ADDITION))
+    case.world.simulator.faults.add(faults.Latency(seconds=within(0.3), match=ADDITION))
     push = case.world.push("p1", {1: 5, 2: 6})
     case.world.publish(push)
     wait_for(case.is_running, "the run")

@@ -11,7 +11,7 @@ from messages import PushRequested
 from store.schema import dead_letters
 from tests.e2e.test_outages import WITHIN, events, platform
 from tests.support.own_servers import OwnPostgresql, Standby, own, own_standby
-from tests.support.waiting import wait_for
+from tests.support.waiting import wait_for, within
 from tests.support.world import World
 
 PARTNERS = [f"p{number}" for number in range(1, 21)]
@@ -32,7 +32,7 @@ def on(amqp_url: str, database_url: str, folder: Path) -> World:
 
 def pushed(world: World) -> list[PushRequested]:
     """Connect, map and push all companies of all partners, and let something of it happen."""
-    world.simulator.faults.add(Latency(seconds=0.1))
+    world.simulator.faults.add(Latency(seconds=within(0.1)))
     pushes = []
     for partner in PARTNERS:
         connection = world.connected(partner)

@@ -15,13 +15,13 @@ from store import now
 from store.schema import leases, push_lines, pushes
 from tests.support.case import Case, code
 from tests.support.passing import time_passes
-from tests.support.waiting import wait_for
+from tests.support.waiting import wait_for, within
 from tests.support.world import World
 from worker import app
 from worker.rules import retry
 
 RETRY_FOR = timedelta(seconds=60)
-AT_MOST = timedelta(seconds=75)
+AT_MOST = RETRY_FOR + timedelta(seconds=within(15.0))
 """Late by a tenth, or by 15 s, whichever is more."""
 ADDITION = Match(path=r"/additions/10000\d$")
 
@@ -32,7 +32,7 @@ def impatient(
 ) -> Iterator[Case]:
     """A case with RETRY_FOR=60. Chance is the same each time, and time passes only as `_time_of_giving_up` says."""
     monkeypatch.setattr(random, "random", lambda: request.param)
-    with World("local:", sqlite_url, tmp_path, retry_for=RETRY_FOR.total_seconds(), call_timeout=1.0) as world:
+    with World("local:", sqlite_url, tmp_path, retry_for=RETRY_FOR.total_seconds(), call_timeout=within(1.0)) as world:
         case = Case(world)
         with app.build(world.settings):
             world.publish(world.connected("p1"), world.mapped("p1", 1), world.mapped("p1", 2))

@@ -11,7 +11,7 @@ from store import StoreConflict, connections, leases
 from tests.e2e.test_catalog import COMPANIES, add
 from tests.support.asking import answer_to, answered, ask, question, reads
 from tests.support.case import Case
-from tests.support.waiting import wait_for
+from tests.support.waiting import wait_for, within
 from tests.support.world import PRIVATE_KEY, now
 from worker.sync import commit, run
 
@@ -30,7 +30,7 @@ def listing(case: Case, monkeypatch: pytest.MonkeyPatch) -> Case:
 def _list(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "LOAD_SECONDS", 0.2)
     add(case.world, companies=[{"id": number, "name": f"Firm {number}"} for number in range(1000, PAGES * 1000)])
-    case.world.simulator.faults.set([faults.Latency(seconds=0.4, match=faults.Match(path=COMPANIES))])
+    case.world.simulator.faults.set([faults.Latency(seconds=within(0.4), match=faults.Match(path=COMPANIES))])
     case.world.publish(LONG)
     wait_for(lambda: reads(case.world, COMPANIES), "the first page")
 
@@ -80,7 +80,7 @@ def test_new_keys_begin_a_long_list_anew(listing: Case) -> None:
 def test_wrong_keys_are_confirmed_once_though_a_list_goes_on(listing: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     """A page that came by the former keys says nothing of new ones: these are refused twice, and lines fail by that."""
     monkeypatch.setattr(run, "LOAD_SECONDS", 1.0)
-    listing.world.simulator.faults.set([faults.Latency(seconds=0.6)])
+    listing.world.simulator.faults.set([faults.Latency(seconds=within(0.6))])
     connected = listing.world.connected("p1", "wrong")
     push = listing.world.push("p1", {1: 5, 2: 5}, connection=connected)
     listing.world.publish(push)
@@ -97,7 +97,7 @@ def test_a_new_connection_answers_for_itself_though_a_list_goes_on(case: Case, m
         leases.save_health(tx, "p1", leases.Health(unreachable_count=2, unreachable_since=since))
     _list(case, monkeypatch)
     away = faults.Status(status=503, match=faults.Match(path="companyinfo"))
-    case.world.simulator.faults.set([faults.Latency(seconds=0.6, match=faults.Match(path=COMPANIES)), away])
+    case.world.simulator.faults.set([faults.Latency(seconds=within(0.6), match=faults.Match(path=COMPANIES)), away])
     connected = case.world.connected("p1")
     push = case.world.push("p1", {1: 5}, connection=connected)
     case.world.publish(push)

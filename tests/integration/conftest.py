@@ -7,8 +7,9 @@ import pytest
 
 from cwclient import AddressPolicy, CallBudget, Transport
 from tests.support.raw_server import Server
+from tests.support.waiting import within
 
-SHORT = CallBudget(connect=0.5, read=0.3, total=0.5, max_body=100_000)
+SHORT = CallBudget(connect=within(0.5), read=within(0.3), total=within(0.5), max_body=100_000)
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from cwclient import (
     Unreachable,
 )
 from tests.support.tls import certificate, issue, served
+from tests.support.waiting import within
 
 LOOPBACK = AddressPolicy(["127.0.0.0/8"])
 
@@ -171,7 +172,7 @@ def test_the_deadline_holds_within_tls_too(
 ) -> None:
     """A slow drip inside TLS, and a handshake that never ends, cost no more than the budget."""
     context, pem = certificate(tmp_path, "127.0.0.1")
-    transport = connect(pem, CallBudget(connect=5, read=5, total=0.5))
+    transport = connect(pem, CallBudget(connect=5, read=5, total=within(0.5)))
     with pytest.raises(Unreachable, match="in time"):
         transport.request("GET", f"https://127.0.0.1:{start(context).server_port}/drip", headers={})
     with socket.create_server(("127.0.0.1", 0)) as mute, pytest.raises(Unreachable, match="secure") as caught:
