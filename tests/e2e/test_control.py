@@ -105,7 +105,7 @@ def test_a_cancelled_company_is_missing_in_a_sum(case: Case) -> None:
 @pytest.mark.parametrize("who", ["p1", pauses.EVERYBODY])
 def test_a_paused_partner_is_not_called_until_it_is_resumed(case: Case, who: str) -> None:
     """A pause ends the slice that runs; pushes are accepted meanwhile, and go on where they were after it."""
-    case.world.simulator.faults.add(faults.Latency(seconds=within(0.3), match=ADDITION))
+    case.world.simulator.faults.add(faults.Latency(seconds=within(1.0), match=ADDITION))
     push = case.world.push("p1", {1: 5, 2: 6})
     case.world.publish(push)
     wait_for(case.is_running, "the run")

@@ -7,8 +7,10 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+from tests.support import forked_program
 from tests.support.commands import environment
 from tests.support.docs import ROOT, RUN, blocks
+from tests.support.forked import FORK_SERVER
 from tests.support.waiting import within
 from worker.settings import PREFIX
 
@@ -45,7 +47,17 @@ def script() -> str:
     for line in LINES:
         done += [taken.pop(name) for name in list(taken) if name in line]
         done += [line, 'printf "%s\\n" "$?" >> codes']
+    # Behind the first line, which puts the installed programs there.
+    done.insert(2, 'PATH="$PWD/forked:$PATH"')
     return "\n".join([*done, "kill $(jobs -p)", "wait"])
+
+
+def _put_program(folder: Path) -> None:
+    """`phin-connectwise` in a folder, as a program that starts quickly."""
+    folder.mkdir()
+    program = folder / "phin-connectwise"
+    program.write_text(f"#!/bin/sh\nexec '{sys.executable}' -I -S '{forked_program.__file__}' \"$@\"\n")
+    program.chmod(0o755)
 
 
 def test_the_pages_teach_every_command_that_a_coordinator_needs() -> None:
@@ -60,11 +72,14 @@ def test_the_commands_run_as_they_stand(tmp_path: Path) -> None:
     (tmp_path / ".venv").symlink_to(sys.prefix)
     (tmp_path / "worker").symlink_to(ROOT / "worker")
     (tmp_path / "dead_letter.py").write_text(DEAD_LETTER, "utf-8")
+    _put_program(tmp_path / "forked")
+    control = FORK_SERVER.control.fileno()
     kept = {name: value for name, value in environment({}).items() if not name.startswith(PREFIX)}
     with subprocess.Popen(
         ["bash", "-c", script()],
         cwd=tmp_path,
-        env=kept,
+        env=kept | {"FORK_SERVER": str(control)},
+        pass_fds=[control],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -29,6 +29,8 @@ LOADED = (
     "worker.messaging.rabbitmq",
     "worker.rules.problems",
 )
+# More than the socket takes at once.
+REQUEST_BYTES = 1_000_000
 
 
 def main() -> None:
@@ -47,15 +49,14 @@ def serve(control: socket.socket) -> str | None:
     """Fork at each request; return the module to run in the process that is to run it, None at the end."""
     watching: set[int] = set()
     while True:
-        head, files, *_ = socket.recv_fds(control, 8, 4)
+        request, files, *_ = socket.recv_fds(control, REQUEST_BYTES, 4)
         # Those that have ended are let go, so that the time they took counts as that of the tests.
         watching -= {pid for pid in watching if os.waitpid(pid, os.WNOHANG)[0]}
-        if not head:
+        if not request:
             return None
-        request = json.loads(_received(control, int.from_bytes(head, "big")))
         if (watcher := os.fork()) == 0:
             control.close()
-            return watch(request, files)
+            return watch(json.loads(request), files)
         watching.add(watcher)
         for file in files:
             os.close(file)
@@ -74,7 +75,8 @@ def watch(request: Any, files: list[int]) -> str:
         answer.sendall(f"{child}\n".encode())
         threading.Thread(target=end_with, args=(answer, child), daemon=True).start()
         _, status = os.waitpid(child, 0)
-        answer.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
+        with suppress(BrokenPipeError):
+            answer.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
     os._exit(0)
 
 
@@ -91,17 +93,15 @@ def become(request: Any, streams: list[int]) -> None:
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
         os.close(stream)
+    # Those of the fork server remember whether they could seek.
+    said = sys.stdout.encoding
+    sys.stdin = os.fdopen(0, encoding=said, closefd=False)
+    sys.stdout = os.fdopen(1, "w", encoding=said, closefd=False)
+    sys.stderr = os.fdopen(2, "w", buffering=1, encoding=said, errors="backslashreplace", closefd=False)
     os.environ.clear()
     os.environ.update(request["environment"])
     os.chdir(request["folder"])
     sys.argv = [request["module"], *request["arguments"]]
-
-
-def _received(control: socket.socket, size: int) -> bytes:
-    received = b""
-    while len(received) < size:
-        received += control.recv(size - len(received))
-    return received
 
 
 if __name__ == "__main__":

@@ -101,18 +101,22 @@ class ForkServer:
             "folder": str(folder),
             "environment": dict(environment),
         }
-        body = json.dumps(request).encode()
         mine, theirs = socket.socketpair()
-        with theirs, Path(os.devnull).open("rb") as nothing, self._lock:
+        with theirs, Path(os.devnull).open("rb") as nothing:
             streams = [(stdin or nothing).fileno(), stdout.fileno() if stdout else 1, stderr.fileno() if stderr else 2]
-            if self._control is None:
-                self._control = self._begin()
-            socket.send_fds(self._control, [len(body).to_bytes(8, "big")], [*streams, theirs.fileno()])
-            self._control.sendall(body)
+            socket.send_fds(self.control, [json.dumps(request).encode()], [*streams, theirs.fileno()])
         return Forked(mine, " ".join([module, *arguments]))
 
+    @property
+    def control(self) -> socket.socket:
+        """Takes requests, each in one piece; a program that inherits it may ask too (see `forked_program`)."""
+        with self._lock:
+            if self._control is None:
+                self._control = self._begin()
+            return self._control
+
     def _begin(self) -> socket.socket:
-        mine, theirs = socket.socketpair()
+        mine, theirs = socket.socketpair(type=socket.SOCK_SEQPACKET)
         command = [sys.executable, "-m", "tests.support.fork_server"]
         with theirs:
             self._process = subprocess.Popen(command, cwd=ROOT, stdin=theirs.fileno(), stdout=subprocess.DEVNULL)
