@@ -42,6 +42,8 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def locked(case: Case, table: str) -> Iterator[None]:
     """A migration or VACUUM FULL has this table."""
     with case.world.database.begin() as tx:
+        # The test may wait for it, as a migration would.
+        tx.execute(text("SET LOCAL lock_timeout = '60s'"))
         tx.execute(text(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE"))
         yield
 
