@@ -8,7 +8,6 @@ from time import monotonic, process_time
 import structlog
 
 from store import StoreError, leases
-from store.due_watch import LOOK_SECONDS
 from worker.health import Readiness
 from worker.sync.context import RunContext
 from worker.sync.run_threads import RunThreads
@@ -42,18 +41,14 @@ class PartnerPool:
     def run(self, stop: Event) -> None:
         """Claim due partners until `stop`."""
         while not stop.is_set():
+            pause = POLL_SECONDS
             try:
                 self._claim()
                 self._readiness.fine("partners")
             except Exception as error:  # noqa: BLE001 - readiness tells it
                 self._readiness.trouble("partners", error, expected=isinstance(error, StoreError))
-                stop.wait(TROUBLE_SECONDS)
-                continue
-            # While runs are under way a steady pace tells how busy the process is.
-            if len(self._threads):
-                stop.wait(POLL_SECONDS)
-            else:
-                self._context.database.wakeups.wait("partners", LOOK_SECONDS)
+                pause = TROUBLE_SECONDS
+            stop.wait(pause)
         self._threads.wake_all()
 
     def stop(self, until: float) -> bool:
