@@ -84,6 +84,26 @@ def test_a_run_goes_on_when_its_time_has_come() -> None:
         wait_for(lambda: len(ended) == 3, "all runs")
 
 
+def test_the_time_of_a_run_comes_also_after_a_pause_without_any() -> None:
+    """A lease is renewed whatever runs before have left behind."""
+    ended: list[str] = []
+
+    def ends_before_its_time(wake: Wake) -> Steps:
+        wake()
+        yield monotonic() + 1.0
+        ended.append("first")
+
+    def waits_longer(_: Wake) -> Steps:
+        yield monotonic() + 1.5
+        ended.append("second")
+
+    with threads() as running:
+        running.start(copy_context(), ends_before_its_time)
+        wait_for(lambda: not len(running), "the end of the first")
+        running.start(copy_context(), waits_longer)
+        wait_for(lambda: ended == ["first", "second"], "the end of the second")
+
+
 def test_the_oldest_run_goes_first_but_nobody_waits_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     """A busy worker ends the runs that it has begun; one that is late goes before them, so that it keeps its lease."""
     monkeypatch.setattr(run_threads, "LATE_SECONDS", 0.2)

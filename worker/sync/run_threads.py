@@ -76,6 +76,7 @@ class RunThreads:
         run.steps = begin(lambda: self._wake(run))
         with self._changed:
             self._active.add(run)
+            self._changed.notify_all()  # the clock sleeps while there is no run
             if not self._threads:
                 self._threads = [Thread(target=self._watch, name="alarms", daemon=True)]
                 self._threads += [Thread(target=self._work, name=f"run {n}", daemon=True) for n in range(THREADS)]
