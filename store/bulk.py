@@ -45,7 +45,7 @@ def update_many(tx: Tx, table: Table, key: Sequence[str], rows: Sequence[Row]) -
         tx.execute(statement, {"rows": piece})
 
 
-# The building of a statement costs more than its execution; there is one for each table and set of columns.
+# Built once for each table and set of columns, not at each execution.
 
 
 @cache

@@ -13,7 +13,7 @@ ROUND_WITHIN = 600.0
 
 @dataclass(frozen=True)
 class Round:
-    """What a round took: lines a second, milliseconds of CPU a line, peak memory in MiB, and requests a line."""
+    """The cost of a round: lines a second, milliseconds of CPU a line, peak memory in MiB, and requests a line."""
 
     contestant: str
     lines_per_second: float

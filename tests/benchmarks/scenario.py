@@ -56,7 +56,7 @@ class Scenario:
                 yield Line(partner, company, users(turn, company))
 
     def quantities(self, turn: int) -> Mapping[int, float]:
-        """What each addition holds once the work of this turn is done, by its id."""
+        """The quantity of each addition once the work of this turn is done, by its id."""
         return {line.addition: line.users for line in self.work(turn)}
 
 

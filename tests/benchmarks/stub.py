@@ -19,7 +19,7 @@ CEILING_REQUESTS = 400
 
 @dataclass(frozen=True)
 class Seen:
-    """What the stub was asked since `forget`, by method and `connections`; the quantity of each addition by its id."""
+    """The requests since `forget`, by method and `connections`; the quantity of each addition by its id."""
 
     asked: Mapping[str, int]
     quantities: Mapping[int, float]

@@ -1,4 +1,4 @@
-"""What a call to ConnectWise costs this process, by the clock of its thread: `make bench`.
+"""The CPU of a call to ConnectWise in this process, by the clock of its thread: `make bench`.
 
 The server is the simulator, over TLS and in a process of its own.
 """

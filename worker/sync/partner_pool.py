@@ -25,8 +25,6 @@ BUSY_SHARE, BUSY_WAIT = 0.8, 0.03
 # One that stays busy takes one more partner after this: nobody waits for ever.
 PATIENCE_SECONDS = 2.0
 
-log = structlog.get_logger()
-
 
 class PartnerPool:
     """Up to `size` partners, side by side."""
@@ -72,7 +70,8 @@ class PartnerPool:
         active, at, cpu = len(self._threads), monotonic(), process_time()
         share = (cpu - self._cpu) / max(at - self._polled_at, POLL_SECONDS)
         self._polled_at, self._cpu = at, cpu
-        if share > BUSY_SHARE or self._threads.longest_wait() > BUSY_WAIT:
+        longest_wait = self._threads.longest_wait()
+        if share > BUSY_SHARE or longest_wait > BUSY_WAIT:
             self._limit = 1 if at > self._claimed_at + PATIENCE_SECONDS else 0
         else:
             self._limit = min(max(1, 2 * self._limit), CLAIM_LIMIT)

@@ -13,16 +13,12 @@ from queue import PriorityQueue
 from threading import Condition, Thread
 from time import monotonic
 
-import structlog
-
 THREADS = 8
 # A run that has been ready for so long goes before all others, so that it keeps its lease.
 LATE_SECONDS, FRONT = 2.0, -1
 
 Steps = Generator[float, None, None]
 """A run: it yields the monotonic time until which it waits. It goes on then, or as soon as it is woken."""
-
-log = structlog.get_logger()
 
 
 @dataclass(eq=False)
