@@ -87,21 +87,26 @@ def test_a_run_goes_on_when_its_time_has_come() -> None:
 def test_the_time_of_a_run_comes_also_after_a_pause_without_any() -> None:
     """A lease is renewed whatever runs before have left behind."""
     ended: list[str] = []
+    wakes: list[Wake] = []
 
     def ends_before_its_time(wake: Wake) -> Steps:
-        wake()
-        yield monotonic() + 1.0
-        ended.append("first")
+        wakes.append(wake)
+        return waits("first", 1.0)
 
-    def waits_longer(_: Wake) -> Steps:
-        yield monotonic() + 1.5
-        ended.append("second")
+    def waits(name: str, seconds: float) -> Steps:
+        yield monotonic() + seconds
+        ended.append(name)
+
+    def wakes_the_first(_: Wake) -> Steps:
+        yield monotonic() + 0.2
+        wakes[0]()
 
     with threads() as running:
         running.start(copy_context(), ends_before_its_time)
+        running.start(copy_context(), wakes_the_first)
         wait_for(lambda: not len(running), "the end of the first")
-        running.start(copy_context(), waits_longer)
-        wait_for(lambda: ended == ["first", "second"], "the end of the second")
+        running.start(copy_context(), lambda _: waits("second", 1.5))
+        wait_for(lambda: ended == ["first", "second"], "the end of the second", timeout=10)
 
 
 def test_the_oldest_run_goes_first_but_nobody_waits_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
