@@ -13,6 +13,7 @@ from sqlalchemy import (
     Connection,
     Engine,
     Float,
+    ScalarSelect,
     Table,
     create_engine,
     event,
@@ -31,12 +32,13 @@ from sqlalchemy.sql.functions import FunctionElement
 from store.database_errors import StoreBusy, StoreUnavailable, remedy_of
 from store.database_url import check_url, name_of
 from store.schema import UtcTime, leases
+from store.wakeups import Wakeups, noted
 
 Tx = Connection
 """A transaction, as `Database.begin` gives it."""
 
-# With the one that a worker uses for its heartbeat, at most ten per process.
-POOL_SIZE = 9
+# With those that a worker uses for its heartbeat and to watch for due work, at most ten per process.
+POOL_SIZE = 8
 POOL_TIMEOUT = 60.0
 LARGE = 1024 * 1024
 AT_ONCE_BYTES = 16 * 1024 * 1024
@@ -81,6 +83,11 @@ def now(tx: Tx) -> datetime:
 _NOW = select(db_now())
 
 
+def now_once() -> ScalarSelect[datetime]:
+    """The database's clock in a condition, read once for all rows, so that an index answers it."""
+    return select(db_now()).scalar_subquery()
+
+
 def moment(at: datetime | timedelta) -> datetime | db_now:
     """A time to compare a column with: as given, or so long ago by the database's clock."""
     return db_now(-at.total_seconds()) if isinstance(at, timedelta) else at
@@ -114,6 +121,7 @@ class Database:
     def __init__(self, url: str, connections: int = POOL_SIZE) -> None:
         self.engine = _create_engine(url, connections)
         self.name = name_of(self.engine.url)
+        self.wakeups = Wakeups()
 
     @property
     def is_missing(self) -> bool:
@@ -122,12 +130,15 @@ class Database:
 
     @contextmanager
     def begin(self) -> Iterator[Tx]:
-        """One transaction: committed at the end, rolled back on an error.
+        """One transaction: committed at the end, rolled back on an error. A commit wakes whom `wake_after` has noted.
 
         Raises StoreUnavailable, StoreBusy or StoreConflict (see `database_errors`); other errors pass unchanged.
         """
         with _translated(), self.engine.begin() as tx:
+            kinds = noted(tx)
+            kinds.clear()
             yield tx
+        self.wakeups.ring(*kinds)
 
     @contextmanager
     def partner(self, partner_id: str) -> Iterator[Tx]:

@@ -5,11 +5,12 @@ from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import Row, and_, bindparam, case, func, or_, select, update
+from sqlalchemy import ColumnElement, Row, and_, bindparam, case, func, or_, select, update
 
 from store import pauses
-from store.database import Tx, db_now
+from store.database import Tx, db_now, now_once
 from store.schema import catalog_questions, connections, leases, mappings, push_lines, syncs
+from store.wakeups import wake_after
 
 LEASE_SECONDS = 15.0
 
@@ -101,6 +102,13 @@ _CLAIM = (
     )
     .returning(leases, db_now().label("now"))
 )
+
+
+def any_due() -> ColumnElement[bool]:
+    """A condition: a partner is due and has no holder, or has one that vanished."""
+    waiting = select(leases.c.partner_id).where(leases.c.token.is_(None), leases.c.wake_at <= now_once())
+    vanished = select(leases.c.partner_id).where(leases.c.until < now_once())
+    return or_(waiting.exists(), vanished.exists())
 
 
 def renew(tx: Tx, partner_id: str, token: str, budget_tokens: float) -> Renewed | None:
@@ -197,6 +205,7 @@ def wake(tx: Tx, partner_id: str) -> None:
     Call it inside `Database.partner(partner_id)`.
     """
     tx.execute(update(leases).where(leases.c.partner_id == partner_id).values(wake_at=db_now()))
+    wake_after(tx, "partners")
 
 
 def woken_at(tx: Tx, partner_id: str) -> tuple[datetime, datetime | None]:
@@ -208,6 +217,7 @@ def woken_at(tx: Tx, partner_id: str) -> tuple[datetime, datetime | None]:
 def wake_all(tx: Tx) -> None:
     """Make every partner due now, after a pause of all."""
     tx.execute(update(leases).values(wake_at=db_now()))
+    wake_after(tx, "partners")
 
 
 def wake_orphaned(tx: Tx) -> list[str]:

@@ -14,9 +14,10 @@ from sqlalchemy.sql.dml import ReturningUpdate
 from messages import EXCHANGE_IN, EXCHANGE_OUT, OUTPUTS, Message, Wire, encode
 from store import amqp_properties as amqp
 from store.bulk import insert_many
-from store.database import AT_ONCE_BYTES, Tx, db_now, detach_if_large, now
+from store.database import AT_ONCE_BYTES, Tx, db_now, detach_if_large, now, now_once
 from store.dead_letters import storable
 from store.schema import EXCHANGE_DEFERRED, outbox
+from store.wakeups import wake_after
 
 EXCHANGE_REPLIES = "connectwise.replies"
 """Not an exchange of the broker: the routing key is the full name of the queue that awaits the reply."""
@@ -79,6 +80,8 @@ def put_each(tx: Tx, rows: Sequence[tuple[OutboxRow, datetime]]) -> None:
     """Send stored bytes as they are, each at its own time."""
     if rows:
         insert_many(tx, outbox, [{**_values(row), "not_before": at} for row, at in rows])
+        for exchange in {row.exchange for row, _ in rows}:
+            wake_after(tx, "deferred" if exchange == EXCHANGE_DEFERRED else "outbox")
         detach_if_large(tx, sum(len(row.body) for row, _ in rows))
 
 
@@ -86,6 +89,16 @@ def defer(tx: Tx, rows: Sequence[tuple[OutboxRow, float]]) -> None:
     """Store messages for a worker to handle, each after its number of seconds; `routing_key` is their queue."""
     at = now(tx)
     put_each(tx, [(row, at + timedelta(seconds=seconds)) for row, seconds in rows])
+
+
+def any_to_send() -> ColumnElement[bool]:
+    """A condition: a message is due to be sent, and not claimed."""
+    return select(outbox.c.id).where(_is_sent(), *_is_free(now_once())).exists()
+
+
+def any_deferred() -> ColumnElement[bool]:
+    """A condition: a deferred message is due, and not claimed."""
+    return select(outbox.c.id).where(outbox.c.exchange == _DEFERRED, *_is_free(now_once())).exists()
 
 
 def due_keys(tx: Tx) -> list[Destination]:
@@ -262,9 +275,9 @@ def _in_claim(claimed: Claim) -> tuple[ColumnElement[bool], ...]:
     return outbox.c.id.in_(claimed.ids), outbox.c.claim_token == claimed.token
 
 
-def _is_free() -> tuple[ColumnElement[bool], ...]:
-    free = or_(outbox.c.claim_token.is_(None), outbox.c.claim_until < db_now())
-    return (outbox.c.not_before <= db_now(), free)
+def _is_free(at: ColumnElement[datetime] | None = None) -> tuple[ColumnElement[bool], ...]:
+    at = db_now() if at is None else at
+    return (outbox.c.not_before <= at, or_(outbox.c.claim_token.is_(None), outbox.c.claim_until < at))
 
 
 def _is_sent() -> ColumnElement[bool]:

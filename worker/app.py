@@ -20,7 +20,7 @@ import structlog
 
 from cwclient import AddressPolicy, CallBudget, Transport
 from messages import Message
-from store import Database, SchemaOutdated, StoreError, StoreUnavailable, leases, migrate, workers
+from store import Database, SchemaOutdated, StoreError, StoreUnavailable, due_watch, leases, migrate, workers
 from store.connections import ConnectionVersion
 from worker import logs, memory
 from worker.bootstrap import key_ring, open_broker, open_database, publish
@@ -90,6 +90,7 @@ class App:
         self._consumer = _thread("consumer", self._serve)
         self._beside = [
             _thread("heartbeat", self._beat),
+            _thread("due work", due_watch.watch, database, self._stop),
             _thread("partners", self._partners.run, self._stop),
             _thread("deferred", waiting.consume, self._intake.deferred.put, self._stop, self._outage.is_on),
         ]
@@ -108,10 +109,12 @@ class App:
         log.info("worker.draining")
         self.tools.draining.set()
         self._stop.set()
+        self.database.wakeups.ring_all()
         in_time = _join([self._consumer, *self._beside], until)
         in_time = self._intake.stop(until) and in_time
         in_time = self._partners.stop(until) and in_time
         self._stop_relay.set()
+        self.database.wakeups.ring_all()
         in_time = _join([self._relay] if self._relay else [], until) and in_time
         self._calls.shutdown(wait=in_time, cancel_futures=True)
         self._heartbeat_database.close()

@@ -20,6 +20,8 @@ AT_ONCE = 2
 class Deferred(OutboxConsumer):
     """Takes the oldest of each partner in turn, except of `partners_over_rate`."""
 
+    _kind = "deferred"
+
     def __init__(
         self,
         database: Database,

@@ -12,6 +12,8 @@ from worker.messaging.outbox_consumer import OutboxConsumer
 class EmbeddedBroker(OutboxConsumer):
     """Delivers by the queues that a message would reach on RabbitMQ."""
 
+    _kind = "outbox"
+
     def declare(self) -> None:
         """Nothing to declare: the tables are there."""
 

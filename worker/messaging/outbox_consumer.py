@@ -9,13 +9,14 @@ from time import monotonic, sleep
 from messages import SealError
 from store import Database, StoreError, outbox
 from store.database import AT_ONCE_BYTES
+from store.due_watch import LOOK_SECONDS
 from store.outbox import Claim, OutboxRow
+from store.wakeups import Kind
 from worker.health import Part, Readiness
 from worker.messaging.broker import Deliver, Delivery, Settle, Settlement, never
 from worker.messaging.dead_letters import dead_letter_row
 from worker.topology import Queue, Topology
 
-POLL_SECONDS = 0.05
 # Deliveries of a killed process are claimed again after so long; a living one extends its claims.
 CLAIM_SECONDS = 10.0
 EXTEND_SECONDS = 3.0
@@ -25,6 +26,8 @@ TROUBLE_SECONDS = 1.0
 
 class OutboxConsumer(ABC):
     """Consumes rows that no other process has claimed. An attempt is counted before the row is delivered."""
+
+    _kind: Kind
 
     def __init__(
         self,
@@ -45,7 +48,6 @@ class OutboxConsumer(ABC):
         """Deliver, unless paused, until `stop` is set and all deliveries are settled."""
         extended = monotonic()
         while not stop.is_set() or self._in_hand:
-            pause = POLL_SECONDS
             try:
                 busy = self._settle()
                 if monotonic() > extended + EXTEND_SECONDS:
@@ -54,13 +56,14 @@ class OutboxConsumer(ABC):
                 if not stop.is_set() and not is_paused():
                     busy = self._take(deliver) or busy
                 self._readiness.fine(self._part)
-                pause = 0.0 if busy else POLL_SECONDS
             except Exception as error:  # noqa: BLE001 - readiness tells it
                 self._readiness.trouble(self._part, error, expected=isinstance(error, StoreError))
                 if stop.is_set():
                     return  # rows in hand can be claimed again once their claims end
-                pause = TROUBLE_SECONDS
-            sleep(pause)
+                sleep(TROUBLE_SECONDS)
+                continue
+            if not busy:
+                self._database.wakeups.wait(self._kind, LOOK_SECONDS)
 
     @abstractmethod
     def _take(self, deliver: Deliver) -> bool:
@@ -95,7 +98,11 @@ class OutboxConsumer(ABC):
             dead_letter_row(tx, row, why)
 
     def _settler(self, row: OutboxRow, queue_name: str) -> Settle:
-        return Settle(lambda _, settlement: self._settled.append((row, queue_name, settlement)))
+        def settled(_: Settle, settlement: Settlement) -> None:
+            self._settled.append((row, queue_name, settlement))
+            self._database.wakeups.ring(self._kind)
+
+        return Settle(settled)
 
     def _settle(self) -> bool:
         """Store the settlements that came. Returns False if there were none."""

@@ -8,13 +8,13 @@ import structlog
 
 from messages import SealError
 from store import Database, StoreError, Tx, outbox, replays
+from store.due_watch import LOOK_SECONDS
 from store.outbox import EXCHANGE_REPLIES, Claim, OutboxRow
 from worker.health import Readiness
 from worker.messaging.broker import Broker, BrokerUnavailable, Fault, Refusal, TopologyMismatch
 from worker.messaging.dead_letters import dead_letter_row
 from worker.messaging.full_queues import FullQueues
 
-POLL_SECONDS = 0.05
 BATCH = 500
 CLAIM_SECONDS = 60.0
 TRIES = 10
@@ -37,27 +37,29 @@ class Relay:
         unsealed: Callable[[OutboxRow], OutboxRow],
     ) -> None:
         self._database, self._broker, self._readiness, self._unsealed = database, broker, readiness, unsealed
-        self._pause = POLL_SECONDS
+        self._pause = 0.0  # after a failure
         self._full = FullQueues()
         self._in_trouble = False
 
     def run(self, stop: Event) -> None:
         """Relay until `stop`, then the rows that are due by then."""
         while not stop.is_set():
-            if not self.relay_batch():
+            if self.relay_batch():
+                continue
+            if self._pause:
                 stop.wait(self._pause)
+            else:
+                self._database.wakeups.wait("outbox", LOOK_SECONDS)
         until = monotonic() + LAST_SECONDS
         while monotonic() < until and self.relay_batch():
             pass
 
     def relay_batch(self) -> bool:
-        """Relay one batch. Returns False if the next is to be tried after a pause only."""
+        """Relay one batch. Returns False if none was due, or if the next is to be tried after a pause only."""
         try:
             with self._database.begin() as tx:
                 claimed = self._claim(tx)
-            # The claim is committed: if reading the rows kills this worker, that was an attempt.
-            with self._database.begin() as tx:
-                stored = outbox.read(tx, claimed)
+            stored = self._read(claimed) if claimed.ids else []
             if not stored:
                 self._idle()
                 return False
@@ -73,7 +75,7 @@ class Relay:
             self._readiness.trouble("store", error, expected=isinstance(error, StoreError))
             self._slow_down()
             return False
-        return self._pause == POLL_SECONDS
+        return not self._pause
 
     def _idle(self) -> None:
         """Nothing is due. After a failure check the broker, as nothing else would show that it is back."""
@@ -81,7 +83,7 @@ class Relay:
             self._broker.check()
             self._readiness.fine("publisher")
             self._in_trouble = False
-        self._pause = POLL_SECONDS
+        self._pause = 0.0
 
     def _claim(self, tx: Tx) -> Claim:
         """Claim due rows: a batch, or one if the broker was away, or one for a queue that was full."""
@@ -90,8 +92,13 @@ class Relay:
             if claimed.ids:
                 return claimed
             self._full.note([destination], [])
-        limit = BATCH if self._pause == POLL_SECONDS else 1
+        limit = 1 if self._pause else BATCH
         return outbox.claim(tx, limit, CLAIM_SECONDS, but=self._full)
+
+    def _read(self, claimed: Claim) -> list[OutboxRow]:
+        """Read the rows of a committed claim: if reading them kills this worker, that was an attempt."""
+        with self._database.begin() as tx:
+            return outbox.read(tx, claimed)
 
     def _slow_down(self) -> None:
         self._pause = min(max(TROUBLE_FIRST, self._pause * 2), TROUBLE_MOST)
@@ -130,7 +137,7 @@ class Relay:
         if any(refusal.fault is Fault.BROKER for refusal in waits):
             self._slow_down()
         else:
-            self._pause = POLL_SECONDS
+            self._pause = 0.0
 
     def _store(
         self, token: str, rows: Sequence[OutboxRow], refusals: Sequence[Refusal | None], stored: Mapping[int, OutboxRow]

@@ -8,6 +8,7 @@ from time import monotonic, process_time
 import structlog
 
 from store import StoreError, leases
+from store.due_watch import LOOK_SECONDS
 from worker.health import Readiness
 from worker.sync.context import RunContext
 from worker.sync.run_threads import RunThreads
@@ -39,14 +40,18 @@ class PartnerPool:
     def run(self, stop: Event) -> None:
         """Claim due partners until `stop`."""
         while not stop.is_set():
-            pause = POLL_SECONDS
             try:
                 self._claim()
                 self._readiness.fine("partners")
             except Exception as error:  # noqa: BLE001 - readiness tells it
                 self._readiness.trouble("partners", error, expected=isinstance(error, StoreError))
-                pause = TROUBLE_SECONDS
-            stop.wait(pause)
+                stop.wait(TROUBLE_SECONDS)
+                continue
+            # While runs are under way a steady pace tells how busy the process is.
+            if len(self._threads):
+                stop.wait(POLL_SECONDS)
+            else:
+                self._context.database.wakeups.wait("partners", LOOK_SECONDS)
         self._threads.wake_all()
 
     def stop(self, until: float) -> bool:

@@ -20,8 +20,8 @@ from worker.messaging.rabbitmq.connection import CONNECTION_ERRORS, HEARTBEAT, S
 from worker.messaging.rabbitmq.unsettled import Receipt, Unsettled
 from worker.topology import KIND_DEAD, Queue, Topology
 
-# The thread waits so long for the network before it settles what has been handled meanwhile.
-POLL_SECONDS = 0.01
+# The thread waits so long for the network before it settles what has been handled meanwhile, or looks whether to stop.
+POLL_SECONDS, IDLE_SECONDS = 0.01, 0.1
 COPY_AGAIN_SECONDS = 1.0
 
 log = structlog.get_logger()
@@ -100,7 +100,7 @@ class Consumer:
     def _drain(self) -> None:
         """Take deliveries for a moment. A channel that RabbitMQ closes is opened again, without the others."""
         try:
-            self._connection.drain_events(timeout=POLL_SECONDS)
+            self._connection.drain_events(timeout=POLL_SECONDS if self._unsettled else IDLE_SECONDS)
         except TimeoutError:
             pass
         except amqp_errors.PreconditionFailed as error:
