@@ -76,6 +76,8 @@ class OutboxConsumer(ABC):
 
     def _read(self, claimed: Claim) -> list[OutboxRow]:
         """Read the rows of a committed claim: if reading them kills this process, that was an attempt."""
+        if not claimed.ids:
+            return []
         with self._database.begin() as tx:
             return outbox.read(tx, claimed)
 

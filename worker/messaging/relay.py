@@ -59,7 +59,7 @@ class Relay:
         try:
             with self._database.begin() as tx:
                 claimed = self._claim(tx)
-            stored = self._read(claimed) if claimed.ids else []
+            stored = self._read(claimed)
             if not stored:
                 self._idle()
                 return False
@@ -97,6 +97,8 @@ class Relay:
 
     def _read(self, claimed: Claim) -> list[OutboxRow]:
         """Read the rows of a committed claim: if reading them kills this worker, that was an attempt."""
+        if not claimed.ids:
+            return []
         with self._database.begin() as tx:
             return outbox.read(tx, claimed)
 

@@ -21,7 +21,7 @@ from worker.messaging.rabbitmq.unsettled import Receipt, Unsettled
 from worker.topology import KIND_DEAD, Queue, Topology
 
 # The thread waits so long for the network before it settles what has been handled meanwhile, or looks whether to stop.
-POLL_SECONDS, IDLE_SECONDS = 0.01, 0.1
+POLL_SECONDS, IDLE_SECONDS = 0.01, 0.2
 COPY_AGAIN_SECONDS = 1.0
 
 log = structlog.get_logger()
