@@ -40,7 +40,8 @@ class Part(BaseModel):
     field is its description in the schema.
     """
 
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", hide_input_in_errors=True)
+    # Built when first used: a command that reads a few kinds does not wait for all.
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True)
 
 
 class BillingPeriod(Part):

@@ -24,8 +24,8 @@ from cwclient import API_VERSION, AddressPolicy
 from messages import KeyRing
 from messages.values import MAX_COUNT
 from store.database_url import check_url
+from worker.setting_names import PREFIX
 
-PREFIX = "PHIN_CONNECTWISE_"
 EMBEDDED = "local:"
 # A worker does not start without these.
 NEEDED_TO_WORK = ("client_id", "seal_keys")
@@ -130,47 +130,22 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=".env", extra="ignore", frozen=True)
 
-    broker_url: Annotated[SecretStr, AfterValidator(_broker_url)] = Field(
-        SecretStr(EMBEDDED), description="`local:` (no broker) or `amqp(s)://user:password@host/vhost`"
-    )
-    broker_ca_file: Annotated[Path | None, AfterValidator(_broker_ca_file)] = Field(
-        None, description="PEM file with the authority of an `amqps://` broker, trusted instead of the system's"
-    )
-    database_url: Annotated[SecretStr, AfterValidator(_database_url)] = Field(
-        SecretStr("sqlite:///phin-connectwise.db"),
-        description="`sqlite:///file` or `postgresql://user:password@host/db`",
-    )
-    client_id: Annotated[str | None, AfterValidator(_client_id)] = Field(
-        None, description="the vendor's ConnectWise clientId, a GUID"
-    )
-    api_version: Annotated[str, AfterValidator(_api_version)] = Field(
-        API_VERSION, description="API version that ConnectWise is asked for; an older one is, where only that is served"
-    )
-    seal_keys: Annotated[SecretStr | None, AfterValidator(_seal_keys)] = Field(
-        None, description="private seal keys, comma separated, the current one first"
-    )
-    allow_private_hosts: Annotated[tuple[str, ...], NoDecode, AfterValidator(_private_hosts)] = Field(
-        (), description="hosts or CIDRs of ConnectWise servers in private networks, comma separated"
-    )
-    queue_prefix: Annotated[str, AfterValidator(_queue_prefix)] = Field(
-        "", description="put before all names in RabbitMQ"
-    )
-    results_queue: Annotated[str | None, AfterValidator(_results_queue)] = Field(
-        "phin.connectwise-results.v1", description="the platform's queue for all results; empty = none is declared"
-    )
-    partners_at_once: int = Field(256, ge=1, le=1024, description="partners that one worker serves side by side")
-    retry_for: Annotated[timedelta, BeforeValidator(_seconds)] = Field(
-        timedelta(hours=1), gt=timedelta(0), description="how long a line is retried, in seconds"
-    )
-    big_jump_share: float = Field(
-        0.5, gt=0, le=1000, description="a quantity that changes by more than this share of itself …"
-    )
-    big_jump_count: int = Field(
-        20, ge=0, le=MAX_COUNT, description="… and by more than so many users is held until it is confirmed"
-    )
-    call_timeout: float = Field(60.0, gt=0, le=600, description="seconds that one call to ConnectWise may take in all")
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least severe log line shown")
-    log_format: Literal["json", "console"] = Field("json", description="json for machines, console for people")
+    broker_url: Annotated[SecretStr, AfterValidator(_broker_url)] = SecretStr(EMBEDDED)
+    broker_ca_file: Annotated[Path | None, AfterValidator(_broker_ca_file)] = None
+    database_url: Annotated[SecretStr, AfterValidator(_database_url)] = SecretStr("sqlite:///phin-connectwise.db")
+    client_id: Annotated[str | None, AfterValidator(_client_id)] = None
+    api_version: Annotated[str, AfterValidator(_api_version)] = API_VERSION
+    seal_keys: Annotated[SecretStr | None, AfterValidator(_seal_keys)] = None
+    allow_private_hosts: Annotated[tuple[str, ...], NoDecode, AfterValidator(_private_hosts)] = ()
+    queue_prefix: Annotated[str, AfterValidator(_queue_prefix)] = ""
+    results_queue: Annotated[str | None, AfterValidator(_results_queue)] = "phin.connectwise-results.v1"
+    partners_at_once: int = Field(256, ge=1, le=1024)
+    retry_for: Annotated[timedelta, BeforeValidator(_seconds)] = Field(timedelta(hours=1), gt=timedelta(0))
+    big_jump_share: float = Field(0.5, gt=0, le=1000)
+    big_jump_count: int = Field(20, ge=0, le=MAX_COUNT)
+    call_timeout: float = Field(60.0, gt=0, le=600)
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["json", "console"] = "json"
 
     @model_validator(mode="before")
     @classmethod

@@ -34,7 +34,8 @@ from tests.benchmarks.stub import StubConnectWise
 from tests.support.waiting import wait_for
 from worker.bootstrap import open_broker, publish
 from worker.messaging.rabbitmq import RabbitBroker
-from worker.settings import PREFIX, load
+from worker.setting_names import PREFIX
+from worker.settings import load
 
 ROOT = Path(__file__).parents[2]
 WORKER = (sys.executable, "-m", "worker.cli", "worker")

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 
 from messages import generate_keypair
 from tests.support.commands import PROGRAM, environment, run, run_alone
 from tests.support.installation import KEY, PUSH, Installation
 from tests.support.partners import make_known
 from worker.cli import app
+from worker.cli.command_list import COMMANDS
 
 SETTINGS = {
     "CLIENT_ID": "00000000-0000-0000-0000-000000000001",
@@ -39,11 +39,11 @@ READING = (
 def commands(group: Any, *names: str) -> Iterator[tuple[str, ...]]:
     """Every command, and every group of commands, as it is typed."""
     yield names
-    for name, one in getattr(group, "commands", {}).items():
-        yield from commands(one, *names, name)
+    for name, command in getattr(group, "commands", {}).items():
+        yield from commands(command, *names, name)
 
 
-EACH = list(commands(typer.main.get_command(app)))
+EACH = [(), *(names for name, command in COMMANDS.items() for names in commands(command.load(name), name))]
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from messages import PushRequested
 from tests.support.commands import run
 from tests.support.waiting import wait_for
 from tests.support.world import World
-from worker.settings import PREFIX
+from worker.setting_names import PREFIX
 
 OF_PARTNER = ("--partner", "p1")
 REVERT = ("revert", *OF_PARTNER, "--yes")

@@ -100,5 +100,5 @@ def test_lines_of_a_push_share_statements(
 
 def _are_checked(world: World) -> bool:
     with world.database.begin() as tx:
-        checks = [mapping.check for mapping in mappings.of_partner(tx, "p1")]
-    return len(checks) == LINES and all(checks)
+        stored = mappings.of_partner(tx, "p1")
+    return len(stored) == LINES and all(mapping.check and mapping.check_due_at is None for mapping in stored)

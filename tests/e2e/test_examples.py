@@ -15,7 +15,7 @@ from tests.support.docs import ROOT
 from tests.support.waiting import wait_for, within
 from tests.support.world import World
 from worker import app
-from worker.settings import PREFIX
+from worker.setting_names import PREFIX
 
 EXAMPLES = ROOT / "docs" / "examples"
 COMPANY = ("c1", "Company 1", "42")

@@ -12,7 +12,7 @@ from tests.support.commands import environment
 from tests.support.docs import ROOT, RUN, blocks
 from tests.support.forked import FORK_SERVER
 from tests.support.waiting import within
-from worker.settings import PREFIX
+from worker.setting_names import PREFIX
 
 TEXTS = [block.text for page in RUN for block in blocks(page) if block.is_run]
 LINES = [line for text in TEXTS for line in text.splitlines() if line.strip()]

@@ -55,12 +55,12 @@ class Case:
         self.world.simulator.state.merge(StateDocument.model_validate({"tenants": [tenant]}))
 
     def is_checked(self) -> bool:
-        """True if the connection and both mappings were checked."""
+        """True if the connection and both mappings were checked, and none of them is to be checked again."""
         with self.world.database.begin() as tx:
             connection = connections.current(tx, "p1")
             found = mappings.of_partner(tx, "p1")
-        checked = connection is not None and connection.check is not None
-        return checked and len(found) == 2 and all(mapping.check for mapping in found)
+        versions = (*found, *([connection] if connection else []))
+        return len(versions) == 3 and all(version.check and version.check_due_at is None for version in versions)
 
     def is_running(self) -> bool:
         """True if a worker holds the partner's lease."""

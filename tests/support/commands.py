@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.support.forked import FORK_SERVER
 from tests.support.waiting import within
-from worker.settings import PREFIX
+from worker.setting_names import PREFIX
 
 PROGRAM = str(Path(sys.executable).with_name("phin-connectwise"))
 ENDS_WITHIN = within(120.0)

@@ -11,7 +11,7 @@ from tests.support.commands import run
 from tests.support.world import PRIVATE_KEY, World
 from worker.cli import sample
 from worker.cli.spreadsheet import read_counts
-from worker.settings import PREFIX
+from worker.setting_names import PREFIX
 
 
 @dataclass(frozen=True)

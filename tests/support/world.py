@@ -37,7 +37,8 @@ from tests.support.platform import Platform, nobody_reads
 from tests.support.waiting import within
 from worker.bootstrap import open_broker, publish
 from worker.messaging.rabbitmq import RabbitBroker
-from worker.settings import PREFIX, Settings, load
+from worker.setting_names import PREFIX
+from worker.settings import Settings, load
 
 NOVEMBER = BillingPeriod.parse("2026-11")
 PRIVATE_KEY = "private-key-of-the-test"

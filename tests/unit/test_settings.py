@@ -8,7 +8,8 @@ import pytest
 
 from messages import generate_keypair
 from store.database_url import check_url
-from worker.settings import PREFIX, Settings, SettingsError, load, unknown_variables
+from worker.setting_names import PREFIX
+from worker.settings import Settings, SettingsError, load, unknown_variables
 
 MINIMUM = {"client_id": "7e0b6d0c-6c1b-4c57-9d8f-1f6f0f8f3f10", "seal_keys": generate_keypair().private}
 

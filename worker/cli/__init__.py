@@ -8,26 +8,12 @@ from typing import Annotated
 
 import typer
 
-from worker.cli import (
-    catalog,
-    connection,
-    control,
-    dead_letters,
-    demo,
-    health,
-    keys,
-    ledger,
-    mapping,
-    push,
-    revert,
-    service,
-    status,
-    suggest,
-)
+from worker.cli.command_list import COMMANDS
 from worker.cli.commands import Commands
 from worker.cli.display.output import complain, say
 from worker.cli.exits import explain_errors
-from worker.settings import PREFIX, Settings, SettingsError, unknown_variables
+from worker.cli.lazy_commands import MARKUP, lazy_group
+from worker.setting_names import MEANINGS, PREFIX
 
 HELP = """Push Phin's billable users into ConnectWise agreement additions.
 
@@ -51,14 +37,15 @@ EXIT_CODES = """Exit codes: 0 ok · 1 finished with failed or held lines, or not
 
 
 def _settings() -> str:
-    shown = [f"* {PREFIX}{name.upper()}: {field.description}" for name, field in Settings.model_fields.items()]
+    shown = [f"* {PREFIX}{name.upper()}: {meaning}" for name, meaning in MEANINGS.items()]
     return "Settings, from the environment or `.env`, each also as …_FILE:\n\n" + "\n".join(shown)
 
 
 app = Commands(
+    cls=lazy_group(COMMANDS),
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
+    rich_markup_mode=MARKUP,
     help=HELP,
     epilog=f"{_settings()}\n\n{EXIT_CODES}",
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -78,34 +65,12 @@ def _before(
         bool, typer.Option("--version", help="Show the version.", is_eager=True, callback=_show_version)
     ] = False,
 ) -> None:
+    from worker.settings import SettingsError, unknown_variables
+
     # The code that loads the settings reports it if `.env` cannot be read.
     with suppress(SettingsError):
         for name in unknown_variables():
             complain(f"{name} is no setting, so it is ignored; `phin-connectwise --help` names all settings.")
-
-
-mapping.commands.command("suggest")(suggest.suggest)
-
-COORDINATE, OPERATE, TRY = "Connect, map, push, look", "Operate", "Try"
-"""The groups of commands in `--help`, in this order."""
-
-app.command(rich_help_panel=COORDINATE)(revert.revert)
-app.add_typer(connection.commands, name="connection", rich_help_panel=COORDINATE)
-app.add_typer(catalog.commands, name="catalog", rich_help_panel=COORDINATE)
-app.add_typer(mapping.commands, name="mapping", rich_help_panel=COORDINATE)
-app.add_typer(push.commands, name="push", rich_help_panel=COORDINATE)
-app.add_typer(status.commands, name="status", rich_help_panel=COORDINATE)
-app.add_typer(ledger.commands, name="ledger", rich_help_panel=COORDINATE)
-app.command(rich_help_panel=OPERATE)(service.worker)
-app.command(rich_help_panel=OPERATE)(health.health)
-app.command(rich_help_panel=OPERATE)(control.pause)
-app.command(rich_help_panel=OPERATE)(control.resume)
-app.add_typer(dead_letters.commands, name="dead-letters", rich_help_panel=OPERATE)
-app.add_typer(service.db, name="db", rich_help_panel=OPERATE)
-app.add_typer(service.topology, name="topology", rich_help_panel=OPERATE)
-app.add_typer(keys.commands, name="keys", rich_help_panel=OPERATE)
-app.command(rich_help_panel=TRY)(demo.demo)
-app.command(rich_help_panel=TRY)(service.simulator)
 
 
 def main() -> None:

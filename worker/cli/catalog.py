@@ -19,7 +19,7 @@ from worker.cli.options import AsJson, Partner, Timeout, usage
 from worker.cli.session import Session, WorkProgress, session, still_running
 from worker.cli.spreadsheet import MAX_CW_ID
 
-commands = Commands(no_args_is_help=True, help="List what can be chosen in ConnectWise to map a company to.")
+commands = Commands(no_args_is_help=True)
 
 ONE = {"companies": "company", "agreements": "agreement", "additions": "addition"}
 

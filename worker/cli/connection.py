@@ -21,7 +21,7 @@ from worker.cli.session import Session, WorkProgress, session, still_running
 from worker.cli.waiting import OURS, PAUSES
 from worker.handlers.connections import tenant_of
 
-commands = Commands(no_args_is_help=True, help="Connect a partner's ConnectWise, and see whether it works.")
+commands = Commands(no_args_is_help=True)
 
 
 @commands.command("set")

@@ -34,7 +34,7 @@ from worker.cli.options import AsJson, By
 from worker.cli.replaying import ReplayRun, ReplayState, can_be_replayed, in_full
 from worker.cli.session import Session, bar, session
 
-commands = Commands(no_args_is_help=True, help="See what failed and why, and send it again once the cause is gone.")
+commands = Commands(no_args_is_help=True)
 
 
 @commands.command("list", cls=CommandWithIds)

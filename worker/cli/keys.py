@@ -11,9 +11,9 @@ from worker.cli.exits import UNFINISHED
 from worker.cli.key_rotation import Rotation, rotate
 from worker.cli.options import AsJson
 from worker.cli.session import session
-from worker.settings import PREFIX
+from worker.setting_names import PREFIX
 
-commands = Commands(no_args_is_help=True, help="Make the keys that private keys are sealed with; replace them.")
+commands = Commands(no_args_is_help=True)
 
 
 @commands.command()

@@ -22,7 +22,7 @@ from worker.cli.options import AsJson, CsvFile, Partner, identifier, time_of, us
 from worker.cli.session import session
 from worker.cli.spreadsheet import escape_formula
 
-commands = Commands(no_args_is_help=True, help="See every write to ConnectWise: who, when, before, after.")
+commands = Commands(no_args_is_help=True)
 
 OfPush = Annotated[
     str | None, typer.Option("--push", metavar="ID", help="Of this push or revert.", callback=identifier)

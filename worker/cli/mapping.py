@@ -22,7 +22,7 @@ from worker.cli.session import Session, WorkProgress, session, still_running
 from worker.cli.similar_ids import check_similar_ids
 from worker.cli.spreadsheet import MAX_CW_ID, read_mappings, write_mappings
 
-commands = Commands(no_args_is_help=True, help="Map companies to ConnectWise companies, agreements and additions.")
+commands = Commands(no_args_is_help=True)
 
 CwId = Annotated[int, typer.Option(min=1, max=MAX_CW_ID, metavar="ID", help="Id of the record in ConnectWise.")]
 Company = Annotated[str, typer.Option("--company", metavar="ID", help="The company's id in Phin.", callback=identifier)]

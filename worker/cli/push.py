@@ -28,7 +28,7 @@ MAX_AHEAD = timedelta(days=100)
 """The longest time before its start that a billing period may be pushed: a quarter is, a mistyped year is not."""
 
 
-commands = Commands(cls=ImpliedGroup, help="Set the quantities of a billing period, or stop doing so.")
+commands = Commands(cls=ImpliedGroup)
 commands.command("cancel")(control.cancel)
 
 

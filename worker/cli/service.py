@@ -26,8 +26,8 @@ from worker.cli.sample import SIMULATOR_STATE
 from worker.messaging.broker import BrokerUnavailable, TopologyMismatch
 from worker.settings import NEEDED_TO_WORK, Settings, load
 
-db = Commands(no_args_is_help=True, help="Bring the tables to this version, look whether they are; remove old rows.")
-topology = Commands(no_args_is_help=True, help="Declare the exchanges and queues in RabbitMQ, or look for them.")
+db = Commands(no_args_is_help=True)
+topology = Commands(no_args_is_help=True)
 KEPT = Retention()
 NO_BROKER = "Nothing to do: `local:` needs no RabbitMQ."
 

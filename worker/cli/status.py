@@ -17,7 +17,7 @@ from worker.cli.known_partner import require_known_partner
 from worker.cli.options import AsJson, Partner, identifier
 from worker.cli.session import Session, session
 
-commands = Commands(cls=ImpliedGroup, help="Show what became of pushes.")
+commands = Commands(cls=ImpliedGroup)
 
 
 @commands.command(IMPLIED, cls=ImpliedCommand, hidden=True)

@@ -20,7 +20,7 @@ from worker.cli.display.mapping_table import show, state, summary
 from worker.cli.display.output import complain, dump, mark, plural, safe, say, table
 from worker.cli.exits import UNFINISHED
 from worker.cli.known_partner import require_known_partner
-from worker.cli.mapping import save
+from worker.cli.mapping import commands, save
 from worker.cli.options import AsJson, Partner, Timeout, csv_file, usage
 from worker.cli.session import session, still_running
 from worker.cli.similar_ids import check_similar_ids
@@ -80,6 +80,7 @@ class PartnerMappings:
         return proposed if fits else chosen
 
 
+@commands.command()
 def suggest(
     partner: Partner,
     *,

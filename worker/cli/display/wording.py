@@ -4,7 +4,7 @@
 """
 
 from messages import Problem
-from worker.settings import PREFIX
+from worker.setting_names import PREFIX
 
 _KEYS = "Run `connection set` again, with the Public Key and the Private Key"
 _SITE = "Run `connection set` again with the address that you use to log in, for example --site na.myconnectwise.net."
