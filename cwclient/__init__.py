@@ -1,4 +1,7 @@
-"""Client of the ConnectWise Manage (PSA) REST API: as much of it as setting an agreement addition's quantity needs."""
+"""Client of the ConnectWise Manage (PSA) REST API: as much of it as setting an agreement addition's quantity needs.
+
+Its calls go through a `cwclient.transport.Transport`, which is imported apart from the rest: it loads `requests`.
+"""
 
 from cwclient.address import AddressPolicy, Site, parse_site
 from cwclient.classify import from_response
@@ -37,7 +40,6 @@ from cwclient.errors import (
 from cwclient.links import agreement_link, company_link
 from cwclient.models import Addition, Agreement, Company, CompanyInfo, Reference
 from cwclient.sockets import CallBudget
-from cwclient.transport import Response, Transport
 
 __all__ = [
     "API_VERSION",
@@ -74,10 +76,8 @@ __all__ = [
     "RecordRefused",
     "Reference",
     "RequestRefused",
-    "Response",
     "ServerTrouble",
     "Site",
-    "Transport",
     "UnknownCompany",
     "Unreachable",
     "VersionRefused",

@@ -4,13 +4,15 @@ import base64
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from cwclient import paging
 from cwclient.errors import QuantityNotKept, QuestionRefused, RecordRefused, ServerTrouble
 from cwclient.models import Addition, Agreement, Company, Count, Record, read
 from cwclient.paging import MAX_PAGE_SIZE
-from cwclient.transport import Transport
+
+if TYPE_CHECKING:
+    from cwclient.transport import Transport
 
 #: Omitted, the newest version would answer, whatever it has changed (connectwise-api.md 2.1).
 ACCEPT = "application/vnd.connectwise.com+json; version={version}"
@@ -63,7 +65,7 @@ class ConnectWise:
         base_url: str,
         credentials: Credentials,
         client_id: str,
-        transport: Transport,
+        transport: "Transport",
         version: str = API_VERSION,
     ) -> None:
         self.version = version

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from cwclient.address import CLOUD_API_HOSTS, CLOUD_DOMAINS, Site, parse_site
@@ -17,7 +18,9 @@ from cwclient.errors import (
     WrongRoute,
 )
 from cwclient.models import CompanyInfo, read
-from cwclient.transport import Transport
+
+if TYPE_CHECKING:
+    from cwclient.transport import Transport
 
 #: A cloud codebase changes with every upgrade; on-premise it is always the second form (connectwise-api.md 1.3).
 _CODEBASE = re.compile(r"v[0-9]{4}_[0-9]{1,2}/|v4_6_release/")
@@ -33,7 +36,7 @@ class BaseUrl:
     version_code: str
 
 
-def discover(site_url: str, company_identifier: str, transport: Transport) -> BaseUrl:
+def discover(site_url: str, company_identifier: str, transport: "Transport") -> BaseUrl:
     """Ask `login/companyinfo` where the API of a company is (connectwise-api.md 1). Sends no credentials.
 
     Raises InvalidSite, UnknownCompany, ForbiddenHost (also if the answer leads elsewhere), NotConnectWise, WrongRoute

@@ -18,7 +18,8 @@ from uuid import uuid4
 
 import structlog
 
-from cwclient import AddressPolicy, CallBudget, Transport
+from cwclient import AddressPolicy, CallBudget
+from cwclient.transport import Transport
 from messages import Message
 from store import Database, SchemaOutdated, StoreError, StoreUnavailable, due_watch, leases, migrate, workers
 from store.connections import ConnectionVersion

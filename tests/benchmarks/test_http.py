@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 import requests
 
-from cwclient import API_VERSION, AddressPolicy, Transport
+from cwclient import API_VERSION, AddressPolicy
+from cwclient.transport import Transport
 from messages import KeyRing, generate_keypair, seal
 from store.connections import ConnectionVersion
 from tests.benchmarks.as_it_is import show

@@ -5,7 +5,8 @@ from contextlib import ExitStack, closing
 
 import pytest
 
-from cwclient import AddressPolicy, CallBudget, Transport
+from cwclient import AddressPolicy, CallBudget
+from cwclient.transport import Transport
 from tests.support.raw_server import Server
 from tests.support.waiting import within
 

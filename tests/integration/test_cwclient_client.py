@@ -18,10 +18,10 @@ from cwclient import (
     Credentials,
     QuantityNotKept,
     ServerTrouble,
-    Transport,
     Unreachable,
     WrongRoute,
 )
+from cwclient.transport import Transport
 
 KEY = "priv-k3y"
 TOKEN = "YWNtZStwdWI6cHJpdi1rM3k="  # "acme+pub:priv-k3y"

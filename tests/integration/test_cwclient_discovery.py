@@ -15,12 +15,12 @@ from cwclient import (
     InvalidSite,
     NotConnectWise,
     ServerTrouble,
-    Transport,
     UnknownCompany,
     Unreachable,
     WrongRoute,
     discover,
 )
+from cwclient.transport import Transport
 
 
 class Site(ThreadingHTTPServer):

@@ -20,11 +20,11 @@ from cwclient import (
     ForbiddenHost,
     RecordRefused,
     ServerTrouble,
-    Transport,
     Unreachable,
     WrongRoute,
     discover,
 )
+from cwclient.transport import Transport
 from tests.support.raw_server import OK, Server, Talk, answers, drips, reply
 
 MB = 1024 * 1024

@@ -7,7 +7,8 @@ from threading import Thread
 
 import pytest
 
-from cwclient import AddressPolicy, ForbiddenHost, Transport
+from cwclient import AddressPolicy, ForbiddenHost
+from cwclient.transport import Transport
 
 METADATA = "http://169.254.169.254/latest/"
 

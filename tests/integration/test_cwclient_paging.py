@@ -7,7 +7,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from cwclient import ConnectWise, Credentials, ServerTrouble, Transport
+from cwclient import ConnectWise, Credentials, ServerTrouble
+from cwclient.transport import Transport
 from tests.support.raw_server import Server, reply
 
 Start = Callable[..., Server]

@@ -18,9 +18,9 @@ from cwclient import (
     CertificateNameMismatch,
     CertificateUntrusted,
     ForbiddenHost,
-    Transport,
     Unreachable,
 )
+from cwclient.transport import Transport
 from tests.support.tls import certificate, issue, served
 from tests.support.waiting import within
 

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from cwclient import AddressPolicy, CallBudget, ServerTrouble, Transport, Unreachable
+from cwclient import AddressPolicy, CallBudget, ServerTrouble, Unreachable
+from cwclient.transport import Transport
 from tests.support.raw_server import OK, Server, answers
 from tests.support.waiting import within
 

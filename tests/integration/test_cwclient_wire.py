@@ -13,7 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cwclient import AddressPolicy, CallBudget, ConnectWiseError, ServerTrouble, Transport, Unreachable
+from cwclient import AddressPolicy, CallBudget, ConnectWiseError, ServerTrouble, Unreachable
+from cwclient.transport import Transport
 from tests.support.raw_server import Server, Talk, reply
 
 Start = Callable[..., Server]

@@ -59,8 +59,10 @@ class Case:
         with self.world.database.begin() as tx:
             connection = connections.current(tx, "p1")
             found = mappings.of_partner(tx, "p1")
-        versions = (*found, *([connection] if connection else []))
-        return len(versions) == 3 and all(version.check and version.check_due_at is None for version in versions)
+        if connection is None or len(found) != 2:
+            return False
+        checks = [(connection.check, connection.check_due_at), *((row.check, row.check_due_at) for row in found)]
+        return all(check and due_at is None for check, due_at in checks)
 
     def is_running(self) -> bool:
         """True if a worker holds the partner's lease."""

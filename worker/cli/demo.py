@@ -15,7 +15,8 @@ from urllib.parse import urlsplit
 
 import typer
 
-from cwclient import AddressPolicy, Transport
+from cwclient import AddressPolicy
+from cwclient.transport import Transport
 from messages import BillingPeriod, generate_keypair
 from store import mappings, migrate
 from worker.bootstrap import open_database

@@ -1,7 +1,8 @@
 """A command refuses an unknown partner, which is likely a typing error, and names the known ones."""
 
+from difflib import get_close_matches
+
 import typer
-from rapidfuzz import process
 
 from store import Tx, partners
 from worker.cli.display.causes import NAMED, listed
@@ -16,7 +17,7 @@ def require_known_partner(tx: Tx, partner: str) -> None:
         return
     complain(f"No partner {partner} is known.")
     # If there are too many to name, those with the most similar spelling come first.
-    alike = [name for name, _, _ in process.extract(partner, known, limit=NAMED)] if len(known) > NAMED else []
+    alike = get_close_matches(partner, known, NAMED, cutoff=0.0) if len(known) > NAMED else []
     names = listed([*alike, *(name for name in known if name not in set(alike))])
     complain(f"Known: {names}." if known else "None is yet: `phin-connectwise connection set` makes the first.")
     raise typer.Exit(USAGE)

@@ -1,5 +1,6 @@
 """Commands that are imported when they are named: the program's help, and each command, load only what they need."""
 
+import gc
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -32,6 +33,9 @@ class LazyCommand:
     def load(self, name: str) -> Any:  # noqa: ANN401 - click's Command, which typer hides
         """Import the command and return it."""
         loaded = getattr(import_module(self.module), self.attribute)
+        # Modules stay as long as the process: no search for garbage goes through them again.
+        gc.freeze()
+        gc.enable()
         group = Commands(rich_markup_mode=MARKUP)
         group.callback()(_before)
         if isinstance(loaded, typer.Typer):

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from threading import Lock
 from time import monotonic
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 
@@ -23,7 +23,6 @@ from cwclient import (
     ConnectWiseError,
     MissingRight,
     RecordNotFound,
-    Transport,
     VersionRefused,
     WrongRoute,
     discover,
@@ -46,6 +45,9 @@ from worker.rules.errors import (
 )
 from worker.rules.problems import AGREEMENT_INQUIRE, COMPANY_INQUIRE
 
+if TYPE_CHECKING:
+    from cwclient.transport import Transport
+
 T = TypeVar("T")
 
 log = structlog.get_logger()
@@ -63,7 +65,7 @@ class ConnectWiseSession:
 
     connection: ConnectionVersion
     client_id: str
-    open_transport: Callable[[], Transport]
+    open_transport: "Callable[[], Transport]"
     key_ring: KeyRing
     clock: Callable[[], datetime]
     discovery: Discovery

@@ -13,7 +13,7 @@ from typing import Any
 from messages import MappingChanged, PhinCompany, PushLine
 from messages.values import MAX_COUNT, MAX_LINES
 from store.mappings import Mapping as StoredMapping
-from worker.cli.spreadsheet import csv_text, tables, xlsx
+from worker.cli.spreadsheet import csv_text, tables
 from worker.cli.spreadsheet.cells import (
     escape,
     escape_formula,
@@ -27,14 +27,13 @@ from worker.cli.spreadsheet.cells import (
     yes,
 )
 from worker.cli.spreadsheet.sheets import Sheet, SpreadsheetError
-from worker.cli.spreadsheet.tables import Columns, in_words
+from worker.cli.spreadsheet.tables import Columns
 
 __all__ = [
     "MAX_CW_ID",
     "SpreadsheetError",
     "escape",
     "escape_formula",
-    "in_words",
     "read_companies",
     "read_counts",
     "read_mappings",
@@ -105,6 +104,8 @@ def write_mappings(mappings: Iterable[StoredMapping]) -> str:
 
 def _sheets(file: Path) -> list[Sheet]:
     """The tables of a file; its content tells its format, not its name."""
+    from worker.cli.spreadsheet import xlsx
+
     with file.open("rb") as opened:
         data = opened.read(MAX_FILE + 1)
     if len(data) > MAX_FILE:

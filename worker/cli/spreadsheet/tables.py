@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from worker.cli.spreadsheet.cells import Parse
 from worker.cli.spreadsheet.sheets import Cell, Sheet, SheetRow, SpreadsheetError, Unreadable, is_filled, quoted
+from worker.cli.validation_words import in_words
 
 HEADER_WITHIN = 20
 """The number of non-blank rows that are searched for the header."""
@@ -146,21 +147,6 @@ def read(header: Header, columns: Columns, make: Callable[[dict[str, Any]], T], 
     if not made:
         raise SpreadsheetError([f"{header.sheet.name}: there is no row below the header"])
     return made
-
-
-def in_words(error: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
-    """The mistake of a value, reworded where pydantic's text is for programmers."""
-    limits = error.get("ctx", {})
-    match error["type"]:
-        case "string_too_short":
-            return "is empty"
-        case "string_too_long":
-            return f"is longer than {limits['max_length']} characters"
-        case "greater_than_equal":
-            return f"is less than {limits['ge']:,}"
-        case "less_than_equal":
-            return f"is more than {limits['le']:,}"
-    return str(error["msg"]).removeprefix("Value error, ")
 
 
 def _key(word: str) -> str:
