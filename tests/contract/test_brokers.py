@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from store.amqp_properties import as_copied
 from store.outbox import OutboxRow
 from tests.support.forked import FORK_SERVER, ROOT, Forked
 from tests.support.waiting import wait_for
+from tests.support.watched import watched
 from tests.support.world import World
 from worker import bootstrap
 from worker.health import Readiness
@@ -44,7 +45,9 @@ class Consumer:
             self.got.append(delivery)
             answer(delivery, settle)
 
-        self.broker = bootstrap.open_broker(world.settings, world.database)
+        # As in a process of its own: nothing but the database tells it of others' work.
+        self.database = bootstrap.open_database(world.settings)
+        self.broker = bootstrap.open_broker(world.settings, self.database)
         consume = partial(self.broker.consume, deliver, self.stop, self.paused.is_set)
         self.thread = threading.Thread(target=consume, daemon=True)
 
@@ -59,11 +62,12 @@ def consuming(
 ) -> Iterator[Consumer]:
     """Consume while the block lasts."""
     consumer = Consumer(world, answer)
-    consumer.thread.start()
-    yield consumer
-    consumer.stop.set()
-    consumer.thread.join()
-    consumer.broker.close()
+    with closing(consumer.database), closing(consumer.broker):
+        with watched(consumer.database):
+            consumer.thread.start()
+            yield consumer
+            consumer.stop.set()
+        consumer.thread.join()
 
 
 def mappings(world: World, count: int) -> list[MappingChanged]:
@@ -134,13 +138,13 @@ def test_a_message_is_not_early(world: World) -> None:
         outbox.put(tx, message, not_before=due)
     stop = threading.Event()
     relay = threading.Thread(target=Relay(world.database, world.broker, Readiness(), lambda row: row).run, args=(stop,))
-    if isinstance(world.broker, RabbitBroker):
-        relay.start()
-    with consuming(world) as consumer:
+    with consuming(world) as consumer, watched(world.database):
+        if isinstance(world.broker, RabbitBroker):
+            relay.start()
         wait_for(lambda: consumer.got, "the delivery")
         with world.database.begin() as tx:
             assert now(tx) >= due
-    stop.set()
+        stop.set()
     if relay.ident is not None:
         relay.join()
 

@@ -24,6 +24,7 @@ from store.dead_letter_queries import StoredDeadLetter
 from store.schema import outbox as outbox_table
 from tests.support.letters import Letters
 from tests.support.waiting import wait_for
+from tests.support.watched import watched
 from tests.support.world import PRIVATE_KEY, World
 from worker.cli.display.dead_letters import in_full_as_json
 from worker.health import Readiness
@@ -91,11 +92,12 @@ def _relaying(world: World) -> Iterator[None]:
     stop = threading.Event()
     opened = DeadLetters(KeyRing.parse(world.keys.private)).unsealed
     thread = threading.Thread(target=Relay(world.database, world.broker, Readiness(), opened).run, args=(stop,))
-    thread.start()
     try:
-        yield
+        with watched(world.database):
+            thread.start()
+            yield
+            stop.set()
     finally:
-        stop.set()
         thread.join()
 
 

@@ -1,8 +1,7 @@
 """A worker sleeps while nothing is due, and wakes for whatever becomes due: in any process, by time, after outages."""
 
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import closing, suppress
 from datetime import timedelta
 from typing import get_args
 
@@ -15,6 +14,7 @@ from store.schema import EXCHANGE_DEFERRED
 from store.wakeups import Kind
 from tests.support.samples import PARTNER
 from tests.support.waiting import wait_for, within
+from tests.support.watched import watched
 
 
 def _row(exchange: str = "x") -> OutboxRow:
@@ -34,18 +34,6 @@ def _defer(tx: Tx) -> None:
 
 
 WORK: dict[Kind, Callable[[Tx], None]] = {"partners": _wake, "outbox": _send, "deferred": _defer}
-
-
-@contextmanager
-def _watched(database: Database) -> Iterator[None]:
-    stop = threading.Event()
-    thread = threading.Thread(target=due_watch.watch, args=(database, stop))
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
 
 
 def _has_rung(database: Database, kind: Kind) -> bool:
@@ -74,11 +62,11 @@ def test_a_rollback_wakes_nobody(database: Database) -> None:
 @pytest.mark.parametrize("kind", get_args(Kind))
 def test_a_commit_of_another_process_is_found(database: Database, database_url: str, kind: Kind) -> None:
     """What a command or another worker has committed is taken up, though nothing rings here."""
-    with _watched(database), closing(Database(database_url)) as other:
+    with watched(database), closing(Database(database_url)) as other:
         with other.partner(PARTNER) as tx:
             WORK[kind](tx)
         assert database.wakeups.wait(kind, within(10.0))
-    assert not any(_has_rung(database, each) for each in get_args(Kind) if each != kind)
+        assert not any(_has_rung(database, each) for each in get_args(Kind) if each != kind)
 
 
 def test_work_is_due_by_time_alone(database: Database) -> None:
@@ -107,11 +95,9 @@ def test_work_in_hand_is_not_due(database: Database) -> None:
         wait_for(lambda: kinds_due() == ["outbox"], "the claim to end")
 
 
-def test_a_cut_connection_loses_no_work(database: Database, database_url: str) -> None:
+def test_a_cut_connection_loses_no_work(postgresql_url: str) -> None:
     """The server ends all connections, as at a restart: all loops look at once, and later work is found again."""
-    if database.engine.dialect.name != "postgresql":
-        pytest.skip("SQLite has no server")
-    with _watched(database), closing(Database(database_url)) as other:
+    with closing(Database(postgresql_url)) as database, closing(Database(postgresql_url)) as other, watched(database):
         wait_for(lambda: _connections(other) >= 2, "the watch's connection")
         with other.begin() as tx:
             tx.execute(

@@ -12,6 +12,7 @@ from store import Database, StoreBusy, outbox
 from store.schema import outbox as outbox_table
 from tests.support.samples import mapping_changed
 from tests.support.waiting import wait_for
+from tests.support.watched import watched
 from worker.messaging import outbox_consumer
 from worker.messaging.broker import Delivery, Settlement
 from worker.messaging.embedded import EmbeddedBroker
@@ -27,9 +28,10 @@ def _consuming(database: Database, deliver: Callable[[Delivery, Settle], None]) 
     stop = threading.Event()
     broker = EmbeddedBroker(database, Topology(), lambda row: row)
     thread = threading.Thread(target=broker.consume, args=(deliver, stop))
-    thread.start()
-    yield stop
-    stop.set()
+    with watched(database):
+        thread.start()
+        yield stop
+        stop.set()
     thread.join()
 
 

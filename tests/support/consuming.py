@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.support.hooked_worker import shorten
+from tests.support.watched import watched
 from worker.bootstrap import open_broker, open_database
 from worker.messaging.broker import Delivery, Settlement
 from worker.settings import load
@@ -30,7 +31,9 @@ def main(path: Path, answer_first: int) -> None:
             if got <= answer_first:
                 settle(Settlement.ACK)
 
-        open_broker(settings, open_database(settings)).consume(deliver, threading.Event())
+        database = open_database(settings)
+        with watched(database):
+            open_broker(settings, database).consume(deliver, threading.Event())
 
 
 if __name__ == "__main__":
