@@ -1,16 +1,17 @@
 """Insert and update many rows with few statements. On PostgreSQL rows are sent as JSON, one round trip per piece."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
 from functools import cache
 from typing import Any
 
 from sqlalchemy import Insert, Table, Text, Update, bindparam, cast, column, func, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import JSON
 from sqlalchemy.sql.selectable import TableValuedAlias
 
-from store.database import Tx
+from store.database import Tx, insert_of
 
 AT_ONCE = 1000
 FEW = 20
@@ -27,6 +28,28 @@ def insert_many(tx: Tx, table: Table, rows: Sequence[Row]) -> None:
         tx.execute(insert(table), [dict(row) for row in rows])
         return
     statement = _insert_given(table, tuple(rows[0]))
+    for piece in _pieces(rows):
+        tx.execute(statement, {"rows": piece})
+
+
+Upsert = postgresql.Insert | sqlite.Insert
+"""An INSERT that supports ON CONFLICT."""
+
+
+def upsert_many(
+    tx: Tx, table: Table, rows: Sequence[Row], on_conflict: Callable[[Upsert, Sequence[str]], Upsert]
+) -> None:
+    """Insert rows that all have the same columns; `on_conflict` adds to the statement what becomes of known ones.
+
+    `on_conflict` is called once for each table and set of columns, with the names of these.
+    """
+    if not rows:
+        return
+    dialect, names = tx.dialect.name, tuple(rows[0])
+    if len(rows) <= FEW or dialect != "postgresql":
+        tx.execute(_upsert_each(dialect, table, names, on_conflict), [dict(row) for row in rows])
+        return
+    statement = _upsert_given(table, names, on_conflict)
     for piece in _pieces(rows):
         tx.execute(statement, {"rows": piece})
 
@@ -51,6 +74,21 @@ def update_many(tx: Tx, table: Table, key: Sequence[str], rows: Sequence[Row]) -
 @cache
 def _insert_given(table: Table, names: tuple[str, ...]) -> Insert:
     return insert(table).from_select(names, select(_given(table, names)))
+
+
+@cache
+def _upsert_each(
+    dialect: str, table: Table, names: tuple[str, ...], on_conflict: Callable[[Upsert, Sequence[str]], Upsert]
+) -> Upsert:
+    return on_conflict(insert_of(dialect, table), names)
+
+
+@cache
+def _upsert_given(
+    table: Table, names: tuple[str, ...], on_conflict: Callable[[Upsert, Sequence[str]], Upsert]
+) -> Upsert:
+    given = postgresql.insert(table).from_select(names, select(_given(table, names)))
+    return on_conflict(given, names)
 
 
 @cache

@@ -1,36 +1,30 @@
-"""Sync Status: the newest result of each company, filled from the published results."""
+"""Sync Status: the newest result of each company, kept by the transaction that records the result."""
 
 from collections.abc import Sequence
 from datetime import date, datetime
-from functools import cache
 
 from sqlalchemy import and_, or_, select, tuple_, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from messages import SyncResult
-from store.database import Tx, db_now, insert_of
-from store.line_results import read_result
+from store.bulk import Upsert, upsert_many
+from store.database import Tx, db_now
+from store.recorded_results import RecordedResult, read_result
 from store.schema import company_status
 
 
-def keep_newest(tx: Tx, results: Sequence[SyncResult]) -> None:
+def keep_newest(tx: Tx, results: Sequence[RecordedResult]) -> None:
     """Store each result unless a newer one of its company is stored, by (period, requested_at, push id, sequence).
 
     A dismissed row is replaced by any result that was requested after it, also one of an earlier period.
     """
-    newest: dict[tuple[str, str], SyncResult] = {}
-    for result in sorted(results, key=_order):
-        newest[result.partner_id, result.company_id] = result
-    if not newest:
-        return
+    newest: dict[tuple[str, str], RecordedResult] = {}
+    for each in sorted(results, key=_order):
+        newest[each.result.partner_id, each.result.company_id] = each
     # Always in the same order, so that two workers cannot deadlock.
-    rows = [_row(newest[key]) for key in sorted(newest)]
-    tx.execute(_keeping(tx.dialect.name, tuple(rows[0])), rows)
+    upsert_many(tx, company_status, [_row(newest[key]) for key in sorted(newest)], _unless_newer)
 
 
-@cache
-def _keeping(dialect: str, names: tuple[str, ...]) -> "postgresql.Insert | sqlite.Insert":
-    statement = insert_of(dialect, company_status)
+def _unless_newer(statement: Upsert, names: Sequence[str]) -> Upsert:
     new, order = statement.excluded, ("period_start", "requested_at", "push_id", "sequence")
     is_newer = tuple_(*(company_status.c[name] for name in order)) < tuple_(*(new[name] for name in order))
     is_since = and_(company_status.c.dismissed_at.is_not(None), company_status.c.requested_at < new.requested_at)
@@ -41,11 +35,13 @@ def _keeping(dialect: str, names: tuple[str, ...]) -> "postgresql.Insert | sqlit
     )
 
 
-def _order(result: SyncResult) -> tuple[date, datetime, str, int]:
+def _order(each: RecordedResult) -> tuple[date, datetime, str, int]:
+    result = each.result
     return (result.period.start, result.requested_at, result.push_id, result.sequence)
 
 
-def _row(result: SyncResult) -> dict[str, object]:
+def _row(recorded: RecordedResult) -> dict[str, object]:
+    result = recorded.result
     return {
         "partner_id": result.partner_id,
         "company_id": result.company_id,
@@ -55,7 +51,7 @@ def _row(result: SyncResult) -> dict[str, object]:
         "sequence": result.sequence,
         "push_id": result.push_id,
         "status": str(result.status),
-        "result_json": result.model_dump_json(),
+        "result_json": recorded.text,
     }
 
 

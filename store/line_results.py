@@ -1,4 +1,4 @@
-"""Results of push lines: recorded with the line, and put into the outbox, in one transaction."""
+"""Results of push lines: recorded with the line and in Sync Status, and put into the outbox, in one transaction."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,12 +8,13 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import bindparam, func, select, update
 
-from messages import PushCompleted, SyncResult
-from store import outbox
+from messages import FINAL, PushCompleted, SyncResult
+from store import company_status, outbox
 from store.bulk import update_many
 from store.database import Tx, now
 from store.outbox import OutboxRow
-from store.pushes import Line, Push, chunks, line_of, line_query, push_of
+from store.pushes import Line, chunks, line_of, line_query
+from store.recorded_results import RecordedResult, read_result
 from store.schema import OPEN_STATUSES, leases, push_lines, pushes
 
 PER_SECOND = 300
@@ -52,29 +53,26 @@ class LineResult(NamedTuple):
     result: SyncResult | None
 
 
-class Reported(NamedTuple):
-    """A push of which results were reported; `is_complete` if it was accepted and no line is missing any more."""
+def record(tx: Tx, results: Iterable[SyncResult]) -> set[str]:
+    """Record and send results of one partner, for lines that are still open. Returns the ids of pushes with final ones.
 
-    push: Push
-    is_complete: bool
-
-
-def record(tx: Tx, results: Iterable[SyncResult]) -> int:
-    """Record and send results of one partner, for lines that are still open. Returns their number.
-
-    Call it inside `Database.partner(partner_id)`, or with the lease renewed in this transaction. `results` may be a
-    generator of ten thousand: AT_ONCE of them are in memory at a time.
+    `worker.sync.completion.record` calls it, and completes pushes that have no open line then. Call it inside
+    `Database.partner(partner_id)`, or with the lease renewed in this transaction. `results` may be a generator of ten
+    thousand: AT_ONCE of them are in memory at a time.
     """
-    recorded, remaining = 0, iter(results)
+    ended: set[str] = set()
+    remaining = iter(results)
     while batch := list(islice(remaining, AT_ONCE)):
         _withdraw_replaced(tx, [result for result in batch if result.sequence > 1])
         rows = [outbox.row_of(result) for result in batch]
+        recorded = [RecordedResult(result, row.body.decode()) for result, row in zip(batch, rows, strict=True)]
         at = now(tx)
-        lines = [_line_values(result, row.body, at) for result, row in zip(batch, rows, strict=True)]
+        lines = [_line_values(result, text, at) for result, text in recorded]
         update_many(tx, push_lines, ("partner_id", "push_id", "company_id"), lines)
+        company_status.keep_newest(tx, [each for each in recorded if each.result.changes_status])
         _send(tx, batch[0].partner_id, rows, at)
-        recorded += len(batch)
-    return recorded
+        ended.update(result.push_id for result in batch if result.status in FINAL)
+    return ended
 
 
 def _withdraw_replaced(tx: Tx, results: Sequence[SyncResult]) -> None:
@@ -90,7 +88,7 @@ def _withdraw_replaced(tx: Tx, results: Sequence[SyncResult]) -> None:
     outbox.withdraw(tx, tx.execute(replaced).scalars().all())
 
 
-def _line_values(result: SyncResult, body: bytes, at: datetime) -> dict[str, Any]:
+def _line_values(result: SyncResult, text: str, at: datetime) -> dict[str, Any]:
     return {
         "partner_id": result.partner_id,
         "push_id": result.push_id,
@@ -99,7 +97,7 @@ def _line_values(result: SyncResult, body: bytes, at: datetime) -> dict[str, Any
         "sequence": result.sequence,
         "attempts": result.attempts,
         "result_id": str(result.id),
-        "result_json": body.decode(),
+        "result_json": text,
         "result_at": at,
         "preview_due_at": None,
     }
@@ -141,53 +139,6 @@ def republish(tx: Tx, partner_id: str, push_id: str) -> int:
         if text is not None:
             outbox.put(tx, PushCompleted.model_validate_json(text, extra="ignore"), not_before=last)
     return len(recorded)
-
-
-def read_result(text: str) -> SyncResult:
-    """Read a recorded result, also one that a newer version wrote."""
-    return SyncResult.model_validate_json(text, extra="ignore")
-
-
-def mark_reported(tx: Tx, partner_id: str, push_id: str, result_ids: Mapping[str, str]) -> Reported | None:
-    """Note that these final results (ids by company) reached the platform; None = the push is unknown.
-
-    Locks the push, so that of two workers exactly one sees the push complete.
-    """
-    which = {"partner": partner_id, "push": push_id}
-    row = tx.execute(_LOCK_PUSH, which).mappings().first()
-    if row is None:
-        return None
-    line = {"partner_id": partner_id, "push_id": push_id, "reported": True}
-    lines = [{**line, "company_id": company_id, "result_id": result_id} for company_id, result_id in result_ids.items()]
-    update_many(tx, push_lines, ("partner_id", "push_id", "company_id", "result_id"), lines)
-    missing = tx.execute(_NOT_REPORTED, which).first()
-    return Reported(push_of(row), missing is None and row["state"] == "accepted")
-
-
-_LOCK_PUSH = (
-    select(pushes)
-    .where(pushes.c.partner_id == bindparam("partner"), pushes.c.push_id == bindparam("push"))
-    .with_for_update()
-)
-_NOT_REPORTED = (
-    select(push_lines.c.company_id)
-    .where(
-        push_lines.c.partner_id == bindparam("partner"),
-        push_lines.c.push_id == bindparam("push"),
-        ~push_lines.c.reported,
-    )
-    .limit(1)
-)
-
-
-def complete_push(tx: Tx, completed: PushCompleted) -> None:
-    """Close the push and send its completion."""
-    tx.execute(
-        update(pushes)
-        .where(pushes.c.partner_id == completed.partner_id, pushes.c.push_id == completed.push_id)
-        .values(state=completed.status, completed_json=completed.model_dump_json())
-    )
-    outbox.put(tx, completed)
 
 
 def count_by_status(tx: Tx, partner_id: str, push_id: str) -> dict[str, int]:
@@ -264,13 +215,6 @@ def newest_of_period(tx: Tx, partner_id: str, period_key: str, users: Mapping[st
             if row.mode != "preview" or row.billable_users == users[row.company_id]
         }
     return [newest[company_id] for company_id in sorted(newest)]
-
-
-def completion(tx: Tx, partner_id: str, push_id: str) -> PushCompleted | None:
-    """Return the completion of a push; None as long as it has not ended."""
-    query = select(pushes.c.completed_json).where(pushes.c.partner_id == partner_id, pushes.c.push_id == push_id)
-    text = tx.execute(query).scalar()
-    return None if text is None else PushCompleted.model_validate_json(text, extra="ignore")
 
 
 def progress(tx: Tx, partner_id: str, push_id: str) -> LineProgress:

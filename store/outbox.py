@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -11,7 +11,17 @@ from sqlalchemy import ColumnElement, and_, bindparam, case, func, literal, not_
 from sqlalchemy import delete as sql_delete
 from sqlalchemy.sql.dml import ReturningUpdate
 
-from messages import EXCHANGE_IN, EXCHANGE_OUT, OUTPUTS, Message, Wire, encode
+from messages import (
+    EXCHANGE_IN,
+    EXCHANGE_OUT,
+    OUTPUTS,
+    Message,
+    PushCompleted,
+    SyncResult,
+    Wire,
+    encode,
+    type_of,
+)
 from store import amqp_properties as amqp
 from store.bulk import insert_many
 from store.database import AT_ONCE_BYTES, Tx, db_now, detach_if_large, now, now_once
@@ -25,6 +35,7 @@ EXCHANGE_REPLIES = "connectwise.replies"
 _EXCHANGES = dict.fromkeys(OUTPUTS, EXCHANGE_OUT)
 # Written into the statement, so that PostgreSQL can use the partial indexes.
 _DEFERRED = literal(EXCHANGE_DEFERRED, literal_execute=True)
+_COMPLETION = type_of(PushCompleted)
 
 Destination = tuple[str, str]
 """(exchange, routing key)"""
@@ -32,7 +43,10 @@ Destination = tuple[str, str]
 
 @dataclass(frozen=True)
 class OutboxRow:
-    """A message to send; `attempts` includes the current one. `partner_id` is set for a deferred message."""
+    """A message to send; `attempts` includes the current one.
+
+    `partner_id` is set for a deferred message; `push_id` too for a result and a completion.
+    """
 
     id: int
     message_id: str
@@ -42,6 +56,7 @@ class OutboxRow:
     properties: dict[str, Any]
     body: bytes
     partner_id: str | None = None
+    push_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -67,7 +82,10 @@ def row_of(message: Message) -> OutboxRow:
     """The message as a row that is not stored yet, with the exchange of its kind."""
     wire = encode(message)
     exchange = _EXCHANGES.get(type(message), EXCHANGE_IN)
-    return new_row(exchange, wire.routing_key, properties_of(wire), wire.body)
+    row = new_row(exchange, wire.routing_key, properties_of(wire), wire.body)
+    if isinstance(message, SyncResult | PushCompleted):
+        return replace(row, partner_id=message.partner_id, push_id=message.push_id)
+    return row
 
 
 def put_rows(tx: Tx, rows: Sequence[OutboxRow], *, not_before: datetime | None = None) -> None:
@@ -156,6 +174,7 @@ def read(tx: Tx, claimed: Claim) -> list[OutboxRow]:
             properties=amqp.loads(row.properties_json),
             body=row.body,
             partner_id=row.partner_id,
+            push_id=row.push_id,
         )
         for row in rows
     ]
@@ -267,6 +286,7 @@ def _values(row: OutboxRow) -> dict[str, Any]:
         "properties_json": amqp.dumps(row.properties),
         "body": row.body,
         "partner_id": row.partner_id,
+        "push_id": row.push_id,
     }
 
 
@@ -281,7 +301,15 @@ def _is_free(at: ColumnElement[datetime] | None = None) -> tuple[ColumnElement[b
 
 
 def _is_sent() -> ColumnElement[bool]:
-    return outbox.c.exchange != _DEFERRED
+    """A condition: the message is for the broker, and no result that a completion counts is still here."""
+    earlier = outbox.alias("earlier")
+    counted = and_(
+        earlier.c.partner_id == outbox.c.partner_id,
+        earlier.c.push_id == outbox.c.push_id,
+        earlier.c.id < outbox.c.id,
+    )
+    in_turn = or_(outbox.c.routing_key != _COMPLETION, ~select(earlier.c.id).where(counted).exists())
+    return and_(outbox.c.exchange != _DEFERRED, in_turn)
 
 
 def _goes_to(destination: Destination) -> ColumnElement[bool]:

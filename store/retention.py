@@ -15,6 +15,7 @@ from store.schema import (
     dead_letters,
     in_hand,
     ledger,
+    outbox,
     push_lines,
     pushes,
     syncs,
@@ -92,20 +93,20 @@ def _is_ended() -> Where:
 
 
 def _ended(age: timedelta) -> Where:
-    """Pushes that ended so long ago, and of which no line is a target or in Sync Status.
+    """Pushes that ended so long ago, whose results have left, and of which no line is a target or in Sync Status.
 
     A target is what an older push is compared with if it comes again: it is superseded, even if it was removed here.
     """
     mine = and_(push_lines.c.partner_id == pushes.c.partner_id, push_lines.c.push_id == pushes.c.push_id)
-    still_new = or_(
-        push_lines.c.result_at >= _before(age), push_lines.c.status.in_(OPEN_STATUSES), ~push_lines.c.reported
-    )
+    still_new = or_(push_lines.c.result_at >= _before(age), push_lines.c.status.in_(OPEN_STATUSES))
+    is_sent = and_(outbox.c.partner_id == pushes.c.partner_id, outbox.c.push_id == pushes.c.push_id)
     is_target = and_(syncs.c.partner_id == pushes.c.partner_id, syncs.c.push_id == pushes.c.push_id)
     in_status = and_(company_status.c.partner_id == pushes.c.partner_id, company_status.c.push_id == pushes.c.push_id)
     return and_(
         _is_ended(),
         pushes.c.accepted_at < _before(age),
         ~exists().where(mine, still_new),
+        ~exists().where(is_sent),
         ~exists().where(is_target),
         ~exists().where(in_status),
     )

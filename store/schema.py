@@ -171,12 +171,18 @@ pushes = Table(
     CheckConstraint("state IN ('accepted', 'completed', 'cancelled', 'refused')", name="state"),
     CheckConstraint("(state = 'accepted') = (completed_json IS NULL)", name="completion_is_kept"),
     CheckConstraint("period_start <= period_end", name="period"),
+    Index(
+        "ix_pushes_accepted",
+        "partner_id",
+        "push_id",
+        postgresql_where=text("state = 'accepted'"),
+        sqlite_where=text("state = 'accepted'"),
+    ),
 )
 
-# `reported`: the worker read the final result from its queue, so the platform's queue has it too. A preview's line is
-# due itself; an apply's line is due as a target (syncs), and so is a revert's that has something to restore: the
-# quantity to put back, and the one that the addition must still hold. Both are from the ledger, as the mapping may have
-# changed since.
+# `reported` is not used since 0015; to drop it would rewrite the whole table. A preview's line is due itself; the line
+# of an apply is due as a target (syncs), and so is a revert's that has something to restore: the quantity to put back,
+# and the one that the addition must still hold. Both are from the ledger, as the mapping may have changed since.
 push_lines = Table(
     "push_lines",
     metadata,
@@ -225,11 +231,11 @@ push_lines = Table(
         sqlite_where=text("preview_due_at IS NOT NULL"),
     ),
     Index(
-        "ix_push_lines_unreported",
+        "ix_push_lines_open",
         "partner_id",
         "push_id",
-        postgresql_where=text("NOT reported"),
-        sqlite_where=text("NOT reported"),
+        postgresql_where=text(f"status IN ({_quoted(OPEN_STATUSES)})"),
+        sqlite_where=text(f"status IN ({_quoted(OPEN_STATUSES)})"),
     ),
 )
 
@@ -403,9 +409,18 @@ outbox = Table(
     Column("properties_json", Text, nullable=False),
     Column("body", LargeBinary, nullable=False),
     Column("partner_id", String(128)),
+    Column("push_id", String(128)),
     PrimaryKeyConstraint("id"),
     CheckConstraint("(claim_token IS NULL) = (claim_until IS NULL)", name="claimed_or_free"),
     Index("ix_outbox_message", "message_id"),
+    Index(
+        "ix_outbox_push",
+        "partner_id",
+        "push_id",
+        "id",
+        postgresql_where=text("push_id IS NOT NULL"),
+        sqlite_where=text("push_id IS NOT NULL"),
+    ),
     Index(
         "ix_outbox_due",
         "not_before",

@@ -43,6 +43,7 @@ from worker.messaging.store_outage import StoreOutage
 from worker.messaging.store_retry import StoreRetry
 from worker.rules.quantities import JumpLimits
 from worker.settings import Settings
+from worker.sync import completion
 from worker.sync.context import CALLS_AT_ONCE, RunContext
 from worker.sync.partner_pool import PartnerPool
 
@@ -185,6 +186,7 @@ class App:
             orphaned = leases.wake_orphaned(tx)
         if orphaned:
             log.error("partners.orphaned", partners=orphaned)
+        completion.complete_overlooked(self._heartbeat_database)
 
     def _heartbeat(self, *, ended: bool) -> None:
         with self._heartbeat_database.begin() as tx:

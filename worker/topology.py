@@ -24,7 +24,6 @@ HANDLED = {
     "push.cancel_requested.v1": EXCHANGE_IN,
     "catalog.requested.v1": EXCHANGE_IN,
     "revert.requested.v1": EXCHANGE_IN,
-    "sync.result.v1": EXCHANGE_OUT,
 }
 
 # Unacknowledged messages per worker and queue; more of kinds that are handled in batches.
@@ -65,6 +64,12 @@ class Topology:
         return f"{self.prefix}{name}" if name else ""
 
     @property
+    def obsolete_queues(self) -> Sequence[str]:
+        """Return queues of versions before this one: nobody reads them, so they are deleted with their messages."""
+        # Results came back by it to update Sync Status; the store has them.
+        return [f"{self.prefix}connectwise.sync-result.v1"]
+
+    @property
     def exchanges(self) -> Sequence[tuple[str, str]]:
         """(name, type) of each exchange."""
         return [
@@ -76,10 +81,7 @@ class Topology:
     @property
     def queues(self) -> Sequence[Queue]:
         """Each queue with its bindings (exchange, routing key)."""
-        prefetch = {
-            "mapping.changed.v1": PREFETCH_BATCHES,
-            "sync.result.v1": PREFETCH_BATCHES,
-        }
+        prefetch = {"mapping.changed.v1": PREFETCH_BATCHES}
         work = [
             Queue(
                 name=f"{self.prefix}{queue_of(kind)}",

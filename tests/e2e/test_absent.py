@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from messages import BillingPeriod, MappingCheckRequested, PushCompleted, PushRequested
-from store import line_results, mappings
+from store import completions, mappings
 from tests.support.case import Case
 from tests.support.reverting import carried_out, completion_of, revert_of
 from tests.support.waiting import wait_for
@@ -20,7 +20,7 @@ def _completed(case: Case, push: PushRequested) -> PushCompleted:
     case.world.publish(push)
     wait_for(lambda: case.world.state_of(push) not in {None, "accepted"}, "the push's end")
     with case.world.database.begin() as tx:
-        ended = line_results.completion(tx, push.partner_id, push.push_id)
+        ended = completions.of_push(tx, push.partner_id, push.push_id)
     assert ended is not None
     return ended
 

@@ -6,7 +6,7 @@ from typing import Literal
 import pytest
 
 from messages import BillingPeriod, PushCancelRequested, PushCompleted, PushRequested
-from store import line_results, pauses
+from store import completions, pauses
 from tests.support.case import Case
 from tests.support.reverting import carried_out, completion_of, revert_of
 from tests.support.waiting import wait_for
@@ -18,7 +18,7 @@ OCTOBER = BillingPeriod.parse("2026-10")
 def _completed(case: Case, push: PushRequested) -> PushCompleted:
     def found() -> PushCompleted | None:
         with case.world.database.begin() as tx:
-            return line_results.completion(tx, "p1", push.push_id)
+            return completions.of_push(tx, "p1", push.push_id)
 
     wait_for(found, "the completion")
     completed = found()

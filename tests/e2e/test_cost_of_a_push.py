@@ -14,7 +14,6 @@ from tests.support.waiting import wait_for
 from tests.support.world import World
 from worker import app
 from worker.connectwise import rate_limit
-from worker.messaging import intake
 from worker.sync import run
 
 LINES = 100
@@ -72,7 +71,6 @@ def test_lines_of_a_push_share_statements(
     monkeypatch.setattr(rate_limit, "BURST", 1_000.0)
     monkeypatch.setattr(run, "FLUSH_SECONDS", 60.0)
     monkeypatch.setattr(run, "FLUSH_SECONDS_MOST", 60.0)
-    monkeypatch.setitem(intake.PACES, "sync.result.v1", 1.0)
     with World(amqp_url, postgresql_url, tmp_path, companies=LINES) as world:
         connection, mapped = world.connected("p1"), [world.mapped("p1", number) for number in range(1, LINES + 1)]
         with app.build(world.settings) as worker:

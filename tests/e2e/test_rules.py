@@ -5,7 +5,7 @@ from datetime import date
 from cwclient.simulator import faults
 from cwclient.simulator.faults import Match
 from messages import BillingPeriod
-from store import line_results
+from store import completions
 from tests.support.case import Case, code
 from tests.support.waiting import wait_for, within
 from tests.support.world import NOVEMBER, now
@@ -38,7 +38,7 @@ def test_users_that_nobody_bills_are_named_when_the_push_is_over(case: Case) -> 
     case.world.publish(push)
     wait_for(lambda: case.world.state_of(push) == "completed", "the push")
     with case.world.database.begin() as tx:
-        completed = line_results.completion(tx, "p1", push.push_id)
+        completed = completions.of_push(tx, "p1", push.push_id)
     assert completed is not None
     assert [(one.company_id, one.billable_users) for one in completed.unmapped] == [("c3", 7)]
     assert completed.counts.skipped == 2

@@ -9,8 +9,8 @@ from sqlalchemy import text
 from messages import PushRequested
 from store import Database, line_results
 from store.database import Tx
-from store.line_results import read_result
 from store.migrate import MIGRATIONS, upgrade
+from store.recorded_results import read_result
 from tests.support.samples import PARTNER, minute, push, sync_result
 from tests.support.store import accept
 

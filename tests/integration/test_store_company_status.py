@@ -7,8 +7,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from messages import SyncResult
-from store import Database, company_status
+from store import Database, Tx, company_status
+from store.recorded_results import recorded
 from tests.support.samples import PARTNER, push, sync_result
+
+
+def _keep(tx: Tx, results: Sequence[SyncResult]) -> None:
+    company_status.keep_newest(tx, [recorded(result) for result in results])
 
 
 def _results(partner_id: str) -> list[SyncResult]:
@@ -34,7 +39,7 @@ def test_the_newest_result_is_shown_in_any_order(database: Database, order: Sequ
     coming = [results[index] for index in order]
     with database.begin() as tx:
         for start in range(0, len(coming), batch):
-            company_status.keep_newest(tx, coming[start : start + batch])
+            _keep(tx, coming[start : start + batch])
         assert company_status.of_partner(tx, partner_id) == [results[max(order)]]
 
 
@@ -43,8 +48,8 @@ def test_each_company_of_a_partner_has_its_own_status(database: Database) -> Non
     event, foreign = push(users={"c-2": 2, "c-1": 1}), push(partner_id="msp-2")
     results = [sync_result(event, "c-2"), sync_result(event, "c-1", "held")]
     with database.begin() as tx:
-        company_status.keep_newest(tx, [*results, sync_result(foreign, "c-1")])
-        company_status.keep_newest(tx, [])
+        _keep(tx, [*results, sync_result(foreign, "c-1")])
+        _keep(tx, [])
         assert company_status.of_partner(tx, PARTNER) == [results[1], results[0]]
 
 
@@ -53,13 +58,13 @@ def test_a_dismissed_row_comes_back_with_the_next_result(database: Database) -> 
     older, newer = push("p-1", at=0), push("p-2", at=1)
     said = sync_result(older, "c-1", sequence=2)
     with database.begin() as tx:
-        company_status.keep_newest(tx, [said])
+        _keep(tx, [said])
         assert company_status.dismiss(tx, PARTNER, "c-1")
         assert not company_status.dismiss(tx, PARTNER, "c-1")
-        company_status.keep_newest(tx, [said, sync_result(older, "c-1", sequence=1)])
+        _keep(tx, [said, sync_result(older, "c-1", sequence=1)])
         assert company_status.of_partner(tx, PARTNER) == []
         news = sync_result(newer, "c-1", sequence=1)
-        company_status.keep_newest(tx, [news])
+        _keep(tx, [news])
         assert company_status.of_partner(tx, PARTNER) == [news]
 
 
@@ -67,8 +72,8 @@ def test_a_dismissed_row_of_a_mistyped_period_hides_no_later_push(database: Data
     """A coordinator who put away a push of the wrong year sees what becomes of the company's next one."""
     mistyped, right = push("p-1", month="2027-10", at=0), push("p-2", month="2025-12", at=1)
     with database.begin() as tx:
-        company_status.keep_newest(tx, [sync_result(mistyped, "c-1")])
+        _keep(tx, [sync_result(mistyped, "c-1")])
         assert company_status.dismiss(tx, PARTNER, "c-1")
         news = sync_result(right, "c-1", "failed")
-        company_status.keep_newest(tx, [news])
+        _keep(tx, [news])
         assert company_status.of_partner(tx, PARTNER) == [news]

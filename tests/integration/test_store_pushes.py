@@ -1,13 +1,15 @@
-"""Pushes: what is asked is kept once, each line gets its answer, and exactly one worker sees the last come back."""
+"""Pushes: what is asked is kept once, each line gets its answer, and it is completed once, with its last answer."""
 
 from collections.abc import Sequence
 from datetime import datetime
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import delete, select
 
 from messages import PushCompleted, PushRequested, SyncResult
-from store import Database, line_results, outbox, pushes, targets
+from store import Database, completions, line_results, outbox, pushes, targets
+from store.outbox import OutboxRow
 from store.pushes import Acceptance, Accepted, LineKey
 from store.schema import outbox as outbox_table
 from store.targets import Holder
@@ -23,13 +25,14 @@ def _answer(database: Database, *results: SyncResult) -> None:
         line_results.record(tx, results)
 
 
-def _report(database: Database, push_id: str, results: Sequence[SyncResult]) -> bool:
+def _complete_ended(database: Database, push_id: str = "p-1") -> bool:
+    """Complete the push if it is to be completed. Returns False if it is not."""
+    completed = PushCompleted(partner_id=PARTNER, correlation_id="q-1", push_id=push_id, status="completed")
     with database.begin() as tx:
-        reported = line_results.mark_reported(
-            tx, PARTNER, push_id, {result.company_id: str(result.id) for result in results}
-        )
-        assert reported is not None
-        return reported[1]
+        ended = completions.ended(tx, PARTNER, [push_id])
+        if ended:
+            completions.complete(tx, completed)
+        return bool(ended)
 
 
 def test_a_new_push_is_kept_with_its_lines(database: Database) -> None:
@@ -204,10 +207,9 @@ def test_a_repeat_of_a_completed_push_says_its_completion_again(database: Databa
     result = sync_result(event)
     _answer(database, result)
     completed = PushCompleted(partner_id=PARTNER, correlation_id="q-1", push_id="p-1", status="completed")
-    assert _report(database, "p-1", [result])
     with database.begin() as tx:
-        line_results.complete_push(tx, completed)
-        outbox.delete(tx, [row.id for row in claimed(tx)])
+        completions.complete(tx, completed)
+        tx.execute(delete(outbox_table))
         line_results.republish(tx, PARTNER, "p-1")
     assert leaving(database) == [str(result.id), str(completed.id)]
 
@@ -221,7 +223,7 @@ def test_a_repeats_completion_leaves_after_its_results(database: Database, monke
     _answer(database, *results)
     completed = PushCompleted(partner_id=PARTNER, correlation_id="q-1", push_id="p-1", status="completed")
     with database.partner(PARTNER) as tx:
-        line_results.complete_push(tx, completed)
+        completions.complete(tx, completed)
         tx.execute(delete(outbox_table))
         assert line_results.republish(tx, PARTNER, "p-1") == 20
         times = dict(tx.execute(select(outbox_table.c.message_id, outbox_table.c.not_before)).all())
@@ -229,42 +231,42 @@ def test_a_repeats_completion_leaves_after_its_results(database: Database, monke
     assert len(set(times.values())) >= 19
 
 
-def test_exactly_one_worker_sees_the_last_result(database: Database) -> None:
-    """A push is completed once, however many workers read its last results at the same moment."""
-    completed = PushCompleted(partner_id=PARTNER, correlation_id="q-1", push_id="p-1", status="completed")
+def test_a_push_is_completed_once_with_its_last_line(database: Database) -> None:
+    """No open line, and not completed yet: of two workers that see that at the same moment, one completes it."""
     event = push(users=THREE)
     accept(database, event)
     first, second, third = (sync_result(event, company) for company in THREE)
-    _answer(database, first, second, third)
-
-    def complete(result: SyncResult) -> bool:
-        with database.begin() as tx:
-            reported = line_results.mark_reported(tx, PARTNER, "p-1", {result.company_id: str(result.id)})
-            assert reported is not None
-            if reported[1]:
-                line_results.complete_push(tx, completed)
-            return reported[1]
-
-    assert not complete(first)
-    assert sorted(together(lambda: complete(second), lambda: complete(third))) == [False, True]
-    assert not complete(third)
+    _answer(database, first, second, third.model_copy(update={"status": "retrying"}))
+    assert not _complete_ended(database)
+    _answer(database, third.model_copy(update={"sequence": 2, "id": uuid4()}))
+    assert sorted(together(lambda: _complete_ended(database), lambda: _complete_ended(database))) == [False, True]
+    assert not _complete_ended(database)
 
 
-def test_a_push_is_not_complete_without_its_newest_results(database: Database) -> None:
-    """An answer that was replaced, or is another push's, completes nothing."""
-    event, other = push(users={"c-1": 1, "c-2": 2}), push("p-2", {"c-9": 9}, at=1)
+def test_a_completion_leaves_after_the_results_that_it_counts(database: Database) -> None:
+    """Not even while another worker publishes the last of them: what comes after push.completed was not counted."""
+    event, other = push(users=THREE), push("p-2", {"c-9": 9}, at=1)
     accept(database, event)
     accept(database, other)
-    one, two, foreign = sync_result(event, "c-1"), sync_result(event, "c-2"), sync_result(other, "c-9")
-    _answer(database, one, foreign)
-    assert not _report(database, "p-1", [one, foreign])
-    _answer(database, two)
-    assert not _report(database, "p-1", [one])
-    assert _report(database, "p-1", [two])
+    _answer(database, *(sync_result(event, company) for company in THREE), sync_result(other, "c-9"))
+    assert _complete_ended(database)
+
+    def take(limit: int) -> list[OutboxRow]:
+        with database.begin() as tx:
+            return claimed(tx, limit)
+
+    def delete_rows(rows: Sequence[OutboxRow]) -> None:
+        with database.begin() as tx:
+            outbox.delete(tx, [row.id for row in rows])
+
+    of_one_worker, of_another = take(2), take(10)
+    assert {row.routing_key for row in of_another} == {"sync.result.v1"}
+    delete_rows(of_another)
+    assert take(10) == []
+    delete_rows(of_one_worker)
+    assert [row.routing_key for row in take(10)] == ["push.completed.v1"]
 
 
 def test_an_unknown_push_is_nobodys_to_complete(database: Database) -> None:
-    """A result of a push that was removed meanwhile is read without harm."""
-    with database.begin() as tx:
-        assert line_results.mark_reported(tx, PARTNER, "p-0", {"c-1": "r-1"}) is None
-        assert pushes.find(tx, PARTNER, "p-0") is None
+    """A push that was removed meanwhile is not completed."""
+    assert not _complete_ended(database, "p-0")

@@ -6,10 +6,10 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Table, func, insert, select, update
+from sqlalchemy import Table, delete, func, insert, select, update
 
 from messages import LineCounts, PushCompleted, PushRequested
-from store import Database, company_status, ledger, line_results, targets
+from store import Database, company_status, completions, ledger, line_results, outbox, targets
 from store import schema as tables
 from store.database import db_now
 from store.ledger import Closing, LedgerEntry
@@ -26,9 +26,9 @@ SHORT = Retention(pushes=timedelta(30), names=timedelta(10))
 
 
 def _ended(database: Database, event: PushRequested) -> None:
-    """Accept a push, answer all its lines, report and complete it; long ago."""
+    """Accept a push, answer all its lines and complete it; long ago. Its results have left."""
     accept(database, event, at=OLD)
-    results = [sync_result(event, line.company_id) for line in event.lines]
+    results = [sync_result(event, line.company_id, mode=event.mode) for line in event.lines]
     with database.partner(event.partner_id) as tx:
         line_results.record(tx, results)
         tx.execute(update(tables.push_lines).where(tables.push_lines.c.push_id == event.push_id).values(result_at=OLD))
@@ -36,10 +36,6 @@ def _ended(database: Database, event: PushRequested) -> None:
             targets.settle(
                 tx, PARTNER, [(target, Holder(TENANT, (7, 11))) for target in targets.unsettled(tx, PARTNER)]
             )
-            company_status.keep_newest(tx, results)
-        line_results.mark_reported(
-            tx, event.partner_id, event.push_id, {result.company_id: str(result.id) for result in results}
-        )
         completed = PushCompleted(
             partner_id=event.partner_id,
             correlation_id="q",
@@ -47,7 +43,8 @@ def _ended(database: Database, event: PushRequested) -> None:
             status="completed",
             counts=LineCounts(updated=len(results)),
         )
-        line_results.complete_push(tx, completed)
+        completions.complete(tx, completed)
+        tx.execute(delete(tables.outbox))
 
 
 def _count(database: Database, table: Table) -> int:
@@ -78,13 +75,13 @@ def test_old_pushes_go_with_their_lines_and_the_newest_stay(database: Database) 
     assert prune(database, SHORT) == Pruned()
 
 
-def test_what_is_open_or_not_reported_yet_stays(database: Database) -> None:
+def test_what_is_open_or_has_not_left_yet_stays(database: Database) -> None:
     """A push that is under way, or whose answer the platform may not have, is never removed, however old."""
     accept(database, push("open", at=0), at=OLD)
     _ended(database, push("overtaken", {"c-2": 1}, at=1))
-    with database.begin() as tx:
-        tx.execute(update(tables.push_lines).where(tables.push_lines.c.push_id == "overtaken").values(reported=False))
     _ended(database, push("newest", {"c-2": 2}, at=2))
+    with database.begin() as tx:
+        outbox.put(tx, sync_result(push("overtaken", {"c-2": 1}, at=1), "c-2"))
     assert prune(database, SHORT).pushes == 0
     assert _ids(database, tables.pushes.c.requested_by) == ["ana@msp-1.example", NO_NAME, NO_NAME]
 

@@ -153,13 +153,13 @@ def hook(point: str, strike: Callable[[], None]) -> None:
         after(run, "commit_jobs", lambda: answered.append(True), lambda committed, *_: bool(committed.results))
         after(Run, "_flush", strike, lambda *_: bool(answered))
     elif point == "before_ack":
-        after(dispatcher.Dispatcher, "handle", strike, lambda _result, _self, some: some[0].kind == "sync.result.v1")
+        after(dispatcher.Dispatcher, "handle", strike, lambda _result, _self, some: some[0].kind == "push.requested.v1")
     elif point == "between_publish_and_delete":
         after(RabbitBroker, "publish", strike, lambda _result, _self, rows: any(_is_result(row) for row in rows))
         settle_local = EmbeddedBroker._settle
 
         def settle_rows(self: EmbeddedBroker) -> bool:
-            if any(_is_result(row) for row, _, _ in self._settled):
+            if self._settled:
                 strike()
             return settle_local(self)
 

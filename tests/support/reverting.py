@@ -4,7 +4,7 @@ import uuid
 from typing import Any
 
 from messages import PushCompleted, PushRequested, RevertRequested, SyncResult
-from store import line_results, pushes
+from store import completions, line_results, pushes
 from tests.support.waiting import wait_for
 from tests.support.world import World, now
 
@@ -47,4 +47,4 @@ def carried_out(world: World, revert: RevertRequested) -> dict[str, SyncResult]:
 def completion_of(world: World, revert: RevertRequested) -> PushCompleted | None:
     """The completion of the revert; None = it is not completed."""
     with world.database.begin() as tx:
-        return line_results.completion(tx, revert.partner_id, revert.revert_id)
+        return completions.of_push(tx, revert.partner_id, revert.revert_id)

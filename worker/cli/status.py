@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from messages import FINAL
-from store import company_status, line_results, mappings, pushes
+from store import company_status, completions, mappings, pushes
 from store.pushes import Push
 from worker.cli import results, waiting
 from worker.cli.commands import Commands
@@ -71,7 +71,7 @@ def show(opened: Session, partner: str, push_id: str | None, *, as_json: bool, t
     """Print one push, or the partner's Sync Status. Returns True if it was refused, or a line failed or is held."""
     with opened.database.begin() as tx:
         found = pushes.find(tx, partner, push_id) if push_id else None
-        ended = line_results.completion(tx, partner, push_id) if push_id else None
+        ended = completions.of_push(tx, partner, push_id) if push_id else None
         rows = results.of_push(tx, partner, push_id) if push_id else results.of_partner(tx, partner)
         missing = totals.absent_from(tx, partner, push_id)
         is_preview = found is not None and found.mode == "preview"

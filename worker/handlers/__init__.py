@@ -16,7 +16,6 @@ from messages import (
     PushCancelRequested,
     PushRequested,
     RevertRequested,
-    SyncResult,
 )
 from worker.handlers.cancellation import push_cancel_requested
 from worker.handlers.catalog import catalog_requested
@@ -24,7 +23,6 @@ from worker.handlers.connections import connection_changed, connection_check_req
 from worker.handlers.context import Context
 from worker.handlers.mappings import mapping_check_requested, mappings_changed
 from worker.handlers.pushes import push_requested
-from worker.handlers.results import sync_results
 from worker.handlers.reverts import revert_requested
 
 HANDLERS: Mapping[type[Message], Callable[..., int | None]] = {
@@ -43,6 +41,5 @@ REPLAYABLE = (PushRequested, RevertRequested)
 
 BATCH_HANDLERS: Mapping[type[Message], Callable[[Context, Sequence[Any]], None]] = {
     MappingChanged: mappings_changed,
-    SyncResult: sync_results,
 }
 """Handlers of several messages in one transaction, since these kinds come in large numbers."""

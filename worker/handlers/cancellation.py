@@ -7,6 +7,7 @@ from store import Tx, cancellations, ledger, line_results, targets
 from store.schema import OPEN_STATUSES
 from worker.handlers.context import Context
 from worker.rules.problems import problem
+from worker.sync import completion
 from worker.sync.results import result
 
 log = structlog.get_logger()
@@ -35,5 +36,6 @@ def cancel(tx: Tx, partner_id: str, push_id: str) -> int:
     cancelled = [target for target in stored.values() if target.push_id == push_id and target.due_at is not None]
     targets.settle(tx, partner_id, [(target, None) for target in cancelled])
     why = problem("cancelled")
-    line_results.record(tx, (result(line, "cancelled", attempts=line.attempts, problem=why) for line in lines))
+    results = (result(line, "cancelled", attempts=line.attempts, problem=why) for line in lines)
+    completion.record(tx, partner_id, results)
     return len(lines)

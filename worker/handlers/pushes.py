@@ -10,6 +10,7 @@ from store.pushes import Acceptance
 from store.replays import Noted, Replay
 from worker.handlers.cancellation import cancel
 from worker.handlers.context import Context, MessageRejected
+from worker.sync import completion
 from worker.sync.results import superseded
 
 log = structlog.get_logger()
@@ -32,7 +33,7 @@ def push_requested(context: Context, event: PushRequested, replay: Replay | None
         if accepted.acceptance is Acceptance.REPEAT:
             republished = line_results.republish(tx, event.partner_id, event.push_id)
         lines = pushes.lines(tx, event.partner_id, accepted.superseded)
-        line_results.record(tx, (superseded(line) for line in lines.values() if line.is_open))
+        completion.record(tx, event.partner_id, (superseded(line) for line in lines.values() if line.is_open))
         if cancellations.of_pushes(tx, event.partner_id, [event.push_id]):
             cancel(tx, event.partner_id, event.push_id)
         leases.wake(tx, event.partner_id)
@@ -57,7 +58,7 @@ def reopen_failed_lines(tx: Tx, event: PushRequested | RevertRequested, replay: 
     if begun is None:
         return False
     lines = pushes.lines(tx, event.partner_id, begun.overtaken)
-    line_results.record(tx, (superseded(line) for line in lines.values()))
+    completion.record(tx, event.partner_id, (superseded(line) for line in lines.values()))
     leases.wake(tx, event.partner_id)
     log.info("push.replayed", push=push_id, lines=len(begun.opened), overtaken=len(begun.overtaken))
     return True

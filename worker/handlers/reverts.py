@@ -5,7 +5,7 @@ from datetime import datetime
 import structlog
 
 from messages import PushCompleted, RevertRequested, derived_id
-from store import Tx, cancellations, leases, ledger, line_results, now, outbox, pushes, reverts, targets
+from store import Tx, cancellations, completions, leases, ledger, line_results, now, outbox, pushes, reverts, targets
 from store.pushes import Acceptance, Line, Push, Restore
 from store.replays import Replay
 from store.schema import FINAL_STATUSES, OPEN_STATUSES
@@ -15,6 +15,7 @@ from worker.handlers.pushes import content_hash, reopen_failed_lines
 from worker.rules.problems import problem
 from worker.rules.quantities import Answer
 from worker.rules.restorations import restorations
+from worker.sync import completion
 from worker.sync.results import result, superseded
 
 log = structlog.get_logger()
@@ -70,9 +71,9 @@ def _accept(tx: Tx, event: RevertRequested, at: datetime) -> Acceptance | None:
     for company_id, outcome in outcomes.items():
         if isinstance(outcome, Answer):
             results.append(result(lines[company_id], outcome.status, attempts=0, problem=outcome.problem))
-    line_results.record(tx, results)
+    completion.record(tx, event.partner_id, results)
     if not lines:
-        line_results.complete_push(tx, _nothing_written(push))
+        completions.complete(tx, _nothing_written(push))
     return Acceptance.NEW
 
 

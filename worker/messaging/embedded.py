@@ -44,7 +44,7 @@ class EmbeddedBroker(OutboxConsumer):
 
     def _take_of(self, deliver: Deliver, destination: Destination) -> bool:
         queues = [queue for queue in self.topology.routes(*destination) if queue.kind is not None]
-        most = min((queue.prefetch - self._per_queue[queue.name] for queue in queues), default=100)
+        most = min((queue.prefetch - self._per_queue[queue.name] for queue in queues), default=500)
         if most <= 0 or self._room <= 0:
             return False
         with self._database.begin() as tx:

@@ -2,7 +2,6 @@
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from math import inf
 from threading import Condition, Event, Thread, current_thread
 from time import monotonic
 from typing import Generic, TypeVar
@@ -24,8 +23,7 @@ class HandlerPool(Generic[T]):
     """The threads of one kind, which start when they are needed and end when they have been idle for a while.
 
     A thread takes the items that are there, up to `batch` at once, so batches grow only under load. If `size` gives
-    the bytes of an item, a batch has AT_ONCE_BYTES at most, or is a single item. Two batches of a thread begin `pace`
-    seconds apart, unless the second is full.
+    the bytes of an item, a batch has AT_ONCE_BYTES at most, or is a single item.
     """
 
     def __init__(
@@ -36,10 +34,8 @@ class HandlerPool(Generic[T]):
         threads: int,
         batch: int = 1,
         size: Callable[[T], int] = lambda _: 0,
-        pace: float = 0.0,
     ) -> None:
         self._kind, self._handle, self._most, self._batch, self._size = kind, handle, threads, batch, size
-        self._pace = pace
         self._items: deque[tuple[T, Settle]] = deque()
         self._threads: list[Thread] = []
         self._waiting = 0
@@ -70,9 +66,7 @@ class HandlerPool(Generic[T]):
     def _work(self) -> None:
         """Handle and settle batches. After an error the messages are delivered again, and the thread goes on."""
         pause = Event()
-        begun = -inf
-        while taken := self._take(begun + self._pace):
-            begun = monotonic()
+        while taken := self._take():
             items = [(item, settle) for item, settle in taken if not _is_void(settle)]
             del taken  # while it waits, a thread keeps nothing: these may be huge
             if not items:
@@ -87,11 +81,9 @@ class HandlerPool(Generic[T]):
                 settle(settlement)
             del items
 
-    def _take(self, at: float) -> list[tuple[T, Settle]]:
-        """Wait for an item, and until a monotonic time for more; take up to a batch. Empty = this thread ends."""
+    def _take(self) -> list[tuple[T, Settle]]:
+        """Wait for an item; take up to a batch. Empty = this thread ends."""
         with self._changed:
-            while (early := at - monotonic()) > 0 and len(self._items) < self._batch and not self._stopping:
-                self._changed.wait(early)
             self._waiting += 1
             self._changed.wait_for(lambda: self._items or self._stopping, IDLE_SECONDS)
             self._waiting -= 1

@@ -21,7 +21,6 @@ THREADS = {
     "push.cancel_requested.v1": 1,
     "catalog.requested.v1": 2,
     "revert.requested.v1": 1,
-    "sync.result.v1": 1,
     KIND_DEAD: 1,
 }
 # Messages of a kind that are handled at once. Batch handlers, and rejections, take one transaction for all of them.
@@ -31,11 +30,8 @@ BATCHES = {
     "push.requested.v1": 10,
     "catalog.requested.v1": 20,
     "revert.requested.v1": 10,
-    "sync.result.v1": 100,
     KIND_DEAD: 100,
 }
-# Results of a partner come one by one, within milliseconds: so long a thread gathers them.
-PACES = {"sync.result.v1": 0.1}
 DEFERRED_AT_ONCE = 200
 
 
@@ -45,9 +41,7 @@ class Intake:
     def __init__(self, fair_share: FairShare, handle: Callable[[Sequence[Delivery]], list[Settlement]]) -> None:
         self._fair_share = fair_share
         self._by_kind = {
-            kind: HandlerPool(
-                kind, handle, threads=threads, batch=BATCHES.get(kind, 1), size=_size, pace=PACES.get(kind, 0.0)
-            )
+            kind: HandlerPool(kind, handle, threads=threads, batch=BATCHES.get(kind, 1), size=_size)
             for kind, threads in THREADS.items()
         }
         self._deferring = HandlerPool(

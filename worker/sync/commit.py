@@ -10,7 +10,7 @@ from datetime import datetime
 import structlog
 
 from messages import Problem, SyncResult
-from store import Tx, connections, ledger, line_results, mappings, pushes, targets
+from store import Tx, connections, ledger, mappings, pushes, targets
 from store.connections import ConnectionVersion
 from store.mappings import Mapping
 from store.pushes import Line
@@ -19,6 +19,7 @@ from worker.rules.billable import is_billable
 from worker.rules.links import with_link
 from worker.rules.outcomes import FailPartner
 from worker.rules.retry import REPORT_EVERY
+from worker.sync import completion
 from worker.sync.job import SUCCEEDED, Final, Job, Member, RetryAt
 from worker.sync.line_dead_letters import dead_letter_lines
 from worker.sync.results import money, result
@@ -105,7 +106,7 @@ class Batch:
             dead_letter_lines(tx, lines, dead_letter)
         targets.settle(tx, partner_id, self._settled)
         targets.postpone(tx, partner_id, self.retried)
-        line_results.record(tx, self.results)
+        completion.record(tx, partner_id, self.results)
 
 
 class _Flush:

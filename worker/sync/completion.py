@@ -1,10 +1,12 @@
 """The message that a push has ended: its lines as a sum that closes, and the mapped companies that were not in it.
 
-Made by the handler of results when the last line of the push has its final status.
+It is sent by the transaction that gives the last line of the push its final status, after all results of the push.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from math import fsum
+
+import structlog
 
 from messages import (
     Absent,
@@ -12,14 +14,16 @@ from messages import (
     LineCounts,
     LineStatus,
     PushCompleted,
+    SyncResult,
     Tally,
     Totals,
     UnmappedCompany,
     derived_id,
 )
 from messages.completions import NAMED
-from store import Tx, absent, line_results
+from store import Database, Tx, absent, company_status, completions, line_results
 from store.pushes import Push
+from store.recorded_results import recorded
 from worker.rules.problems import problem
 from worker.sync.results import number
 
@@ -34,6 +38,37 @@ TERMS: Mapping[LineStatus, str] = {
     "superseded": "superseded",
     "cancelled": "cancelled",
 }
+
+
+log = structlog.get_logger()
+
+
+def record(tx: Tx, partner_id: str, results: Iterable[SyncResult]) -> None:
+    """Record and send results of a partner's open lines, and complete each push that has no open line any more.
+
+    Call it inside `Database.partner(partner_id)`, or with the lease renewed in this transaction.
+    """
+    _complete(tx, partner_id, line_results.record(tx, results))
+
+
+def complete_overlooked(database: Database) -> None:
+    """Complete pushes that a worker of a version before has answered, and update Sync Status. Raises StoreError.
+
+    That version did both once its results had come back to it by a queue.
+    """
+    with database.begin() as tx:
+        overlooked = completions.overlooked(tx)
+    for partner_id, push_id in overlooked:
+        with database.partner(partner_id) as tx:
+            results = [line.result for line in line_results.of_push(tx, partner_id, push_id) if line.result is not None]
+            company_status.keep_newest(tx, [recorded(result) for result in results if result.changes_status])
+            _complete(tx, partner_id, [push_id])
+
+
+def _complete(tx: Tx, partner_id: str, push_ids: Collection[str]) -> None:
+    for push in completions.ended(tx, partner_id, push_ids):
+        completions.complete(tx, completed(tx, push))
+        log.info("push.completed", partner=partner_id, push=push.push_id, correlation_id=push.correlation_id)
 
 
 def completed(tx: Tx, push: Push) -> PushCompleted:

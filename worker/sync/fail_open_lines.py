@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from messages import Problem, SyncResult
-from store import Tx, connections, ledger, line_results, mappings, pushes, targets
+from store import Tx, connections, ledger, mappings, pushes, targets
 from store.connections import ConnectionVersion
 from store.pushes import Line, LineKey
 from worker.catalog import questions
 from worker.checks import mapping_check
 from worker.rules import problems, quantities
 from worker.rules.outcomes import FailPartner
+from worker.sync import completion
 from worker.sync.commit import Batch
 from worker.sync.job import wanted_of
 from worker.sync.results import result
@@ -63,7 +64,7 @@ def refuse_waiting(tx: Tx, at: datetime, partner_id: str, why: Problem) -> list[
     results: list[SyncResult] = []
     while previews := pushes.due_preview_lines(tx, partner_id, at, limit=MAX_LINES):
         failed = [result(line, "failed", attempts=1, problem=why) for line in previews]
-        line_results.record(tx, failed)
+        completion.record(tx, partner_id, failed)
         results += failed
     return results
 

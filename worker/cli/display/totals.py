@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from messages import FINAL, Absent, AbsentCompany
-from store import Tx, absent, line_results, pushes
+from store import Tx, absent, completions, pushes
 from worker.cli.display.causes import NAMED
 from worker.cli.display.output import paragraph, plural, say
 from worker.cli.results import ResultRow
@@ -47,7 +47,7 @@ def absent_from(tx: Tx, partner_id: str, push_id: str | None) -> tuple[str, Abse
     push = pushes.find(tx, partner_id, push_id)
     if push is None or push.mode == "revert":
         return None
-    ended = line_results.completion(tx, partner_id, push_id)
+    ended = completions.of_push(tx, partner_id, push_id)
     if ended is not None:
         return None if ended.absent is None else ("this push", ended.absent)
     return "this push", absent_message(absent.of_push(tx, partner_id, push_id))

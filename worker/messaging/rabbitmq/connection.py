@@ -81,7 +81,10 @@ def translated(server: Server) -> Iterator[None]:
 
 
 def declare(connection: Connection, topology: Topology) -> None:
-    """Declare exchanges, queues and bindings, idempotently. Raises TopologyMismatch."""
+    """Declare exchanges, queues and bindings, and delete obsolete queues, idempotently. Raises TopologyMismatch."""
+    for name in topology.obsolete_queues:
+        with _own_channel(connection, name) as channel:
+            channel.queue_delete(name)
     for name, kind in topology.exchanges:
         with _own_channel(connection, name) as channel:
             channel.exchange_declare(name, kind, durable=True, auto_delete=False)
