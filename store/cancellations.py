@@ -5,6 +5,7 @@ from collections.abc import Collection
 from sqlalchemy import bindparam, select
 
 from messages import PushCancelRequested
+from store.any_of import any_of
 from store.database import Tx, upsert
 from store.schema import cancellations
 
@@ -22,7 +23,7 @@ def add(tx: Tx, event: PushCancelRequested) -> None:
 
 _OF_PUSHES = select(cancellations.c.push_id).where(
     cancellations.c.partner_id == bindparam("partner"),
-    cancellations.c.push_id.in_(bindparam("pushes", expanding=True)),
+    any_of(cancellations.c.push_id, "pushes"),
 )
 
 

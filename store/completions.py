@@ -6,6 +6,7 @@ from sqlalchemy import bindparam, select, update
 
 from messages import PushCompleted
 from store import outbox
+from store.any_of import any_of
 from store.database import Tx
 from store.pushes import Push, push_of
 from store.schema import OPEN_STATUSES, push_lines, pushes
@@ -33,7 +34,7 @@ _ENDED = (
     select(pushes)
     .where(
         pushes.c.partner_id == bindparam("partner"),
-        pushes.c.push_id.in_(bindparam("pushes", expanding=True)),
+        any_of(pushes.c.push_id, "pushes"),
         pushes.c.state == "accepted",
         ~_HAS_OPEN_LINES,
     )

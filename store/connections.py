@@ -4,14 +4,15 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
-from sqlalchemy import BindParameter, and_, bindparam, case, null, or_, select, update
+from sqlalchemy import BindParameter, Column, ScalarSelect, and_, bindparam, case, null, or_, select, update
 
 from store.database import Tx, upsert
 from store.schema import connections
 
 Version = tuple[datetime, str]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -104,10 +105,10 @@ def current(tx: Tx, partner_id: str) -> ConnectionVersion | None:
     return None if row is None else _version(dict(row))
 
 
-def current_version(tx: Tx, partner_id: str) -> Version | None:
-    """The version of the newest connection; None if the partner never connected."""
-    row = tx.execute(_CURRENT_VERSION, {"partner": partner_id}).first()
-    return None if row is None else (row[0], row[1])
+def of_current(column: Column[T]) -> ScalarSelect[T]:
+    """A column of the newest connection of the parameter `partner`, for a statement about that partner."""
+    newest: ScalarSelect[T] = _CURRENT.with_only_columns(column).scalar_subquery()
+    return newest
 
 
 def all_current(tx: Tx, partner_id: str | None = None) -> list[ConnectionVersion]:
@@ -170,7 +171,6 @@ def _newest_first(partner_id: str | BindParameter[str]) -> Any:  # noqa: ANN401 
 
 
 _CURRENT = _newest_first(bindparam("partner")).limit(1)
-_CURRENT_VERSION = _CURRENT.with_only_columns(connections.c.changed_at, connections.c.message_id)
 _TENANTS = (
     select(connections.c.changed_at, connections.c.tenant)
     .where(connections.c.partner_id == bindparam("partner"))

@@ -15,6 +15,7 @@ from sqlalchemy import (
     Float,
     ScalarSelect,
     Table,
+    bindparam,
     create_engine,
     event,
     literal,
@@ -148,13 +149,17 @@ class Database:
         holder's last look for due work and the release of its lease.
         """
         with self.begin() as tx:
-            tx.execute(upsert(tx, leases).values(partner_id=partner_id).on_conflict_do_nothing())
-            tx.execute(select(leases.c.partner_id).where(leases.c.partner_id == partner_id).with_for_update())
+            if tx.execute(_LOCK_PARTNER, {"partner": partner_id}).first() is None:
+                tx.execute(upsert(tx, leases).values(partner_id=partner_id).on_conflict_do_nothing())
+                tx.execute(_LOCK_PARTNER, {"partner": partner_id})
             yield tx
 
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
+
+
+_LOCK_PARTNER = select(leases.c.partner_id).where(leases.c.partner_id == bindparam("partner")).with_for_update()
 
 
 @contextmanager

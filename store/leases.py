@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 from sqlalchemy import ColumnElement, Row, and_, bindparam, case, func, or_, select, update
 
 from store import pauses
+from store.connections import Version, of_current
 from store.database import Tx, db_now, now_once
 from store.schema import catalog_questions, connections, leases, mappings, push_lines, syncs
 from store.wakeups import wake_after
@@ -52,12 +53,14 @@ class Lease:
 class Renewed:
     """A lease that was renewed. `at`: the database's time; `paused`: an operator has paused the partner.
 
-    `woken_at`: when something that may be due has last come for the partner.
+    `woken_at`: when something that may be due has last come for the partner. `connection`: the version of the newest
+    connection, None if the partner never connected.
     """
 
     at: datetime
     paused: bool
     woken_at: datetime | None
+    connection: Version | None
 
 
 def claim(tx: Tx, limit: int) -> list[Lease]:
@@ -67,7 +70,6 @@ def claim(tx: Tx, limit: int) -> list[Lease]:
     """
     token = str(uuid4())
     rows = tx.execute(_CLAIM, {"limit": limit, "new_token": token, "seconds": LEASE_SECONDS}).all()
-    paused = {pause.partner_id for pause in pauses.all_pauses(tx)} if rows else set()
     return [
         Lease(
             partner_id=row.partner_id,
@@ -76,7 +78,7 @@ def claim(tx: Tx, limit: int) -> list[Lease]:
             budget_tokens=row.budget_tokens,
             budget_age=(row.now - row.budget_at).total_seconds() if row.budget_at else 0.0,
             health=_health(row),
-            paused=bool(paused & {row.partner_id, pauses.EVERYBODY}),
+            paused=bool(row.is_paused),
         )
         for row in rows
     ]
@@ -100,7 +102,7 @@ _CLAIM = (
         budget_tokens=case((_VANISHED, 0.0), else_=leases.c.budget_tokens),
         budget_at=case((_VANISHED, db_now()), else_=leases.c.budget_at),
     )
-    .returning(leases, db_now().label("now"))
+    .returning(leases, db_now().label("now"), pauses.paused(leases.c.partner_id).label("is_paused"))
 )
 
 
@@ -118,14 +120,22 @@ def renew(tx: Tx, partner_id: str, token: str, budget_tokens: float) -> Renewed 
     """
     given = {"partner": partner_id, "given_token": token, "seconds": LEASE_SECONDS, "tokens": budget_tokens}
     row = tx.execute(_RENEW, given).first()
-    return None if row is None else Renewed(at=row[0], paused=bool(row[1]), woken_at=row[2])
+    if row is None:
+        return None
+    version = None if row[3] is None else (row[3], row[4])
+    return Renewed(at=row[0], paused=bool(row[1]), woken_at=row[2], connection=version)
 
 
 _RENEW = (
     update(leases)
     .where(leases.c.partner_id == bindparam("partner"), leases.c.token == bindparam("given_token"))
     .values(until=db_now(bindparam("seconds")), budget_tokens=bindparam("tokens"), budget_at=db_now())
-    .returning(db_now(), pauses.paused(bindparam("partner")), leases.c.wake_at)
+    .returning(
+        db_now(),
+        pauses.paused(leases.c.partner_id),
+        leases.c.wake_at,
+        *(of_current(column) for column in (connections.c.changed_at, connections.c.message_id)),
+    )
 )
 
 
@@ -208,12 +218,6 @@ def wake(tx: Tx, partner_id: str) -> None:
     wake_after(tx, "partners")
 
 
-def woken_at(tx: Tx, partner_id: str) -> tuple[datetime, datetime | None]:
-    """Return the database's time, and the time at which the partner was last woken."""
-    row = tx.execute(select(db_now(), leases.c.wake_at).where(leases.c.partner_id == partner_id)).one()
-    return row[0], row[1]
-
-
 def wake_all(tx: Tx) -> None:
     """Make every partner due now, after a pause of all."""
     tx.execute(update(leases).values(wake_at=db_now()))
@@ -241,13 +245,38 @@ def wake_orphaned(tx: Tx) -> list[str]:
     return list(tx.execute(statement.returning(leases.c.partner_id)).scalars())
 
 
-def next_due(tx: Tx, partner_id: str) -> datetime | None:
-    """The time when a target, preview, check or question of the partner is next due; None = nothing is open."""
-    times = tx.execute(_NEXT_DUE, {"partner": partner_id}).one()
-    return min((at for at in times if at is not None), default=None)
+class DueTimes(NamedTuple):
+    """When the first target, preview, check or question of a partner is due; None = none is open.
+
+    `at`: the database's time. `woken_at`: as that of a Renewed.
+    """
+
+    at: datetime
+    woken_at: datetime | None
+    target: datetime | None
+    preview: datetime | None
+    mapping_check: datetime | None
+    connection_check: datetime | None
+    question: datetime | None
+
+    @property
+    def first(self) -> datetime | None:
+        """The first of all; None = nothing is open."""
+        return min((at for at in self[2:] if at is not None), default=None)
+
+    def is_due(self, time: datetime | None) -> bool:
+        """True if this one of the times has come."""
+        return time is not None and time <= self.at
 
 
-_NEXT_DUE = select(
+def due_times(tx: Tx, partner_id: str) -> DueTimes:
+    """Read when work of the partner is due."""
+    return DueTimes(*tx.execute(_DUE_TIMES, {"partner": partner_id}).one())
+
+
+_DUE_TIMES = select(
+    db_now(),
+    leases.c.wake_at,
     *(
         select(func.min(column)).where(column.table.c.partner_id == bindparam("partner")).scalar_subquery()
         for column in (
@@ -257,5 +286,5 @@ _NEXT_DUE = select(
             connections.c.check_due_at,
             catalog_questions.c.due_at,
         )
-    )
-)
+    ),
+).where(leases.c.partner_id == bindparam("partner"))

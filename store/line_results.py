@@ -53,12 +53,12 @@ class LineResult(NamedTuple):
     result: SyncResult | None
 
 
-def record(tx: Tx, results: Iterable[SyncResult]) -> set[str]:
+def record(tx: Tx, at: datetime, results: Iterable[SyncResult]) -> set[str]:
     """Record and send results of one partner, for lines that are still open. Returns the ids of pushes with final ones.
 
-    `worker.sync.completion.record` calls it, and completes pushes that have no open line then. Call it inside
-    `Database.partner(partner_id)`, or with the lease renewed in this transaction. `results` may be a generator of ten
-    thousand: AT_ONCE of them are in memory at a time.
+    `at`: the database's time. `worker.sync.completion.record` calls it, and completes pushes that have no open line
+    then. Call it inside `Database.partner(partner_id)`, or with the lease renewed in this transaction. `results` may be
+    a generator of ten thousand: AT_ONCE of them are in memory at a time.
     """
     ended: set[str] = set()
     remaining = iter(results)
@@ -66,7 +66,6 @@ def record(tx: Tx, results: Iterable[SyncResult]) -> set[str]:
         _withdraw_replaced(tx, [result for result in batch if result.sequence > 1])
         rows = [outbox.row_of(result) for result in batch]
         recorded = [RecordedResult(result, row.body.decode()) for result, row in zip(batch, rows, strict=True)]
-        at = now(tx)
         lines = [_line_values(result, text, at) for result, text in recorded]
         update_many(tx, push_lines, ("partner_id", "push_id", "company_id"), lines)
         company_status.keep_newest(tx, [each for each in recorded if each.result.changes_status])

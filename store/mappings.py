@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import bindparam, case, null, select, tuple_, update
 
+from store.any_of import any_of
 from store.database import Tx, upsert
 from store.schema import mappings
 
@@ -102,8 +103,7 @@ def save(tx: Tx, new: Mapping) -> bool:
 
 
 _OF_PARTNER = select(mappings).where(mappings.c.partner_id == bindparam("partner"))
-_OF_COMPANIES = _OF_PARTNER.where(mappings.c.company_id.in_(bindparam("companies", expanding=True)))
-_VERSIONS = _OF_COMPANIES.with_only_columns(mappings.c.company_id, mappings.c.changed_at, mappings.c.message_id)
+_OF_COMPANIES = _OF_PARTNER.where(any_of(mappings.c.company_id, "companies"))
 _ADDITION = tuple_(mappings.c.agreement_id, mappings.c.addition_id)
 _OF_ADDITIONS = _OF_PARTNER.where(_ADDITION.in_(bindparam("additions", expanding=True))).order_by(mappings.c.company_id)
 _DUE_CHECKS = (
@@ -117,12 +117,6 @@ def of_companies(tx: Tx, partner_id: str, company_ids: Collection[str]) -> dict[
     """The mappings of these companies, by company id."""
     which = {"partner": partner_id, "companies": list(company_ids)}
     return {row["company_id"]: _mapping(dict(row)) for row in tx.execute(_OF_COMPANIES, which).mappings()}
-
-
-def versions_of_companies(tx: Tx, partner_id: str, company_ids: Collection[str]) -> dict[str, Version]:
-    """The versions of these companies' mappings, by company id."""
-    rows = tx.execute(_VERSIONS, {"partner": partner_id, "companies": list(company_ids)})
-    return {row[0]: (row[1], row[2]) for row in rows}
 
 
 def of_additions(tx: Tx, partner_id: str, additions: Collection[Addition]) -> list[Mapping]:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import ColumnElement, and_, bindparam, case, func, literal, not_, or_, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, case, func, insert, literal, not_, or_, select, update
 from sqlalchemy import delete as sql_delete
 from sqlalchemy.sql.dml import ReturningUpdate
 
@@ -23,7 +23,8 @@ from messages import (
     type_of,
 )
 from store import amqp_properties as amqp
-from store.bulk import insert_many
+from store.any_of import any_of
+from store.bulk import FEW, insert_many
 from store.database import AT_ONCE_BYTES, Tx, db_now, detach_if_large, now, now_once
 from store.dead_letters import storable
 from store.schema import EXCHANGE_DEFERRED, outbox
@@ -90,17 +91,29 @@ def row_of(message: Message) -> OutboxRow:
 
 def put_rows(tx: Tx, rows: Sequence[OutboxRow], *, not_before: datetime | None = None) -> None:
     """Send stored bytes as they are, when the transaction commits or at `not_before`."""
-    at = now(tx) if not_before is None else not_before
-    put_each(tx, [(row, at) for row in rows])
+    if not_before is None and 0 < len(rows) <= FEW:
+        tx.execute(_PUT_NOW, [_values(row) for row in rows])
+        _note(tx, rows)
+    elif rows:
+        at = now(tx) if not_before is None else not_before
+        put_each(tx, [(row, at) for row in rows])
 
 
 def put_each(tx: Tx, rows: Sequence[tuple[OutboxRow, datetime]]) -> None:
     """Send stored bytes as they are, each at its own time."""
     if rows:
         insert_many(tx, outbox, [{**_values(row), "not_before": at} for row, at in rows])
-        for exchange in {row.exchange for row, _ in rows}:
-            wake_after(tx, "deferred" if exchange == EXCHANGE_DEFERRED else "outbox")
-        detach_if_large(tx, sum(len(row.body) for row, _ in rows))
+        _note(tx, [row for row, _ in rows])
+
+
+_PUT_NOW = insert(outbox).values(not_before=db_now())
+
+
+def _note(tx: Tx, rows: Sequence[OutboxRow]) -> None:
+    """Wake those who send these rows once the transaction is committed."""
+    for exchange in {row.exchange for row in rows}:
+        wake_after(tx, "deferred" if exchange == EXCHANGE_DEFERRED else "outbox")
+    detach_if_large(tx, sum(len(row.body) for row in rows))
 
 
 def defer(tx: Tx, rows: Sequence[tuple[OutboxRow, float]]) -> None:
@@ -182,7 +195,7 @@ def read(tx: Tx, claimed: Claim) -> list[OutboxRow]:
 
 _READ = (
     select(outbox)
-    .where(outbox.c.id.in_(bindparam("ids", expanding=True)), outbox.c.claim_token == bindparam("token"))
+    .where(any_of(outbox.c.id, "ids"), outbox.c.claim_token == bindparam("token"))
     .order_by(outbox.c.not_before, outbox.c.id)
 )
 
@@ -198,7 +211,7 @@ def delete(tx: Tx, ids: Collection[int]) -> None:
         tx.execute(_DELETE, {"ids": list(ids)})
 
 
-_DELETE = sql_delete(outbox).where(outbox.c.id.in_(bindparam("ids", expanding=True)))
+_DELETE = sql_delete(outbox).where(any_of(outbox.c.id, "ids"))
 
 
 def retry(tx: Tx, claimed: Claim, *, after: float) -> None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Row, delete, exists, or_, select
+from sqlalchemy import ColumnElement, Row, delete, literal, or_, select
 
 from store.database import Tx, db_now, upsert
 from store.schema import pauses
@@ -34,9 +34,10 @@ def resume(tx: Tx, partner_id: str) -> bool:
     return tx.execute(delete(pauses).where(pauses.c.partner_id == partner_id)).rowcount == 1
 
 
-def paused(partner_id: str | ColumnElement[str]) -> ColumnElement[bool]:
+def paused(partner_id: ColumnElement[str]) -> ColumnElement[bool]:
     """An expression that is true if the partner or everybody is paused."""
-    return exists().where(or_(pauses.c.partner_id == partner_id, pauses.c.partner_id == EVERYBODY))
+    all_paused = select(pauses.c.partner_id)
+    return or_(partner_id.in_(all_paused), literal(EVERYBODY).in_(all_paused))
 
 
 def find(tx: Tx, partner_id: str) -> Pause | None:

@@ -11,6 +11,7 @@ from sqlalchemy import BindParameter, bindparam, insert, select, tuple_, update
 
 from messages import BillingPeriod, PushRequested, SyncMode
 from store import targets
+from store.any_of import any_of
 from store.bulk import insert_many
 from store.database import Tx
 from store.mappings import Addition
@@ -231,7 +232,7 @@ def line_query(partner_id: str | BindParameter[str]) -> Any:  # noqa: ANN401 - a
 
 
 _OF_PUSH = line_query(bindparam("partner")).where(push_lines.c.push_id == bindparam("push"))
-_OF_PUSH_AND_COMPANIES = _OF_PUSH.where(push_lines.c.company_id.in_(bindparam("companies", expanding=True)))
+_OF_PUSH_AND_COMPANIES = _OF_PUSH.where(any_of(push_lines.c.company_id, "companies"))
 _DUE_PREVIEWS = (
     line_query(bindparam("partner"))
     .where(push_lines.c.preview_due_at <= bindparam("at"))

@@ -12,6 +12,7 @@ from typing import NamedTuple, Protocol
 from sqlalchemy import Row, bindparam, select, tuple_, update
 
 from messages import BillingPeriod
+from store.any_of import any_of
 from store.bulk import insert_many, update_many
 from store.database import Tx
 from store.mappings import Addition
@@ -142,7 +143,7 @@ _DUE = (
     .order_by(syncs.c.requested_at.desc(), syncs.c.period_start.desc(), syncs.c.company_id)
     .limit(bindparam("limit"))
 )
-_OF_COMPANIES = _TARGETS.where(syncs.c.company_id.in_(bindparam("companies", expanding=True)))
+_OF_COMPANIES = _TARGETS.where(any_of(syncs.c.company_id, "companies"))
 _HOLDER = (syncs.c.settled_agreement_id, syncs.c.settled_addition_id)
 _HELD_PERIODS = (
     select(*_HOLDER, syncs.c.period_start, syncs.c.period_end)

@@ -1,6 +1,6 @@
 """The jobs that a run has to do, in their order."""
 
-from store import Database, connections, mappings, now
+from store import Database, connections, leases, mappings
 from tests.support.samples import PARTNER, connection, mapping, push
 from tests.support.store import accept
 from worker.sync import due_work
@@ -16,7 +16,7 @@ def test_the_newest_push_goes_first_be_it_a_preview(database: Database) -> None:
     accept(database, push("p-2", {"c-3": 1}, at=2, month="2025-10"))
     accept(database, push("p-3", {"c-4": 1}, at=3, mode="preview"))
     with database.begin() as tx:
-        found = due_work.load_due_work(tx, PARTNER, now(tx)).jobs
+        found = due_work.load_due_work(tx, PARTNER, leases.due_times(tx, PARTNER)).jobs
     assert [(job.preview, [member.line.company_id for member in job.members]) for job in found] == [
         (True, ["c-4"]),
         (False, ["c-3"]),

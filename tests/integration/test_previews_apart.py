@@ -7,7 +7,7 @@ from alembic.config import Config
 from sqlalchemy import text
 
 from messages import PushRequested
-from store import Database, line_results
+from store import Database, line_results, now
 from store.database import Tx
 from store.migrate import MIGRATIONS, upgrade
 from store.recorded_results import read_result
@@ -18,7 +18,7 @@ from tests.support.store import accept
 def _answered(database: Database, event: PushRequested, status: Any) -> None:
     accept(database, event, at=minute(0))
     with database.partner(PARTNER) as tx:
-        line_results.record(tx, [sync_result(event, "c-1", status, mode=event.mode)])
+        line_results.record(tx, now(tx), [sync_result(event, "c-1", status, mode=event.mode)])
 
 
 def test_a_preview_of_other_counts_is_nothing_to_confirm(database: Database) -> None:

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import delete, select
 
 from messages import PushCompleted, PushRequested, SyncResult
-from store import Database, completions, line_results, outbox, pushes, targets
+from store import Database, completions, line_results, now, outbox, pushes, targets
 from store.outbox import OutboxRow
 from store.pushes import Acceptance, Accepted, LineKey
 from store.schema import outbox as outbox_table
@@ -22,7 +22,7 @@ THREE = {"c-1": 1, "c-2": 2, "c-3": 3}
 
 def _answer(database: Database, *results: SyncResult) -> None:
     with database.partner(PARTNER) as tx:
-        line_results.record(tx, results)
+        line_results.record(tx, now(tx), results)
 
 
 def _complete_ended(database: Database, push_id: str = "p-1") -> bool:

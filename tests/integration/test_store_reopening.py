@@ -23,7 +23,7 @@ def _failed(database: Database, event: PushRequested, *companies: str) -> None:
     with database.partner(PARTNER) as tx:
         open_wishes = targets.unsettled(tx, PARTNER)
         targets.settle(tx, PARTNER, [(target, None) for target in open_wishes])
-        line_results.record(tx, results)
+        line_results.record(tx, now(tx), results)
 
 
 def _open_again(database: Database, event: PushRequested) -> Reopened | None:
@@ -84,7 +84,7 @@ def test_a_preview_is_asked_again(database: Database) -> None:
     accept(database, event)
     result: SyncResult = sync_result(event, status="failed")
     with database.partner(PARTNER) as tx:
-        line_results.record(tx, [result])
+        line_results.record(tx, now(tx), [result])
     assert _open_again(database, event) == Reopened([("p-1", "c-1")], [])
     with database.begin() as tx:
         assert [line.company_id for line in pushes.due_preview_lines(tx, PARTNER, now(tx), 10)] == ["c-1"]
@@ -144,7 +144,7 @@ def test_a_revert_asks_only_what_it_can_put_back(database: Database) -> None:
         lines = [replace(line, restore=restore if line.company_id != "c-3" else None) for line in lines]
         pushes.save(tx, kept, lines)
         targets.request(tx, kept, {"c-1": 1, "c-2": 2}, now(tx))
-        line_results.record(tx, [sync_result(push("r-1"), company, "failed") for company in THREE])
+        line_results.record(tx, now(tx), [sync_result(push("r-1"), company, "failed") for company in THREE])
         others: list[dict[str, Any]] = [{"push_id": "p-2"}, {"requested_at": minute(2)}, {"revert_id": "r-2"}]
         assert [reopening.reopen_revert(tx, event.model_copy(update=other), now(tx)) for other in others] == [None] * 3
         part = event.model_copy(update={"company_ids": ("c-2", "c-3")})

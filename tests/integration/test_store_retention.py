@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Table, delete, func, insert, select, update
 
 from messages import LineCounts, PushCompleted, PushRequested
-from store import Database, company_status, completions, ledger, line_results, outbox, targets
+from store import Database, company_status, completions, ledger, line_results, now, outbox, targets
 from store import schema as tables
 from store.database import db_now
 from store.ledger import Closing, LedgerEntry
@@ -30,7 +30,7 @@ def _ended(database: Database, event: PushRequested) -> None:
     accept(database, event, at=OLD)
     results = [sync_result(event, line.company_id, mode=event.mode) for line in event.lines]
     with database.partner(event.partner_id) as tx:
-        line_results.record(tx, results)
+        line_results.record(tx, now(tx), results)
         tx.execute(update(tables.push_lines).where(tables.push_lines.c.push_id == event.push_id).values(result_at=OLD))
         if event.mode == "apply":
             targets.settle(

@@ -71,7 +71,7 @@ class Race:
         """The holder: lock, look; release and commit unless there is something to do."""
         with self._database.partner(PARTNER) as tx:
             assert leases.renew(tx, PARTNER, self._token, 60.0)
-            due = leases.next_due(tx, PARTNER)
+            due = leases.due_times(tx, PARTNER).first
             actor.pause()
             if due is None:
                 leases.release(tx, PARTNER, self._token)

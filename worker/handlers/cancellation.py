@@ -3,7 +3,7 @@
 import structlog
 
 from messages import PushCancelRequested
-from store import Tx, cancellations, ledger, line_results, targets
+from store import Tx, cancellations, ledger, line_results, now, targets
 from store.schema import OPEN_STATUSES
 from worker.handlers.context import Context
 from worker.rules.problems import problem
@@ -37,5 +37,5 @@ def cancel(tx: Tx, partner_id: str, push_id: str) -> int:
     targets.settle(tx, partner_id, [(target, None) for target in cancelled])
     why = problem("cancelled")
     results = (result(line, "cancelled", attempts=line.attempts, problem=why) for line in lines)
-    completion.record(tx, partner_id, results)
+    completion.record(tx, now(tx), partner_id, results)
     return len(lines)

@@ -26,14 +26,15 @@ def push_requested(context: Context, event: PushRequested, replay: Replay | None
     with context.database.partner(event.partner_id) as tx:
         if replay is not None and reopen_failed_lines(tx, event, replay):
             return 0
-        accepted = pushes.accept(tx, event, content_hash(event), now(tx))
+        at = now(tx)
+        accepted = pushes.accept(tx, event, content_hash(event), at)
         if accepted.acceptance is Acceptance.CONFLICT:
             raise MessageRejected("conflict", f"a push {event.push_id} with other content was accepted before")
         republished = 0
         if accepted.acceptance is Acceptance.REPEAT:
             republished = line_results.republish(tx, event.partner_id, event.push_id)
         lines = pushes.lines(tx, event.partner_id, accepted.superseded)
-        completion.record(tx, event.partner_id, (superseded(line) for line in lines.values() if line.is_open))
+        completion.record(tx, at, event.partner_id, (superseded(line) for line in lines.values() if line.is_open))
         if cancellations.of_pushes(tx, event.partner_id, [event.push_id]):
             cancel(tx, event.partner_id, event.push_id)
         leases.wake(tx, event.partner_id)
@@ -51,14 +52,15 @@ def reopen_failed_lines(tx: Tx, event: PushRequested | RevertRequested, replay: 
             return False
         case Noted.BEFORE:
             return True
+    at = now(tx)
     if isinstance(event, RevertRequested):
-        begun, push_id = reopening.reopen_revert(tx, event, now(tx)), event.revert_id
+        begun, push_id = reopening.reopen_revert(tx, event, at), event.revert_id
     else:
-        begun, push_id = reopening.reopen_push(tx, event, now(tx)), event.push_id
+        begun, push_id = reopening.reopen_push(tx, event, at), event.push_id
     if begun is None:
         return False
     lines = pushes.lines(tx, event.partner_id, begun.overtaken)
-    completion.record(tx, event.partner_id, (superseded(line) for line in lines.values()))
+    completion.record(tx, at, event.partner_id, (superseded(line) for line in lines.values()))
     leases.wake(tx, event.partner_id)
     log.info("push.replayed", push=push_id, lines=len(begun.opened), overtaken=len(begun.overtaken))
     return True

@@ -71,7 +71,7 @@ def _accept(tx: Tx, event: RevertRequested, at: datetime) -> Acceptance | None:
     for company_id, outcome in outcomes.items():
         if isinstance(outcome, Answer):
             results.append(result(lines[company_id], outcome.status, attempts=0, problem=outcome.problem))
-    completion.record(tx, event.partner_id, results)
+    completion.record(tx, at, event.partner_id, results)
     if not lines:
         completions.complete(tx, _nothing_written(push))
     return Acceptance.NEW

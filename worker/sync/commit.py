@@ -10,10 +10,11 @@ from datetime import datetime
 import structlog
 
 from messages import Problem, SyncResult
-from store import Tx, connections, ledger, mappings, pushes, targets
-from store.connections import ConnectionVersion
+from store import Tx, decided_lines, ledger, pushes, targets
+from store.connections import ConnectionVersion, Version
+from store.decided_lines import LineNow
 from store.mappings import Mapping
-from store.pushes import Line
+from store.pushes import Line, LineKey, Push
 from store.targets import Holder, Target
 from worker.rules.billable import is_billable
 from worker.rules.links import with_link
@@ -47,26 +48,28 @@ def commit_jobs(
     *,
     partner_id: str,
     connection: ConnectionVersion | None,
+    current: Version | None,
 ) -> Committed:
     """Close the ledger rows of all these jobs, and answer the members of the finished ones.
 
-    `to_open`: jobs that have been decided to be written, whose ledger rows the caller opens next.
+    `to_open`: jobs that have been decided to be written, whose ledger rows the caller opens next. `connection`: the one
+    that the jobs were decided with; `current`: the version of the newest, as `leases.renew` has read it.
     Call it with the lease's token checked. A line is answered, and an addition may be written, only if its target, its
     mapping and the connection are still those it was decided with; otherwise it stays due and is decided again.
     """
     ledger.close(tx, [closing for job in (*finished, *to_open) for closing in job.closings])
     ledger.leave_open(tx, [job.shown for job in finished if job.shown is not None])
-    if connections.current_version(tx, partner_id) != version_of(connection):
+    if current != version_of(connection):
         return Committed([], [], is_outdated=True)
     answered = [(job, member) for job in finished if job.outcome is not None for member in job.members]
     members = [*(member for _, member in answered), *(member for job in to_open for member in job.members)]
     if not members:
         return Committed([], [])
-    flush = _Flush(tx, at, partner_id, connection, members)
+    flush = _Flush(tx, at, connection, members)
     for job, member in answered:
         if flush.still_holds(member):
             flush.take(job, member)
-    flush.batch.store(tx, partner_id)
+    flush.batch.store(tx, at, partner_id)
     return Committed(flush.batch.results, [job for job in to_open if all(map(flush.still_holds, job.members))])
 
 
@@ -100,44 +103,51 @@ class Batch:
         if target is not None:
             self._settled.append((target, holder))
 
-    def store(self, tx: Tx, partner_id: str) -> None:
+    def store(self, tx: Tx, at: datetime, partner_id: str) -> None:
         """Store it all; the results leave with the transaction."""
         for dead_letter, lines in self._dead.values():
             dead_letter_lines(tx, lines, dead_letter)
         targets.settle(tx, partner_id, self._settled)
         targets.postpone(tx, partner_id, self.retried)
-        completion.record(tx, partner_id, self.results)
+        completion.record(tx, at, partner_id, self.results)
 
 
 class _Flush:
-    """The rows behind a batch of members as they are now, and what becomes of them."""
+    """The lines of a batch of members as they are now, and what becomes of them."""
 
-    def __init__(
-        self, tx: Tx, at: datetime, partner_id: str, connection: ConnectionVersion | None, members: Sequence[Member]
-    ) -> None:
-        companies = {member.line.company_id for member in members}
+    def __init__(self, tx: Tx, at: datetime, connection: ConnectionVersion | None, members: Sequence[Member]) -> None:
         self.batch = Batch()
-        self._tx, self._now, self._connection = tx, at, connection
+        self._tx, self._at, self._connection = tx, at, connection
         self._tenant = connection.tenant if connection else None
-        self._targets = targets.of_companies(tx, partner_id, companies)
-        self._mappings = mappings.versions_of_companies(tx, partner_id, companies)
-        self._lines = pushes.lines(tx, partner_id, {member.line.key for member in members})
+        companies: dict[str, tuple[Push, set[str]]] = {}
+        for member in members:
+            push = member.line.push
+            companies.setdefault(push.push_id, (push, set()))[1].add(member.line.company_id)
+        self._lines: dict[LineKey, LineNow] = {}
+        for push, company_ids in companies.values():
+            self._lines |= decided_lines.now_of_push(tx, push, company_ids)
 
     def still_holds(self, member: Member) -> bool:
         """True if the decision about this line was made with what is stored now."""
-        stored = member.target and self._targets.get(member.target.key)
-        if member.target and (stored is None or stored.version != member.target.version or stored.due_at is None):
+        stored = self._lines[member.line.key]
+        if member.target and (stored.target != member.target.version or stored.due_at is None):
             return False
-        if not self._lines[member.line.key].is_open:
+        if not stored.is_open:
             return False
         if member.line.restore is not None:
             return True  # whatever the company is mapped to by now
-        return self._mappings.get(member.line.company_id) == version_of(member.mapping)
+        return stored.mapping == version_of(member.mapping)
 
     def take(self, job: Job, member: Member) -> None:
         """Note what follows from the job's outcome for this member."""
-        line = self._lines[member.line.key]
-        target = member.target and self._targets[member.target.key]
+        stored = self._lines[member.line.key]
+        line = replace(member.line, sequence=stored.sequence, attempts=stored.attempts)
+        target = member.target and replace(
+            member.target,
+            attempts=stored.target_attempts or 0,
+            first_failed_at=stored.first_failed_at,
+            reported_at=stored.reported_at,
+        )
         match job.outcome:
             case Final(problem=why, dead_letter_reason=reason) as end:
                 attempts = 1 if target is None else target.attempts + 1
@@ -174,12 +184,12 @@ class _Flush:
         return Holder(self._tenant or "", job.address) if holds else None
 
     def _retry(self, line: Line, target: Target, later: RetryAt) -> None:
-        reported = target.reported_at is not None and self._now - target.reported_at < REPORT_EVERY
+        reported = target.reported_at is not None and self._at - target.reported_at < REPORT_EVERY
         tried = replace(
             target,
             attempts=target.attempts + later.counts,
-            first_failed_at=(target.first_failed_at or self._now) if later.counts else target.first_failed_at,
-            reported_at=target.reported_at if reported else self._now,
+            first_failed_at=(target.first_failed_at or self._at) if later.counts else target.first_failed_at,
+            reported_at=target.reported_at if reported else self._at,
             due_at=later.until,
         )
         self.batch.retried.append(tried)

@@ -4,6 +4,7 @@ It is sent by the transaction that gives the last line of the push its final sta
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
 from math import fsum
 
 import structlog
@@ -43,12 +44,13 @@ TERMS: Mapping[LineStatus, str] = {
 log = structlog.get_logger()
 
 
-def record(tx: Tx, partner_id: str, results: Iterable[SyncResult]) -> None:
+def record(tx: Tx, at: datetime, partner_id: str, results: Iterable[SyncResult]) -> None:
     """Record and send results of a partner's open lines, and complete each push that has no open line any more.
 
-    Call it inside `Database.partner(partner_id)`, or with the lease renewed in this transaction.
+    `at`: the database's time. Call it inside `Database.partner(partner_id)`, or with the lease renewed in this
+    transaction.
     """
-    _complete(tx, partner_id, line_results.record(tx, results))
+    _complete(tx, partner_id, line_results.record(tx, at, results))
 
 
 def complete_overlooked(database: Database) -> None:

@@ -10,6 +10,7 @@ from datetime import date, datetime, timedelta
 from store import Tx, cancellations, catalog, confirmed_writes, connections, ledger, mappings, pushes, reverts, targets
 from store.catalog import Question
 from store.connections import ConnectionVersion
+from store.leases import DueTimes
 from store.mappings import Addition, Mapping
 from store.pushes import Line, Push, Restore
 from store.targets import Target
@@ -37,21 +38,22 @@ class DueWork:
     questions: list[Question]
 
 
-def load_due_work(tx: Tx, partner_id: str, now: datetime) -> DueWork:
-    """Read what is due, at most BATCH of each kind; each addition is in one job only."""
-    return _Loader(tx, partner_id, now).load()
+def load_due_work(tx: Tx, partner_id: str, times: DueTimes) -> DueWork:
+    """Read what is due by these times, at most BATCH of each kind; each addition is in one job only."""
+    return _Loader(tx, partner_id, times).load()
 
 
 class _Loader:
     """The due lines of a partner as members of jobs, and what decides about all of them."""
 
-    def __init__(self, tx: Tx, partner_id: str, now: datetime) -> None:
-        self._tx, self._partner_id, self._now = tx, partner_id, now
+    def __init__(self, tx: Tx, partner_id: str, times: DueTimes) -> None:
+        self._tx, self._partner_id, self._now, self._times = tx, partner_id, times.at, times
         connection = connections.current(tx, partner_id)
         self._tenant = connection.tenant if connection else None
-        due = targets.due(tx, partner_id, now, BATCH)
+        due = targets.due(tx, partner_id, times.at, BATCH) if times.is_due(times.target) else []
         lines = pushes.lines(tx, partner_id, {(target.push_id, target.company_id) for target in due})
-        previews = pushes.due_preview_lines(tx, partner_id, now, BATCH)
+        is_previewed = times.is_due(times.preview)
+        previews = pushes.due_preview_lines(tx, partner_id, times.at, BATCH) if is_previewed else []
         self._restored = reverts.lines_by_addition(tx, partner_id, lines.values())
         for target, line in reverts.other_open_lines(tx, partner_id, self._restored, lines):
             # A sum is put back by one job, wherever the batch ends.
@@ -78,14 +80,22 @@ class _Loader:
             jobs += self._open_writes(self._tenant, jobs)
         # A line may have its mapping checked: no other check of that beside it.
         with_lines = {shared.mapping.company_id for job in jobs if job.outcome is None for shared in job.sharing}
-        checks = mapping_check.due(self._tx, self._partner_id, self._setup.connection, self._now)
         return DueWork(
             connection=self._setup.connection,
             jobs=[job for job in jobs if job.outcome is None],
             decided=self._decided + [job for job in jobs if job.outcome is not None],
-            checks=[check for check in checks if check.mapping.company_id not in with_lines],
-            questions=catalog.due(self._tx, self._partner_id, BATCH),
+            checks=[check for check in self._due_checks() if check.mapping.company_id not in with_lines],
+            questions=self._due_questions(),
         )
+
+    def _due_checks(self) -> list[ToCheck]:
+        if not self._times.is_due(self._times.mapping_check):
+            return []
+        return mapping_check.due(self._tx, self._partner_id, self._setup.connection, self._now)
+
+    def _due_questions(self) -> list[Question]:
+        is_asked = self._times.is_due(self._times.question)
+        return catalog.due(self._tx, self._partner_id, BATCH) if is_asked else []
 
     def _member(self, line: Line, target: Target | None) -> Member:
         wanted = wanted_of(line, cancelled=line.push.push_id in self._cancelled)

@@ -51,7 +51,7 @@ def fail_open_lines(tx: Tx, at: datetime, partner_id: str, failure: FailPartner)
         batch.finish(line, target, failed, dead_letter=failure)
     for mapping in mappings.due_checks(tx, partner_id, at, MAX_LINES):
         mapping_check.failed_check(mapping, failure.problem).save(tx)
-    batch.store(tx, partner_id)
+    batch.store(tx, at, partner_id)
     return batch.results + refuse_waiting(tx, at, partner_id, failure.problem)
 
 
@@ -64,7 +64,7 @@ def refuse_waiting(tx: Tx, at: datetime, partner_id: str, why: Problem) -> list[
     results: list[SyncResult] = []
     while previews := pushes.due_preview_lines(tx, partner_id, at, limit=MAX_LINES):
         failed = [result(line, "failed", attempts=1, problem=why) for line in previews]
-        completion.record(tx, partner_id, failed)
+        completion.record(tx, at, partner_id, failed)
         results += failed
     return results
 

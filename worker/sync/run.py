@@ -125,8 +125,9 @@ class Run:
 
     def _load(self) -> None:
         with self._context.database.begin() as tx:
-            at, self._woken_at = leases.woken_at(tx, self._partner_id)
-            due = load_due_work(tx, self._partner_id, at)
+            times = leases.due_times(tx, self._partner_id)
+            self._woken_at = times.woken_at
+            due = load_due_work(tx, self._partner_id, times)
             connection = due.connection
             check_connection = connection is not None and connection.check_due_at is not None
             agreements = connection_check.mapped_agreements(tx, connection) if connection and check_connection else {}
@@ -211,9 +212,15 @@ class Run:
         started = monotonic()
         connection, edit, edit_stored = self._guard.connection, self._calls.edit, self._edit_stored
         with self._context.database.begin() as tx:
-            at = self._renew_lease(tx)
+            renewed = self._renew_lease(tx)
             committed = commit_jobs(
-                tx, at, results.finished, results.to_open, partner_id=self._partner_id, connection=connection
+                tx,
+                renewed.at,
+                results.finished,
+                results.to_open,
+                partner_id=self._partner_id,
+                connection=connection,
+                current=renewed.connection,
             )
             for checked in results.checked:
                 checked.save(tx)
@@ -234,14 +241,14 @@ class Run:
             self._to_write.append(job)
         log_results(committed.results)
 
-    def _renew_lease(self, tx: Tx) -> datetime:
-        """Check and renew the lease, and own the partner for this transaction. Returns the database's time."""
+    def _renew_lease(self, tx: Tx) -> leases.Renewed:
+        """Check and renew the lease, and own the partner for this transaction."""
         renewed = leases.renew(tx, self._partner_id, self._token, self._guard.budget.tokens)
         if renewed is None:
             raise LeaseLost
         self._guard.is_paused = renewed.paused
         self._is_woken = self._is_woken or renewed.woken_at != self._woken_at
-        return renewed.at
+        return renewed
 
     def _store_learned(self, tx: Tx, *, outdated: bool) -> None:
         """Keep how ConnectWise does and where its API is; forget it if that was learned of another connection."""
@@ -261,14 +268,14 @@ class Run:
         """Release the lease until the next work is due; False = more has come meanwhile, and the run goes on."""
         results: list[SyncResult] = []
         with self._context.database.begin() as tx:
-            at = self._renew_lease(tx)
+            at = self._renew_lease(tx).at
             stored = connections.current(tx, self._partner_id)
             outdated = self._has_loaded and version_of(stored) != version_of(self._guard.connection)
             if not outdated:
                 if stored is not None and stored.check_due_at is not None:
                     self._guard.circuit.half_open()
                 results = self._give_up(tx, at)
-            due = leases.next_due(tx, self._partner_id)
+            due = leases.due_times(tx, self._partner_id).first
             if due is None:
                 self._guard.circuit.forget_outage()
             self._store_learned(tx, outdated=outdated)

@@ -63,7 +63,7 @@ def _pause_after_bug(context: RunContext, partner_id: str, token: str) -> None:
             # The same bug, perhaps. Nothing is lost: all lines stay open.
             log.exception("lines.not_failed")
     with context.database.partner(partner_id) as tx:
-        due = leases.next_due(tx, partner_id)
+        due = leases.due_times(tx, partner_id).first
         leases.release(tx, partner_id, token, wake_at=None if due is None else max(due, until))
 
 
