@@ -58,8 +58,8 @@ def _turn(item: pytest.Item) -> int:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Two processes a core: many tests wait for something most of their time."""
-    return 2 * (os.cpu_count() or 1)
+    """Three processes a core: many tests wait for something most of their time."""
+    return 3 * (os.cpu_count() or 1)
 
 
 @pytest.hookimpl(optionalhook=True)
