@@ -8,6 +8,7 @@ from threading import Event
 from time import perf_counter
 
 from tests.benchmarks import report, usage
+from tests.benchmarks.history import history
 from tests.benchmarks.our_worker import OurWorker, our_worker
 from tests.benchmarks.report import show
 from tests.benchmarks.results_queue import Answer
@@ -20,6 +21,7 @@ from worker.settings import EMBEDDED
 CLICKS, BETWEEN_CLICKS = 30, 0.3
 SETTLE_SECONDS, IDLE_SECONDS = 5.0, 20.0
 UNCHANGED = Scenario(partners=40, lines=25)
+HUGE, UNMAPPED = 5_000, 10_000
 WITHIN = 600.0
 BROKERS = ("RabbitMQ", "embedded")
 
@@ -78,7 +80,46 @@ def unchanged() -> Mapping[str, object]:
     return {"seconds": times, "asked": asked}
 
 
-ALONE: Mapping[str, Callable[[], Mapping[str, object]]] = {"click": click, "idle": idle, "unchanged": unchanged}
+def click_beside() -> Mapping[str, object]:
+    """A click while another partner's push of 5,000 lines is under way, which its request budget makes long."""
+    figures: dict[str, object] = {}
+    for broker in BROKERS:
+        with _installation(broker, Scenario(2, HUGE)) as (ours, _):
+            ours.start()
+            ours.publish(ours.pushes([Line(2, company, 1) for company in range(1, HUGE + 1)]))
+            Event().wait(SETTLE_SECONDS)
+            times = [_click(ours, turn, rest=False) for turn in range(1, CLICKS + 1)]
+            ours.kill()
+        show(
+            f"click beside {HUGE:,} lines, {broker}: median {median(times) * 1000:.0f} ms, most {max(times) * 1000:.0f}"
+        )
+        figures[broker] = times
+    return figures
+
+
+def unmapped() -> Mapping[str, object]:
+    """A push of 10,000 companies that are not mapped, without a broker: from its publishing to its completion."""
+    with _installation("embedded", Scenario(1, 1)) as (ours, _):
+        pids = ours.start()
+        ours.rest()
+        started = perf_counter()
+        ours.send([Line(1, company, 5) for company in range(2, 2 + UNMAPPED)])
+        seconds = ours.results.wait(WITHIN) - started
+        assert ours.results.statuses == {"skipped": UNMAPPED}, ours.results.statuses
+        peak = usage.peak_mebibytes(pids)
+        ours.stop()
+    show(f"unmapped: {UNMAPPED:,} lines, embedded, in {seconds:.1f} s, peak {peak:.0f} MiB")
+    return {"seconds": seconds, "peak_mebibytes": peak}
+
+
+ALONE: Mapping[str, Callable[[], Mapping[str, object]]] = {
+    "click": click,
+    "click-beside": click_beside,
+    "idle": idle,
+    "unchanged": unchanged,
+    "unmapped": unmapped,
+    "history": history,
+}
 
 
 @contextmanager
@@ -99,8 +140,9 @@ def _fresh(file: Path) -> Path:
     return file
 
 
-def _click(ours: OurWorker, turn: int) -> float:
-    ours.rest()
+def _click(ours: OurWorker, turn: int, *, rest: bool = True) -> float:
+    if rest:
+        ours.rest()
     Event().wait(BETWEEN_CLICKS)
     pushes = ours.pushes([Line(1, 1, 10 + turn)])
     ours.results.expect([Answer(push.push_id, line.company_id) for push in pushes for line in push.lines])
