@@ -17,6 +17,8 @@ from tests.support.world import World
 from worker import app
 
 EIGHT = range(1, 9)
+MANY = range(1, 41)
+"""More than can be written before a test sees the first write."""
 
 
 def _patch(*numbers: int) -> Match:
@@ -155,9 +157,9 @@ def test_the_whole_base_path_that_is_not_found_is_blamed_on_no_record(sqlite_url
 
 def test_a_base_path_that_goes_away_in_mid_run_is_blamed_on_no_record(sqlite_url: str, tmp_path: Path) -> None:
     """404 for whatever is asked after the first write: lines wait until RETRY_FOR, and none is to be mapped anew."""
-    with _partner(tmp_path, sqlite_url, retry_for=within(4.0)) as world:
+    with _partner(tmp_path, sqlite_url, MANY, retry_for=within(4.0)) as world:
         world.simulator.faults.set([faults.Latency(seconds=0.2, match=Match(method="PATCH"))])
-        push = world.push("p1", dict.fromkeys(EIGHT, 5))
+        push = world.push("p1", dict.fromkeys(MANY, 5))
         world.publish(push)
         wait_for(world.writes, "the first write")
         world.simulator.faults.set([faults.Status(status=404, match=Match(path="/apis/3.0/"))])

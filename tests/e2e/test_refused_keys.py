@@ -8,6 +8,7 @@ import pytest
 from cwclient.simulator import faults
 from cwclient.simulator.document import Rights
 from cwclient.simulator.faults import Match
+from store import mappings
 from tests.support.case import Case, code
 from tests.support.letters import Letters
 from tests.support.waiting import wait_for
@@ -117,10 +118,12 @@ def test_what_is_refused_in_the_middle_of_a_push_is_not_asked_by_each_line(
     """Refused writes: what is under way may meet it too, then nothing more is sent; one dead letter has all lines."""
     with World("local:", sqlite_url, tmp_path, companies=MANY) as world, app.build(world.settings):
         connection = world.connected("p1")
-        mappings = [world.mapped("p1", number) for number in range(1, MANY + 1)]
+        mapped = [world.mapped("p1", number) for number in range(1, MANY + 1)]
         world.simulator.faults.set([faults.Status(status=status, match=Match(method="PATCH"))])
-        push = world.push("p1", dict.fromkeys(range(1, MANY + 1), 5), connection=connection, mappings=mappings)
-        world.publish(connection, *mappings, push)
+        push = world.push("p1", dict.fromkeys(range(1, MANY + 1), 5), connection=connection, mappings=mapped)
+        world.publish(connection, *mapped)
+        wait_for(lambda: _are_checked(world), "the checks")
+        world.publish(push)
         wait_for(lambda: world.state_of(push) == "completed", "the push's completion")
         refused = [record for record in world.simulator.log if record["method"] == "PATCH"]
         assert 1 <= len(refused) <= CALLS_AT_ONCE
@@ -130,3 +133,9 @@ def test_what_is_refused_in_the_middle_of_a_push_is_not_asked_by_each_line(
         (letter,) = Letters(world).all()
         assert (letter.reason, len(json.loads(letter.body)["lines"])) == ("credentials", MANY)
         assert world.writes() == []
+
+
+def _are_checked(world: World) -> bool:
+    with world.database.begin() as tx:
+        stored = mappings.of_partner(tx, "p1")
+    return len(stored) == MANY and all(mapping.check and mapping.check_due_at is None for mapping in stored)

@@ -28,7 +28,6 @@ from messages import (
 from messages.sealing import unseal_bytes
 from store.schema import dead_letters
 from tests.support.reverting import revert_of
-from tests.support.samples import sync_result
 from tests.support.waiting import wait_for
 from tests.support.world import World, now
 
@@ -72,7 +71,6 @@ def samples(world: World) -> list[Message]:
         ConnectionCheckRequested(
             partner_id="nobody", correlation_id="q", requested_at=now(), requested_by="ana@msp.example"
         ),
-        sync_result(push, "c1"),
         MappingCheckRequested(
             partner_id="nobody", correlation_id="q", requested_at=now(), requested_by="ana@msp.example"
         ),

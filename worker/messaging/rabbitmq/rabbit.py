@@ -17,7 +17,7 @@ from worker.topology import Topology
 
 RECONNECT_FIRST, RECONNECT_MOST = 0.5, 2.0
 # Somebody has to change a queue before another try can succeed.
-MISMATCH_PAUSE = 30.0
+MISMATCH_PAUSE = 10.0
 
 
 class RabbitBroker:
