@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from sqlalchemy import (
@@ -123,6 +124,7 @@ class Database:
         self.engine = _create_engine(url, connections)
         self.name = name_of(self.engine.url)
         self.wakeups = Wakeups()
+        self._turn = Lock()
 
     @property
     def is_missing(self) -> bool:
@@ -135,11 +137,24 @@ class Database:
 
         Raises StoreUnavailable, StoreBusy or StoreConflict (see `database_errors`); other errors pass unchanged.
         """
-        with _translated(), self.engine.begin() as tx:
+        with _translated(), self._own_turn(), self.engine.begin() as tx:
             kinds = noted(tx)
             kinds.clear()
             yield tx
         self.wakeups.ring(*kinds)
+
+    @contextmanager
+    def _own_turn(self) -> Iterator[None]:
+        """Let one transaction of this process at a time go to SQLite, which has others sleep up to 100 ms."""
+        if self.engine.dialect.name != "sqlite":
+            yield
+            return
+        if not self._turn.acquire(timeout=SQLITE_BUSY_TIMEOUT):
+            raise StoreBusy("the database is locked by another transaction of this process")
+        try:
+            yield
+        finally:
+            self._turn.release()
 
     @contextmanager
     def partner(self, partner_id: str) -> Iterator[Tx]:

@@ -15,7 +15,7 @@ from store import leases, outbox
 from store.database import Database
 from store.wakeups import Kind
 
-POLL_SECONDS = {"postgresql": 0.1, "sqlite": 0.025}
+POLL_SECONDS = {"postgresql": 0.1, "sqlite": 0.035}
 TROUBLE_SECONDS = 1.0
 LOOK_SECONDS = 5.0
 """A loop looks for itself after so long without a ring: one locked table holds up the question, not the loops."""
