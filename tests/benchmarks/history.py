@@ -33,12 +33,12 @@ def history() -> Mapping[str, object]:
         for _ in range(2):
             stub, database_url = stack.enter_context(stub_connectwise(0.0)), stack.enter_context(durable_database())
             ours = stack.enter_context(our_worker(broker_url, database_url, report.folder(), SCENARIO, stub))
-            run_round(ours, SCENARIO, 0, stub)
+            run_round(ours, SCENARIO, 1, stub)
             workers.append((ours, stub))
         old = workers[1][0]
         rows = _age(old.database)
         speeds: list[list[float]] = [[], []]
-        for turn in range(1, 1 + ROUNDS):
+        for turn in range(2, 2 + ROUNDS):
             for (ours, stub), found in zip(workers, speeds, strict=True):
                 found.append(run_round(ours, SCENARIO, turn, stub).lines_per_second)
         plans = _plans(old)
