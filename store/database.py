@@ -34,7 +34,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from store.database_errors import StoreBusy, StoreUnavailable, remedy_of
 from store.database_url import check_url, name_of
 from store.schema import UtcTime, leases
-from store.wakeups import Wakeups, noted
+from store.wakeups import Wakeups
 
 Tx = Connection
 """A transaction, as `Database.begin` gives it."""
@@ -138,8 +138,8 @@ class Database:
         Raises StoreUnavailable, StoreBusy or StoreConflict (see `database_errors`); other errors pass unchanged.
         """
         with _translated(), self._own_turn(), self.engine.begin() as tx:
-            kinds = noted(tx)
-            kinds.clear()
+            # A set of its own: the connection may carry the next transaction before this one has rung.
+            kinds = tx.info["wakeups"] = set()
             yield tx
         self.wakeups.ring(*kinds)
 

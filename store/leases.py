@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import uuid4
 
-from sqlalchemy import ColumnElement, Row, and_, bindparam, case, func, or_, select, update
+from sqlalchemy import ColumnElement, Row, String, and_, bindparam, case, func, or_, select, update
 
 from store import pauses
 from store.connections import Version, of_current
@@ -122,27 +122,28 @@ def renew(tx: Tx, partner_id: str, token: str, budget_tokens: float) -> Renewed 
     row = tx.execute(_RENEW, given).first()
     if row is None:
         return None
-    version = None if row[3] is None else (row[3], row[4])
-    return Renewed(at=row[0], paused=bool(row[1]), woken_at=row[2], connection=version)
+    # A statement of its own: PostgreSQL reads other tables as they were before it had to wait for the lock.
+    paused, changed_at, message_id = tx.execute(_AROUND, {"partner": partner_id}).one()
+    version = None if changed_at is None else (changed_at, message_id)
+    return Renewed(at=row[0], paused=bool(paused), woken_at=row[1], connection=version)
 
 
 _RENEW = (
     update(leases)
     .where(leases.c.partner_id == bindparam("partner"), leases.c.token == bindparam("given_token"))
     .values(until=db_now(bindparam("seconds")), budget_tokens=bindparam("tokens"), budget_at=db_now())
-    .returning(
-        db_now(),
-        pauses.paused(leases.c.partner_id),
-        leases.c.wake_at,
-        *(of_current(column) for column in (connections.c.changed_at, connections.c.message_id)),
-    )
+    .returning(db_now(), leases.c.wake_at)
+)
+_AROUND = select(
+    pauses.paused(bindparam("partner", type_=String)),
+    *(of_current(column) for column in (connections.c.changed_at, connections.c.message_id)),
 )
 
 
 def release(tx: Tx, partner_id: str, token: str, wake_at: datetime | None = None) -> bool:
     """Give the lease back until `wake_at`, None = until the partner is woken; False = the lease was lost before.
 
-    Call it inside `Database.partner(partner_id)`, or after `renew`, with the time that `next_due` returned there.
+    Call it inside `Database.partner(partner_id)`, or after `renew`, with the time of `due_times` there.
     """
     mine = (leases.c.partner_id == partner_id, leases.c.token == token)
     return tx.execute(update(leases).where(*mine).values(token=None, until=None, wake_at=wake_at)).rowcount == 1

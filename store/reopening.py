@@ -115,6 +115,7 @@ def _reopen(tx: Tx, push: Push, company_ids: Collection[str], at: datetime) -> N
                 result_json=None,
                 result_at=None,
                 attempts=0,
+                reported=False,
                 round=push.round + 1,
                 preview_due_at=at if push.mode == "preview" else None,
             )

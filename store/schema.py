@@ -180,9 +180,10 @@ pushes = Table(
     ),
 )
 
-# `reported` is not used since 0015; to drop it would rewrite the whole table. A preview's line is due itself; the line
-# of an apply is due as a target (syncs), and so is a revert's that has something to restore: the quantity to put back,
-# and the one that the addition must still hold. Both are from the ledger, as the mapping may have changed since.
+# `reported`: a version before 0015 has set it, and a line that is opened again takes it back. A preview's line is due
+# itself; the line of an apply is due as a target (syncs), and so is a revert's that has something to restore: the
+# quantity to put back, and the one that the addition must still hold. Both are from the ledger, as the mapping may have
+# changed since.
 push_lines = Table(
     "push_lines",
     metadata,

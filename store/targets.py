@@ -186,7 +186,7 @@ class Holder:
 def settle(tx: Tx, partner_id: str, settled: Sequence[tuple[Target, Holder | None]]) -> None:
     """Settle these targets, each with the addition that holds its quantity now, if one does.
 
-    Call it with targets read by `of_companies` in the same transaction.
+    Call it with targets whose versions were read in the same transaction.
     """
     _update(
         tx,

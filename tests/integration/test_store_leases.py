@@ -1,5 +1,6 @@
 """Leases: one worker at a time per partner, and nobody forgotten."""
 
+import threading
 from dataclasses import replace
 from datetime import timedelta
 
@@ -255,3 +256,29 @@ def test_who_should_have_been_woken_is_found(database: Database) -> None:
     assert _claimed(database) == [PARTNER]
     with database.begin() as tx:
         assert leases.wake_orphaned(tx) == []
+
+
+def test_a_renewal_that_waited_sees_what_it_waited_for(database: Database) -> None:
+    """A flush that waits for the handler of a new connection, or of `resume`, decides with what that has stored."""
+    with database.partner(PARTNER) as tx:
+        connections.save(tx, connection())
+        pauses.pause(tx, PARTNER, "ana", "")
+    lease = take_lease(database, PARTNER)
+    assert lease is not None
+    is_locked = threading.Event()
+
+    def announce() -> None:
+        with database.partner(PARTNER) as tx:
+            connections.save(tx, replace(connection(), changed_at=minute(9), message_id="newer"))
+            pauses.resume(tx, PARTNER)
+            is_locked.set()
+            threading.Event().wait(0.3)
+
+    def renew() -> leases.Renewed | None:
+        is_locked.wait()
+        with database.begin() as tx:
+            return leases.renew(tx, PARTNER, lease.token, 60.0)
+
+    _, renewed = together(announce, renew)
+    assert renewed is not None
+    assert (renewed.connection, renewed.paused) == ((minute(9), "newer"), False)

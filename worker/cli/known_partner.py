@@ -17,7 +17,7 @@ def require_known_partner(tx: Tx, partner: str) -> None:
         return
     complain(f"No partner {partner} is known.")
     # If there are too many to name, those with the most similar spelling come first.
-    alike = get_close_matches(partner, known, NAMED, cutoff=0.0) if len(known) > NAMED else []
+    alike = get_close_matches(partner, known, NAMED, cutoff=0.3) if len(known) > NAMED else []
     names = listed([*alike, *(name for name in known if name not in set(alike))])
     complain(f"Known: {names}." if known else "None is yet: `phin-connectwise connection set` makes the first.")
     raise typer.Exit(USAGE)

@@ -63,7 +63,7 @@ class OutboxConsumer(ABC):
                 sleep(TROUBLE_SECONDS)
                 continue
             if not busy:
-                self._database.wakeups.wait(self._kind, LOOK_SECONDS)
+                self._database.wakeups.wait(self._kind, EXTEND_SECONDS if self._in_hand else LOOK_SECONDS)
 
     @abstractmethod
     def _take(self, deliver: Deliver) -> bool:

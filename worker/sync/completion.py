@@ -22,9 +22,8 @@ from messages import (
     derived_id,
 )
 from messages.completions import NAMED
-from store import Database, Tx, absent, company_status, completions, line_results
+from store import Database, StoreError, Tx, absent, completions, line_results
 from store.pushes import Push
-from store.recorded_results import recorded
 from worker.rules.problems import problem
 from worker.sync.results import number
 
@@ -41,6 +40,8 @@ TERMS: Mapping[LineStatus, str] = {
 }
 
 
+OVERLOOKED_AT_ONCE = 20
+
 log = structlog.get_logger()
 
 
@@ -54,27 +55,32 @@ def record(tx: Tx, at: datetime, partner_id: str, results: Iterable[SyncResult])
 
 
 def complete_overlooked(database: Database) -> None:
-    """Complete pushes that a worker of a version before has answered, and update Sync Status. Raises StoreError.
-
-    That version did both once its results had come back to it by a queue.
-    """
+    """Complete pushes that an earlier version has answered and not completed. Raises StoreError."""
     with database.begin() as tx:
         overlooked = completions.overlooked(tx)
-    for partner_id, push_id in overlooked:
-        with database.partner(partner_id) as tx:
-            results = [line.result for line in line_results.of_push(tx, partner_id, push_id) if line.result is not None]
-            company_status.keep_newest(tx, [recorded(result) for result in results if result.changes_status])
-            _complete(tx, partner_id, [push_id])
+    for partner_id, push_id in overlooked[:OVERLOOKED_AT_ONCE]:
+        try:
+            with database.partner(partner_id) as tx:
+                _complete(tx, partner_id, [push_id])
+        except StoreError:
+            raise
+        except Exception:
+            log.exception("push.not_completed", partner=partner_id, push=push_id)
 
 
 def _complete(tx: Tx, partner_id: str, push_ids: Collection[str]) -> None:
-    for push in completions.ended(tx, partner_id, push_ids):
-        completions.complete(tx, completed(tx, push))
+    ended = completions.ended(tx, partner_id, push_ids)
+    missing = absent.of_pushes(tx, partner_id, [push.push_id for push in ended if push.mode != "revert"])
+    for push in ended:
+        completions.complete(tx, completed(tx, push, missing.get(push.push_id)))
         log.info("push.completed", partner=partner_id, push=push.push_id, correlation_id=push.correlation_id)
 
 
-def completed(tx: Tx, push: Push) -> PushCompleted:
-    """Return the message that says how a push ended. All its lines have their final status."""
+def completed(tx: Tx, push: Push, missing: Sequence[absent.UnpushedCompany] | None) -> PushCompleted:
+    """Return the message that says how a push ended. All its lines have their final status.
+
+    `missing`: the mapped companies that have no line in it; None = it is a revert.
+    """
     tallies = line_results.totals_by_status(tx, push.partner_id, push.push_id)
     counts = {status: companies for status, (companies, _) in tallies.items()}
     # What a revert skips was not written; that says nothing about mappings.
@@ -100,7 +106,7 @@ def completed(tx: Tx, push: Push) -> PushCompleted:
             for line in unmapped
             if line.billable_users
         ),
-        absent=None if push.mode == "revert" else absent_message(absent.of_push(tx, push.partner_id, push.push_id)),
+        absent=None if missing is None else absent_message(missing),
     )
 
 
