@@ -8,12 +8,12 @@ import pytest
 from sqlalchemy import delete, select
 
 from messages import PushCompleted, PushRequested, SyncResult
-from store import Database, completions, line_results, now, outbox, pushes, targets
+from store import Database, absent, completions, connections, line_results, mappings, now, outbox, pushes, targets
 from store.outbox import OutboxRow
 from store.pushes import Acceptance, Accepted, LineKey
 from store.schema import outbox as outbox_table
 from store.targets import Holder
-from tests.support.samples import NOVEMBER, PARTNER, TENANT, minute, push, sync_result
+from tests.support.samples import NOVEMBER, PARTNER, TENANT, connection, mapping, minute, push, sync_result
 from tests.support.store import accept, claimed, leaving
 from tests.support.waiting import together
 
@@ -265,6 +265,22 @@ def test_a_completion_leaves_after_the_results_that_it_counts(database: Database
     assert take(10) == []
     delete_rows(of_one_worker)
     assert [row.routing_key for row in take(10)] == ["push.completed.v1"]
+
+
+def test_absent_companies_of_many_pushes_are_those_of_each(database: Database) -> None:
+    """Pushes that end together name the same absent companies as if each had ended alone."""
+    with database.partner(PARTNER) as tx:
+        connections.save(tx, connection())
+        for number in range(1, 5):
+            mappings.save(tx, mapping(f"c-{number}", 10 + number))
+    accept(database, push("p-1", {"c-1": 1, "c-2": 1}))
+    accept(database, push("p-2", {"c-2": 1}, at=1))
+    with database.begin() as tx:
+        of_both, alone = absent.of_pushes(tx, PARTNER, ["p-1", "p-2"]), {}
+        for push_id in of_both:
+            alone[push_id] = absent.of_push(tx, PARTNER, push_id)
+    assert of_both == alone
+    assert [len(companies) for companies in alone.values()] == [2, 3]
 
 
 def test_an_unknown_push_is_nobodys_to_complete(database: Database) -> None:
