@@ -66,8 +66,8 @@ class Topology:
     @property
     def obsolete_queues(self) -> Sequence[str]:
         """Return queues of versions before this one: nobody reads them, so they are deleted with their messages."""
-        # Results came back by it to update Sync Status; the store has them.
-        return [f"{self.prefix}connectwise.sync-result.v1"]
+        # By these came the results of lines and the wake-ups of partners, which the store has.
+        return [f"{self.prefix}connectwise.{name}.v1" for name in ("sync-result", "partner-due")]
 
     @property
     def exchanges(self) -> Sequence[tuple[str, str]]:

@@ -71,10 +71,11 @@ def test_a_line_that_was_reported_is_opened_again(database: Database) -> None:
         assert reopening.reopen_push(tx, event, now(tx)) == reopening.Reopened([("p-1", "c-1")], [])
 
 
-def test_a_queue_that_nobody_reads_any_more_is_deleted(amqp_url: str) -> None:
-    """Results would fill it for ever, as it is still bound to their exchange."""
+@pytest.mark.parametrize("queue", ["connectwise.sync-result.v1", "connectwise.partner-due.v1"])
+def test_a_queue_that_nobody_reads_any_more_is_deleted(amqp_url: str, queue: str) -> None:
+    """It would keep its messages, or be filled, for ever."""
     prefix = f"test-{uuid4().hex[:8]}."
-    broker, name = RabbitBroker(amqp_url, Topology(prefix=prefix)), f"{prefix}connectwise.sync-result.v1"
+    broker, name = RabbitBroker(amqp_url, Topology(prefix=prefix)), f"{prefix}{queue}"
     with pika.BlockingConnection(pika.URLParameters(amqp_url)) as connection:
         channel = connection.channel()
         channel.queue_declare(name, durable=True, arguments={"x-queue-type": "quorum"})
