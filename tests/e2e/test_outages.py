@@ -101,7 +101,10 @@ def test_memory_alarm_during_a_push(world: World, own_rabbitmq: OwnRabbitMQ) -> 
     world.start_worker()
     push = pushed(world)
     wait_for(lambda: is_under_way(world), "the push is under way", WITHIN)
+    # Lines are still to be answered once the alarm is on.
+    world.simulator.faults.set([Latency(seconds=within(2.0))])
     own_rabbitmq.memory_alarm(on=True)
+    world.simulator.faults.set([Latency(seconds=within(0.2))])
     wait_for(lambda: all(world.answers(push).values()), "every line is answered in the store", WITHIN)
     wait_for(lambda: "publisher.trouble" in events(world), "the worker says that nothing leaves", WITHIN)
     assert not platform(world).ids_of("push.completed.v1")
