@@ -1,4 +1,4 @@
-"""What wakes the loops that take up due work: commits of this process, and whatever `due_watch` finds in the store."""
+"""Events wake the loops that take up due work: commits of this process, and whatever `due_watch` finds in the store."""
 
 from threading import Event
 from time import monotonic, sleep

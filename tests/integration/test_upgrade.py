@@ -1,4 +1,4 @@
-"""What an earlier version has left is taken over."""
+"""An upgrade takes over the rows and queues that an earlier version has left."""
 
 from uuid import uuid4
 
