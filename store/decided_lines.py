@@ -14,9 +14,10 @@ from store.schema import OPEN_STATUSES, mappings, push_lines, syncs
 
 
 class LineNow(NamedTuple):
-    """The parts of a line that may have changed. `target`, `mapping`: the versions that are stored; None = there is none.
+    """The parts of a line that may have changed.
 
-    `due_at`, `target_attempts`, `first_failed_at` and `reported_at` are the target's.
+    `target`, `mapping`: the versions that are stored; None = there is none. `due_at`, `target_attempts`,
+    `first_failed_at` and `reported_at` are the target's.
     """
 
     is_open: bool
