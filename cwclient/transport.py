@@ -6,6 +6,7 @@ and CA bundles from the environment (`trust_env`), redirects, and cookies, which
 
 import io
 import json as jsonlib
+import re
 import socket
 import ssl
 import time
@@ -130,14 +131,24 @@ def _decoded(raw: BaseHTTPResponse, encoding: str) -> Iterator[bytes]:
 
 
 def _prepare(method: str, url: str, headers: Mapping[str, str], json: object) -> requests.PreparedRequest:
+    """Make the request. `requests` itself prepares what needs it: a full preparation costs as much as the sending."""
     # Identity: bytes on the wire, which the budget counts, are then those in memory.
     own = {"User-Agent": "phin-connectwise", "Accept-Encoding": "identity"}
-    if json is None:
-        return requests.Request(method, url, headers={**own, **headers}).prepare()
-    body = jsonlib.dumps(json, allow_nan=False).encode()
-    own["Content-Type"] = "application/json"
-    return requests.Request(method, url, headers={**own, **headers}, data=body).prepare()
+    request = requests.PreparedRequest()
+    request.method = method
+    if _PLAIN_URL.fullmatch(url):
+        request.url = url
+    else:
+        request.prepare_url(url, None)
+    if json is not None:
+        request.body = jsonlib.dumps(json, allow_nan=False).encode()
+        own |= {"Content-Type": "application/json", "Content-Length": str(len(request.body))}
+    request.prepare_headers({**own, **headers})
+    return request
 
+
+#: A URL that stays as it is: nothing in it is to be encoded, lower-cased or resolved.
+_PLAIN_URL = re.compile(r"https?://[a-z0-9.-]+(:[0-9]+)?(/[A-Za-z0-9_~-][A-Za-z0-9_.~-]*)+", re.ASCII)
 
 _OUTSIDE = (requests.RequestException, HTTPError, OSError)
 _TIMEOUT = (requests.Timeout, HTTPTimeoutError)
@@ -224,6 +235,16 @@ class _Adapter(HTTPAdapter):
         super().__init__(pool_connections=POOLED_HOSTS, pool_maxsize=POOLED_CONNECTIONS_PER_HOST)
         self.poolmanager.connection_pool_kw["ssl_context"] = context
         self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _TLSPool}
+
+    def get_connection_with_tls_context(
+        self, request: requests.PreparedRequest, *_: object, **__: object
+    ) -> HTTPConnectionPool:
+        """Return the pool of the request's server: there are no proxies, and one TLS context for all."""
+        return self.poolmanager.connection_from_url(str(request.url))
+
+    def request_url(self, request: requests.PreparedRequest, *_: object, **__: object) -> str:
+        """Return the path and the query: there are no proxies."""
+        return request.path_url
 
     def build_response(self, req: requests.PreparedRequest, resp: BaseHTTPResponse) -> requests.Response:
         """Make an answer without cookies and guesses at an encoding, which fail at absurd dates and numbers."""

@@ -1,7 +1,8 @@
-"""Measurements of the worker alone: a click on Push, a worker with nothing to do, a push of what is so already."""
+"""Measurements of the worker alone: a click on Push, a worker with nothing to do, pushes that are large or in vain."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from statistics import median
 from threading import Event
@@ -16,12 +17,13 @@ from tests.benchmarks.scenario import Line, Scenario
 from tests.benchmarks.servers import durable_database
 from tests.benchmarks.stub import StubConnectWise, stub_connectwise
 from tests.support.servers import RABBITMQ
+from tests.support.waiting import wait_for
 from worker.settings import EMBEDDED
 
 CLICKS, BETWEEN_CLICKS = 30, 0.3
 SETTLE_SECONDS, IDLE_SECONDS = 5.0, 20.0
 UNCHANGED = Scenario(partners=40, lines=25)
-HUGE, UNMAPPED = 5_000, 10_000
+HUGE, MANY = 5_000, 10_000
 WITHIN = 600.0
 BROKERS = ("RabbitMQ", "embedded")
 
@@ -103,13 +105,38 @@ def unmapped() -> Mapping[str, object]:
         pids = ours.start()
         ours.rest()
         started = perf_counter()
-        ours.send([Line(1, company, 5) for company in range(2, 2 + UNMAPPED)])
+        ours.send([Line(1, company, 5) for company in range(2, 2 + MANY)])
         seconds = ours.results.wait(WITHIN) - started
-        assert ours.results.statuses == {"skipped": UNMAPPED}, ours.results.statuses
+        assert ours.results.statuses == {"skipped": MANY}, ours.results.statuses
         peak = usage.peak_mebibytes(pids)
         ours.stop()
-    show(f"unmapped: {UNMAPPED:,} lines, embedded, in {seconds:.1f} s, peak {peak:.0f} MiB")
+    show(f"unmapped: {MANY:,} lines, embedded, in {seconds:.1f} s, peak {peak:.0f} MiB")
     return {"seconds": seconds, "peak_mebibytes": peak}
+
+
+def large() -> Mapping[str, object]:
+    """A push of 10,000 mapped companies: how long it takes to be stored, memory, and a click of another partner."""
+    figures: dict[str, object] = {}
+    for broker in BROKERS:
+        with _installation(broker, Scenario(2, MANY)) as (ours, _):
+            pids = ours.start()
+            alone = [_click(ours, turn) for turn in range(1, CLICKS + 1)]
+            (push,) = ours.pushes([Line(2, company, 5) for company in range(1, MANY + 1)])
+            started = perf_counter()
+            ours.publish([push])
+            beside = [_click(ours, CLICKS + 1, rest=False, pause=0)]
+            wait_for(partial(ours.is_stored, push), "the push", WITHIN)
+            accepted = perf_counter() - started
+            beside += [_click(ours, CLICKS + turn, rest=False) for turn in range(2, CLICKS + 1)]
+            peak = usage.peak_mebibytes(pids)
+            ours.kill()
+        show(
+            f"large, {broker}: {MANY:,} lines were stored within {accepted:.2f} s, peak {peak:.0f} MiB; a click"
+            f" {median(alone) * 1000:.0f} ms before, {beside[0] * 1000:.0f} ms meanwhile, then"
+            f" {median(beside) * 1000:.0f} ms, most {max(beside) * 1000:.0f} ms"
+        )
+        figures[broker] = {"accepted": accepted, "peak_mebibytes": peak, "alone": alone, "beside": beside}
+    return figures
 
 
 ALONE: Mapping[str, Callable[[], Mapping[str, object]]] = {
@@ -118,6 +145,7 @@ ALONE: Mapping[str, Callable[[], Mapping[str, object]]] = {
     "idle": idle,
     "unchanged": unchanged,
     "unmapped": unmapped,
+    "large": large,
     "history": history,
 }
 
@@ -140,10 +168,10 @@ def _fresh(file: Path) -> Path:
     return file
 
 
-def _click(ours: OurWorker, turn: int, *, rest: bool = True) -> float:
+def _click(ours: OurWorker, turn: int, *, rest: bool = True, pause: float = BETWEEN_CLICKS) -> float:
     if rest:
         ours.rest()
-    Event().wait(BETWEEN_CLICKS)
+    Event().wait(pause)
     pushes = ours.pushes([Line(1, 1, 10 + turn)])
     ours.results.expect([Answer(push.push_id, line.company_id) for push in pushes for line in push.lines])
     started = perf_counter()

@@ -26,6 +26,7 @@ from messages.values import MAX_COUNT
 from store import Database, migrate
 from store import now as database_now
 from store.schema import connections, leases, mappings, outbox
+from store.schema import pushes as stored_pushes
 from tests.benchmarks.contestant import Contestant
 from tests.benchmarks.results_queue import Answer, ResultsQueue
 from tests.benchmarks.scenario import PERIOD, Line, Scenario, users
@@ -106,6 +107,11 @@ class OurWorker(Contestant):
     def publish(self, pushes: Sequence[PushRequested]) -> None:
         """Publish them as the platform does."""
         publish(self.broker, pushes)
+
+    def is_stored(self, push: PushRequested) -> bool:
+        """Return True if the worker has accepted the push."""
+        with self.database.begin() as tx:
+            return tx.execute(select(stored_pushes.c.push_id).filter_by(push_id=push.push_id)).first() is not None
 
     def rest(self) -> None:
         """Return when no run is under way and nothing waits to be sent; then fill the request budgets."""
