@@ -10,7 +10,7 @@ import re
 import socket
 import ssl
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import requests
@@ -68,14 +68,29 @@ class Response:
         raise from_response(self.status, self.headers, self.body, secrets=secrets)
 
 
+Observe = Callable[[str, int | None, str, float], object]
+
+
+def ignore(_method: str, _status: int | None, _error: str, _seconds: float) -> None:
+    """Observe nothing."""
+
+
 class Transport:
     """Sends requests over pooled connections; safe from several threads at once.
 
-    `ca_bundle` is PEM text, trusted besides the public authorities. Raises CaBundleUnreadable if it cannot be read.
+    `ca_bundle` is PEM text, trusted besides the public authorities. `observe` is told of each request, also of one that
+    failed: its method, the status of the answer, the name of the error if there was none, and the seconds it took.
+    Raises CaBundleUnreadable if the bundle cannot be read.
     """
 
-    def __init__(self, policy: AddressPolicy, budget: CallBudget | None = None, ca_bundle: str | None = None) -> None:
-        self._policy = policy
+    def __init__(
+        self,
+        policy: AddressPolicy,
+        budget: CallBudget | None = None,
+        ca_bundle: str | None = None,
+        observe: Observe = ignore,
+    ) -> None:
+        self._policy, self._observe = policy, observe
         self._budget = budget or CallBudget()
         self._adapter = _Adapter(_tls_context(ca_bundle))
 
@@ -87,6 +102,22 @@ class Transport:
         `seconds`: less than the budget's total, if it is to take less.
         Raises Unreachable, ServerTrouble, ForbiddenHost, CertificateRefused.
         """
+        started = time.monotonic()
+        try:
+            response = self._request(method, url, headers, json, seconds)
+        except ConnectWiseError as error:
+            self._observe(method, error.status, type(error).__name__, time.monotonic() - started)
+            raise
+        self._observe(method, response.status, "", time.monotonic() - started)
+        return response
+
+    def close(self) -> None:
+        """Close the pooled connections."""
+        self._adapter.close()
+
+    def _request(
+        self, method: str, url: str, headers: Mapping[str, str], json: object, seconds: float | None
+    ) -> Response:
         total = self._budget.total if seconds is None else min(seconds, self._budget.total)
         call = Call(self._policy, self._budget, deadline=time.monotonic() + total)
         token = CALL.set(call)
@@ -103,10 +134,6 @@ class Transport:
             raise _translate(call, error) from error
         finally:
             CALL.reset(token)
-
-    def close(self) -> None:
-        """Close the pooled connections."""
-        self._adapter.close()
 
     def _exchange(self, request: requests.PreparedRequest) -> Response:
         answer = self._adapter.send(request, stream=True, timeout=self._budget.read)

@@ -1,7 +1,7 @@
 """Access to the database: connections, transactions, and the database's clock."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -34,7 +34,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from store.database_errors import StoreBusy, StoreUnavailable, remedy_of
 from store.database_url import check_url, name_of
 from store.schema import UtcTime, leases
-from store.wakeups import Wakeups
+from store.wakeups import Kind, Wakeups
 
 Tx = Connection
 """A transaction, as `Database.begin` gives it."""
@@ -95,6 +95,11 @@ def moment(at: datetime | timedelta) -> datetime | db_now:
     return db_now(-at.total_seconds()) if isinstance(at, timedelta) else at
 
 
+def after_commit(tx: Tx, call: Callable[[], object]) -> None:
+    """Call this once the transaction is committed; it must not raise. For logs and metrics of what has happened."""
+    tx.info["after_commit"].append(call)
+
+
 def upsert(tx: Tx, table: Table) -> "postgresql.Insert | sqlite.Insert":
     """An INSERT that supports ON CONFLICT, in the dialect of this transaction."""
     return insert_of(tx.dialect.name, table)
@@ -138,10 +143,13 @@ class Database:
         Raises StoreUnavailable, StoreBusy or StoreConflict (see `database_errors`); other errors pass unchanged.
         """
         with _translated(), self._own_turn(), self.engine.begin() as tx:
-            # A set of its own: the connection may carry the next transaction before this one has rung.
-            kinds = tx.info["wakeups"] = set()
+            # Their own: the connection may carry the next transaction before this one has rung.
+            kinds, calls = set[Kind](), list[Callable[[], object]]()
+            tx.info["wakeups"], tx.info["after_commit"] = kinds, calls
             yield tx
         self.wakeups.ring(*kinds)
+        for call in calls:
+            call()
 
     @contextmanager
     def _own_turn(self) -> Iterator[None]:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any, NamedTuple
 
-from sqlalchemy import bindparam, func, select, update
+from sqlalchemy import bindparam, case, func, select, update
 
 from messages import FINAL, PushCompleted, SyncResult
 from store import company_status, outbox
@@ -31,10 +31,11 @@ AT_ONCE = 500
 
 
 class LineTotal(NamedTuple):
-    """A number of lines, and their billable users in all."""
+    """A number of lines, their billable users in all, and the attempts that were made after their first ones."""
 
     lines: int
     users: int
+    retries: int = 0
 
 
 class LineProgress(NamedTuple):
@@ -148,11 +149,14 @@ def count_by_status(tx: Tx, partner_id: str, push_id: str) -> dict[str, int]:
 def totals_by_status(tx: Tx, partner_id: str, push_id: str) -> dict[str, LineTotal]:
     """The total of the lines in each status, open ones too."""
     query = (
-        select(push_lines.c.status, func.count(), func.sum(push_lines.c.billable_users))
+        select(push_lines.c.status, func.count(), func.sum(push_lines.c.billable_users), func.sum(_RETRIES))
         .where(push_lines.c.partner_id == partner_id, push_lines.c.push_id == push_id)
         .group_by(push_lines.c.status)
     )
-    return {status: LineTotal(lines, int(users)) for status, lines, users in tx.execute(query)}
+    return {status: LineTotal(*map(int, total)) for status, *total in tx.execute(query)}
+
+
+_RETRIES = case((push_lines.c.attempts > 1, push_lines.c.attempts - 1), else_=0)
 
 
 def previewed_unchanged(tx: Tx, partner_id: str, push_id: str) -> LineTotal:

@@ -23,7 +23,7 @@ from cwclient.transport import Transport
 from messages import Message
 from store import Database, SchemaOutdated, StoreError, StoreUnavailable, due_watch, leases, migrate, workers
 from store.connections import ConnectionVersion
-from worker import logs, memory
+from worker import logs, memory, metrics
 from worker.bootstrap import key_ring, open_broker, open_database, publish
 from worker.clock import Clock
 from worker.connectwise.api_version import ApiVersions, Discovery
@@ -142,6 +142,7 @@ class App:
     def _serve(self) -> None:
         """Serve partners, relay and consume, once the tables are there."""
         while not self._tables_are_there():
+            self.readiness.tick("broker")
             if self._stop.wait(TABLES_SECONDS):
                 return
         for thread in (*self._beside, self._relay):
@@ -164,6 +165,7 @@ class App:
         """Store heartbeats, give back memory, and once a minute look for partners that nobody woke."""
         ended = False
         while True:
+            self.readiness.tick("store")
             try:
                 self._heartbeat(ended=ended)
                 if not ended and monotonic() >= self._orphans_at:
@@ -195,6 +197,7 @@ class App:
             else:
                 self._clock.read(tx)
                 workers.heartbeat(tx, self._id, gethostname(), getpid(), str(self.readiness) or None, self._clock.ahead)
+        metrics.HEARTBEAT.set_to_current_time()
 
 
 def build(settings: Settings) -> App:
@@ -252,7 +255,7 @@ class _Transports:
         """Return the pool for this certificate authority. Raises CertificateRefused if it cannot be read."""
         with self._lock:
             if ca_bundle not in self._by_authority:
-                self._by_authority[ca_bundle] = Transport(self._policy, self.budget, ca_bundle)
+                self._by_authority[ca_bundle] = Transport(self._policy, self.budget, ca_bundle, metrics.count_call)
             return self._by_authority[ca_bundle]
 
     def close(self) -> None:

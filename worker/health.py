@@ -2,7 +2,7 @@
 
 from threading import Lock
 from time import monotonic
-from typing import Literal
+from typing import Literal, get_args
 
 import structlog
 
@@ -19,12 +19,25 @@ log = structlog.get_logger()
 
 
 class Readiness:
-    """The troubles that keep each part from working. Safe from several threads; a trouble is logged when it is new."""
+    """The troubles that keep each part from working, and when its loop last came round. Safe from several threads.
+
+    A trouble is logged when it is new.
+    """
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._troubles: dict[Part, str] = {"store": "not connected yet", "broker": "not connected yet"}
         self._busy_until: dict[Part, float] = {}
+        self._ticked_at: dict[Part, float] = {}
+
+    def tick(self, part: Part) -> None:
+        """Note that the loop of a part goes on, whether it can do anything or not."""
+        self._ticked_at[part] = monotonic()
+
+    def hanging(self, seconds: float) -> list[Part]:
+        """Return the parts whose loops have begun, and have not come round for so long."""
+        before = monotonic() - seconds
+        return sorted(part for part, at in list(self._ticked_at.items()) if at < before)
 
     def fine(self, part: Part) -> None:
         """Note that a part works, as far as the caller can tell."""
@@ -53,6 +66,11 @@ class Readiness:
         """The reason of each part that does not work; empty = ready."""
         with self._lock:
             return dict(self._troubles)
+
+    def parts(self) -> dict[Part, bool]:
+        """Return whether each part works."""
+        troubles = self.troubles
+        return {part: part not in troubles for part in get_args(Part)}
 
     def __str__(self) -> str:
         """Return all troubles in one line; empty = ready."""

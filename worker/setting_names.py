@@ -17,6 +17,7 @@ MEANINGS = {
     "big_jump_share": "a quantity that changes by more than this share of itself …",
     "big_jump_count": "… and by more than so many users is held until it is confirmed",
     "call_timeout": "seconds that one call to ConnectWise may take in all",
+    "status_address": "host:port of the worker's /livez, /readyz and /metrics; empty = none",
     "log_level": "least severe log line shown",
     "log_format": "json for machines, console for people",
 }

@@ -8,7 +8,7 @@ import ssl
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo, model_validator
@@ -31,6 +31,7 @@ EMBEDDED = "local:"
 NEEDED_TO_WORK = ("client_id", "seal_keys")
 
 MAX_QUEUE_NAME = 255
+MAX_PORT = 65_535
 
 _GUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
@@ -125,6 +126,29 @@ def _seconds(value: object) -> object:
         raise ValueError("is not a number of seconds") from None
 
 
+class Address(NamedTuple):
+    """The address of a server of ours; port 0 = a free one."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def _address(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    if not value.strip():
+        return None
+    host, separator, port = value.strip().rpartition(":")
+    if not separator or not re.fullmatch("[0-9]{1,5}", port, re.ASCII) or int(port) > MAX_PORT:
+        raise ValueError("is not an address such as 127.0.0.1:9464, or [::1]:9464")
+    if not re.fullmatch(r"[A-Za-z0-9._-]*|\[[0-9a-fA-F:.]+\]", host):
+        raise ValueError("has a host that is neither a name nor an address; an IPv6 address stands in [ ]")
+    return Address(host.strip("[]") or "0.0.0.0", int(port))  # noqa: S104 - ":9464" says so
+
+
 class Settings(BaseSettings):
     """Everything that can be set. Only CLIENT_ID and SEAL_KEYS have no default; the worker does not start without."""
 
@@ -144,6 +168,7 @@ class Settings(BaseSettings):
     big_jump_share: float = Field(0.5, gt=0, le=1000)
     big_jump_count: int = Field(20, ge=0, le=MAX_COUNT)
     call_timeout: float = Field(60.0, gt=0, le=600)
+    status_address: Annotated[Address | None, BeforeValidator(_address)] = Address("127.0.0.1", 9464)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "console"] = "json"
 

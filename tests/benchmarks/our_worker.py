@@ -61,6 +61,7 @@ class OurWorker(Contestant):
             "queue_prefix": f"bench-{uuid.uuid4().hex[:8]}.",
             # Whatever is pushed is usual.
             "big_jump_count": str(MAX_COUNT),
+            "status_address": "127.0.0.1:0",
         }
         kept = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
         self._environment = kept | {f"{PREFIX}{name.upper()}": value for name, value in values.items()}

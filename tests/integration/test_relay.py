@@ -69,8 +69,12 @@ def test_a_full_queue_is_waited_for_and_holds_up_nothing_else(
     relay = Relay(database, broker, readiness, lambda row: row)
     event = push(users={f"c-{number}": 1 for number in range(20)})
     _put(database, *(sync_result(event, line.company_id) for line in event.lines))
-    refused = "full or failed"
-    wait_for(lambda: not relay.relay_batch() and refused in readiness.troubles.get("publisher", ""), "refusals")
+
+    def is_refused() -> bool:
+        relay.relay_batch()
+        return "full or failed" in readiness.troubles.get("publisher", "")
+
+    wait_for(is_refused, "refusals")
     _put(database, mapping_changed())
     for _ in range(50):
         relay.relay_batch()

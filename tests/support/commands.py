@@ -18,7 +18,9 @@ ENDS_WITHIN = within(120.0)
 def environment(settings: Mapping[str, str]) -> dict[str, str]:
     """This process's environment with exactly these settings, and a terminal of 80 columns."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
-    return kept | {"COLUMNS": "80"} | {f"{PREFIX}{name}": value for name, value in settings.items()}
+    # Workers of several tests run side by side, and each would want the same port for its status.
+    given = {"STATUS_ADDRESS": "", **settings}
+    return kept | {"COLUMNS": "80"} | {f"{PREFIX}{name}": value for name, value in given.items()}
 
 
 def run(

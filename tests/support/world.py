@@ -150,6 +150,7 @@ class World:
             "BIG_JUMP_COUNT": str(given.big_jump_count),
             "LOG_LEVEL": given.log_level,
             "RESULTS_QUEUE": given.results_queue or "",
+            "STATUS_ADDRESS": "",
         }
         kept = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
         return kept | {f"{PREFIX}{name}": value for name, value in values.items()}

@@ -39,13 +39,15 @@ def wait_for_end(stop: Event) -> None:
             return
 
 
-def run_processes(number: int, work: Callable[[], None]) -> int:
+def run_processes(number: int, work: Callable[[int], None]) -> int:
     """Run `work` in so many processes until SIGTERM or SIGINT, then have them end. Returns the exit code.
+
+    Each gets its number, from 0.
 
     A process that is killed is started again. One that ends by itself ends all: the others would end like it.
     """
     stop, codes = stop_on_signal(), list[int]()
-    running = [_start(work) for _ in range(number)]
+    running = [_start(work, place) for place in range(number)]
     while not stop.is_set() and not any(codes):
         wait([process.sentinel for process in running], LOOK_SECONDS)
         for place, process in enumerate(running):
@@ -56,7 +58,7 @@ def run_processes(number: int, work: Callable[[], None]) -> int:
             if code >= 0:
                 codes.append(code or 1)
             elif not stop.wait(RESTART_SECONDS):
-                running[place] = _start(work)
+                running[place] = _start(work, place)
     for process in running:
         process.terminate()
     for process in running:
@@ -65,13 +67,13 @@ def run_processes(number: int, work: Callable[[], None]) -> int:
     return max(codes)
 
 
-def _start(work: Callable[[], None]) -> BaseProcess:
+def _start(work: Callable[[int], None], number: int) -> BaseProcess:
     # Forked, before there is any thread: what is loaded is then shared.
-    process = get_context("fork").Process(target=_work, args=(work,))
+    process = get_context("fork").Process(target=_work, args=(work, number))
     process.start()
     return process
 
 
-def _work(work: Callable[[], None]) -> None:
+def _work(work: Callable[[int], None], number: int) -> None:
     with explain_errors():
-        work()
+        work(number)

@@ -45,16 +45,20 @@ def worker(
     memory.keep_little()
     if processes > 1:
         sys.exit(run_processes(processes, partial(_work, settings)))
-    _work(settings)
+    _work(settings, 0)
 
 
-def _work(settings: Settings) -> None:
+def _work(settings: Settings, number: int) -> None:
+    """Work as the process of this number, from 0."""
     from worker.app import DRAIN_SECONDS, build
+    from worker.status import status_of
 
     app, stop = build(settings), stop_on_signal()
-    app.start()
-    wait_for_end(stop)
-    if not app.drain(DRAIN_SECONDS):
+    with status_of(app.readiness, settings, number):
+        app.start()
+        wait_for_end(stop)
+        in_time = app.drain(DRAIN_SECONDS)
+    if not in_time:
         # Hanging calls would keep the interpreter from ending.
         sys.stderr.flush()
         os._exit(DRAIN_TIMED_OUT)

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from threading import Event, Lock
+from time import perf_counter
 
 import structlog
 
@@ -12,6 +13,7 @@ from store import dead_letters, redeliveries, replays
 from store.amqp_properties import encoded_size
 from store.dead_letters import DeadLetter
 from store.replays import Replay, replay_of
+from worker import metrics
 from worker.clock import Clock
 from worker.handlers import BATCH_HANDLERS, HANDLERS, REPLAYABLE
 from worker.handlers.context import Context, MessageRejected
@@ -48,6 +50,14 @@ class Dispatcher:
 
     def handle(self, deliveries: Sequence[Delivery]) -> list[Settlement]:
         """Handle deliveries, all of one kind. Returns a settlement for each."""
+        started = perf_counter()
+        settlements = self._handle_all(deliveries)
+        handled = metrics.MESSAGES_HANDLED.labels(deliveries[0].queue)
+        for _ in deliveries:
+            handled.observe((perf_counter() - started) / len(deliveries))
+        return settlements
+
+    def _handle_all(self, deliveries: Sequence[Delivery]) -> list[Settlement]:
         kind = deliveries[0].kind
         settled: dict[int, Settlement | None] = {}
         if kind == KIND_DEAD:

@@ -48,6 +48,7 @@ class OutboxConsumer(ABC):
         """Deliver, unless paused, until `stop` is set and all deliveries are settled."""
         extended = monotonic()
         while not stop.is_set() or self._in_hand:
+            self._readiness.tick(self._part)
             try:
                 busy = self._settle()
                 if monotonic() > extended + EXTEND_SECONDS:

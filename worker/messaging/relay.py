@@ -10,6 +10,7 @@ from messages import SealError
 from store import Database, StoreError, Tx, outbox, replays
 from store.due_watch import LOOK_SECONDS
 from store.outbox import EXCHANGE_REPLIES, Claim, OutboxRow
+from worker import metrics
 from worker.health import Readiness
 from worker.messaging.broker import Broker, BrokerUnavailable, Fault, Refusal, TopologyMismatch
 from worker.messaging.dead_letters import dead_letter_row
@@ -44,6 +45,7 @@ class Relay:
     def run(self, stop: Event) -> None:
         """Relay until `stop`, then the rows that are due by then."""
         while not stop.is_set():
+            self._readiness.tick("publisher")
             if self.relay_batch():
                 continue
             if self._pause:
@@ -125,6 +127,8 @@ class Relay:
     def _report(self, rows: Sequence[OutboxRow], refusals: Sequence[Refusal | None]) -> None:
         """Update readiness, the pause if the broker is away, and the full queues."""
         outcomes = list(zip(rows, refusals, strict=True))
+        for row, refusal in outcomes:
+            metrics.MESSAGES_SENT.labels(row.exchange, refusal.fault.value if refusal else "").inc()
         taken = {(row.exchange, row.routing_key) for row, refusal in outcomes if refusal is None}
         blocked = [row for row, refusal in outcomes if refusal and _is_blocked(row, refusal)]
         full = {(row.exchange, row.routing_key) for row in blocked}

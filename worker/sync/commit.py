@@ -12,10 +12,12 @@ import structlog
 from messages import Problem, SyncResult
 from store import Tx, decided_lines, ledger, pushes, targets
 from store.connections import ConnectionVersion, Version
+from store.database import after_commit
 from store.decided_lines import LineNow
 from store.mappings import Mapping
 from store.pushes import Line, LineKey, Push
 from store.targets import Holder, Target
+from worker import metrics
 from worker.rules.billable import is_billable
 from worker.rules.links import with_link
 from worker.rules.outcomes import FailPartner
@@ -185,6 +187,8 @@ class _Flush:
 
     def _retry(self, line: Line, target: Target, later: RetryAt) -> None:
         reported = target.reported_at is not None and self._at - target.reported_at < REPORT_EVERY
+        if later.counts and later.problem is not None:
+            after_commit(self._tx, metrics.RETRIES.labels(later.problem.code).inc)
         tried = replace(
             target,
             attempts=target.attempts + later.counts,

@@ -3,8 +3,10 @@
 It is sent by the transaction that gives the last line of the push its final status, after all results of the push.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from math import fsum
 
 import structlog
@@ -22,8 +24,11 @@ from messages import (
     derived_id,
 )
 from messages.completions import NAMED
-from store import Database, StoreError, Tx, absent, completions, line_results
+from store import Database, StoreError, Tx, absent, completions, line_results, now
+from store.database import after_commit
+from store.line_results import LineTotal
 from store.pushes import Push
+from worker import metrics
 from worker.rules.problems import problem
 from worker.sync.results import number
 
@@ -51,7 +56,16 @@ def record(tx: Tx, at: datetime, partner_id: str, results: Iterable[SyncResult])
     `at`: the database's time. Call it inside `Database.partner(partner_id)`, or with the lease renewed in this
     transaction.
     """
-    _complete(tx, partner_id, line_results.record(tx, at, results))
+    counts = Counter[tuple[str, str]]()
+    _complete(tx, at, partner_id, line_results.record(tx, at, _counted(results, counts)))
+    after_commit(tx, partial(metrics.count_lines, counts))
+
+
+def _counted(results: Iterable[SyncResult], counts: Counter[tuple[str, str]]) -> Iterator[SyncResult]:
+    """Yield the results, and count them by status and problem on their way."""
+    for result in results:
+        counts[result.status, result.problem.code if result.problem else ""] += 1
+        yield result
 
 
 def complete_overlooked(database: Database) -> None:
@@ -61,28 +75,46 @@ def complete_overlooked(database: Database) -> None:
     for partner_id, push_id in overlooked[:OVERLOOKED_AT_ONCE]:
         try:
             with database.partner(partner_id) as tx:
-                _complete(tx, partner_id, [push_id])
+                _complete(tx, now(tx), partner_id, [push_id])
         except StoreError:
             raise
         except Exception:
             log.exception("push.not_completed", partner=partner_id, push=push_id)
 
 
-def _complete(tx: Tx, partner_id: str, push_ids: Collection[str]) -> None:
+def _complete(tx: Tx, at: datetime, partner_id: str, push_ids: Collection[str]) -> None:
     ended = completions.ended(tx, partner_id, push_ids)
     missing = absent.of_pushes(tx, partner_id, [push.push_id for push in ended if push.mode != "revert"])
     for push in ended:
-        completions.complete(tx, completed(tx, push, missing.get(push.push_id)))
-        log.info("push.completed", partner=partner_id, push=push.push_id, correlation_id=push.correlation_id)
+        tallies = line_results.totals_by_status(tx, push.partner_id, push.push_id)
+        completions.complete(tx, completed(tx, push, tallies, missing.get(push.push_id)))
+        after_commit(tx, partial(_log_end, push, tallies, (at - push.accepted_at).total_seconds()))
 
 
-def completed(tx: Tx, push: Push, missing: Sequence[absent.UnpushedCompany] | None) -> PushCompleted:
-    """Return the message that says how a push ended. All its lines have their final status.
+def _log_end(push: Push, tallies: Mapping[str, LineTotal], seconds: float) -> None:
+    """Tell the story of a push in one line."""
+    log.info(
+        "push.completed",
+        partner=push.partner_id,
+        push=push.push_id,
+        correlation_id=push.correlation_id,
+        period=push.period.key,
+        mode=push.mode,
+        seconds=round(seconds, 3),
+        lines=push.line_count,
+        retries=sum(tally.retries for tally in tallies.values()),
+        **{status: tally.lines for status, tally in tallies.items()},
+    )
+
+
+def completed(
+    tx: Tx, push: Push, tallies: Mapping[str, LineTotal], missing: Sequence[absent.UnpushedCompany] | None
+) -> PushCompleted:
+    """Return the message that says how a push ended. All its lines have their final status, with these `tallies`.
 
     `missing`: the mapped companies that have no line in it; None = it is a revert.
     """
-    tallies = line_results.totals_by_status(tx, push.partner_id, push.push_id)
-    counts = {status: companies for status, (companies, _) in tallies.items()}
+    counts = {status: tally.lines for status, tally in tallies.items()}
     # What a revert skips was not written; that says nothing about mappings.
     skipped = () if push.mode == "revert" else ("skipped",)
     unmapped = line_results.lines_with_status(tx, push.partner_id, push.push_id, *skipped)
@@ -98,7 +130,7 @@ def completed(tx: Tx, push: Push, missing: Sequence[absent.UnpushedCompany] | No
         status="cancelled" if counts.get("cancelled") else "completed",
         problem=problem("cancelled") if counts.get("cancelled") else None,
         counts=LineCounts(**counts),
-        totals=totals((term(status, changes=True), *tally) for status, tally in _split(tx, push, tallies)),
+        totals=totals((term(status, changes=True), *tally[:2]) for status, tally in _split(tx, push, tallies)),
         unmapped=tuple(
             UnmappedCompany(
                 company_id=line.company_id, company_name=line.company_name, billable_users=line.billable_users
@@ -145,9 +177,12 @@ def absent_message(missing: Sequence[absent.UnpushedCompany]) -> Absent:
     )
 
 
-def _split(tx: Tx, push: Push, tallies: Mapping[str, tuple[int, int]]) -> list[tuple[str, tuple[int, int]]]:
+def _split(tx: Tx, push: Push, tallies: Mapping[str, LineTotal]) -> list[tuple[str, LineTotal]]:
     """Return the tallies by status, with those lines of a preview apart that would change nothing."""
-    same = line_results.previewed_unchanged(tx, push.partner_id, push.push_id) if "preview" in tallies else (0, 0)
-    companies, users = tallies.get("preview", (0, 0))
+    previewed = tallies.get("preview")
+    if previewed is None:
+        return list(tallies.items())
+    same = line_results.previewed_unchanged(tx, push.partner_id, push.push_id)
     others = [(status, tally) for status, tally in tallies.items() if status != "preview"]
-    return [*others, ("preview", (companies - same[0], users - same[1])), ("unchanged", same)]
+    changed = LineTotal(previewed.lines - same.lines, previewed.users - same.users)
+    return [*others, ("preview", changed), ("unchanged", same)]

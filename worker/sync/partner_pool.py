@@ -40,6 +40,7 @@ class PartnerPool:
     def run(self, stop: Event) -> None:
         """Claim due partners until `stop`."""
         while not stop.is_set():
+            self._readiness.tick("partners")
             try:
                 self._claim()
                 self._readiness.fine("partners")

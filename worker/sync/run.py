@@ -14,6 +14,7 @@ import structlog
 
 from messages import SyncResult
 from store import StoreError, Tx, connections, leases, ledger
+from worker import metrics
 from worker.catalog import questions
 from worker.catalog.scheduler import Scheduler
 from worker.checks import connection_check, mapping_check
@@ -155,9 +156,14 @@ class Run:
         renew_at = self._guard.lease_until - leases.LEASE_SECONDS + RENEW_SECONDS
         until = min(renew_at, self._next_flush) if self._unstored() else renew_at
         until = min(until, self._load_at) if self._only_questions() else until
-        waits_until = self._calls.waits_until(until, held_back=bool(self._to_write) or self._may_begin())
+        held_back = bool(self._to_write) or self._may_begin()
+        waits_until = self._calls.waits_until(until, held_back=held_back)
         if waits_until is not None:
+            is_over_budget = held_back and self._calls.has_room and self._guard.budget.seconds_to_wait() > 0
+            began = monotonic()
             yield waits_until
+            if is_over_budget:
+                metrics.BUDGET_WAIT.inc(monotonic() - began)
         self._calls.take_ended()
         at = monotonic()
         idle = not self._calls.under_way and not self._to_write and not self._may_begin()

@@ -9,6 +9,7 @@ import structlog
 
 from store import StoreError, leases, now
 from store.leases import Lease
+from worker import metrics
 from worker.rules.outcomes import FailPartner
 from worker.rules.problems import problem
 from worker.rules.retry import UNEXPECTED_TRIES
@@ -30,7 +31,8 @@ def supervise(context: RunContext, lease: Lease, lease_until: float, wake: Calla
     the way.
     """
     try:
-        yield from Run(context, lease, lease_until, wake).work()
+        with metrics.LEASES_HELD.track_inprogress():
+            yield from Run(context, lease, lease_until, wake).work()
     except LeaseLost:
         log.warning("lease.lost")
     except StoreError:

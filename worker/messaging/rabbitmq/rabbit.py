@@ -66,14 +66,20 @@ class RabbitBroker:
         While paused it has no consumer at RabbitMQ, which gets back the messages that handlers release.
         """
         pause, unsettled = RECONNECT_FIRST, Unsettled(deliver)
+
+        def is_held() -> bool:
+            self._readiness.tick("broker")
+            return is_paused()
+
         while not stop.is_set():
             consumer = None
+            self._readiness.tick("broker")
             try:
                 with on.translated(self._server):
                     consumer = Consumer(self._server, self.topology, unsettled, self.publish)
                     self._readiness.fine("broker")
                     pause = RECONNECT_FIRST
-                    consumer.run(stop, is_paused)
+                    consumer.run(stop, is_held)
                     consumer.close()
             except Exception as error:  # noqa: BLE001 - readiness tells it
                 if consumer is not None:
