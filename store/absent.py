@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, exists, func, select, true
+from sqlalchemy import ColumnElement, bindparam, exists, func, select, true
 
 from store import connections
+from store.any_of import any_of
 from store.database import Tx
 from store.ledger import last_written_rows
 from store.pushes import chunks
@@ -105,23 +106,21 @@ def _absent(tx: Tx, partner_id: str, is_absent: ColumnElement[bool]) -> list[Unp
     mapped = (mappings.c.partner_id == partner_id, mappings.c.addition_id.is_not(None))
     absent = [
         row
-        for row in tx.execute(select(mappings).where(*mapped, is_absent).order_by(mappings.c.company_id))
+        for row in tx.execute(select(*_OF_MAPPING).where(*mapped, is_absent).order_by(mappings.c.company_id))
         if connections.tenant_at(history, row.changed_at) == tenant
     ]
     observations = {row.company_id: [_from_check(row.check_json)] if row.check_json else [] for row in absent}
-    for rows in chunks(absent, AT_ONCE):
-        for company_id, observation in _from_results(tx, partner_id, rows):
-            observations[company_id].append(observation)
+    for company_id, observation in _from_results(tx, partner_id, absent):
+        observations[company_id].append(observation)
     addition = (mappings.c.agreement_id, mappings.c.addition_id)
     several = select(*addition).where(*mapped).group_by(*addition).having(func.count() > 1)
     shared = {(row[0], row[1]) for row in tx.execute(several)}
     alone = [row for row in absent if (row.agreement_id, row.addition_id) not in shared]
     quantities = _last_pushed(tx, partner_id, [row for row in absent if (row.agreement_id, row.addition_id) in shared])
-    for rows in chunks(alone, AT_ONCE):
-        companies = {(row.agreement_id, row.addition_id): row.company_id for row in rows}
-        for row in last_written_rows(tx, partner_id, tenant or "", companies):
-            company_id = companies[row.agreement_id, row.addition_id]
-            observations[company_id].append(_Observation(row.closed_at, row.quantity_after))
+    companies = {(row.agreement_id, row.addition_id): row.company_id for row in alone}
+    for write in last_written_rows(tx, partner_id, tenant or "", companies):
+        company_id = companies[write.agreement_id, write.addition_id]
+        observations[company_id].append(_Observation(write.closed_at, write.quantity_after))
     for row in alone:
         known = [observation for observation in observations[row.company_id] if observation.quantity is not None]
         if known:
@@ -134,6 +133,17 @@ def _absent(tx: Tx, partner_id: str, is_absent: ColumnElement[bool]) -> list[Unp
     ]
 
 
+_OF_MAPPING = (
+    mappings.c.company_id,
+    mappings.c.company_name,
+    mappings.c.changed_at,
+    mappings.c.agreement_id,
+    mappings.c.addition_id,
+    mappings.c.minimum,
+    mappings.c.check_json,
+)
+
+
 def _is_not_billed(observations: Sequence[_Observation]) -> bool:
     """True if the newest observation that can tell says that ConnectWise bills nothing."""
     judged = [observation for observation in observations if observation.not_billed is not None]
@@ -142,21 +152,23 @@ def _is_not_billed(observations: Sequence[_Observation]) -> bool:
 
 def _last_pushed(tx: Tx, partner_id: str, absent: Sequence[Any]) -> dict[str, float]:
     """The users of the newest settled push of these companies, at least their minimum."""
+    if not absent:
+        return {}
     minimum = {row.company_id: row.minimum or 0 for row in absent}
-    users: dict[str, float] = {}
-    for company_ids in chunks(sorted(minimum), AT_ONCE):
-        query = (
-            select(syncs.c.company_id, syncs.c.billable_users)
-            .where(
-                syncs.c.partner_id == partner_id,
-                syncs.c.company_id.in_(company_ids),
-                syncs.c.settled_addition_id.is_not(None),
-                syncs.c.due_at.is_(None),
-            )
-            .order_by(syncs.c.period_start, syncs.c.period_end)
-        )
-        users |= {company_id: max(count, minimum[company_id]) for company_id, count in tx.execute(query)}
-    return users
+    pushed = tx.execute(_LAST_PUSHED, {"partner": partner_id, "companies": minimum.keys()})
+    return {company_id: max(count, minimum[company_id]) for company_id, count in pushed}
+
+
+_LAST_PUSHED = (
+    select(syncs.c.company_id, syncs.c.billable_users)
+    .where(
+        syncs.c.partner_id == bindparam("partner"),
+        any_of(syncs.c.company_id, "companies"),
+        syncs.c.settled_addition_id.is_not(None),
+        syncs.c.due_at.is_(None),
+    )
+    .order_by(syncs.c.period_start, syncs.c.period_end)
+)
 
 
 def _from_check(text: str) -> _Observation:
@@ -169,11 +181,8 @@ def _from_check(text: str) -> _Observation:
 def _from_results(tx: Tx, partner_id: str, absent: Sequence[Any]) -> list[tuple[str, _Observation]]:
     """The last result of each of these companies, by company id, unless it is older than the mapping."""
     since = {row.company_id: row.changed_at for row in absent}
-    answered = select(company_status.c.company_id, company_status.c.result_json).where(
-        company_status.c.partner_id == partner_id, company_status.c.company_id.in_(since)
-    )
     observations = []
-    for company_id, text in tx.execute(answered):
+    for company_id, text in tx.execute(_ANSWERED, {"partner": partner_id, "companies": since.keys()}):
         result = json.loads(text)
         at = datetime.fromisoformat(result["time"])
         if at >= since[company_id]:
@@ -181,6 +190,11 @@ def _from_results(tx: Tx, partner_id: str, absent: Sequence[Any]) -> list[tuple[
             quantity = result["quantity_before"] if after is None else after
             observations.append((company_id, _Observation(at, quantity, _not_billed_by_result(result))))
     return observations
+
+
+_ANSWERED = select(company_status.c.company_id, company_status.c.result_json).where(
+    company_status.c.partner_id == bindparam("partner"), any_of(company_status.c.company_id, "companies")
+)
 
 
 def _not_billed_by_result(result: dict[str, Any]) -> bool | None:

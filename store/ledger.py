@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import ColumnElement, Row, bindparam, case, delete, func, insert, or_, select, tuple_, update
 
+from store.any_of import any_of
 from store.database import Tx, db_now
 from store.mappings import Addition
 from store.schema import ledger
@@ -294,12 +295,23 @@ def last_written_rows(tx: Tx, partner_id: str, tenant: str, additions: Collectio
     """The ledger's row of the last write that ConnectWise accepted, for each of these additions that has one."""
     if not additions:
         return []
-    which = {"partner": partner_id, "tenant": tenant, "additions": list(additions)}
-    return tx.execute(_LAST_WRITTEN, which).all()
+    agreements, ids = ({addition[place] for addition in additions} for place in (0, 1))
+    which = {"partner": partner_id, "tenant": tenant, "agreements": agreements, "ids": ids}
+    wanted = set(additions)
+    return [row for row in tx.execute(_LAST_WRITTEN, which) if (row.agreement_id, row.addition_id) in wanted]
 
 
+# Lists of pairs, of which thousands are asked for, would be a text of their own each time.
 _LAST_WRITTEN = select(ledger).where(
     ledger.c.id.in_(
-        select(func.max(ledger.c.id)).where(*_OF_ADDITIONS, ledger.c.outcome == "written").group_by(*_ADDITION)
+        select(func.max(ledger.c.id))
+        .where(
+            ledger.c.partner_id == bindparam("partner"),
+            ledger.c.tenant == bindparam("tenant"),
+            any_of(ledger.c.agreement_id, "agreements"),
+            any_of(ledger.c.addition_id, "ids"),
+            ledger.c.outcome == "written",
+        )
+        .group_by(*_ADDITION)
     )
 )

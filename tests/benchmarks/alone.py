@@ -87,6 +87,7 @@ def click_beside() -> Mapping[str, object]:
     figures: dict[str, object] = {}
     for broker in BROKERS:
         with _installation(broker, Scenario(2, HUGE)) as (ours, _):
+            ours.keep_mapped(partner=1, companies=1)
             ours.start()
             ours.publish(ours.pushes([Line(2, company, 1) for company in range(1, HUGE + 1)]))
             Event().wait(SETTLE_SECONDS)
@@ -119,6 +120,7 @@ def large() -> Mapping[str, object]:
     figures: dict[str, object] = {}
     for broker in BROKERS:
         with _installation(broker, Scenario(2, MANY)) as (ours, _):
+            ours.keep_mapped(partner=1, companies=1)
             pids = ours.start()
             alone = [_click(ours, turn) for turn in range(1, CLICKS + 1)]
             (push,) = ours.pushes([Line(2, company, 5) for company in range(1, MANY + 1)])

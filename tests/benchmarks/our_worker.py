@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 
 from messages import (
     AgreementTerm,
@@ -85,6 +85,13 @@ class OurWorker(Contestant):
         self.send([Line(partner, 1, users(0, 1)) for partner in numbers])
         self.results.wait(SET_UP_WITHIN)
         self.stop()
+
+    def keep_mapped(self, partner: int, companies: int) -> None:
+        """Take all mappings of a partner away but those of its first companies."""
+        kept = [f"c{company}" for company in range(1, companies + 1)]
+        mine = mappings.c.partner_id == f"p{partner}"
+        with self.database.begin() as tx:
+            tx.execute(delete(mappings).where(mine, mappings.c.company_id.not_in(kept)))
 
     def start(self, *, before: Sequence[str] = ()) -> list[int]:
         """Start the processes; `before`: a command that runs each of them, as a profiler does."""
