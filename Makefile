@@ -61,9 +61,10 @@ lock: ## Resolve the dependencies anew (needs uv)
 schemas: .venv/ready ## Write messages/schemas anew from the models
 	$(BIN)/python -m messages.schemas
 
-docs: .venv/ready ## Write docs/problems.md anew from the catalogue of problems
+docs: .venv/ready ## Write docs/problems.md and docs/asyncapi.yaml anew from the code
 	@mkdir -p docs
 	$(BIN)/python -m worker.rules.problems_docs > docs/problems.md
+	$(BIN)/python -m worker.asyncapi docs
 
 clean: ## Remove what the commands above made
 	rm -rf .venv .venv-bench tests/benchmarks/results .coverage* .demo .mypy_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info

@@ -1,62 +1,31 @@
 """A platform that is written in Node has the schemas and the docs, and nothing of ours."""
 
 import json
-import os
 import shutil
-import subprocess
 from contextlib import closing
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import pytest
 
 from cwclient import InvalidSite, parse_site
 from messages import KINDS, KeyRing, SealedPrivateKey, generate_keypair, unseal
 from messages.schemas import FOLDER
-from tests.support.waiting import within
+from tests.support import node
 from tests.support.world import PRIVATE_KEY, World
 from worker import app
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = ROOT / "tests" / "node"
 EXAMPLES = ROOT / "docs" / "examples" / "json"
-MISSING = "Node's programs node and npm are missing: apt-get install nodejs npm, or see https://nodejs.org"
-NO_PACKAGES = "npm could not get the packages of tests/node: it needs the network, or a cache that has them"
 
 
 @pytest.fixture(scope="module")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the program, its packages, and `seal` as the docs have it."""
-    if shutil.which("node") is None or shutil.which("npm") is None:
-        _skip(MISSING)
-    folder = tmp_path_factory.mktemp("node") / "platform"
-    shutil.copytree(PROGRAM, folder, ignore=shutil.ignore_patterns("node_modules"))
+    folder = node.installed(PROGRAM, tmp_path_factory.mktemp("node") / "platform")
     shutil.copy(EXAMPLES.parent / "seal.mjs", folder)
-    get = ["npm", "ci", "--silent", "--no-audit", "--no-fund", "--prefer-offline"]
-    if subprocess.run(get, cwd=folder, timeout=within(300), check=False).returncode != 0:
-        _skip(NO_PACKAGES)
     return folder
-
-
-def _skip(reason: str) -> NoReturn:
-    if os.environ.get("CI") == "true":
-        pytest.fail(reason)
-    pytest.skip(reason)
-
-
-def _run(platform: Path, program: str, given: dict[str, str]) -> list[Any]:
-    """Run a program there with these variables; the JSON documents that it prints, one a line."""
-    done = subprocess.run(
-        ["node", program],
-        cwd=platform,
-        env=os.environ | given,
-        capture_output=True,
-        encoding="utf-8",
-        timeout=within(120),
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 @pytest.mark.parametrize("scheme", ["https://", ""], ids=["URL", "bare host"])
@@ -82,7 +51,7 @@ def test_a_node_program_connects_maps_and_pushes(
             "PRIVATE_KEY": PRIVATE_KEY,
         }
         with closing(worker.database), worker:
-            said: list[dict[str, Any]] = _run(platform, "platform.mjs", given)
+            said: list[dict[str, Any]] = node.run(platform, "platform.mjs", given=given)
         assert world.quantity("p1", 100_001) == 5
     contract, *said = said
     assert set(contract["compiled"]) == KINDS.keys()
@@ -122,7 +91,7 @@ def test_what_node_has_sealed_is_opened_for_each_form_of_a_site(platform: Path) 
     """`seal` of the docs takes what the worker takes for the ConnectWise URL; the rest it refuses with an example."""
     keys = generate_keypair()
     given = {"SITE_URLS": json.dumps([*ACCEPTED, *REFUSED]), "SEAL_KEY": keys.public, "PRIVATE_KEY": PRIVATE_KEY}
-    made = dict(zip([*ACCEPTED, *REFUSED], _run(platform, "seal_each.mjs", given), strict=True))
+    made = dict(zip([*ACCEPTED, *REFUSED], node.run(platform, "seal_each.mjs", given=given), strict=True))
     owner = {"partner_id": "p1", "company_identifier": "acme", "public_key": "public"}
     for site in ACCEPTED:
         assert parse_site(site)
