@@ -22,9 +22,10 @@ EXAMPLES = ROOT / "docs" / "examples" / "json"
 
 @pytest.fixture(scope="module")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the program, its packages, and `seal` as the docs have it."""
+    """A folder with the program, its packages, and the modules that the docs have."""
     folder = node.installed(PROGRAM, tmp_path_factory.mktemp("node") / "platform")
-    shutil.copy(EXAMPLES.parent / "seal.mjs", folder)
+    for module in (EXAMPLES.parent / "node").glob("*.mjs"):
+        shutil.copy(module, folder)
     return folder
 
 
