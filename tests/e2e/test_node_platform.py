@@ -1,5 +1,6 @@
 """A platform that is written in Node has the schemas and the docs, and nothing of ours."""
 
+import base64
 import json
 import shutil
 from contextlib import closing
@@ -8,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from cwclient import InvalidSite, parse_site
-from messages import KINDS, KeyRing, SealedPrivateKey, generate_keypair, unseal
+from messages import KINDS, KeyRing
 from messages.schemas import FOLDER
+from messages.sealing import unseal_bytes
 from tests.support import node
 from tests.support.world import PRIVATE_KEY, World
 from worker import app
@@ -72,33 +73,18 @@ def test_a_node_program_connects_maps_and_pushes(
     ]
 
 
-ACCEPTED = (
-    "https://na.myconnectwise.net",
-    "na.myconnectwise.net",
-    " NA.MyConnectWise.net/ ",
-    "\u200bna.myconnectwise.net\ufeff",
-    "https://na.myconnectwise.net:443/v2025_1/ConnectWise.aspx",
-    "https://api-na.myconnectwise.net/v4_6_release/apis/3.0/",
-    "HTTPS://CW.Example/login?to=https://me@cw.example",
-    "cw.example:8443",
-    "cw_1.example.",
-    "https://B\u00dcCHER.example",
-    "https://[::1]:8443/",
-)
-REFUSED = ("", "https://", "https://me:secret@cw.example", "cw .example", "cw.example\\@other.example", "https://[::1")
-
-
-def test_what_node_has_sealed_is_opened_for_each_form_of_a_site(platform: Path) -> None:
-    """`seal` of the docs takes what the worker takes for the ConnectWise URL; the rest it refuses with an example."""
-    keys = generate_keypair()
-    given = {"SITE_URLS": json.dumps([*ACCEPTED, *REFUSED]), "SEAL_KEY": keys.public, "PRIVATE_KEY": PRIVATE_KEY}
-    made = dict(zip([*ACCEPTED, *REFUSED], node.run(platform, "seal_each.mjs", given=given), strict=True))
-    owner = {"partner_id": "p1", "company_identifier": "acme", "public_key": "public"}
-    for site in ACCEPTED:
-        assert parse_site(site)
-        sealed = SealedPrivateKey(**made[site]["sealed"])
-        assert unseal(sealed, KeyRing.parse(keys.private), **owner, site_url=site) == PRIVATE_KEY
-    for site in REFUSED:
-        with pytest.raises(InvalidSite):
-            parse_site(site)
-        assert "or na.myconnectwise.net" in made[site]["error"]
+def test_node_opens_and_makes_what_the_sealing_vectors_say(platform: Path) -> None:
+    """A box of the vectors opens in Node; `seal` of the docs makes the content that they have, and refuses the rest."""
+    path = EXAMPLES.parent / "sealing-vectors.json"
+    vectors = json.loads(path.read_bytes())
+    opening, making = vectors["opening"], vectors["making"]
+    printed = node.run(platform, "vectors.mjs", str(path))
+    opened, made = printed[: len(opening)], printed[len(opening) :]
+    assert opened == [one["content"] for one in opening]
+    ring = KeyRing.parse(vectors["seal_key"]["private"])
+    for vector, sealed in zip(making, made, strict=True):
+        if vector["content"] is None:
+            assert "or na.myconnectwise.net" in sealed["error"]
+            continue
+        box = unseal_bytes(base64.b64decode(sealed["box"]), sealed["key_id"], ring)
+        assert json.loads(box) == vector["content"]
