@@ -66,7 +66,7 @@ freeze: schemas ## Keep messages/schemas as those of the version in pyproject.to
 	mkdir messages/schemas/released/$(VERSION)
 	cp messages/schemas/*.json messages/schemas/released/$(VERSION)
 
-docs: .venv/ready ## Write docs/problems.md and docs/asyncapi.yaml anew from the code
+docs: .venv/ready ## Write docs/problems.md, docs/asyncapi.yaml and docs/asyncapi.html anew from the code
 	@mkdir -p docs
 	$(BIN)/python -m worker.rules.problems_docs > docs/problems.md
 	$(BIN)/python -m worker.asyncapi docs

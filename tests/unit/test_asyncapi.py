@@ -1,7 +1,8 @@
-"""docs/asyncapi.yaml is what the worker does: its queues, its messages, its answers."""
+"""docs/asyncapi.yaml, and its page, are what the worker does: its queues, its messages, its answers."""
 
 import re
 from collections.abc import Iterator
+from html.parser import HTMLParser
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import yaml
 
 from messages import INPUTS, KINDS, OUTPUTS, type_of
 from tests.support.docs import ROOT
-from worker.asyncapi.files import yaml_text
+from worker.asyncapi.files import html_text, yaml_text
 from worker.topology import Topology
 
 DOCS = ROOT / "docs"
@@ -19,6 +20,40 @@ DOCUMENT: Any = yaml.safe_load((DOCS / "asyncapi.yaml").read_text("utf-8"))
 def test_the_document_is_current() -> None:
     """A platform that generates code from it gets what this worker takes and sends; `make docs` writes it."""
     assert (DOCS / "asyncapi.yaml").read_text("utf-8") == yaml_text(DOCS)
+    assert (DOCS / "asyncapi.html").read_text("utf-8") == html_text(DOCS)
+
+
+def test_the_page_asks_nothing_outside() -> None:
+    """A reader without network sees the whole page, and nobody learns that it is read."""
+    page = _Page()
+    page.feed((DOCS / "asyncapi.html").read_text("utf-8"))
+    page.close()
+    assert page.asked == []
+    assert {f"#{kind}" for kind in KINDS} <= set(page.links)
+    assert set(page.links) <= {f"#{name}" for name in page.ids}
+    assert len(page.ids) == len(set(page.ids))
+    assert not re.search(r"@import|url\(", page.style)
+
+
+class _Page(HTMLParser):
+    """What a browser would load, the links, the ids, and the style of a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[str] = []
+        self.links: list[str] = []
+        self.ids: list[str] = []
+        self.style = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        self.ids += [given["id"] or ""] if "id" in given else []
+        self.links += [given["href"] or ""] if tag == "a" else []
+        if tag in {"script", "link", "img", "iframe", "base"} or {"src", "srcset", "style"} & given.keys():
+            self.asked.append(tag)
+
+    def handle_data(self, data: str) -> None:
+        self.style += data if self.lasttag == "style" else ""
 
 
 def test_it_declares_what_the_worker_declares() -> None:

@@ -1,4 +1,7 @@
-"""The text of docs/asyncapi.yaml. PyYAML is one of the developers' packages, so a worker never imports this."""
+"""The texts of docs/asyncapi.yaml and docs/asyncapi.html.
+
+PyYAML is one of the developers' packages, so a worker never imports this.
+"""
 
 import json
 from collections import defaultdict
@@ -8,7 +11,9 @@ from typing import Any
 
 import yaml
 
+from messages.schemas import schemas
 from worker.asyncapi.document import Node, document
+from worker.asyncapi.page import page
 
 
 def read_document(docs: Path) -> Node:
@@ -24,6 +29,11 @@ def yaml_text(docs: Path) -> str:
     """Return the document as YAML, the same bytes whenever the document is the same."""
     head = "# Written by `make docs` from the models and the topology.\n"
     return head + yaml.dump(read_document(docs), Dumper=_Plain, sort_keys=False, allow_unicode=True, width=120)
+
+
+def html_text(docs: Path) -> str:
+    """Return the document as a page, the same bytes whenever the document and the schemas are the same."""
+    return page(read_document(docs), {name.removesuffix(".json"): json.loads(text) for name, text in schemas().items()})
 
 
 class _Plain(yaml.SafeDumper):
