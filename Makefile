@@ -1,11 +1,12 @@
 # `make demo` and `make test` each work as the first command in a fresh clone.
 PYTHON ?= python3
 BIN := .venv/bin
+VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 # Compiled files are kept, also where the environment says otherwise: else every process of the tests compiles them anew.
 export PYTHONDONTWRITEBYTECODE =
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick coverage chaos bench profile check format lock schemas docs clean
+.PHONY: help demo test quick coverage chaos bench profile check format lock schemas freeze docs clean
 
 help: ## Show what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -61,9 +62,14 @@ lock: ## Resolve the dependencies anew (needs uv)
 schemas: .venv/ready ## Write messages/schemas anew from the models
 	$(BIN)/python -m messages.schemas
 
-docs: .venv/ready ## Write docs/problems.md anew from the catalogue of problems
+freeze: schemas ## Keep messages/schemas as those of the version in pyproject.toml, once, when it is released
+	mkdir messages/schemas/released/$(VERSION)
+	cp messages/schemas/*.json messages/schemas/released/$(VERSION)
+
+docs: .venv/ready ## Write docs/problems.md, docs/asyncapi.yaml and docs/asyncapi.html anew from the code
 	@mkdir -p docs
 	$(BIN)/python -m worker.rules.problems_docs > docs/problems.md
+	$(BIN)/python -m worker.asyncapi docs
 
 clean: ## Remove what the commands above made
 	rm -rf .venv .venv-bench tests/benchmarks/results .coverage* .demo .mypy_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info

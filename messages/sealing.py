@@ -32,7 +32,7 @@ class SealedPrivateKey(Part):
     key_id: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$"), Words.like("9f86d081884c7d65")]
     """The seal key that opens the box: what stands before the colon in its text form."""
     box: Annotated[str, StringConstraints(max_length=8192, pattern=r"^[A-Za-z0-9+/]+={0,2}$"), Words.like("c2VhbGVk")]
-    """A libsodium sealed box in base64, of the JSON object that docs/examples/seal.mjs makes."""
+    """A libsodium sealed box in base64, of the JSON object that docs/sealing.md specifies."""
 
 
 class SealError(Exception):

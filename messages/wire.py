@@ -3,11 +3,12 @@
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
+from itertools import chain
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -30,6 +31,7 @@ from messages.events import (
 )
 from messages.results import SyncResult
 from messages.spelling import misspelt
+from messages.unknown_fields import unknown_fields
 from messages.values import MAX_LINES, CorrelationId, Id, TraceParent, UtcTime, Uuid
 
 EXCHANGE_IN = "phin.billing"
@@ -126,6 +128,7 @@ def decode(
     headers: Mapping[str, object] | None = None,
     properties_size: int = 0,
     now: datetime | None = None,
+    tell_ignored: Callable[[Message, Sequence[str]], None] | None = None,
 ) -> Message:
     """Read a message; ignores unknown fields. Raises ContractError, and nothing else, whatever the bytes.
 
@@ -134,11 +137,12 @@ def decode(
     `type` and `content_type` are the AMQP properties; one that is absent (None) is not checked. A `traceparent` header
     is used if the body has none, and for a refusal the property `correlation_id`. `properties_size`: the bytes of all
     properties. `now` is the time that versions are held against when the message arrives; None = it has arrived before.
+    `tell_ignored` is called with the message and the paths of its unknown fields, if it has any.
     """
     if content_type is not None and content_type.partition(";")[0].strip().lower() != CONTENT_TYPE:
         raise ContractError("content_type", f"the content type is not {CONTENT_TYPE}")
-    names: set[str] = set()
-    content = _parse(body, names)
+    shapes: set[tuple[str, ...]] = set()
+    content = _parse(body, shapes)
     named = content.get("type")
     kind = KINDS.get(named) if isinstance(named, str) else None
     refusal = partial(
@@ -157,7 +161,7 @@ def decode(
         raise refusal("type_mismatch", "the AMQP type and the type in the body differ")
     if kind is None:
         raise refusal(*_unknown(named))
-    if said := misspelt(names):
+    if said := misspelt(set(chain.from_iterable(shapes))):
         raise refusal("invalid", "; ".join(said[:_SHOWN_ERRORS]))
     for name in kind.model_fields:
         # No list of ours is longer; pydantic would tell of every item what is wrong with it first.
@@ -171,19 +175,21 @@ def decode(
     if invalid is not None:
         # Not inside the handler: pydantic's error would be its context, and keep frames with the whole body alive.
         raise refusal(*invalid)
+    if tell_ignored is not None and (paths := unknown_fields(kind, content, shapes)):
+        tell_ignored(message, paths)
     traceparent = (headers or {}).get("traceparent")
     if message.traceparent is None and _is_valid(_TRACEPARENT, traceparent):
         return message.model_copy(update={"traceparent": traceparent})
     return message
 
 
-def _parse(body: bytes, names: set[str]) -> dict[str, object]:
-    """The object; adds the names of all fields in it, at any depth, to `names`."""
+def _parse(body: bytes, shapes: set[tuple[str, ...]]) -> dict[str, object]:
+    """The object; adds the names of the fields of each object in it, at any depth, to `shapes`."""
     if len(body) > MAX_BODY:
         raise ContractError("too_large", f"{len(body)} bytes, at most {MAX_BODY} are taken")
     refusal: tuple[ContractReason, str] = ("not_an_object", "the body is not a JSON object")
     try:
-        content = json.loads(body.decode(), object_pairs_hook=partial(_unique, names), parse_constant=_no_constant)
+        content = json.loads(body.decode(), object_pairs_hook=partial(_unique, shapes), parse_constant=_no_constant)
         if isinstance(content, dict):
             return content
     except UnicodeDecodeError as error:
@@ -198,9 +204,9 @@ def _parse(body: bytes, names: set[str]) -> dict[str, object]:
     raise ContractError(*refusal)
 
 
-def _unique(names: set[str], pairs: list[tuple[str, object]]) -> dict[str, object]:
+def _unique(shapes: set[tuple[str, ...]], pairs: list[tuple[str, object]]) -> dict[str, object]:
     content = dict(pairs)
-    names.update(content)
+    shapes.add(tuple(content))
     if len(content) < len(pairs):
         twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
         shown = repr(twice) if _FIELD.fullmatch(twice) else "a field"

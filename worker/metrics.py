@@ -20,6 +20,12 @@ MESSAGES_HANDLED = Histogram(
     buckets=(0.005, 0.025, 0.1, 0.5, 2.5, 10.0, 60.0),
     registry=REGISTRY,
 )
+UNKNOWN_FIELDS = Counter(
+    "phin_connectwise_messages_with_unknown_fields",
+    "Messages with fields that no model declares, which the worker ignores; the log names the fields.",
+    ["type"],
+    registry=REGISTRY,
+)
 MESSAGES_SENT = Counter(
     "messaging_client_sent_messages",
     "Messages that the relay published, by exchange; error_type says why the broker did not take one.",

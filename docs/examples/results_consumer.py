@@ -1,14 +1,17 @@
-"""Print the results of pushes, until Ctrl-C: python results_consumer.py amqp://guest:guest@localhost/."""
+"""Print the worker's answers from the broker of BROKER_URL, until Ctrl-C: python results_consumer.py.
 
-import sys
+RESULTS_QUEUE is the worker's, behind its QUEUE_PREFIX: a durable queue, which keeps what comes while nobody reads.
+"""
+
+import os
 from contextlib import suppress
 from typing import Any
 
 import pika
 
-from messages import ContractError, Message, PushCompleted, SyncResult, decode
+from messages import ConnectionChecked, ContractError, MappingChecked, Message, PushCompleted, SyncResult, decode
 
-RESULTS_QUEUE = "phin.connectwise-results.v1"  # the worker's RESULTS_QUEUE, behind its QUEUE_PREFIX
+RESULTS_QUEUE = "phin.connectwise-results.v1"
 
 seen: set[str] = set()  # a platform keeps them in its database, in the transaction that keeps the result
 
@@ -24,10 +27,10 @@ def take(message: Message) -> None:
             print(message.push_id, message.company_id, f"{message.status}{why}", flush=True)
         case PushCompleted():
             totals = message.totals
-            print(message.push_id, message.status, f"{totals.written.companies} of {totals.imported.companies} written")
-            sys.stdout.flush()
-        case _:
-            print(message.type, flush=True)
+            written = f"{totals.written.companies} of {totals.imported.companies} written"
+            print(message.push_id, message.status, written, flush=True)
+        case ConnectionChecked() | MappingChecked():
+            print(message.type, message.status, flush=True)
 
 
 def on_message(channel: Any, method: Any, properties: Any, body: bytes) -> None:  # noqa: ANN401 - pika's
@@ -37,7 +40,7 @@ def on_message(channel: Any, method: Any, properties: Any, body: bytes) -> None:
     channel.basic_ack(method.delivery_tag)
 
 
-def main(url: str, queue: str = RESULTS_QUEUE) -> None:
+def main(url: str, queue: str) -> None:
     """Consume until somebody ends it."""
     with pika.BlockingConnection(pika.URLParameters(url)) as connection:
         channel = connection.channel()
@@ -48,4 +51,4 @@ def main(url: str, queue: str = RESULTS_QUEUE) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(os.environ["BROKER_URL"], os.environ.get("RESULTS_QUEUE", RESULTS_QUEUE))

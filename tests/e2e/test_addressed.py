@@ -9,7 +9,7 @@ import structlog
 from structlog.testing import capture_logs
 
 from cwclient.simulator import faults
-from messages import EXCHANGE_IN, ConnectionCheckRequested, MappingCheckRequested, Message
+from messages import EXCHANGE_IN, ConnectionCheckRequested, MappingCheckRequested, Message, encode
 from tests.support.case import Case
 from tests.support.waiting import wait_for
 from tests.support.world import now
@@ -140,3 +140,18 @@ def test_all_log_lines_of_a_push_carry_its_correlation_id(case: Case) -> None:
     assert {"push.completed", "call.failed", "line.updated", "line.skipped"} <= {line["event"] for line in ours}
     unnamed = [line["event"] for line in ours if line.get("correlation_id") != "click-1"]
     assert unnamed == []
+
+
+def test_fields_that_are_ignored_are_logged_once_a_message(busy: Case) -> None:
+    """An operator sees that a newer platform sends what this worker ignores, and which message; never what it holds."""
+    push = busy.world.push("p1", {1: 5, 2: 6})
+    document = json.loads(encode(push).body) | {"discount": "hidden-value"}
+    for line in document["lines"]:
+        line["note"] = "hidden-value"
+    with capture_logs() as lines:
+        _send(busy, document, "click-2")
+        wait_for(lambda: busy.world.state_of(push) == "completed", "the push")
+    (told,) = [line for line in lines if line["event"] == "message.unknown_fields"]
+    assert (told["partner"], told["correlation_id"], told["type"]) == ("p1", push.correlation_id, "push.requested.v1")
+    assert told["fields"] == ("lines[].note", "discount")
+    assert "hidden-value" not in str(lines)

@@ -1,62 +1,33 @@
 """A platform that is written in Node has the schemas and the docs, and nothing of ours."""
 
+import base64
 import json
-import os
 import shutil
-import subprocess
 from contextlib import closing
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import pytest
 
-from cwclient import InvalidSite, parse_site
-from messages import KINDS, KeyRing, SealedPrivateKey, generate_keypair, unseal
+from messages import KINDS, KeyRing
 from messages.schemas import FOLDER
-from tests.support.waiting import within
+from messages.sealing import unseal_bytes
+from tests.support import node
 from tests.support.world import PRIVATE_KEY, World
 from worker import app
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = ROOT / "tests" / "node"
 EXAMPLES = ROOT / "docs" / "examples" / "json"
-MISSING = "Node's programs node and npm are missing: apt-get install nodejs npm, or see https://nodejs.org"
-NO_PACKAGES = "npm could not get the packages of tests/node: it needs the network, or a cache that has them"
 
 
 @pytest.fixture(scope="module")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the program, its packages, and `seal` as the docs have it."""
-    if shutil.which("node") is None or shutil.which("npm") is None:
-        _skip(MISSING)
-    folder = tmp_path_factory.mktemp("node") / "platform"
-    shutil.copytree(PROGRAM, folder, ignore=shutil.ignore_patterns("node_modules"))
-    shutil.copy(EXAMPLES.parent / "seal.mjs", folder)
-    get = ["npm", "ci", "--silent", "--no-audit", "--no-fund", "--prefer-offline"]
-    if subprocess.run(get, cwd=folder, timeout=within(300), check=False).returncode != 0:
-        _skip(NO_PACKAGES)
+    """A folder with the program, its packages, and the modules that the docs have."""
+    folder = node.installed(PROGRAM, tmp_path_factory.mktemp("node") / "platform")
+    for module in (EXAMPLES.parent / "node").glob("*.mjs"):
+        shutil.copy(module, folder)
     return folder
-
-
-def _skip(reason: str) -> NoReturn:
-    if os.environ.get("CI") == "true":
-        pytest.fail(reason)
-    pytest.skip(reason)
-
-
-def _run(platform: Path, program: str, given: dict[str, str]) -> list[Any]:
-    """Run a program there with these variables; the JSON documents that it prints, one a line."""
-    done = subprocess.run(
-        ["node", program],
-        cwd=platform,
-        env=os.environ | given,
-        capture_output=True,
-        encoding="utf-8",
-        timeout=within(120),
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 @pytest.mark.parametrize("scheme", ["https://", ""], ids=["URL", "bare host"])
@@ -82,7 +53,7 @@ def test_a_node_program_connects_maps_and_pushes(
             "PRIVATE_KEY": PRIVATE_KEY,
         }
         with closing(worker.database), worker:
-            said: list[dict[str, Any]] = _run(platform, "platform.mjs", given)
+            said: list[dict[str, Any]] = node.run(platform, "platform.mjs", given=given)
         assert world.quantity("p1", 100_001) == 5
     contract, *said = said
     assert set(contract["compiled"]) == KINDS.keys()
@@ -102,33 +73,18 @@ def test_a_node_program_connects_maps_and_pushes(
     ]
 
 
-ACCEPTED = (
-    "https://na.myconnectwise.net",
-    "na.myconnectwise.net",
-    " NA.MyConnectWise.net/ ",
-    "\u200bna.myconnectwise.net\ufeff",
-    "https://na.myconnectwise.net:443/v2025_1/ConnectWise.aspx",
-    "https://api-na.myconnectwise.net/v4_6_release/apis/3.0/",
-    "HTTPS://CW.Example/login?to=https://me@cw.example",
-    "cw.example:8443",
-    "cw_1.example.",
-    "https://B\u00dcCHER.example",
-    "https://[::1]:8443/",
-)
-REFUSED = ("", "https://", "https://me:secret@cw.example", "cw .example", "cw.example\\@other.example", "https://[::1")
-
-
-def test_what_node_has_sealed_is_opened_for_each_form_of_a_site(platform: Path) -> None:
-    """`seal` of the docs takes what the worker takes for the ConnectWise URL; the rest it refuses with an example."""
-    keys = generate_keypair()
-    given = {"SITE_URLS": json.dumps([*ACCEPTED, *REFUSED]), "SEAL_KEY": keys.public, "PRIVATE_KEY": PRIVATE_KEY}
-    made = dict(zip([*ACCEPTED, *REFUSED], _run(platform, "seal_each.mjs", given), strict=True))
-    owner = {"partner_id": "p1", "company_identifier": "acme", "public_key": "public"}
-    for site in ACCEPTED:
-        assert parse_site(site)
-        sealed = SealedPrivateKey(**made[site]["sealed"])
-        assert unseal(sealed, KeyRing.parse(keys.private), **owner, site_url=site) == PRIVATE_KEY
-    for site in REFUSED:
-        with pytest.raises(InvalidSite):
-            parse_site(site)
-        assert "or na.myconnectwise.net" in made[site]["error"]
+def test_node_opens_and_makes_what_the_sealing_vectors_say(platform: Path) -> None:
+    """A box of the vectors opens in Node; `seal` of the docs makes the content that they have, and refuses the rest."""
+    path = EXAMPLES.parent / "sealing-vectors.json"
+    vectors = json.loads(path.read_bytes())
+    opening, making = vectors["opening"], vectors["making"]
+    printed = node.run(platform, "vectors.mjs", str(path))
+    opened, made = printed[: len(opening)], printed[len(opening) :]
+    assert opened == [one["content"] for one in opening]
+    ring = KeyRing.parse(vectors["seal_key"]["private"])
+    for vector, sealed in zip(making, made, strict=True):
+        if vector["content"] is None:
+            assert "or na.myconnectwise.net" in sealed["error"]
+            continue
+        box = unseal_bytes(base64.b64decode(sealed["box"]), sealed["key_id"], ring)
+        assert json.loads(box) == vector["content"]

@@ -1,14 +1,13 @@
-// A platform of its own: with schemas and docs alone it connects, maps and pushes, and prints what it is answered.
-import { randomUUID } from "node:crypto";
+// A platform with schemas and docs alone: by the docs' examples it connects, maps and pushes, and prints what it is answered.
 import { readFileSync, readdirSync } from "node:fs";
 import Ajv from "ajv/dist/2020.js";
 import addFormats from "ajv-formats";
 import amqp from "amqplib";
-import { seal } from "./seal.mjs";
+import { connectionChanged, event, mappingChanged, pushRequested } from "./events.mjs";
+import { publish } from "./publish.mjs";
 
 const { BROKER_URL, PREFIX, SCHEMAS, EXAMPLES, SEAL_KEY, SITE_URL, CA_FILE, COMPANY, PRIVATE_KEY } = process.env;
-const partner_id = "p1";
-const now = () => new Date().toISOString();
+const partner = "p1";
 const ajv = addFormats(new Ajv({ strict: true, allErrors: true }));
 const read = (path) => JSON.parse(readFileSync(path));
 const jsonIn = (folder) => readdirSync(folder).filter((file) => file.endsWith(".json"));
@@ -33,29 +32,21 @@ await channel.consume(queue, ({ content, properties }) => {
   waiting.get(`${correlation_id} ${type}`)?.();
 }, { noAck: true });
 
-async function ask(type, content, answeredBy) {
-  const correlation_id = `node-${randomUUID()}`;
-  const envelope = { id: randomUUID(), type, time: now(), source: "node", partner_id, correlation_id };
-  const message = { ...envelope, ...content };
+async function ask(message, answeredBy) {
+  const { type, correlation_id } = message;
   console.log(JSON.stringify({ asked: type, correlation_id, obeys: obeys(message) }));
   const answered = new Promise((resolve) => waiting.set(`${correlation_id} ${answeredBy}`, resolve));
-  const named = { type, messageId: message.id, correlationId: correlation_id };
-  const properties = { ...named, contentType: "application/json", persistent: true };
-  channel.publish(`${PREFIX}phin.billing`, type, Buffer.from(JSON.stringify(message)), properties);
-  await channel.waitForConfirms();
+  await publish(channel, message, PREFIX);
   await answered;
 }
 
-const site = { partnerId: partner_id, companyIdentifier: COMPANY, publicKey: "public", siteUrl: SITE_URL };
-const half = { changed_at: now(), site_url: SITE_URL, company_identifier: COMPANY };
-await ask("connection.changed.v1", half, "connection.checked.v1");
-const keys = { public_key: "public", sealed_private_key: await seal(PRIVATE_KEY, site, SEAL_KEY) };
-await ask("connection.changed.v1", { ...half, ...keys, ca_bundle: readFileSync(CA_FILE, "ascii") }, "connection.checked.v1");
-const company = { company_id: "c1", company_name: "Company 1" };
-const ids = { cw_company_id: 1, agreement_id: 1001, addition_id: 100001 };
-await ask("mapping.changed.v1", { changed_at: now(), ...company, ...ids }, "mapping.checked.v1");
-const period = { start: "2026-11-01", end: "2026-11-30" };
-const lines = [{ ...company, billable_users: 5 }];
-const push = { push_id: randomUUID(), period, requested_at: now(), requested_by: "ana", mode: "apply", lines };
-await ask("push.requested.v1", push, "push.completed.v1");
+const site = { siteUrl: SITE_URL, companyIdentifier: COMPANY, publicKey: "public", privateKey: PRIVATE_KEY };
+const caBundle = readFileSync(CA_FILE, "ascii");
+const half = { changed_at: new Date().toISOString(), site_url: SITE_URL, company_identifier: COMPANY };
+await ask(event("connection.changed.v1", partner, half), "connection.checked.v1");
+await ask(await connectionChanged(partner, { ...site, caBundle }, SEAL_KEY), "connection.checked.v1");
+const company = { companyId: "c1", companyName: "Company 1" };
+const addition = { cwCompanyId: 1, agreementId: 1001, additionId: 100001 };
+await ask(mappingChanged(partner, company, addition), "mapping.checked.v1");
+await ask(pushRequested(partner, company, 5, "2026-11"), "push.completed.v1");
 await connection.close();

@@ -239,6 +239,7 @@ class Dispatcher:
             headers=properties.get("headers") or {},
             properties_size=encoded_size(properties),
             now=self._clock.now(),
+            tell_ignored=partial(_log_ignored, delivery),
         )
         if message.type != delivery.kind:
             raise ContractError("unknown_type", f"{message.type} came by the queue of {delivery.kind}")
@@ -276,6 +277,12 @@ def _log(letters: Sequence[DeadLetter]) -> None:
     for letter in letters:
         named = {"letter": letter.id, "message_id": letter.message_id, "queue": letter.queue}
         log.warning("message.dead", reason=letter.reason, error=letter.error, **named)
+
+
+def _log_ignored(delivery: Delivery, message: Message, paths: Sequence[str]) -> None:
+    metrics.UNKNOWN_FIELDS.labels(message.type).inc()
+    named = {"message_id": delivery.message_id, "correlation_id": message.correlation_id, "queue": delivery.queue}
+    log.warning("message.unknown_fields", partner=message.partner_id, type=message.type, fields=paths, **named)
 
 
 def _key(delivery: Delivery) -> str:
