@@ -6,6 +6,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from store import Database
 from tests.support.databases import Named, Postgresql, migrate_to_newest
@@ -14,6 +15,10 @@ from tests.support.rabbitmq import Broker, declared
 from tests.support.servers import POSTGRESQL, RABBITMQ
 
 pytest_plugins = ["tests.support.side_by_side", "tests.support.skips"]
+
+# A busy machine fails nothing.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session")
