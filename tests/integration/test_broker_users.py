@@ -5,7 +5,6 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pika
@@ -155,9 +154,9 @@ def test_a_user_may_do_its_work(rabbitmq: OwnRabbitMQ, what: str) -> None:
 def test_a_user_may_do_nothing_else(rabbitmq: OwnRabbitMQ, what: str) -> None:
     """Whoever learns the password of one user cannot do what another's is for."""
     user, operation = REFUSED[what]
-    with channel_of(rabbitmq, user) as channel:
-        with pytest.raises(pika.exceptions.ChannelClosedByBroker, match="ACCESS_REFUSED"):
-            operation(channel)
+    refused = pytest.raises(pika.exceptions.ChannelClosedByBroker, match="ACCESS_REFUSED")
+    with channel_of(rabbitmq, user) as channel, refused:
+        operation(channel)
 
 
 @pytest.mark.parametrize("user", ["monitor", "worker"])
@@ -201,6 +200,6 @@ def test_a_worker_without_that_right_says_who_has_it(rabbitmq: OwnRabbitMQ) -> N
     wait_for(lambda: readiness.troubles.get("broker") == said, "the worker to say so")
     stop.set()
     thread.join()
-    with pytest.raises(TopologyMismatch, match="may not configure it .* as RabbitMQ's user `setup`"):
+    with pytest.raises(TopologyMismatch, match=r"may not configure it .* as RabbitMQ's user `setup`"):
         broker.declare()
     broker.close()
