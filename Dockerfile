@@ -1,6 +1,6 @@
 FROM python:3.13-slim AS build
 
-ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_COMPILE=1
 WORKDIR /build
 
 # The environment has no pip of its own: nothing can be installed into the final image by accident.
@@ -17,18 +17,30 @@ COPY . .
 RUN pip wheel --no-index --no-deps --no-build-isolation --wheel-dir dist . \
  && pip --python /opt/phin-connectwise/bin/python install --no-index --no-deps dist/*.whl
 
+# Packages' tests and type stubs are for their developers. Compiled is only what our modules import: it has to be here, as
+# nothing can be written later, and the rest of the packages is never loaded.
+WORKDIR /opt/phin-connectwise
+RUN find . -type d \( -name tests -o -name testing \) -prune -exec rm -r {} + \
+ && find . -name '*.pyi' -delete \
+ && bin/python -c "import pkgutil, psycopg; \
+    ours = [__import__(name) for name in ('cwclient', 'messages', 'store', 'worker')]; \
+    names = [m.name for p in ours for m in pkgutil.walk_packages(p.__path__, p.__name__ + '.')]; \
+    [__import__(name) for name in names if '__main__' not in name and 'migrations' not in name]"
+
 
 FROM python:3.13-slim
 
 LABEL org.opencontainers.image.title="phin-connectwise" \
       org.opencontainers.image.description="Sets ConnectWise Manage agreement additions to Phin's billable users"
 
-RUN useradd --uid 10001 --create-home --shell /usr/sbin/nologin phin
 COPY --from=build /opt/phin-connectwise /opt/phin-connectwise
+# For files that commands read or write. Everything else stays as it is: the root file system may be read-only, the user any.
+RUN install --directory --owner=10001 --group=0 --mode=0770 /data
 
-ENV PATH=/opt/phin-connectwise/bin:$PATH PYTHONUNBUFFERED=1
+ENV PATH=/opt/phin-connectwise/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+WORKDIR /data
 USER 10001:10001
-WORKDIR /home/phin
 STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s CMD ["python", "-m", "worker.healthcheck"]
 ENTRYPOINT ["phin-connectwise"]
 CMD ["worker"]

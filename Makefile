@@ -6,7 +6,7 @@ VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 export PYTHONDONTWRITEBYTECODE =
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick coverage chaos bench profile check format lock schemas freeze docs clean
+.PHONY: help demo test quick coverage chaos bench profile check format lock sbom schemas freeze docs clean
 
 help: ## Show what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -58,6 +58,9 @@ lock: ## Resolve the dependencies anew (needs uv)
 	UV_CUSTOM_COMPILE_COMMAND="make lock" uv pip compile --universal --generate-hashes --python-version 3.11 --quiet --upgrade -o requirements.lock pyproject.toml
 	UV_CUSTOM_COMPILE_COMMAND="make lock" uv pip compile --universal --generate-hashes --python-version 3.11 --quiet --upgrade --extra dev --extra bench -c requirements.lock -o requirements-dev.lock pyproject.toml
 	UV_CUSTOM_COMPILE_COMMAND="make lock" uv pip compile --universal --generate-hashes --python-version 3.11 --quiet --upgrade -o tests/benchmarks/peers/requirements.lock tests/benchmarks/peers/requirements.in
+
+sbom: .venv/ready ## Write sbom.cdx.json (CycloneDX): the packages of the image
+	$(BIN)/cyclonedx-py requirements --pyproject pyproject.toml --mc-type application --output-reproducible --of JSON -o sbom.cdx.json requirements.lock
 
 schemas: .venv/ready ## Write messages/schemas anew from the models
 	$(BIN)/python -m messages.schemas

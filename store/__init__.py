@@ -1,7 +1,7 @@
 """The store holds what was requested, what was done, and what is to be sent. It decides; the broker only transports."""
 
 from store.database import Database, Tx, now
-from store.database_errors import StoreBusy, StoreConflict, StoreError, StoreUnavailable
+from store.database_errors import StoreBusy, StoreConflict, StoreError, StorePooled, StoreUnavailable
 from store.migrate import SchemaOutdated
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "StoreBusy",
     "StoreConflict",
     "StoreError",
+    "StorePooled",
     "StoreUnavailable",
     "Tx",
     "now",

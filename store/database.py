@@ -31,7 +31,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
-from store.database_errors import StoreBusy, StoreUnavailable, remedy_of
+from store.database_errors import ANOTHER_ANSWERS, StoreBusy, StoreUnavailable, remedy_of
 from store.database_url import check_url, name_of
 from store.schema import UtcTime, leases
 from store.wakeups import Kind, Wakeups
@@ -227,6 +227,8 @@ def _create_engine(url: str, connections: int) -> Engine:
         **special,
     )
     event.listen(engine, "handle_error", _drop_connections)
+    if parsed.get_backend_name() == "postgresql":
+        event.listen(engine, "connect", _postgresql_connect)
     if parsed.get_backend_name() == "sqlite":
         event.listen(engine, "connect", _sqlite_connect)
         event.listen(engine, "begin", _sqlite_begin)
@@ -246,6 +248,15 @@ def _postgresql_arguments(url: URL) -> dict[str, Any]:
         # Every transaction here may write, so of several hosts the first one that takes writes is used.
         "target_session_attrs": url.query.get("target_session_attrs", "read-write"),
     }
+
+
+def _postgresql_connect(dbapi_connection: Any, _record: object) -> None:  # noqa: ANN401 - psycopg's connection
+    """Raise the driver's error if the process that the connection began with is not the one that answers."""
+    (answers,) = dbapi_connection.execute("SELECT pg_backend_pid()").fetchone()
+    dbapi_connection.rollback()
+    if answers != dbapi_connection.info.backend_pid:
+        dbapi_connection.close()
+        raise dbapi_connection.OperationalError(ANOTHER_ANSWERS)
 
 
 def _sqlite_connect(dbapi_connection: Any, _record: object) -> None:  # noqa: ANN401 - sqlite3's connection

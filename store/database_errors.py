@@ -17,6 +17,16 @@ class StoreUnavailable(StoreError):
     """Not this server, or not now: its connections are dropped, and the work is repeated until it succeeds."""
 
 
+class StorePooled(StoreUnavailable):
+    """A pooler of connections answers instead of PostgreSQL: nothing works until the URL names the server itself."""
+
+    def __init__(self, _cause: str = "") -> None:
+        super().__init__(
+            "DATABASE_URL leads to a pooler of connections, such as PgBouncer; name PostgreSQL itself, as the worker's"
+            " sessions have settings and prepared statements of their own (each process has at most ten)"
+        )
+
+
 class StoreBusy(StoreError):
     """The wait for a lock or a connection took too long: the work is repeated until it succeeds."""
 
@@ -24,6 +34,10 @@ class StoreBusy(StoreError):
 class StoreConflict(StoreError):
     """Two transactions conflicted: this one succeeds if it is repeated."""
 
+
+ANOTHER_ANSWERS = "another process answers than the one that the connection began with"
+# What poolers do to a session's settings and prepared statements: they refuse the one, or lose both.
+POOLED = ("unsupported startup parameter", ANOTHER_ANSWERS)
 
 Remedy = type[StoreUnavailable] | type[StoreBusy] | type[StoreConflict] | None
 
@@ -78,6 +92,8 @@ SQLITE_CODES: Mapping[str, Remedy] = {
 
 def remedy_of(error: DBAPIError) -> Remedy:
     """The error of ours that names the remedy; None = there is none, and the driver's error passes unchanged."""
+    if any(text in str(error.orig) for text in POOLED):
+        return StorePooled
     if error.connection_invalidated:
         # Whatever the server reported last.
         return StoreUnavailable

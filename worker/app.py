@@ -6,7 +6,6 @@ with build(settings) as app:      # starts; drains at the end
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from functools import partial
 from os import getpid
 from socket import gethostname
@@ -21,7 +20,17 @@ import structlog
 from cwclient import AddressPolicy, CallBudget
 from cwclient.transport import Transport
 from messages import Message
-from store import Database, SchemaOutdated, StoreError, StoreUnavailable, due_watch, leases, migrate, workers
+from store import (
+    Database,
+    SchemaOutdated,
+    StoreError,
+    StorePooled,
+    StoreUnavailable,
+    due_watch,
+    leases,
+    migrate,
+    workers,
+)
 from store.connections import ConnectionVersion
 from worker import logs, memory, metrics
 from worker.bootstrap import key_ring, open_broker, open_database, publish
@@ -99,9 +108,13 @@ class App:
         self._relay = None if settings.is_embedded else _thread("relay", relay.run, self._stop_relay)
 
     def start(self) -> None:
-        """Start working. A database or broker that is away is waited for. Raises SchemaOutdated."""
-        with suppress(StoreError):
+        """Start working. A database or broker that is away is waited for. Raises SchemaOutdated or StorePooled."""
+        try:
             migrate.check(self.database)
+        except StorePooled:
+            raise
+        except StoreError:
+            pass
         self._consumer.start()
         log.info("worker.started")
 

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import timedelta
@@ -25,6 +25,7 @@ from worker.cli.processes import run_processes, stop_on_signal, wait_for_end
 from worker.cli.sample import SIMULATOR_STATE
 from worker.messaging.broker import BrokerUnavailable, TopologyMismatch
 from worker.settings import NEEDED_TO_WORK, Settings, load
+from worker.topology import Topology
 
 db = Commands(no_args_is_help=True)
 topology = Commands(no_args_is_help=True)
@@ -162,7 +163,7 @@ def prune(
 
 @topology.command()
 def declare() -> None:
-    """Declare exchanges, queues and bindings; the worker does so too, at every connect."""
+    """Declare exchanges, queues and bindings; the worker does so too, at every connect, if its user may."""
     settings = load()
     with _database() as database:
         open_broker(settings, database).declare()
@@ -181,6 +182,54 @@ def check_topology(*, as_json: AsJson = False) -> None:
             problem = str(error)
     fine = NO_BROKER if settings.is_embedded else "Exchanges and queues are there."
     _report(problem, fine, BROKER, as_json=as_json)
+
+
+@topology.command()
+def definitions(
+    passwords: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True, file_okay=False, metavar="FOLDER", help="Has a file for each user, with the user's name."
+        ),
+    ] = None,
+    vhost: Annotated[str, typer.Option(metavar="NAME", help="The virtual host of the broker's URL.")] = "/",
+) -> None:
+    """Print RabbitMQ's users with their rights, as definitions for it to import (JSON).
+
+    platform publishes events and reads results; worker consumes, answers and dead-letters; operator publishes, as
+    these commands do, and sees RabbitMQ's pages; setup declares exchanges and queues; monitor only sees the pages.
+
+    RabbitMQ takes them by `load_definitions` in its configuration, by `rabbitmqctl import_definitions`, or by its
+    pages. Passwords are hashed, each time with another salt. A user without a file cannot log in by a password until
+    `rabbitmqctl change_password` gives one.
+    """
+    from worker.messaging.rabbitmq.users import definitions as made_of
+    from worker.messaging.rabbitmq.users import users
+
+    settings = load()
+    rabbit = Topology(prefix=settings.queue_prefix, results_queue=settings.results_queue)
+    names = [user.name for user in users(rabbit)]
+    with usage():
+        given = _passwords(passwords, names) if passwords else {}
+    dump(made_of(rabbit, vhost, given))
+    for name in names:
+        if name not in given:
+            complain(f"The user {name} has no password.")
+
+
+def _passwords(folder: Path, names: Sequence[str]) -> dict[str, str]:
+    """Read the password of each user that has a file in the folder. Raises ValueError if one cannot be used."""
+    found: dict[str, str] = {}
+    for file in (folder / name for name in names):
+        try:
+            found[file.name] = file.read_text(encoding="utf-8").strip()
+        except FileNotFoundError:
+            continue
+        except (OSError, UnicodeError):
+            raise ValueError(f"{file} cannot be read as UTF-8 text") from None
+        if not found[file.name]:
+            raise ValueError(f"{file} is empty")
+    return found
 
 
 @contextmanager

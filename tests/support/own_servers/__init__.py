@@ -24,7 +24,7 @@ S = TypeVar("S", bound=OwnServer)
 
 
 @contextmanager
-def own(kind: type[S], *, tls: bool | TlsFiles = False) -> Iterator[S]:
+def own(kind: Callable[..., S], *, tls: bool | TlsFiles = False) -> Iterator[S]:
     """A server of this kind that runs; without one the test is skipped, in CI it fails."""
     with _made(lambda: kind(tls=tls)) as server:
         yield server

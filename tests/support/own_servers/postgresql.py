@@ -58,7 +58,7 @@ class OwnPostgresql(OwnServer):
         initdb, postgres = shutil.which("initdb", path=path), shutil.which("postgres", path=path)
         if initdb is None or postgres is None:
             return None
-        user = next(user for user in USERS if _is_known(user)) if os.geteuid() == 0 else None
+        user = next(user for user in USERS if is_known(user)) if os.geteuid() == 0 else None
         home, data, password = self.folder / "home", self.folder / "home/data", self.folder / "home/password"
         home.mkdir()
         password.write_text("postgres")
@@ -114,7 +114,8 @@ def _settings(tls: TlsFiles | None) -> Sequence[str]:
     ]
 
 
-def _is_known(user: str) -> bool:
+def is_known(user: str) -> bool:
+    """True if this machine has such a user."""
     try:
         import pwd
 

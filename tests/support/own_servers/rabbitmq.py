@@ -25,12 +25,16 @@ class OwnRabbitMQ(OwnServer):
     """A node with the user guest / guest, without plugins.
 
     With `consumer_timeout`, in seconds, it closes the channel of who holds a message longer; else after half an hour.
+    With `definitions` (JSON) it imports these at its start, and has their users instead of its own: guest, an
+    administrator, must be among them.
     """
 
     name, package, stop_signal = "RabbitMQ", "rabbitmq-server", signal.SIGTERM
 
-    def __init__(self, *, tls: bool | TlsFiles = False, consumer_timeout: float | None = None) -> None:
-        self._control, self._consumer_timeout = ["rabbitmqctl"], consumer_timeout
+    def __init__(
+        self, *, tls: bool | TlsFiles = False, consumer_timeout: float | None = None, definitions: str | None = None
+    ) -> None:
+        self._control, self._consumer_timeout, self._definitions = ["rabbitmqctl"], consumer_timeout, definitions
         self.has_alarm = False
         super().__init__(tls=tls)
         self.url = f"amqp{'s' if self.tls else ''}://guest:guest@127.0.0.1:{self.port}/"
@@ -61,7 +65,11 @@ class OwnRabbitMQ(OwnServer):
         node = f"own-{self.port}@localhost"
         self._control = [str(Path(found).with_name("rabbitmqctl")), "-n", node]
         (self.folder / "enabled_plugins").write_text("[].")
-        (self.folder / "rabbitmq.conf").write_text(self._configuration(self.tls, self.port, "127.0.0.1"))
+        configuration = self._configuration(self.tls, self.port, "127.0.0.1")
+        if self._definitions is not None:
+            (self.folder / "definitions.json").write_text(self._definitions)
+            configuration += f"load_definitions = {self.folder / 'definitions.json'}\n"
+        (self.folder / "rabbitmq.conf").write_text(configuration)
         environment = {
             "HOME": str(self.folder),
             "RABBITMQ_CONFIG_FILE": str(self.folder / "rabbitmq.conf"),
@@ -86,7 +94,13 @@ class OwnRabbitMQ(OwnServer):
             tls = TlsFiles(*(Path("/tls") / path.name for path in tls))
         # Beside the image's own configuration, which lets guest in from outside.
         extra = self.folder / "90-own.conf"
-        extra.write_text(self._configuration(tls, inside, "0.0.0.0"))  # noqa: S104 - inside the container
+        configuration = self._configuration(tls, inside, "0.0.0.0")  # noqa: S104 - inside the container
+        if self._definitions is not None:
+            definitions = self.folder / "definitions.json"
+            definitions.write_text(self._definitions)
+            container = container.with_volume_mapping(str(definitions), "/definitions.json")
+            configuration += "load_definitions = /definitions.json\n"
+        extra.write_text(configuration)
         container = container.with_volume_mapping(str(extra), f"/etc/rabbitmq/conf.d/{extra.name}")
         return Container(container, inside=inside, port=self.port, data="/var/lib/rabbitmq")
 

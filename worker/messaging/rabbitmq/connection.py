@@ -20,6 +20,10 @@ CONNECT_TIMEOUT = 5.0
 CONNECTION_ERRORS = (OSError, amqp_errors.ConnectionError, amqp_errors.RecoverableChannelError)
 
 
+class NotPermitted(TopologyMismatch):
+    """RabbitMQ's user has no right to declare this."""
+
+
 class Server(NamedTuple):
     """A RabbitMQ by its URL. With amqps `ca_file` (PEM) is trusted instead of the system's authorities."""
 
@@ -95,6 +99,14 @@ def declare(connection: Connection, topology: Topology) -> None:
                 channel.queue_bind(queue.name, exchange, key)
 
 
+def declare_or_check(connection: Connection, topology: Topology) -> None:
+    """Declare the topology; a user that may not only looks whether it is there. Raises TopologyMismatch."""
+    try:
+        declare(connection, topology)
+    except NotPermitted:
+        check(connection, topology)
+
+
 def check(connection: Connection, topology: Topology) -> None:
     """Check that everything is there, changing nothing. Raises TopologyMismatch naming the first that is missing."""
     for name, kind in topology.exchanges:
@@ -128,7 +140,10 @@ def _own_channel(connection: Connection, name: str) -> Iterator[Any]:
     except amqp_errors.NotFound as error:
         raise TopologyMismatch(f"{name} is missing; run `phin-connectwise topology declare`") from error
     except amqp_errors.AccessRefused as error:
-        raise TopologyMismatch(f"{name}: the user may not configure or read it ({error.reply_text})") from error
+        raise NotPermitted(
+            f"{name}: the user may not configure it ({error.reply_text}); run `phin-connectwise topology declare` as"
+            " RabbitMQ's user `setup`"
+        ) from error
     finally:
         with suppress(*CONNECTION_ERRORS, amqp_errors.AMQPError):
             channel.close()

@@ -16,7 +16,14 @@ from store.amqp_properties import as_copied
 from store.database import AT_ONCE_BYTES
 from store.outbox import OutboxRow
 from worker.messaging.broker import Delivery, Fault, Refusal, Settlement
-from worker.messaging.rabbitmq.connection import CONNECTION_ERRORS, HEARTBEAT, Server, abandon, connect, declare
+from worker.messaging.rabbitmq.connection import (
+    CONNECTION_ERRORS,
+    HEARTBEAT,
+    Server,
+    abandon,
+    connect,
+    declare_or_check,
+)
 from worker.messaging.rabbitmq.unsettled import Receipt, Unsettled
 from worker.topology import KIND_DEAD, Queue, Topology
 
@@ -46,7 +53,7 @@ class Consumer:
         self._subscriptions = 0
         self._connection: Connection = connect(server)
         try:
-            declare(self._connection, topology)
+            declare_or_check(self._connection, topology)
             self._channels = [(queue, self._channel()) for queue in topology.queues if queue.kind is not None]
         except BaseException:
             self.abandon()

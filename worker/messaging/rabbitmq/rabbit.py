@@ -21,7 +21,7 @@ MISMATCH_PAUSE = 10.0
 
 
 class RabbitBroker:
-    """RabbitMQ at a URL. Declares the topology at every connect, idempotently.
+    """RabbitMQ at a URL. Declares the topology at every connect, idempotently, if its user may; else it must be there.
 
     With amqps the certificate and its host name are verified, against `ca_file` (PEM) or the system's authorities.
     """

@@ -1,0 +1,37 @@
+"""The promises of the image to those who build and run it, as far as they can be read from its files."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PROGRAMS = Path(sys.executable).parent
+
+
+def test_the_dockerfile_is_clean() -> None:
+    """Whoever scans the repository with hadolint has nothing to ask."""
+    done = subprocess.run([PROGRAMS / "hadolint", ROOT / "Dockerfile"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_the_image_runs_as_any_user_but_root() -> None:
+    """Kubernetes sees by the number that it is not root, and nothing in the image depends on a name or a home."""
+    text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    final = text.rpartition("\nFROM ")[2]
+    assert re.findall(r"^USER (.+)$", final, re.MULTILINE) == ["10001:10001"]
+    assert "HOME" not in final
+
+
+def test_the_bill_of_materials_is_the_lock(tmp_path: Path) -> None:
+    """A scanner that reads `make sbom` judges the very versions that the image is made of."""
+    target = re.search(r"^\t\$\(BIN\)/(cyclonedx-py .+)$", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+    assert target is not None
+    program, *arguments = target[1].replace("sbom.cdx.json", str(tmp_path / "sbom.json")).split()
+    subprocess.run([PROGRAMS / program, *arguments], cwd=ROOT, capture_output=True, check=True)
+    document = json.loads((tmp_path / "sbom.json").read_text(encoding="utf-8"))
+    assert document["bomFormat"] == "CycloneDX"
+    listed = [(part["name"], part["version"]) for part in document["components"]]
+    locked = re.findall(r"^([\w.-]+)==([^\s;]+)", (ROOT / "requirements.lock").read_text("utf-8"), re.MULTILINE)
+    assert sorted(listed) == sorted(locked)
