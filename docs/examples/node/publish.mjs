@@ -1,14 +1,11 @@
 import { setTimeout } from "node:timers/promises";
 
-// Returns once the broker has the message. After any other error than this one the outcome is unknown: the same message,
-// with the same id, may be published again.
+// The broker has not got the message. After any other error of `publish` that is not known: the same message, with the
+// same id, may be published again.
 export class NotPublished extends Error {}
 
-// `channel` is a confirm channel, `prefix` the worker's QUEUE_PREFIX.
+// Returns once the broker has the message. `channel` is a confirm channel, `prefix` the worker's QUEUE_PREFIX.
 export async function publish(channel, message, prefix = "") {
-  const unroutable = new Set();
-  const noted = ({ properties }) => unroutable.add(properties.messageId);
-  channel.on("return", noted); // comes before the confirm
   const properties = {
     messageId: message.id,
     type: message.type,
@@ -18,19 +15,26 @@ export async function publish(channel, message, prefix = "") {
     mandatory: true, // else a message that no queue takes is lost unseen
   };
   const body = Buffer.from(JSON.stringify(message));
-  const confirmed = new Promise((resolve, reject) => {
-    channel.once("error", (error) => reject(new NotPublished(error.message))); // no such exchange
-    channel.publish(`${prefix}phin.billing`, message.type, body, properties, (refused) => {
-      refused ? reject(new NotPublished(`the broker refused the message: ${refused.message}`)) : resolve();
-    });
-  });
-  const late = setTimeout(30_000, undefined, { ref: false }).then(() => {
-    throw new Error("the broker did not answer in 30 s");
-  });
+  const problems = [];
+  const refused = (error) => problems.push(error.message); // no such exchange, or not allowed
+  const returned = ({ properties: { messageId } }) => { // comes before the confirm
+    if (messageId === message.id) problems.push(`no queue takes ${message.type}: deploy the worker`);
+  };
+  channel.on("error", refused).on("return", returned);
   try {
+    const confirmed = new Promise((resolve, reject) => {
+      const settle = (error) => (error ? reject(error) : resolve());
+      channel.publish(`${prefix}phin.billing`, message.type, body, properties, settle);
+    });
+    const late = setTimeout(30_000, undefined, { ref: false }).then(() => {
+      throw new Error("the broker did not answer in 30 s");
+    });
     await Promise.race([confirmed, late]);
+  } catch (error) {
+    if (error.message === "message nacked") problems.push("the broker refused the message: a queue is full");
+    if (problems.length === 0) throw error;
   } finally {
-    channel.off("return", noted);
+    channel.off("error", refused).off("return", returned);
   }
-  if (unroutable.has(message.id)) throw new NotPublished(`no queue takes ${message.type}: deploy the worker`);
+  if (problems.length > 0) throw new NotPublished(problems.join("; "));
 }
