@@ -1,12 +1,12 @@
 FROM python:3.13-slim AS build
 
-ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_COMPILE=1
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /build
 
 # The environment has no pip of its own: nothing can be installed into the final image by accident.
 RUN python -m venv --without-pip /opt/phin-connectwise
 COPY requirements.lock ./
-RUN pip --python /opt/phin-connectwise/bin/python install --require-hashes -r requirements.lock
+RUN pip --python /opt/phin-connectwise/bin/python install --no-compile --require-hashes -r requirements.lock
 
 # What builds the project is locked too, among the tools of development.
 COPY requirements-dev.lock ./
@@ -15,7 +15,7 @@ RUN sed -n '/^setuptools==/,/# via/p' requirements-dev.lock > build.lock \
 
 COPY . .
 RUN pip wheel --no-index --no-deps --no-build-isolation --wheel-dir dist . \
- && pip --python /opt/phin-connectwise/bin/python install --no-index --no-deps dist/*.whl
+ && pip --python /opt/phin-connectwise/bin/python install --no-compile --no-index --no-deps dist/*.whl
 
 # Packages' tests and type stubs are for their developers. Compiled is only what our modules import: it has to be here, as
 # nothing can be written later, and the rest of the packages is never loaded.
