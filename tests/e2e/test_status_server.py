@@ -5,7 +5,7 @@ import socket
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,12 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
 
+from store import migrate
 from tests.support.commands import run
 from tests.support.waiting import wait_for, within
 from tests.support.world import World
 from worker import app
+from worker.bootstrap import open_database
 from worker.health import Readiness
 from worker.settings import Address, Settings
 from worker.status import server, status_of, store_metrics
@@ -136,6 +138,20 @@ def test_a_scrape_says_that_the_database_is_away(world: World) -> None:
         status = Status(port or 0)
         assert status.value("phin_connectwise_store_up") == 0
         assert age not in status.samples()
+
+
+def test_metrics_of_the_store_come_once_its_tables_are_there(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that is started before `db upgrade` tells them after it, without a restart."""
+    monkeypatch.setattr(store_metrics, "READ_SECONDS", 0.05)
+    empty = {"database_url": SecretStr(f"sqlite:///{tmp_path}/empty.db")}
+    settings = _with_status(world.settings).model_copy(update=empty)
+    with status_of(Readiness(), settings) as port, closing(open_database(settings)) as database:
+        status = Status(port or 0)
+        assert status.value("phin_connectwise_store_up") == 0
+        migrate.upgrade(database)
+        wait_for(lambda: status.value("phin_connectwise_store_up") == 1, "the tables")
 
 
 def test_series_do_not_grow_with_partners(world: World) -> None:

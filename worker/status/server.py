@@ -23,7 +23,7 @@ from worker.status.store_metrics import StoreMetrics
 
 # A loop that has not come round for so long hangs: all their waits are far shorter.
 HANGS_SECONDS = 180.0
-REQUEST_SECONDS = 5.0
+REQUEST_SECONDS, END_SECONDS = 5.0, 1.0
 BACKLOG = 64
 
 StartResponse = Callable[[str, list[tuple[str, str]]], object]
@@ -79,7 +79,7 @@ class StatusServer:
         self._server.shutdown()
         self._server.server_close()
         for thread in self._threads:
-            thread.join(REQUEST_SECONDS)
+            thread.join(END_SECONDS)
 
 
 def _registry(store_metrics: StoreMetrics) -> CollectorRegistry:

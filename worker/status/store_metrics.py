@@ -7,14 +7,14 @@ from time import monotonic
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from store import Database, StoreError, ages
+from store import Database, ages
 from store.ages import Ages
 
 READ_SECONDS = 10.0
 
 
 class StoreMetrics(Collector):
-    """Gauges from the last reading. Without one, as the database is away, only `store_up` is there, and is 0."""
+    """Gauges from the last reading. If it failed, only `store_up` is there, and is 0."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -26,7 +26,7 @@ class StoreMetrics(Collector):
             try:
                 with self._database.begin() as tx:
                     self._read = ages.read(tx), monotonic()
-            except StoreError:
+            except Exception:  # noqa: BLE001 - the database is away or its tables are missing, which readiness tells
                 self._read = None
             stop.wait(READ_SECONDS)
 
