@@ -35,7 +35,7 @@ LABEL org.opencontainers.image.title="phin-connectwise" \
 
 COPY --from=build /opt/phin-connectwise /opt/phin-connectwise
 # For files that commands read or write. Everything else stays as it is: the root file system may be read-only, the user any.
-RUN install --directory --owner=10001 --group=0 --mode=0770 /data
+RUN install --directory --owner=10001 --group=0 --mode=0775 /data
 
 ENV PATH=/opt/phin-connectwise/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 WORKDIR /data
