@@ -1,6 +1,7 @@
 """Fixtures for all tests: real servers, and on them things of each test's own."""
 
 import shutil
+import signal
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -16,6 +17,8 @@ from tests.support.servers import POSTGRESQL, RABBITMQ
 
 pytest_plugins = ["tests.support.side_by_side", "tests.support.skips"]
 
+# In the background of a shell Ctrl-C is ignored, and it would be by the commands that tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 # A busy machine fails nothing.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")

@@ -195,7 +195,9 @@ def test_a_server_with_all_connections_taken_is_waited_for(database: Database, r
 
 def test_a_role_that_is_not_there_yet_is_waited_for(database: Database) -> None:
     """A role or password is rotated: until the server knows it."""
-    assert "does not exist" in _refusal(_url(database, user=f"test_{uuid4().hex[:12]}:hunter2"))
+    said = _refusal(_url(database, user=f"test_{uuid4().hex[:12]}:hunter2"))
+    # A server that asks for passwords does not tell which roles it has.
+    assert "does not exist" in said or "password authentication failed" in said
 
 
 def test_a_database_that_is_not_there_yet_is_waited_for(database: Database) -> None:

@@ -102,8 +102,6 @@ def become(request: Any, streams: list[int]) -> None:
     os.environ.update(request["environment"])
     os.chdir(request["folder"])
     sys.argv = [request["module"], *request["arguments"]]
-    # Tests that run in the background of a shell ignore Ctrl-C, and so would this.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 if __name__ == "__main__":
