@@ -24,6 +24,15 @@ def test_the_image_runs_as_any_user_but_root() -> None:
     assert "HOME" not in final
 
 
+def test_the_health_check_is_where_the_image_has_it() -> None:
+    """A newer Python in the image does not leave it with a check that never succeeds."""
+    text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    ((base,),) = [set(re.findall(r"^FROM python:(\d+\.\d+)-slim", text, re.MULTILINE))]
+    folder, file = re.findall(r"CMD .*/lib/python([\d.]+)/site-packages/([\w/]+\.py)", text)[0]
+    assert folder == base
+    assert (ROOT / file).exists()
+
+
 def test_the_bill_of_materials_is_the_lock(tmp_path: Path) -> None:
     """A scanner that reads `make sbom` judges the very versions that the image is made of."""
     target = re.search(r"^\t\$\(BIN\)/(cyclonedx-py .+)$", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
