@@ -6,7 +6,7 @@ VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 export PYTHONDONTWRITEBYTECODE =
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick coverage chaos bench profile check format lock sbom schemas freeze docs clean
+.PHONY: help demo test quick coverage chaos bench profile promtool check format lock sbom schemas freeze docs clean
 
 help: ## Show what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -44,6 +44,12 @@ bench: .venv/ready .venv-bench/ready ## Measure memory, limits and fairness, the
 profile: .venv/ready .venv-bench/ready ## Show where the worker's CPU goes, by function (a minute)
 	$(BIN)/python -m tests.benchmarks.profile .venv-bench/bin/py-spy
 
+.promtool/usr/bin/promtool:
+	rm -rf .promtool && mkdir .promtool
+	cd .promtool && apt-get download -qq prometheus && dpkg-deb -x prometheus_*.deb . && rm prometheus_*.deb
+
+promtool: .promtool/usr/bin/promtool ## Get Prometheus's promtool, which tests need; it is unpacked, not installed (Debian, Ubuntu)
+
 check: .venv/ready ## ruff, mypy, import-linter
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -75,4 +81,4 @@ docs: .venv/ready ## Write docs/problems.md, docs/asyncapi.yaml and docs/asyncap
 	$(BIN)/python -m worker.asyncapi docs
 
 clean: ## Remove what the commands above made
-	rm -rf .venv .venv-bench tests/benchmarks/results .coverage* .demo .mypy_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info
+	rm -rf .venv .venv-bench .promtool tests/benchmarks/results .coverage* .demo .mypy_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info
