@@ -1,9 +1,11 @@
 """The metrics of a worker as it serves them: names of series and their labels, read from where they are declared."""
 
+from collections.abc import Collection
 from pathlib import Path
 from threading import Event
 
 from prometheus_client.core import Metric
+from prometheus_client.metrics import MetricWrapperBase
 
 from store import Database, migrate
 from worker import metrics
@@ -35,3 +37,14 @@ def families(folder: Path) -> list[Metric]:
 def series(folder: Path) -> set[str]:
     """Return the names of all series."""
     return {family.name + suffix for family in families(folder) for suffix in _SUFFIXES[family.type]}
+
+
+def labels(folder: Path, names: Collection[str]) -> set[str]:
+    """Return the labels of these series."""
+    declared = {one._name: one._labelnames for one in vars(metrics).values() if isinstance(one, MetricWrapperBase)}
+    found: set[str] = set()
+    for family in families(folder):
+        if any(family.name + suffix in names for suffix in _SUFFIXES[family.type]):
+            found |= {*declared.get(family.name, getattr(family, "_labelnames", ()))}
+            found |= {"le"} if family.type == "histogram" else set()
+    return found
