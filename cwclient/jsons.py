@@ -6,6 +6,8 @@ import re
 
 #: Brackets and commas; a page of 1,000 records has a fraction. `[[],[],…` takes 20 times its own size in memory.
 MAX_VALUES = 500_000
+#: Characters; a record has a few thousand. A search in megabytes of digits would keep all other threads from working.
+MAX_SEARCHED = 16_384
 
 
 def loads(text: str | bytes) -> object:
@@ -18,7 +20,8 @@ def loads(text: str | bytes) -> object:
     if sum(map(text.count, "[{,")) > MAX_VALUES:
         raise ValueError(f"more than {MAX_VALUES} values")
     try:
-        return (_CAREFUL if _PERHAPS_TOO_LARGE.search(text) else _PLAIN).decode(text)
+        may_be_plain = len(text) <= MAX_SEARCHED and not _PERHAPS_TOO_LARGE.search(text)
+        return (_PLAIN if may_be_plain else _CAREFUL).decode(text)
     except RecursionError:
         raise ValueError("nested too deeply") from None
 

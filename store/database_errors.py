@@ -92,7 +92,9 @@ SQLITE_CODES: Mapping[str, Remedy] = {
 
 def remedy_of(error: DBAPIError) -> Remedy:
     """The error of ours that names the remedy; None = there is none, and the driver's error passes unchanged."""
-    if any(text in str(error.orig) for text in POOLED):
+    # Only while connecting: texts of other errors quote what was stored.
+    refused = isinstance(error, OperationalError) and getattr(error.orig, "sqlstate", None) in {None, "08P01"}
+    if refused and any(text in str(error.orig).partition("\nDETAIL")[0] for text in POOLED):
         return StorePooled
     if error.connection_invalidated:
         # Whatever the server reported last.

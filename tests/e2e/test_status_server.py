@@ -150,6 +150,7 @@ def test_metrics_of_the_store_come_once_its_tables_are_there(
     with status_of(Readiness(), settings) as port, closing(open_database(settings)) as database:
         status = Status(port or 0)
         assert status.value("phin_connectwise_store_up") == 0
+        assert not (tmp_path / "empty.db").exists()  # a worker in the wrong folder leaves none there
         migrate.upgrade(database)
         wait_for(lambda: status.value("phin_connectwise_store_up") == 1, "the tables")
 

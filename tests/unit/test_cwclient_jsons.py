@@ -25,3 +25,12 @@ def test_what_is_no_json_or_no_number_is_refused(text: str) -> None:
 def test_every_number_that_can_be_held_is_read(number: float) -> None:
     """Ids and quantities of any size come as they are."""
     assert jsons.loads(f"[{number!r}]") == [number]
+
+
+@pytest.mark.parametrize("number", ["1e999", "-1e400", "9" * 310, "1" + "0" * 400 + ".5"])
+@pytest.mark.parametrize("length", [0, jsons.MAX_SEARCHED])
+def test_no_place_hides_a_number_that_cannot_be_held(number: str, length: int) -> None:
+    """Neither a short answer nor a page of a thousand records brings a quantity that is infinite."""
+    text = f'[{{"note": "{"x" * length}", "quantity": {number}}}]'
+    with pytest.raises(ValueError, match=r"no number that can be held|Exceeds the limit"):
+        jsons.loads(text)

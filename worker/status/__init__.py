@@ -26,8 +26,9 @@ def status_of(readiness: Readiness, settings: Settings, number: int = 0) -> Iter
     with closing(open_database(settings, connections=1)) as database:
         try:
             server = StatusServer(host, port, database, readiness)
-        except OSError as error:
-            why = f"{PREFIX}STATUS_ADDRESS: port {port} on {host or 'all addresses'} cannot be had ({error.strerror})"
+        except (OSError, OverflowError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "ports end at 65535"
+            why = f"{PREFIX}STATUS_ADDRESS: port {port} on {host or 'all addresses'} cannot be had ({reason})"
             remedy = "another worker may have it: give each on a machine its own port, or an empty address"
             raise SettingsError([f"{why}; {remedy}"]) from error
         with server:

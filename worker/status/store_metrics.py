@@ -24,8 +24,10 @@ class StoreMetrics(Collector):
         """Read until `stop`."""
         while not stop.is_set():
             try:
-                with self._database.begin() as tx:
-                    self._read = ages.read(tx), monotonic()
+                # To connect to a file that is not there would make an empty one.
+                if not self._database.is_missing:
+                    with self._database.begin() as tx:
+                        self._read = ages.read(tx), monotonic()
             except Exception:  # noqa: BLE001 - the database is away or its tables are missing, which readiness tells
                 self._read = None
             stop.wait(READ_SECONDS)

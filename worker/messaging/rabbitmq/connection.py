@@ -100,7 +100,10 @@ def declare(connection: Connection, topology: Topology) -> None:
 
 
 def declare_or_check(connection: Connection, topology: Topology) -> None:
-    """Declare the topology; a user that may not only looks whether it is there. Raises TopologyMismatch."""
+    """Declare the topology; a user that may not only looks whether it is there. Raises TopologyMismatch.
+
+    Nobody without the right to declare can see the arguments of queues, nor bindings.
+    """
     try:
         declare(connection, topology)
     except NotPermitted:
