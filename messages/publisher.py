@@ -1,4 +1,7 @@
-"""Publish messages to RabbitMQ and know that the broker has them."""
+"""Publish messages to RabbitMQ and know that the broker has them.
+
+pika's one door is `broker_connection.py`, which the first publisher loads.
+"""
 
 import threading
 from collections.abc import Iterable, Sequence

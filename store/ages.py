@@ -3,12 +3,11 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import case, func, select
+from sqlalchemy import func, select
 
-from store import pauses
+from store import backlog, pauses, workers
 from store.database import Tx, db_now
-from store.schema import EXCHANGE_DEFERRED, dead_letters, leases, outbox, pushes, syncs, workers
-from store.workers import SHOWN_FOR, SILENT_AFTER
+from store.schema import EXCHANGE_DEFERRED, dead_letters, outbox, pushes, syncs
 
 
 @dataclass(frozen=True)
@@ -43,8 +42,7 @@ def read(tx: Tx) -> Ages:
     """Read them, each from the beginning of an index, or from the few rows that are open."""
     at, due_outbox, deferred, target, push = tx.execute(_OLDEST).one()
     letters = {reason: OpenLetters(count, oldest) for reason, count, oldest in tx.execute(_LETTERS)}
-    paused = {str(why): int(count) for why, count in tx.execute(_PAUSED)}
-    silent = {bool(is_silent): int(count) for is_silent, count in tx.execute(_WORKERS)}
+    silent = [worker.silent for worker in workers.recent(tx)]
     return Ages(
         at=at,
         outbox=due_outbox,
@@ -52,9 +50,9 @@ def read(tx: Tx) -> Ages:
         target=target,
         push=push,
         letters=letters,
-        paused=paused,
-        workers_alive=silent.get(False, 0),
-        workers_silent=silent.get(True, 0),
+        paused=backlog.paused_partners(tx),
+        workers_alive=silent.count(False),
+        workers_silent=silent.count(True),
     )
 
 
@@ -76,11 +74,4 @@ _LETTERS = (
     select(dead_letters.c.reason, func.count(), func.min(dead_letters.c.last_failed_at))
     .where(dead_letters.c.state == "open")
     .group_by(dead_letters.c.reason)
-)
-_PAUSED = (
-    select(leases.c.paused_why, func.count()).where(leases.c.paused_until > db_now()).group_by(leases.c.paused_why)
-)
-_IS_SILENT = case((workers.c.seen_at < db_now(-SILENT_AFTER), 1), else_=0)
-_WORKERS = (
-    select(_IS_SILENT, func.count()).where(workers.c.seen_at > db_now(-SHOWN_FOR.total_seconds())).group_by(_IS_SILENT)
 )

@@ -35,12 +35,6 @@ def read(tx: Tx) -> Backlog:
     due_lines = (syncs.c.due_at <= db_now(), ~pauses.paused(syncs.c.partner_id))
     lines = tx.execute(select(func.count(), func.min(syncs.c.due_at)).where(*due_lines)).one()
     letters = tx.execute(select(func.count()).select_from(dead_letters).where(dead_letters.c.state == "open"))
-    paused = (
-        select(leases.c.paused_why, func.count())
-        .where(leases.c.paused_until > db_now())
-        .group_by(leases.c.paused_why)
-        .order_by(leases.c.paused_why)
-    )
     return Backlog(
         outbox=due[0],
         outbox_since=due[1],
@@ -48,8 +42,19 @@ def read(tx: Tx) -> Backlog:
         lines=lines[0],
         lines_since=lines[1],
         dead_letters=letters.scalar_one(),
-        paused={str(why): int(count) for why, count in tx.execute(paused)},
+        paused=paused_partners(tx),
     )
+
+
+def paused_partners(tx: Tx) -> dict[str, int]:
+    """Count the partners whose ConnectWise is left alone now, by the reason."""
+    query = (
+        select(leases.c.paused_why, func.count())
+        .where(leases.c.paused_until > db_now())
+        .group_by(leases.c.paused_why)
+        .order_by(leases.c.paused_why)
+    )
+    return {str(why): int(count) for why, count in tx.execute(query)}
 
 
 def open_lines(tx: Tx, partner_id: str | None) -> int:

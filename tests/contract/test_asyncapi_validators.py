@@ -51,7 +51,7 @@ def test_the_parser_understands_it(programs: Path) -> None:
 
 
 def test_the_parser_finds_a_reference_that_leads_nowhere(programs: Path) -> None:
-    """What the parser says is worth something: a spoilt document does not pass."""
+    """The parser does not pass a spoilt document, so its silence is worth something."""
     spoilt = programs / "spoilt.yaml"
     text = DOCUMENT.read_text("utf-8").replace("../messages/schemas/", f"{ROOT}/messages/schemas/")
     spoilt.write_text(text.replace("results/messages/sync.result.v1", "results/messages/sync.v1"), encoding="utf-8")

@@ -2,6 +2,8 @@
 
 import json
 import socket
+import subprocess
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -17,7 +19,7 @@ from store import migrate
 from tests.support.commands import run
 from tests.support.waiting import wait_for, within
 from tests.support.world import World
-from worker import app
+from worker import app, healthcheck
 from worker.bootstrap import open_database
 from worker.health import Readiness
 from worker.settings import Address, Settings
@@ -105,6 +107,29 @@ def test_a_worker_is_live_and_ready_and_counts_what_it_did(
         wait_for(lambda: status.value("phin_connectwise_push_oldest_unfinished_seconds") == 0.0, "a new reading")
         assert status.value("phin_connectwise_workers", state="alive") == 1
         assert status.ask("/other")[0] == 404
+
+
+def _checked(address: str) -> "subprocess.CompletedProcess[str]":
+    """The check of the image, run as the Dockerfile has it."""
+    given = {"PHIN_CONNECTWISE_STATUS_ADDRESS": address}
+    command = [sys.executable, "-I", "-S", healthcheck.__file__]
+    return subprocess.run(command, env=given, capture_output=True, text=True, check=False)
+
+
+def test_a_container_is_healthy_if_its_worker_is_ready(world: World) -> None:
+    """Docker shows why it is not; the check asks where a worker listens by default."""
+    assert str(Settings.model_fields["status_address"].default) == healthcheck.DEFAULT
+    settings, readiness = _with_status(world.settings), Readiness()
+    with status_of(readiness, settings) as port:
+        before = _checked(f"0.0.0.0:{port}")
+        readiness.fine("store")
+        readiness.fine("broker")
+        after = _checked(f"127.0.0.1:{port}")
+    assert (before.returncode, after.returncode) == (1, 0)
+    assert "not connected yet" in before.stdout
+    gone = _checked(f"127.0.0.1:{port}")
+    assert gone.returncode == 1
+    assert "does not answer" in gone.stdout
 
 
 def test_what_is_not_ready_is_named(sqlite_url: str, tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ def test_a_commit_of_this_process_wakes_at_once(database: Database, kind: Kind) 
 
 
 def test_a_rollback_wakes_nobody(database: Database) -> None:
-    """What was not committed is no work, also not for the next transaction on that connection."""
+    """A transaction that was rolled back leaves no work, also not for the next one on that connection."""
     with suppress(ZeroDivisionError), database.partner(PARTNER) as tx:
         _wake(tx)
         raise ZeroDivisionError

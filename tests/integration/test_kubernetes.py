@@ -191,7 +191,7 @@ def test_partners_that_are_due_or_served_count(manifests: list[Manifest], postgr
 
 
 def test_the_example_holds_no_secret() -> None:
-    """What stands in the repository opens nothing."""
+    """The repository holds nothing that opens a server."""
     for secret in read(SECRETS):
         for value in secret["stringData"].values():
             assert re.search(r"PASSWORD|PRIVATE-KEY|THE CERTIFICATE|^[0-]+$", value)

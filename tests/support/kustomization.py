@@ -100,7 +100,7 @@ class RabbitmqTrigger(Strict):
 
 
 class ScaledObjectSpec(Strict):
-    """What is scaled, and by what."""
+    """The workload that is scaled, and its triggers."""
 
     scaleTargetRef: Named  # noqa: N815
     pollingInterval: int  # noqa: N815
@@ -118,7 +118,7 @@ class SecretKey(Strict):
 
 
 class TriggerAuthenticationSpec(Strict):
-    """What KEDA logs in with."""
+    """The secrets by which KEDA logs in."""
 
     secretTargetRef: list[SecretKey]  # noqa: N815
 

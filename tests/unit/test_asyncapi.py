@@ -36,7 +36,7 @@ def test_the_page_asks_nothing_outside() -> None:
 
 
 class _Page(HTMLParser):
-    """What a browser would load, the links, the ids, and the style of a page."""
+    """Collects the files that a browser would load, the links, the ids, and the style of a page."""
 
     def __init__(self) -> None:
         super().__init__()
