@@ -61,8 +61,8 @@ format: .venv/ready ## Put the code into its standard form
 	$(BIN)/ruff format .
 
 lock: ## Resolve the dependencies anew (needs uv)
-	UV_CUSTOM_COMPILE_COMMAND="make lock" uv pip compile --universal --generate-hashes --python-version 3.11 --quiet --upgrade -o requirements.lock pyproject.toml
-	UV_CUSTOM_COMPILE_COMMAND="make lock" uv pip compile --universal --generate-hashes --python-version 3.11 --quiet --upgrade --extra dev --extra bench -c requirements.lock -o requirements-dev.lock pyproject.toml
+	UV_CUSTOM_COMPILE_COMMAND="make lock" uv pip compile --universal --generate-hashes --python-version 3.11 --quiet --upgrade --extra traces -o requirements.lock pyproject.toml
+	UV_CUSTOM_COMPILE_COMMAND="make lock" uv pip compile --universal --generate-hashes --python-version 3.11 --quiet --upgrade --extra dev --extra bench --extra traces -c requirements.lock -o requirements-dev.lock pyproject.toml
 	UV_CUSTOM_COMPILE_COMMAND="make lock" uv pip compile --universal --generate-hashes --python-version 3.11 --quiet --upgrade -o tests/benchmarks/peers/requirements.lock tests/benchmarks/peers/requirements.in
 
 sbom: .venv/ready ## Write sbom.cdx.json (CycloneDX): the packages of the image

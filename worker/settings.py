@@ -169,6 +169,7 @@ class Settings(BaseSettings):
     big_jump_count: int = Field(20, ge=0, le=MAX_COUNT)
     call_timeout: float = Field(60.0, gt=0, le=600)
     status_address: Annotated[Address | None, BeforeValidator(_address)] = Address("127.0.0.1", 9464)
+    traces: Literal["off", "otlp"] = "off"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "console"] = "json"
 

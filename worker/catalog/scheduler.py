@@ -73,6 +73,11 @@ class Scheduler:
         """The number of lists and answers to be saved."""
         return len(self._lists.read) + len(self._answers)
 
+    @property
+    def traceparents(self) -> set[str | None]:
+        """The trace contexts of the questions that are not answered yet."""
+        return {question.event.traceparent for question in (*self._waiting, *self._begun)}
+
     def take(self, questions: Sequence[Question], tenant: str | None) -> None:
         """Take the questions that wait now; `tenant`: the ConnectWise that they are for, None = it is not connected."""
         if tenant is None:

@@ -15,7 +15,7 @@ import typer
 from store import Database, SchemaOutdated, StoreError, migrate
 from store.retention import Retention
 from store.retention import prune as remove_old
-from worker import logs, memory
+from worker import logs, memory, tracing
 from worker.bootstrap import open_broker, open_database
 from worker.cli.commands import Commands
 from worker.cli.display.output import complain, dump, safe, say, table
@@ -24,7 +24,8 @@ from worker.cli.options import AsJson, usage
 from worker.cli.processes import run_processes, stop_on_signal, wait_for_end
 from worker.cli.sample import SIMULATOR_STATE
 from worker.messaging.broker import BrokerUnavailable, TopologyMismatch
-from worker.settings import NEEDED_TO_WORK, Settings, load
+from worker.setting_names import PREFIX
+from worker.settings import NEEDED_TO_WORK, Settings, SettingsError, load
 from worker.topology import Topology
 
 db = Commands(no_args_is_help=True)
@@ -55,7 +56,7 @@ def _work(settings: Settings, number: int) -> None:
     from worker.status import status_of
 
     app, stop = build(settings), stop_on_signal()
-    with status_of(app.readiness, settings, number):
+    with _traced(settings), status_of(app.readiness, settings, number):
         app.start()
         wait_for_end(stop)
         in_time = app.drain(DRAIN_SECONDS)
@@ -63,6 +64,23 @@ def _work(settings: Settings, number: int) -> None:
         # Hanging calls would keep the interpreter from ending.
         sys.stderr.flush()
         os._exit(DRAIN_TIMED_OUT)
+
+
+@contextmanager
+def _traced(settings: Settings) -> Iterator[None]:
+    """Export traces if the settings say so. Raises SettingsError if OpenTelemetry is not installed."""
+    if settings.traces == "off":
+        yield
+        return
+    try:
+        from worker.tracing.export import exporting_provider
+    except ImportError as error:
+        advice = f"{PREFIX}TRACES: otlp needs OpenTelemetry, which is not installed; install phin-connectwise[traces]"
+        raise SettingsError([advice]) from error
+    with exporting_provider() as provider:
+        tracing.use(provider, messaging_system="phin_connectwise" if settings.is_embedded else "rabbitmq")
+        yield
+        tracing.use(None)
 
 
 def simulator(

@@ -43,6 +43,12 @@ class Delivery:
         return value if isinstance(value, str) else None
 
 
+def trace_context(properties: Mapping[str, Any]) -> str | None:
+    """Return the traceparent in the headers of a message's properties."""
+    value = (properties.get("headers") or {}).get("traceparent")
+    return value if isinstance(value, str) else None
+
+
 class Fault(Enum):
     """The cause of a message not being published."""
 

@@ -13,11 +13,11 @@ from store import dead_letters, redeliveries, replays
 from store.amqp_properties import encoded_size
 from store.dead_letters import DeadLetter
 from store.replays import Replay, replay_of
-from worker import metrics
+from worker import metrics, tracing
 from worker.clock import Clock
 from worker.handlers import BATCH_HANDLERS, HANDLERS, REPLAYABLE
 from worker.handlers.context import Context, MessageRejected
-from worker.messaging.broker import Delivery, Settlement
+from worker.messaging.broker import Delivery, Settlement, trace_context
 from worker.messaging.contract_answers import Violation, reject
 from worker.messaging.dead_letters import DeadLetters, first_own_frame
 from worker.messaging.store_retry import StoreNotReady, StoreRetry
@@ -106,7 +106,9 @@ class Dispatcher:
                 messages[place] = message
         settled = self._reject_together(violations)
         if messages:
-            settled |= dict.fromkeys(messages, self._try(lambda: handler(self._context, [*messages.values()])))
+            contexts = [message.traceparent for message in messages.values()]
+            with tracing.spans().process(deliveries[0].queue, None, contexts):
+                settled |= dict.fromkeys(messages, self._try(lambda: handler(self._context, [*messages.values()])))
         handled = [key for place, key in redelivered.items() if settled.get(place) is Settlement.ACK]
         if are_noted and handled:
             self._try(lambda: self._delete_notes(deliveries[0], *handled))
@@ -126,7 +128,10 @@ class Dispatcher:
     def _reject_together(self, violations: Mapping[int, Violation]) -> dict[int, Settlement | None]:
         if not violations:
             return {}
-        return dict.fromkeys(violations, self._try(lambda: self._reject(*violations.values())))
+        rejected = [*violations.values()]
+        contexts = [trace_context(violation.delivery.properties) for violation in rejected]
+        with tracing.spans().process(rejected[0].delivery.queue, None, contexts, "contract"):
+            return dict.fromkeys(violations, self._try(lambda: self._reject(*rejected)))
 
     def _noted_before(self, deliveries: Sequence[Delivery], redelivered: Mapping[int, str]) -> set[int]:
         """Note that redelivered messages are in hand. Returns the places of those that were when a worker died."""
@@ -205,13 +210,18 @@ class Dispatcher:
         try:
             message = message or self._decode(delivery)
         except ContractError as error:
-            self._store_retry.do(partial(self._reject, Violation(delivery, error)))
+            violation = Violation(delivery, error)
+            with tracing.spans().process(
+                delivery.queue, delivery.message_id, [trace_context(delivery.properties)], "contract"
+            ):
+                self._store_retry.do(lambda: self._reject(violation))
             return
         context = {"partner": message.partner_id, "correlation_id": message.correlation_id}
         with structlog.contextvars.bound_contextvars(**context):
             replay = replay_of(delivery.properties)
             try:
-                republished = self._store_retry.do(lambda: self._call_handler(message, replay))
+                with tracing.spans().process(delivery.queue, str(message.id), [message.traceparent]):
+                    republished = self._store_retry.do(lambda: self._call_handler(message, replay))
                 self._charge_results(message.partner_id, republished or 0)
             except MessageRejected as error:
                 self._store_letter(self._letters.of(delivery, error.reason, str(error), partner_id=message.partner_id))

@@ -1,6 +1,7 @@
 """The relay publishes due rows of the outbox, and deletes each once the broker has confirmed it."""
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
 from threading import Event
 from time import monotonic
 
@@ -10,11 +11,12 @@ from messages import SealError
 from store import Database, StoreError, Tx, outbox, replays
 from store.due_watch import LOOK_SECONDS
 from store.outbox import EXCHANGE_REPLIES, Claim, OutboxRow
-from worker import metrics
+from worker import metrics, tracing
 from worker.health import Readiness
-from worker.messaging.broker import Broker, BrokerUnavailable, Fault, Refusal, TopologyMismatch
+from worker.messaging.broker import Broker, BrokerUnavailable, Fault, Refusal, TopologyMismatch, trace_context
 from worker.messaging.dead_letters import dead_letter_row
 from worker.messaging.full_queues import FullQueues
+from worker.tracing import Published
 
 BATCH = 500
 CLAIM_SECONDS = 60.0
@@ -66,7 +68,9 @@ class Relay:
                 self._idle()
                 return False
             rows = self._open(stored)
+            began = monotonic()
             refusals = self._broker.publish(rows) if rows else []
+            _trace(rows, refusals, monotonic() - began)
             self._report(rows, refusals)
             self._store(claimed.token, rows, refusals, {row.id: row for row in stored})
         except (BrokerUnavailable, TopologyMismatch) as error:
@@ -128,7 +132,7 @@ class Relay:
         """Update readiness, the pause if the broker is away, and the full queues."""
         outcomes = list(zip(rows, refusals, strict=True))
         for row, refusal in outcomes:
-            metrics.MESSAGES_SENT.labels(row.exchange, refusal.fault.value if refusal else "").inc()
+            metrics.MESSAGES_SENT.labels(row.exchange, _error_type(refusal)).inc()
         taken = {(row.exchange, row.routing_key) for row, refusal in outcomes if refusal is None}
         blocked = [row for row, refusal in outcomes if refusal and _is_blocked(row, refusal)]
         full = {(row.exchange, row.routing_key) for row in blocked}
@@ -178,6 +182,19 @@ class Relay:
                 replay = replays.replay_of(row.properties) if row.exchange else None
                 if replay is not None:
                     replays.note(tx, replay)
+
+
+def _trace(rows: Sequence[OutboxRow], refusals: Sequence[Refusal | None], seconds: float) -> None:
+    for exchange, published in groupby(zip(rows, refusals, strict=True), lambda item: item[0].exchange):
+        messages = (
+            Published(row.message_id, row.routing_key, trace_context(row.properties), _error_type(refusal))
+            for row, refusal in published
+        )
+        tracing.spans().publish(exchange, messages, seconds)
+
+
+def _error_type(refusal: Refusal | None) -> str:
+    return refusal.fault.value if refusal else ""
 
 
 def _is_blocked(row: OutboxRow, refusal: Refusal) -> bool:
