@@ -2,10 +2,11 @@
 
 from store.database import Database, Tx, now
 from store.database_errors import StoreBusy, StoreConflict, StoreError, StorePooled, StoreUnavailable
-from store.migrate import SchemaOutdated
+from store.migrate import SchemaInUse, SchemaOutdated
 
 __all__ = [
     "Database",
+    "SchemaInUse",
     "SchemaOutdated",
     "StoreBusy",
     "StoreConflict",

@@ -107,6 +107,12 @@ def test_a_worker_may_drain(manifests: list[Manifest]) -> None:
     assert one(manifests, "Deployment")["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] > DRAIN_SECONDS
 
 
+def test_an_upgrade_takes_no_worker_before_its_successor_works(manifests: list[Manifest]) -> None:
+    """While tables are old, or their change is refused, the workers of the last release go on."""
+    strategy = one(manifests, "Deployment")["spec"]["strategy"]
+    assert strategy == {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0}}
+
+
 def test_probes_ask_the_status_server(manifests: list[Manifest]) -> None:
     """Kubernetes asks where the worker answers, and metrics are let in there."""
     (worker,) = containers(one(manifests, "Deployment"))

@@ -1,5 +1,6 @@
 """Rows as an earlier version of the worker has left them, in tables of that version."""
 
+from pathlib import Path
 from typing import Any
 
 from alembic import command
@@ -12,10 +13,10 @@ from store.migrate import MIGRATIONS
 from tests.support.samples import PARTNER, sync_result
 
 
-def migrate(tx: Tx, revision: str) -> None:
-    """Bring empty tables to this revision."""
+def migrate(tx: Tx, revision: str, migrations: Path = MIGRATIONS) -> None:
+    """Bring tables to this revision."""
     config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS))
+    config.set_main_option("script_location", str(migrations))
     config.attributes["connection"] = tx
     command.upgrade(config, revision)
 

@@ -1,16 +1,18 @@
 """Kubernetes manifests as kustomize builds them, for as much of it as ours use, and their strict validation, offline.
 
-Kubernetes' own objects are checked by its published schemas, KEDA's and kustomize's by the models here.
+Kubernetes' own objects are checked by its published schemas, KEDA's by `tests.support.keda`, kustomize's here.
 """
 
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import kubernetes_validate
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict
+
+from tests.support import keda
 
 VERSION = "1.37"
 
@@ -57,105 +59,10 @@ class Kustomization(Strict):
     patches: list[Patch] = []
 
 
-class Named(Strict):
-    """A reference to an object by its name."""
-
-    name: str
-
-
-class PostgresqlMetadata(Strict):
-    """KEDA gives all numbers as texts."""
-
-    query: str
-    targetQueryValue: Annotated[str, Field(pattern=r"^\d+$")]  # noqa: N815
-
-
-class RabbitmqMetadata(Strict):
-    """Of the management API."""
-
-    protocol: Literal["http"]
-    mode: Literal["QueueLength", "MessageRate"]
-    value: Annotated[str, Field(pattern=r"^\d+$")]
-    queueName: str  # noqa: N815
-    useRegex: Literal["true", "false"]  # noqa: N815
-    operation: Literal["sum", "avg", "max"]
-
-
-class PostgresqlTrigger(Strict):
-    """A number that a query gives."""
-
-    type: Literal["postgresql"]
-    name: str
-    metadata: PostgresqlMetadata
-    authenticationRef: Named  # noqa: N815
-
-
-class RabbitmqTrigger(Strict):
-    """The messages of queues."""
-
-    type: Literal["rabbitmq"]
-    name: str
-    metadata: RabbitmqMetadata
-    authenticationRef: Named  # noqa: N815
-
-
-class ScaledObjectSpec(Strict):
-    """The workload that is scaled, and its triggers."""
-
-    scaleTargetRef: Named  # noqa: N815
-    pollingInterval: int  # noqa: N815
-    minReplicaCount: int  # noqa: N815
-    maxReplicaCount: int  # noqa: N815
-    triggers: list[Annotated[PostgresqlTrigger | RabbitmqTrigger, Field(discriminator="type")]]
-
-
-class SecretKey(Strict):
-    """A parameter of a trigger, in a secret."""
-
-    parameter: str
-    name: str
-    key: str
-
-
-class TriggerAuthenticationSpec(Strict):
-    """The secrets by which KEDA logs in."""
-
-    secretTargetRef: list[SecretKey]  # noqa: N815
-
-
-class Metadata(Strict):
-    """Of an object of KEDA's."""
-
-    name: str
-    namespace: str | None = None
-    labels: dict[str, str] = {}
-
-
-class ScaledObject(Strict):
-    """KEDA's."""
-
-    apiVersion: Literal["keda.sh/v1alpha1"]  # noqa: N815
-    kind: Literal["ScaledObject"]
-    metadata: Metadata
-    spec: ScaledObjectSpec
-
-
-class TriggerAuthentication(Strict):
-    """KEDA's."""
-
-    apiVersion: Literal["keda.sh/v1alpha1"]  # noqa: N815
-    kind: Literal["TriggerAuthentication"]
-    metadata: Metadata
-    spec: TriggerAuthenticationSpec
-
-
-_KEDA: TypeAdapter[Any] = TypeAdapter(Annotated[ScaledObject | TriggerAuthentication, Field(discriminator="kind")])
-
-
 def validate(manifest: Manifest) -> None:
     """Raise kubernetes_validate's or pydantic's ValidationError if the cluster would refuse or ignore a part of it."""
     if str(manifest.get("apiVersion")).startswith("keda.sh/"):
-        _KEDA.validate_python(manifest)
+        keda.validate(manifest)
     else:
         kubernetes_validate.validate(manifest, VERSION, strict=True)
 

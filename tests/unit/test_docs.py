@@ -9,6 +9,7 @@ from typing import get_args
 import pytest
 
 from messages import ContractReason, LineStatus
+from store.migrate import newest_revision
 from tests.support.docs import NOT_RUN, PAGES, ROOT, RUN, Block, anchors, blocks, prose
 from worker.cli import exits
 from worker.health import Part
@@ -99,6 +100,12 @@ def test_the_operators_guide_has_every_setting_and_exit_code() -> None:
     codes = {value for name, value in vars(exits).items() if name.isupper() and isinstance(value, int)}
     (sentence,) = re.findall(r"^Exit codes of all commands: (.+?)\.$", page, re.MULTILINE | re.DOTALL)
     assert {int(code) for code in re.findall(r"\b\d+\b", sentence)} == codes | {0}
+
+
+def test_the_changelog_names_the_version_of_the_tables() -> None:
+    """Whoever upgrades sees whether workers may go on meanwhile."""
+    _, newest, *_ = re.split(r"^## ", (ROOT / "CHANGELOG.md").read_text("utf-8"), flags=re.MULTILINE)
+    assert re.findall(r"tables of version (\w+)", newest) == [newest_revision()]
 
 
 # --- log-events.md

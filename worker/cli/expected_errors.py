@@ -2,7 +2,7 @@
 
 from cwclient import ConnectWiseError
 from messages import PublishError, Refused, Unroutable
-from store import SchemaOutdated, StoreError
+from store import SchemaInUse, SchemaOutdated, StoreError
 from worker.bootstrap import UnroutableMessage
 from worker.cli.exits import BROKER, DATABASE, SETTINGS, USAGE
 from worker.cli.spreadsheet import SpreadsheetError
@@ -16,7 +16,7 @@ def explanation(error: Exception) -> tuple[int, list[str]] | None:
         case SettingsError():
             hint = "`phin-connectwise --help` names all settings; they come from the environment or `.env`."
             return SETTINGS, ["These settings cannot work:", *error.problems, hint]
-        case SchemaOutdated() | StoreError():
+        case SchemaInUse() | SchemaOutdated() | StoreError():
             return DATABASE, [f"Database: {error}"]
         case Unroutable() | UnroutableMessage():
             deployed = "Is the worker deployed? Run `phin-connectwise topology declare`."

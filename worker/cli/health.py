@@ -55,7 +55,7 @@ def _database(settings: Settings, database: Database) -> list[Check]:
     try:
         migrate.check(database)
         with database.begin() as tx:
-            fine = Check("database", ok=True, said="answers, with the tables of this version")
+            fine = Check("database", ok=True, said="answers, with tables that fit")
             return [fine, *_workers(settings, tx), *_waiting(settings, tx)]
     except (SchemaOutdated, StoreError) as error:
         return [Check("database", ok=False, said=str(error), code=DATABASE)]

@@ -109,26 +109,30 @@ def simulator(
 
 @db.command()
 def upgrade() -> None:
-    """Create or change the tables. Safe to run again, and from several places at once."""
+    """Create or change the tables. Safe to run again, and from several places at once.
+
+    Workers may run if the new tables fit them, too. If not, nothing is changed while one runs (exit code 4). Tables
+    that are newer than this program, and fit it, stay as they are.
+    """
     with _database() as database:
         before, newest = migrate.upgrade(database), migrate.newest_revision()
         name = database.name
-    if before == newest:
-        say(f"The tables of {name} were at version {newest} already: nothing to do.")
+    if before is not None and before >= newest:
+        say(f"The tables of {name} were at version {before} already: nothing to do.")
     else:
         say(f"The tables of {name} are at version {newest} now; before: {before or 'none'}.")
 
 
 @db.command("check")
 def check_db(*, as_json: AsJson = False) -> None:
-    """Look whether the tables are those of this version. Exit code 4 if not."""
+    """Look whether the tables fit this version. Exit code 4 if not."""
     problem = None
     with _database() as database:
         try:
             migrate.check(database)
         except (SchemaOutdated, StoreError) as error:
             problem = str(error)
-    _report(problem, "The tables are those of this version.", DATABASE, as_json=as_json)
+    _report(problem, "The tables fit this version.", DATABASE, as_json=as_json)
 
 
 def _days(what: str) -> Any:  # noqa: ANN401 - typer's OptionInfo

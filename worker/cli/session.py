@@ -43,7 +43,7 @@ class WorkProgress:
 
 
 class Session:
-    """The installation that the settings name, with tables of this version."""
+    """The installation that the settings name, with tables that fit."""
 
     def __init__(self, settings: Settings, database: Database) -> None:
         self.settings, self.database = settings, database

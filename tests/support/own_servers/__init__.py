@@ -24,9 +24,9 @@ S = TypeVar("S", bound=OwnServer)
 
 
 @contextmanager
-def own(kind: Callable[..., S], *, tls: bool | TlsFiles = False) -> Iterator[S]:
+def own(kind: Callable[..., S], **options: bool | str | TlsFiles) -> Iterator[S]:
     """A server of this kind that runs; without one the test is skipped, in CI it fails."""
-    with _made(lambda: kind(tls=tls)) as server:
+    with _made(lambda: kind(**options)) as server:
         yield server
 
 

@@ -26,15 +26,21 @@ class OwnRabbitMQ(OwnServer):
 
     With `consumer_timeout`, in seconds, it closes the channel of who holds a message longer; else after half an hour.
     With `definitions` (JSON) it imports these at its start, and has their users instead of its own: guest, an
-    administrator, must be among them.
+    administrator, must be among them. `limits`: more lines of its configuration.
     """
 
     name, package, stop_signal = "RabbitMQ", "rabbitmq-server", signal.SIGTERM
 
     def __init__(
-        self, *, tls: bool | TlsFiles = False, consumer_timeout: float | None = None, definitions: str | None = None
+        self,
+        *,
+        tls: bool | TlsFiles = False,
+        consumer_timeout: float | None = None,
+        definitions: str | None = None,
+        limits: str = "",
     ) -> None:
         self._control, self._consumer_timeout, self._definitions = ["rabbitmqctl"], consumer_timeout, definitions
+        self._limits = limits
         self.has_alarm = False
         super().__init__(tls=tls)
         self.url = f"amqp{'s' if self.tls else ''}://guest:guest@127.0.0.1:{self.port}/"
@@ -106,6 +112,7 @@ class OwnRabbitMQ(OwnServer):
 
     def _configuration(self, tls: TlsFiles | None, port: int, host: str) -> str:
         held = f"consumer_timeout = {self._consumer_timeout * 1000:.0f}\n" if self._consumer_timeout else ""
+        held += self._limits
         if tls is None:
             return f"{held}listeners.tcp.own = {host}:{port}\n"
         return (
