@@ -1,24 +1,26 @@
 """Queries of dead letters: one letter, those that match a filter, and groups by cause."""
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import accumulate
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, func, select, tuple_
 
 from store import amqp_properties as amqp
 from store.database import AT_ONCE_BYTES, Tx, moment
-from store.schema import dead_letters
+from store.schema import dead_letters, operation_letters
 
 
 @dataclass(frozen=True)
 class DeadLetterFilter:
     """A filter of dead letters; a field that is None or empty restricts nothing.
 
-    `since` and `until` limit the time of the last failure: a time, or so long ago.
+    `since` and `until` limit the time of the last failure: a time, or so long ago. `text` is in the error, in small or
+    large letters. `operation`: those that this operation has carried out.
     """
 
     ids: tuple[str, ...] = ()
@@ -29,6 +31,8 @@ class DeadLetterFilter:
     since: datetime | timedelta | None = None
     until: datetime | timedelta | None = None
     state: str | None = None
+    text: str | None = None
+    operation: str | None = None
 
 
 @dataclass(frozen=True)
@@ -84,22 +88,27 @@ class DeadLetterGroup:
 _SUMMARY = [dead_letters.c[name] for name in DeadLetterSummary.__dataclass_fields__]
 
 
-def newest(tx: Tx, letters: DeadLetterFilter, limit: int) -> list[DeadLetterSummary]:
-    """The newest letters that match, without their bodies."""
-    query = select(*_SUMMARY).where(*_conditions(letters))
-    query = query.order_by(dead_letters.c.last_failed_at.desc(), dead_letters.c.id).limit(limit)
+def newest(
+    tx: Tx, letters: DeadLetterFilter, limit: int, before: tuple[datetime, str] | None = None
+) -> list[DeadLetterSummary]:
+    """The newest letters that match, without their bodies; `before`: (last failure, id) of the last one of a page."""
+    key = (dead_letters.c.last_failed_at, dead_letters.c.id)
+    query = select(*_SUMMARY).where(*conditions(letters))
+    if before is not None:
+        query = query.where(tuple_(*key) < tuple_(*before))
+    query = query.order_by(*(column.desc() for column in key)).limit(limit)
     return [DeadLetterSummary(**row) for row in tx.execute(query).mappings()]
 
 
 def ids(tx: Tx, letters: DeadLetterFilter, limit: int | None = None) -> list[str]:
     """The ids of the letters that match, oldest first: the order of replays."""
-    query = select(dead_letters.c.id).where(*_conditions(letters))
+    query = select(dead_letters.c.id).where(*conditions(letters))
     return list(tx.execute(query.order_by(dead_letters.c.first_failed_at, dead_letters.c.id).limit(limit)).scalars())
 
 
 def count(tx: Tx, letters: DeadLetterFilter) -> int:
     """The number of letters that match."""
-    return tx.execute(select(func.count()).select_from(dead_letters).where(*_conditions(letters))).scalar_one()
+    return tx.execute(select(func.count()).select_from(dead_letters).where(*conditions(letters))).scalar_one()
 
 
 def ids_beginning_with(tx: Tx, prefix: str) -> list[str]:
@@ -146,7 +155,7 @@ def groups(tx: Tx, letters: DeadLetterFilter) -> list[DeadLetterGroup]:
             func.max(table.last_failed_at).label("last"),
             func.max(table.error).label("example"),
         )
-        .where(*_conditions(letters))
+        .where(*conditions(letters))
         .group_by(*cause)
         .order_by(func.count().desc(), table.fingerprint)
     )
@@ -167,7 +176,8 @@ def groups(tx: Tx, letters: DeadLetterFilter) -> list[DeadLetterGroup]:
     ]
 
 
-def _conditions(letters: DeadLetterFilter) -> list[ColumnElement[bool]]:
+def conditions(letters: DeadLetterFilter) -> list[ColumnElement[bool]]:
+    """The filter as conditions on dead_letters."""
     table = dead_letters.c
     equal = {
         table.partner_id: letters.partner_id,
@@ -183,7 +193,17 @@ def _conditions(letters: DeadLetterFilter) -> list[ColumnElement[bool]]:
         conditions.append(table.last_failed_at >= moment(letters.since))
     if letters.until is not None:
         conditions.append(table.last_failed_at < moment(letters.until))
+    if letters.text is not None:
+        conditions.append(table.error.ilike(f"%{_escaped(letters.text)}%", escape="\\"))
+    if letters.operation is not None:
+        mine = (operation_letters.c.operation_id == letters.operation, operation_letters.c.state == "done")
+        conditions.append(table.id.in_(select(operation_letters.c.letter_id).where(*mine)))
     return conditions
+
+
+def _escaped(text: str) -> str:
+    """The text for LIKE, in which each character stands for itself."""
+    return re.sub(r"([\\%_])", r"\\\1", text)
 
 
 def _letter(row: Any) -> StoredDeadLetter:  # noqa: ANN401 - a row of dead_letters

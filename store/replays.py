@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -118,22 +118,24 @@ def came_back(tx: Tx, replay: Replay, body: bytes, reason: str, error: str) -> b
     return letter is not None and letter.body == body
 
 
-def discard(tx: Tx, letter_id: str, *, by: str, why: str) -> bool:
-    """Discard an open letter. Returns True if it was open."""
-    return _change_state(tx, letter_id, "open", "discarded", by, why)
+def discard(tx: Tx, letter_ids: Sequence[str], *, by: str, why: str | None) -> set[str]:
+    """Discard those that are open; returns their ids."""
+    return _change_state(tx, letter_ids, "open", "discarded", _entry(now(tx), "discarded", by, why))
 
 
-def restore(tx: Tx, letter_id: str, *, by: str, why: str | None) -> bool:
-    """Open a discarded letter again. Returns True if it was discarded."""
-    return _change_state(tx, letter_id, "discarded", "open", by, why)
+def restore(tx: Tx, letter_ids: Sequence[str], *, by: str, why: str | None) -> set[str]:
+    """Open those again that are discarded; returns their ids."""
+    return _change_state(tx, letter_ids, "discarded", "open", _entry(now(tx), "restored", by, why))
 
 
-def _change_state(tx: Tx, letter_id: str, before: str, after: str, by: str, why: str | None) -> bool:
-    letter = get(tx, letter_id, lock=True)
-    if letter is None or letter.state != before:
-        return False
-    _change(tx, letter_id, after, _entry(now(tx), "restored" if after == "open" else after, by, why))
-    return True
+def _change_state(tx: Tx, letter_ids: Sequence[str], before: str, after: str, entry: str) -> set[str]:
+    which = (dead_letters.c.id.in_(letter_ids), dead_letters.c.state == before)
+    # Locked in the order of all who lock several, so that nobody deadlocks.
+    locked = select(dead_letters.c.id).where(*which).order_by(dead_letters.c.id).with_for_update()
+    ids = set(tx.execute(locked).scalars())
+    changed = update(dead_letters).where(dead_letters.c.id.in_(ids))
+    tx.execute(changed.values(state=after, history_json=letters.appended(entry)))
+    return ids
 
 
 def _change(tx: Tx, letter_id: str, state: str, entry: str, **values: int) -> None:

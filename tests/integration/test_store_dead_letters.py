@@ -167,7 +167,7 @@ def test_filters_and_groups(database: Database) -> None:
         assert len(dead_letter_queries.ids_beginning_with(tx, "00000000")) == 2
         assert dead_letter_queries.ids_beginning_with(tx, numbered(3).id) == [numbered(3).id]
         newest = dead_letter_queries.newest(tx, DeadLetterFilter(), 2)
-        assert [one.id for one in newest] == [numbered(3).id, numbered(1).id]
+        assert [one.id for one in newest] == [numbered(3).id, numbered(2).id]
         oldest = dead_letter_queries.ids(tx, DeadLetterFilter())
         assert [one.id for one in dead_letter_queries.get_many(tx, oldest)] == [numbered(n).id for n in (1, 2, 3)]
 
