@@ -85,7 +85,7 @@ def replay(tx: Tx, letter_id: str, *, by: str, why: str | None) -> Replay | None
 
 
 def correct(tx: Tx, letter_id: str, body: bytes, *, by: str, why: str) -> bool:
-    """Put another body into an open letter that is not sealed, and keep the one that came. Returns True if it was one."""
+    """Put another body into an open letter that is not sealed; the one that came is kept. Returns True if it was so."""
     letter = get(tx, letter_id, lock=True)
     if letter is None or letter.state != "open" or letter.sealed_with is not None:
         return False
