@@ -614,3 +614,31 @@ company_status = Table(
     _time("dismissed_at", nullable=True),
     PrimaryKeyConstraint("partner_id", "company_id"),
 )
+
+# The pages' own. `credential`: a fingerprint of the hash of the password that began the session.
+web_sessions = Table(
+    "web_sessions",
+    metadata,
+    Column("session_id", String(64)),
+    Column("user_name", String(128), nullable=False),
+    Column("credential", String(64), nullable=False),
+    _time("created_at"),
+    _time("seen_at"),
+    PrimaryKeyConstraint("session_id"),
+    Index("ix_web_sessions_user_name", "user_name"),
+)
+
+# The portal's own: the billable users of a period, as its files named them last. No worker reads them.
+portal_counts = Table(
+    "portal_counts",
+    metadata,
+    _key("partner_id"),
+    Column("period_key", String(32), nullable=False),
+    _key("company_id"),
+    Column("company_name", String(256), nullable=False),
+    Column("billable_users", Integer, nullable=False),
+    _time("imported_at"),
+    Column("imported_by", String(256), nullable=False),
+    PrimaryKeyConstraint("partner_id", "period_key", "company_id"),
+    CheckConstraint("billable_users BETWEEN 0 AND 1000000", name="billable_users"),
+)

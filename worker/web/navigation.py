@@ -1,0 +1,37 @@
+"""The links at the head of every page, by area."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from worker.web.rights import Right
+
+Area = Literal["portal", "console"]
+
+
+@dataclass(frozen=True)
+class Link:
+    """A link that users with this right see.
+
+    `heading` and `summary`: how the local user's first page offers the area of which this link is the entrance.
+    """
+
+    area: Area
+    path: str
+    label: str
+    right: Right
+    heading: str = ""
+    summary: str = ""
+
+    @property
+    def first(self) -> bool:
+        """True if the first page offers it."""
+        return bool(self.heading)
+
+
+LINKS: tuple[Link, ...] = (Link("portal", "/portal/connect", "Connect", Right.COORDINATE),)
+
+
+def area_of(path: str) -> Area | None:
+    """The area of a page; None = of none, such as the first page."""
+    first = path.split("/")[1]
+    return "portal" if first == "portal" else "console" if first == "console" else None

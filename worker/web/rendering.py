@@ -1,0 +1,57 @@
+"""Templates become HTML; whatever is put into them is escaped."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from worker.web import assets
+
+
+def render(template: str, given: Mapping[str, Any]) -> str:
+    """The HTML of a template. Raises jinja2's errors, which are ours to mend."""
+    return _ENVIRONMENT.get_template(template).render(given)
+
+
+MINUS = "\N{MINUS SIGN}"
+
+
+def _minute(at: datetime | None) -> str:
+    return "" if at is None else f"{at.astimezone(UTC):%Y-%m-%d %H:%M}"
+
+
+def _number(value: float | None) -> str:
+    """A quantity as people read it: 1,042, not 1042.0; empty = unknown."""
+    if value is None:
+        return ""
+    return f"{int(value):,}" if value == int(value) else f"{value:,g}"
+
+
+def _signed(value: float | None) -> str:
+    return "" if value is None else f"{MINUS if value < 0 else '+' if value > 0 else '±'}{_number(abs(value))}"
+
+
+def _money(value: float | None) -> str:
+    return "" if value is None else f"{MINUS if value < 0 else ''}{abs(value):,.2f}"
+
+
+def _plural(count: int, one: str, many: str | None = None) -> str:
+    return f"{count:,} {one if count == 1 else many or f'{one}s'}"
+
+
+def _environment() -> Environment:
+    made = Environment(
+        loader=PackageLoader("worker.web"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    made.filters |= {"minute": _minute, "number": _number, "signed": _signed, "money": _money}
+    made.globals |= {"asset": assets.address, "plural": _plural}
+    return made
+
+
+_ENVIRONMENT = _environment()

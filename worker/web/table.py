@@ -1,0 +1,5 @@
+"""The table of all pages, with the right that each asks for. The application has no route that is not here."""
+
+from worker.web import account
+
+PAGES = (*account.PAGES,)
