@@ -18,7 +18,10 @@ def first(visit: Visit) -> Response:
     """The first page: the local user chooses a partner or an area, others go to their own."""
     user = visit.user
     if user is None or not user.is_local:
-        return RedirectResponse(next(link.path for link in LINKS if visit.may(link.right)), 303)
+        path = next((link.path for link in LINKS if visit.may(link.right)), None)
+        if path is None:
+            raise Refusal(404, "There is no page for you", "Ask who runs these pages for a role.")
+        return RedirectResponse(path, 303)
     with visit.site.database.begin() as tx:
         known = partners.known(tx)
     return visit.page("first.html", partners=known)
