@@ -45,13 +45,7 @@ def begin(
     Those that are in another state, or for a replay name no exchange and none of the `queues`, are refused at once.
     `token`: the claim of the caller, who carries it out; None = whoever claims it.
     """
-    table, needed = dead_letters.c, NEEDED_STATE[kind]
-    problems: list[tuple[ColumnElement[bool], ColumnElement[str]]] = [
-        (table.state != needed, literal(f"it is not {needed}, but ") + table.state)
-    ]
-    if kind == "replay":
-        problems.append((and_(table.exchange.is_(None), table.queue.not_in(queues)), literal(NO_QUEUE)))
-    problem = case(*problems, else_=null())
+    table, problem = dead_letters.c, _problem(kind, queues)
     where = conditions(letters)
     chosen = select(table.id, table.first_failed_at, problem.label("problem")).where(*where)
     if limit is not None:
@@ -86,6 +80,32 @@ def begin(
         )
     )
     return count(tx, operation_id)
+
+
+def outlook(
+    tx: Tx, kind: Kind, letters: DeadLetterFilter, queues: Collection[str] = ()
+) -> tuple[list[tuple[str, str | None, int]], dict[str, int]]:
+    """What `begin` would do now: (reason, kind, number) of the letters that it can be done to, and refusals by reason."""
+    problem = _problem(kind, queues)
+    cause = (dead_letters.c.reason, dead_letters.c.kind, problem.label("problem"))
+    rows = tx.execute(select(*cause, func.count()).where(*conditions(letters)).group_by(*cause)).all()
+    refused: dict[str, int] = {}
+    for _, _, why, number in rows:
+        if why is not None:
+            refused[why] = refused.get(why, 0) + number
+    able = [(reason, of, number) for reason, of, why, number in rows if why is None]
+    return sorted(able, key=lambda one: -one[2]), refused
+
+
+def _problem(kind: Kind, queues: Collection[str]) -> ColumnElement[str | None]:
+    """Why it cannot be done to a letter; NULL = it can."""
+    table, needed = dead_letters.c, NEEDED_STATE[kind]
+    problems: list[tuple[ColumnElement[bool], ColumnElement[str]]] = [
+        (table.state != needed, literal(f"it is not {needed}, but ") + table.state)
+    ]
+    if kind == "replay":
+        problems.append((and_(table.exchange.is_(None), table.queue.not_in(queues)), literal(NO_QUEUE)))
+    return case(*problems, else_=null())
 
 
 def note(

@@ -1,7 +1,6 @@
 """Operators' actions on dead letters: stored as they go, so that everybody sees them and another process goes on."""
 
 import json
-from contextlib import nullcontext
 from dataclasses import replace
 from threading import Event
 from typing import Any
@@ -125,12 +124,8 @@ def test_another_process_goes_on_where_one_was_killed(database: Database, worker
         tx.execute(update(table).values(claim_until=db_now(-1)))
     assert _find(database, operation).interrupted
 
-    runner = OperationRunner(database, nullcontext)
-    runner.start()
-    try:
+    with OperationRunner(database, Event()):
         ended = wait_for(lambda: found if (found := _find(database, operation)).state != "running" else None, "its end")
-    finally:
-        runner.stop()
     assert ended is not None
     assert (ended.state, ended.done, ended.left) == ("ended", 3, 0)
     assert [again.number for again in worker.sent] == [1, 1, 1]

@@ -18,8 +18,8 @@ from worker.cli.exits import UNFINISHED
 from worker.cli.known_partner import require_known_partner
 from worker.cli.options import AsJson, By, CaFile, NoWait, Partner, Timeout, Yes, agree, ca_bundle, identifier, usage
 from worker.cli.session import Session, WorkProgress, session, still_running
-from worker.cli.waiting import OURS, PAUSES
 from worker.handlers.connections import tenant_of
+from worker.rules.pauses import OURS, PAUSES
 
 commands = Commands(no_args_is_help=True)
 

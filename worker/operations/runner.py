@@ -1,8 +1,7 @@
 """The thread of the pages that carries out what was begun on them, also by pages whose process has ended."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from threading import Event, Thread
+from typing import Self
 
 import structlog
 
@@ -17,31 +16,28 @@ log = structlog.get_logger()
 
 
 class OperationRunner:
-    """Carries out operations one after the other; `working`: entered meanwhile, so that their messages are handled."""
+    """A context manager: carries out operations one after the other; the `bell` rings when one was begun."""
 
-    def __init__(self, database: Database, working: Callable[[], AbstractContextManager[object]]) -> None:
-        self._database, self._working = database, working
+    def __init__(self, database: Database, bell: Event) -> None:
+        self._database, self._bell = database, bell
         self._token = conduct.new_token()
-        self._stop, self._rung = Event(), Event()
+        self._stop = Event()
         self._thread = Thread(target=self._run, name="operations", daemon=True)
 
-    def start(self) -> None:
+    def __enter__(self) -> Self:
         """Look for operations from now on."""
         self._thread.start()
+        return self
 
-    def ring(self) -> None:
-        """Look at once: one was begun."""
-        self._rung.set()
-
-    def stop(self) -> None:
+    def __exit__(self, *_: object) -> None:
         """End, within the time of one message; what is under way goes on with the next process of pages."""
         self._stop.set()
-        self._rung.set()
+        self._bell.set()
         self._thread.join()
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            self._rung.clear()
+            self._bell.clear()
             try:
                 with self._database.begin() as tx:
                     operation = operation_claims.claim(tx, self._token)
@@ -52,14 +48,13 @@ class OperationRunner:
                 log.warning("operation.waits", error=str(error))
             except Exception:
                 log.exception("operation.failed")
-            self._rung.wait(LOOK_SECONDS)
+            self._bell.wait(LOOK_SECONDS)
 
     def _carry_out(self, operation: Operation) -> None:
         named = {"operation": operation.id, "kind": operation.kind, "by": operation.begun_by}
         log.info("operation.begun", **named, letters=operation.total)
         try:
-            with self._working():
-                conduct.carry_out(self._database, operation, self._token, stop=self._stop)
+            conduct.carry_out(self._database, operation, self._token, stop=self._stop)
         except ClaimLost:
             log.info("operation.taken_over", **named)
             return

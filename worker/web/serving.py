@@ -14,6 +14,7 @@ import uvicorn
 from store import migrate
 from worker.bootstrap import open_database
 from worker.coordination.sending import Sender
+from worker.operations.runner import OperationRunner
 from worker.settings import Address, Settings, SettingsError
 from worker.web.application import application
 from worker.web.site import Site
@@ -80,7 +81,7 @@ def serve(
             timeout_graceful_shutdown=END_SECONDS,
         )
         config.load()
-        with _bound(config) as bound:
+        with _bound(config) as bound, OperationRunner(database, site.begun):
             _Server(config, site, ready).run(sockets=[bound])
 
 

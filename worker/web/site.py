@@ -24,6 +24,8 @@ class Site:
     origin: str | None = None
     throttle: Throttle = field(default_factory=Throttle)
     closing: Event = field(default_factory=Event)
+    begun: Event = field(default_factory=Event)
+    """Set when an operator's action was begun that somebody has to carry out."""
 
     @property
     def is_secure(self) -> bool:
