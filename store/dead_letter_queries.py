@@ -103,6 +103,13 @@ def newest(
     return [DeadLetterSummary(**row) for row in tx.execute(query).mappings()]
 
 
+def next_newer(tx: Tx, letters: DeadLetterFilter, after: tuple[datetime, str]) -> str | None:
+    """The id of the letter before this key (last failure, id) in the list of the newest; None = it is the first."""
+    key = (dead_letters.c.last_failed_at, dead_letters.c.id)
+    query = select(dead_letters.c.id).where(*conditions(letters), tuple_(*key) > tuple_(*after))
+    return tx.execute(query.order_by(*key).limit(1)).scalar()
+
+
 def ids(tx: Tx, letters: DeadLetterFilter, limit: int | None = None) -> list[str]:
     """The ids of the letters that match, oldest first: the order of replays."""
     query = select(dead_letters.c.id).where(*conditions(letters))

@@ -10,7 +10,9 @@ from sqlalchemy import ColumnElement, and_, func, or_, select, tuple_
 from store import pauses
 from store.database import Tx, db_now, now
 from store.pauses import Pause
+from store.pushes import Push, push_of
 from store.schema import connections, dead_letters, leases, syncs
+from store.schema import pushes as table
 
 LATE_AFTER = timedelta(minutes=5)
 """A line that has been due for longer is late."""
@@ -80,6 +82,12 @@ def read(tx: Tx, partner_id: str | None = None) -> list[PartnerState]:
         if row.disconnected and row.partner_id in found:
             state(row.partner_id).disconnected = True
     return [found[name] for name in sorted(found)]
+
+
+def pushes_under_way(tx: Tx, partner_id: str) -> list[Push]:
+    """The pushes of a partner that are not completed, the oldest first."""
+    query = select(table).where(table.c.partner_id == partner_id, table.c.state == "accepted")
+    return [push_of(row) for row in tx.execute(query.order_by(table.c.accepted_at)).mappings()]
 
 
 def _read_health(tx: Tx, partner_id: str | None, state: Any) -> None:  # noqa: ANN401 - the function above

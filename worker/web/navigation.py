@@ -28,7 +28,20 @@ class Link:
         return bool(self.heading)
 
 
-LINKS: tuple[Link, ...] = (Link("portal", "/portal/connect", "Connect", Right.COORDINATE),)
+LINKS: tuple[Link, ...] = (
+    Link("portal", "/portal/connect", "Connect", Right.COORDINATE),
+    Link(
+        "console",
+        "/console/now",
+        "Now",
+        Right.READ,
+        "Operators' console",
+        "What runs, who waits, dead letters, and what operators did.",
+    ),
+    Link("console", "/console/letters", "Dead letters", Right.READ),
+    Link("console", "/console/partners", "Partners", Right.READ),
+    Link("console", "/console/operations", "Actions", Right.READ),
+)
 
 
 def area_of(path: str) -> Area | None:
