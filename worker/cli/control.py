@@ -6,12 +6,13 @@ import typer
 
 from messages import PushCancelRequested
 from store import Tx, backlog, operations, outbox, pauses, pushes
-from worker.cli import results
+from worker.cli.display import results_table
 from worker.cli.display.output import complain, say
 from worker.cli.exits import UNFINISHED, USAGE
 from worker.cli.known_partner import require_known_partner
 from worker.cli.options import By, NoWait, Partner, Timeout, Yes, agree, identifier, usage
 from worker.cli.session import WorkProgress, session, still_running
+from worker.coordination import results
 from worker.operations import pausing
 
 OnePartner = Annotated[
@@ -85,7 +86,7 @@ def cancel(
             still_running(see)
             raise typer.Exit(UNFINISHED)
         with opened.database.begin() as tx:
-            say(results.summary(results.of_push(tx, partner, push_id)))
+            say(results_table.summary(results.of_push(tx, partner, push_id)))
 
 
 def pause(

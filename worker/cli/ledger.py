@@ -20,7 +20,7 @@ from worker.cli.display.output import complain, dump, mark, plural, safe, say, t
 from worker.cli.known_partner import require_known_partner
 from worker.cli.options import AsJson, CsvFile, Partner, identifier, time_of, usage
 from worker.cli.session import session
-from worker.cli.spreadsheet import escape_formula
+from worker.spreadsheet import escape_formula
 
 commands = Commands(no_args_is_help=True)
 

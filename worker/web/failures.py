@@ -41,13 +41,13 @@ def _refusal(visit: Visit, error: Exception) -> Refusal:
         case HTTPException():
             return Refusal(error.status_code, *_OF_STATUS.get(error.status_code, _UNKNOWN))
         case SchemaOutdated() | StoreError():
-            log.warning("web.failed", path=visit.request.url.path, error=str(error))
+            log.warning("web.unavailable", path=visit.request.url.path, error=str(error))
             return Refusal(503, "The database does not answer", "Try again in a moment. Repeating is safe.")
         case PublishError() | UnroutableMessage() | BrokerUnavailable():
-            log.warning("web.failed", path=visit.request.url.path, error=str(error))
+            log.warning("web.unavailable", path=visit.request.url.path, error=str(error))
             return Refusal(503, "It could not be sent", "The queue does not take it now. Try again; repeating is safe.")
         case UsersError():
-            log.error("web.failed", path=visit.request.url.path, error=str(error))
+            log.error("web.users_unreadable", error=str(error))
             return Refusal(503, "Nobody can sign in now", "The file of users cannot be read.")
     log.error("web.failed", path=visit.request.url.path, exc_info=error)
     return Refusal(500, *_UNKNOWN)

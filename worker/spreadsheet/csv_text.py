@@ -5,7 +5,7 @@ import io
 import re
 from collections.abc import Callable, Iterator
 
-from worker.cli.spreadsheet.sheets import Sheet, SheetRow, SpreadsheetError, Unreadable
+from worker.spreadsheet.sheets import Sheet, SheetRow, SpreadsheetError, Unreadable
 
 SEPARATORS = ",;\t|"
 

@@ -16,8 +16,8 @@ from xml.etree import ElementTree as ET
 
 from python_calamine import CalamineError, CalamineWorkbook, SheetTypeEnum, SheetVisibleEnum
 
-from worker.cli.spreadsheet.cells import escape
-from worker.cli.spreadsheet.sheets import Cell, Sheet, SheetRow, SpreadsheetError, Unreadable
+from worker.spreadsheet.cells import escape
+from worker.spreadsheet.sheets import Cell, Sheet, SheetRow, SpreadsheetError, Unreadable
 
 MAX_UNPACKED = 64 * 2**20
 """The limit of unpacked bytes; 10,000 companies take about 3 MB."""

@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from worker.cli.spreadsheet.cells import Parse
-from worker.cli.spreadsheet.sheets import Cell, Sheet, SheetRow, SpreadsheetError, Unreadable, is_filled, quoted
-from worker.cli.validation_words import in_words
+from worker.spreadsheet.cells import Parse
+from worker.spreadsheet.sheets import Cell, Sheet, SheetRow, SpreadsheetError, Unreadable, is_filled, quoted
+from worker.validation_words import in_words
 
 HEADER_WITHIN = 20
 """The number of non-blank rows that are searched for the header."""

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from worker.cli.spreadsheet.sheets import quoted
+from worker.spreadsheet.sheets import quoted
 
 Parse = Callable[[str], Any]
 """Parses a cell. Raises ValueError, whose text names the mistake and its fix."""

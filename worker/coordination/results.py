@@ -1,4 +1,4 @@
-"""The lines of a push with their results: counts, and JSON. `display/results_table.py` prints them."""
+"""The lines of a push with their results: what they say, and JSON for programs."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -7,7 +7,6 @@ from typing import Any
 
 from messages import FINAL, SyncResult
 from store import Tx, company_status, line_results, pushes
-from worker.cli.display.output import plural
 
 MARK_OF_STATUS = {
     "updated": "good",
@@ -80,13 +79,6 @@ def of_partner(tx: Tx, partner_id: str) -> list[ResultRow]:
 def has_trouble(rows: Sequence[ResultRow]) -> bool:
     """True if a line failed or is held: exit code 1."""
     return any(row.status in {"failed", "held"} for row in rows)
-
-
-def summary(rows: Sequence[ResultRow]) -> str:
-    """Return the number of lines in each status: `25 companies: 12 updated, 2 failed`."""
-    counts = Counter(row.shown for row in rows)
-    by_status = ", ".join(f"{counts[status]} {status}" for status in MARK_OF_STATUS if counts[status])
-    return f"{plural(len(rows), 'company', 'companies')}: {by_status or 'nothing yet'}"
 
 
 def as_json(rows: Sequence[ResultRow]) -> dict[str, Any]:

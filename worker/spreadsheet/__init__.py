@@ -13,8 +13,8 @@ from typing import Any
 from messages import MappingChanged, PhinCompany, PushLine
 from messages.values import MAX_COUNT, MAX_LINES
 from store.mappings import Mapping as StoredMapping
-from worker.cli.spreadsheet import csv_text, tables
-from worker.cli.spreadsheet.cells import (
+from worker.spreadsheet import csv_text, tables
+from worker.spreadsheet.cells import (
     escape,
     escape_formula,
     filled,
@@ -26,8 +26,8 @@ from worker.cli.spreadsheet.cells import (
     whole,
     yes,
 )
-from worker.cli.spreadsheet.sheets import Sheet, SpreadsheetError
-from worker.cli.spreadsheet.tables import Columns
+from worker.spreadsheet.sheets import Sheet, SpreadsheetError
+from worker.spreadsheet.tables import Columns
 
 __all__ = [
     "MAX_CW_ID",
@@ -104,7 +104,7 @@ def write_mappings(mappings: Iterable[StoredMapping]) -> str:
 
 def _sheets(file: Path) -> list[Sheet]:
     """The tables of a file; its content tells its format, not its name."""
-    from worker.cli.spreadsheet import xlsx
+    from worker.spreadsheet import xlsx
 
     with file.open("rb") as opened:
         data = opened.read(MAX_FILE + 1)
