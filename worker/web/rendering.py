@@ -40,6 +40,21 @@ def _plural(count: int, one: str, many: str | None = None) -> str:
     return f"{count:,} {one if count == 1 else many or f'{one}s'}"
 
 
+def _second(at: datetime | None) -> str:
+    return "" if at is None else f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+
+
+def _age(since: datetime | None, at: datetime) -> str:
+    """The time from `since` to `at` in the unit that fits; empty = nothing waits."""
+    if since is None:
+        return ""
+    seconds = max(0.0, (at - since).total_seconds())
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds // length:,.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
 def _environment() -> Environment:
     made = Environment(
         loader=PackageLoader("worker.web"),
@@ -49,8 +64,8 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    made.filters |= {"minute": _minute, "number": _number, "signed": _signed, "money": _money}
-    made.globals |= {"asset": assets.address, "plural": _plural}
+    made.filters |= {"minute": _minute, "number": _number, "signed": _signed, "money": _money, "second": _second}
+    made.globals |= {"asset": assets.address, "plural": _plural, "age": _age}
     return made
 
 
