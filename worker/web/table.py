@@ -1,5 +1,6 @@
 """The table of all pages, with the right that each asks for. The application has no route that is not here."""
 
 from worker.web import account
+from worker.web.portal import connect, start
 
-PAGES = (*account.PAGES,)
+PAGES = (*account.PAGES, *start.PAGES, *connect.PAGES)
