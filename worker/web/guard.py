@@ -50,10 +50,11 @@ async def _answer(page: Page, visit: Visit) -> Response:
     if visit.user is not None and not visit.user.may(page.right):
         log.warning("web.refused", user=visit.by, path=page.path, why="right")
         raise Refusal(403, "You may not do this", "Ask who runs these pages for the right.")
+    if page.method == "POST":
+        _check_origin(visit)
     if page.right is Right.COORDINATE:
         _ = visit.partner  # it refuses that of others
     if page.method == "POST":
-        _check_origin(visit)
         async with request.form(max_files=1, max_fields=MAX_FIELDS) as form:
             visit.form = form
             if not tokens.is_form_token(visit.field(FORM_TOKEN), visit.token):

@@ -2,13 +2,8 @@
 
 from worker.web import account
 from worker.web.console import actions, letter, letters, now, operations, partners
+from worker.web.portal import connect, start
 
-PAGES = (
-    *account.PAGES,
-    *now.PAGES,
-    *letters.PAGES,
-    *letter.PAGES,
-    *actions.PAGES,
-    *operations.PAGES,
-    *partners.PAGES,
-)
+PORTAL = (*start.PAGES, *connect.PAGES)
+CONSOLE = (*now.PAGES, *letters.PAGES, *letter.PAGES, *actions.PAGES, *operations.PAGES, *partners.PAGES)
+PAGES = (*account.PAGES, *PORTAL, *CONSOLE)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from time import monotonic
 
 from starlette.responses import Response
 
@@ -10,12 +11,14 @@ from store.workers import Worker
 from worker.bootstrap import open_broker
 from worker.messaging.broker import BrokerUnavailable, QueueDepth, TopologyMismatch
 from worker.rules.pauses import PAUSES
+from worker.web import live
 from worker.web.pages import Page
 from worker.web.rights import Right
 from worker.web.visit import Visit
 
 LATE_SECONDS = 60.0
 CLOCK_SECONDS = 30.0
+NOW_SECONDS, QUEUE_SECONDS = 3, 10
 TROUBLED = 12
 """As many partners are named on this page."""
 
@@ -63,6 +66,16 @@ def queues(visit: Visit) -> Response:
     return visit.page(template, depths=depths, problem=problem, is_embedded=visit.site.settings.is_embedded)
 
 
+def follow_now(visit: Visit) -> Response:
+    """Tell the page when to look again: every few seconds, as ages grow by themselves."""
+    return live.stream(visit, lambda _: (int(monotonic() // NOW_SECONDS), False))
+
+
+def follow_queues(visit: Visit) -> Response:
+    """Tell the page when to ask RabbitMQ again."""
+    return live.stream(visit, lambda _: (int(monotonic() // QUEUE_SECONDS), False))
+
+
 def worker_state(worker: Worker) -> tuple[str, str]:
     """How a worker is, as a colour and in words."""
     if worker.silent:
@@ -95,5 +108,7 @@ def _all_paused(tx: Tx) -> pauses.Pause | None:
 
 PAGES = (
     Page("GET", "/console/now", Right.READ, show),
+    Page("GET", "/console/now/events", Right.READ, follow_now),
     Page("GET", "/console/queues", Right.READ, queues),
+    Page("GET", "/console/queues/events", Right.READ, follow_queues),
 )

@@ -6,6 +6,7 @@ from starlette.responses import Response
 
 from store import Tx, operation_queries, operations
 from store.operation_queries import Operation
+from worker.web import live
 from worker.web.console.filters import key_of, key_text
 from worker.web.pages import Page
 from worker.web.rights import Right
@@ -33,6 +34,17 @@ def show(visit: Visit) -> Response:
     with visit.site.database.begin() as tx:
         given = _given(tx, visit.asked("id"))
     return visit.page("console/_operation.html" if visit.is_partial else "console/operation.html", **given)
+
+
+def follow(visit: Visit) -> Response:
+    """Tell the page when the action is further."""
+    name = visit.asked("id")
+
+    def look(tx: Tx) -> tuple[object, bool]:
+        found = operation_queries.find(tx, name)
+        return found, found is None or found.state != "running"
+
+    return live.stream(visit, look)
 
 
 def stop(visit: Visit) -> Response:
@@ -77,6 +89,7 @@ def _operation(tx: Tx, operation_id: str) -> Operation:
 PAGES = (
     Page("GET", "/console/operations", Right.READ, show_list),
     Page("GET", "/console/operations/one", Right.READ, show),
+    Page("GET", "/console/operations/one/events", Right.READ, follow),
     Page("POST", "/console/operations/stop", Right.WRITE, stop),
     Page("POST", "/console/operations/continue", Right.WRITE, go_on),
 )
