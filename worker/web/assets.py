@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 TYPES = {
     "app.css": "text/css; charset=utf-8",
+    "console.js": "text/javascript; charset=utf-8",
     "app.js": "text/javascript; charset=utf-8",
     "htmx.min.js": "text/javascript; charset=utf-8",
     "icon.svg": "image/svg+xml",
