@@ -28,7 +28,10 @@ class Link:
         return bool(self.heading)
 
 
-LINKS: tuple[Link, ...] = (Link("portal", "/portal/connect", "Connect", Right.COORDINATE),)
+LINKS: tuple[Link, ...] = (
+    Link("portal", "/portal/connect", "Connect", Right.COORDINATE),
+    Link("portal", "/portal/companies", "Companies", Right.COORDINATE),
+)
 
 
 def area_of(path: str) -> Area | None:
