@@ -642,3 +642,25 @@ portal_counts = Table(
     PrimaryKeyConstraint("partner_id", "period_key", "company_id"),
     CheckConstraint("billable_users BETWEEN 0 AND 1000000", name="billable_users"),
 )
+
+# The portal's own: what was chosen for a company last, as its event was sent, with the names that the user saw. It is
+# shown until `mappings` has that version and its check.
+portal_choices = Table(
+    "portal_choices",
+    metadata,
+    _key("partner_id"),
+    _key("company_id"),
+    _time("changed_at"),
+    Column("event_json", Text, nullable=False),
+    Column("names_json", Text, nullable=False),
+    PrimaryKeyConstraint("partner_id", "company_id"),
+)
+
+# The portal's own: the questions for suggestions that a partner has asked last.
+portal_questions = Table(
+    "portal_questions",
+    metadata,
+    _key("partner_id"),
+    _key("message_id"),
+    PrimaryKeyConstraint("partner_id", "message_id"),
+)

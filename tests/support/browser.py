@@ -1,4 +1,4 @@
-"""A real browser without a window: Debian's Chromium, led by Playwright. Without it tests are skipped, in CI they fail."""
+"""A real browser without a window: Debian's Chromium, led by Playwright. Without it tests are skipped."""
 
 import os
 import shutil

@@ -31,7 +31,9 @@ from worker.spreadsheet.tables import Columns
 
 __all__ = [
     "MAX_CW_ID",
+    "MAX_FILE",
     "SpreadsheetError",
+    "counts_of",
     "escape",
     "escape_formula",
     "read_companies",
@@ -64,7 +66,12 @@ MAPPINGS: Columns = {
 
 def read_counts(file: Path) -> list[PushLine]:
     """Read billable users: company_id, company_name, billable_users. Raises SpreadsheetError or OSError."""
-    return _counts(tables.find(file.name, _sheets(file), COUNTS))
+    return counts_of(file.name, _content(file))
+
+
+def counts_of(name: str, content: bytes) -> list[PushLine]:
+    """Read billable users from the content of a file, whose name mistakes are told with. Raises SpreadsheetError."""
+    return _counts(tables.find(name, _sheets(name, content), COUNTS))
 
 
 def read_mappings(file: Path, partner_id: str, changed_at: datetime) -> list[MappingChanged]:
@@ -73,12 +80,12 @@ def read_mappings(file: Path, partner_id: str, changed_at: datetime) -> list[Map
     Columns: company_id, company_name, cw_company_id, agreement_id, addition_id, rule, minimum and, if any company needs
     it, allow_not_billable (yes or no).
     """
-    return _mappings(tables.find(file.name, _sheets(file), MAPPINGS), partner_id, changed_at)
+    return _mappings(tables.find(file.name, _sheets(file.name, _content(file)), MAPPINGS), partner_id, changed_at)
 
 
 def read_companies(file: Path) -> list[PhinCompany]:
     """Read the companies of a file of counts, or else of mappings. Raises SpreadsheetError or OSError."""
-    sheets = _sheets(file)
+    sheets = _sheets(file.name, _content(file))
     headers = [header for sheet in sheets if (header := tables.best(sheet, COUNTS))]
     found: Iterable[PushLine | MappingChanged]
     if any("billable_users" in header.known for header in headers):
@@ -102,16 +109,19 @@ def write_mappings(mappings: Iterable[StoredMapping]) -> str:
     return out.getvalue()
 
 
-def _sheets(file: Path) -> list[Sheet]:
+def _content(file: Path) -> bytes:
+    with file.open("rb") as opened:
+        return opened.read(MAX_FILE + 1)
+
+
+def _sheets(name: str, data: bytes) -> list[Sheet]:
     """The tables of a file; its content tells its format, not its name."""
     from worker.spreadsheet import xlsx
 
-    with file.open("rb") as opened:
-        data = opened.read(MAX_FILE + 1)
     if len(data) > MAX_FILE:
         said = f"larger than {MAX_FILE // 2**20} MiB; keep only the sheet and the columns that are needed"
-        raise SpreadsheetError([f"{file.name}: {said}"])
-    return xlsx.sheets(file.name, data) if xlsx.is_workbook(data) else csv_text.sheets(file.name, data)
+        raise SpreadsheetError([f"{name}: {said}"])
+    return xlsx.sheets(name, data) if xlsx.is_workbook(data) else csv_text.sheets(name, data)
 
 
 def _counts(header: tables.Header) -> list[PushLine]:

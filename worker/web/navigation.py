@@ -28,8 +28,7 @@ class Link:
         return bool(self.heading)
 
 
-LINKS: tuple[Link, ...] = (
-    Link("portal", "/portal/connect", "Connect", Right.COORDINATE),
+CONSOLE = (
     Link(
         "console",
         "/console/now",
@@ -41,6 +40,11 @@ LINKS: tuple[Link, ...] = (
     Link("console", "/console/letters", "Dead letters", Right.READ),
     Link("console", "/console/partners", "Partners", Right.READ),
     Link("console", "/console/operations", "Actions", Right.READ),
+)
+LINKS: tuple[Link, ...] = (
+    Link("portal", "/portal/connect", "Connect", Right.COORDINATE),
+    Link("portal", "/portal/companies", "Companies", Right.COORDINATE),
+    *CONSOLE,
 )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -36,6 +37,11 @@ def _money(value: float | None) -> str:
     return "" if value is None else f"{MINUS if value < 0 else ''}{abs(value):,.2f}"
 
 
+def _anchor(text: str) -> str:
+    """A name for an element, whatever characters the id of a company has."""
+    return sha256(text.encode()).hexdigest()[:16]
+
+
 def _plural(count: int, one: str, many: str | None = None) -> str:
     return f"{count:,} {one if count == 1 else many or f'{one}s'}"
 
@@ -64,8 +70,10 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    made.filters |= {"minute": _minute, "number": _number, "signed": _signed, "money": _money, "second": _second}
-    made.globals |= {"asset": assets.address, "plural": _plural, "age": _age}
+    made.filters |= {"minute": _minute, "number": _number, "signed": _signed, "money": _money, "anchor": _anchor}
+    made.globals |= {"asset": assets.address, "plural": _plural}
+    made.filters["second"] = _second
+    made.globals["age"] = _age
     return made
 
 

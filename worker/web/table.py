@@ -1,9 +1,8 @@
 """The table of all pages, with the right that each asks for. The application has no route that is not here."""
 
 from worker.web import account
-from worker.web.console import actions, letter, letters, now, operations, partners
-from worker.web.portal import connect, start
+from worker.web.console.table import CONSOLE
+from worker.web.portal import companies, connect, mapping, start, suggestions
 
-PORTAL = (*start.PAGES, *connect.PAGES)
-CONSOLE = (*now.PAGES, *letters.PAGES, *letter.PAGES, *actions.PAGES, *operations.PAGES, *partners.PAGES)
+PORTAL = (*start.PAGES, *connect.PAGES, *companies.PAGES, *mapping.PAGES, *suggestions.PAGES)
 PAGES = (*account.PAGES, *PORTAL, *CONSOLE)

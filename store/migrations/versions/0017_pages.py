@@ -1,4 +1,4 @@
-"""Sessions of the pages' users, and the counts that the portal has read from files."""
+"""Sessions of the pages' users; the counts, choices and questions that the portal remembers."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -30,4 +30,19 @@ def upgrade() -> None:
         sa.Column("imported_by", sa.String(length=256), nullable=False),
         sa.CheckConstraint("billable_users BETWEEN 0 AND 1000000", name=op.f("ck_portal_counts_billable_users")),
         sa.PrimaryKeyConstraint("partner_id", "period_key", "company_id", name=op.f("pk_portal_counts")),
+    )
+    op.create_table(
+        "portal_choices",
+        sa.Column("partner_id", sa.String(length=128), nullable=False),
+        sa.Column("company_id", sa.String(length=128), nullable=False),
+        sa.Column("changed_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("event_json", sa.Text(), nullable=False),
+        sa.Column("names_json", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("partner_id", "company_id", name=op.f("pk_portal_choices")),
+    )
+    op.create_table(
+        "portal_questions",
+        sa.Column("partner_id", sa.String(length=128), nullable=False),
+        sa.Column("message_id", sa.String(length=128), nullable=False),
+        sa.PrimaryKeyConstraint("partner_id", "message_id", name=op.f("pk_portal_questions")),
     )
