@@ -10,6 +10,7 @@ from playwright.sync_api import Browser, Page, expect
 from cwclient.simulator import faults
 from cwclient.simulator.faults import Match
 from messages import PushRequested
+from store import operation_queries
 from tests.support.browser import chromium, opened
 from tests.support.letters import Letters
 from tests.support.served import served
@@ -95,7 +96,6 @@ def test_a_failing_replay_stops_and_a_later_one_ends_all(world: World, failed: l
 
     world.simulator.faults.clear()
     _replay_all(page)
-    where = page.url
     expect(page.locator(".tag", has_text="Done")).to_be_visible()
     assert [_figure(page, what) for what in ("done", "came back", "refused", "left")] == [str(COMPANIES), "0", "0", "0"]
     numbers = range(1, COMPANIES + 1)
@@ -106,8 +106,27 @@ def test_a_failing_replay_stops_and_a_later_one_ends_all(world: World, failed: l
     expect(rows).to_have_count(2)
     expect(rows.nth(0)).to_contain_text(f"done {COMPANIES}, refused 0, came back 0, overtaken 0 lines")
     expect(rows.nth(1)).to_contain_text("ConnectWise is back")
-    page.goto(where)
+    shown = " ".join(world.command("actions", "--limit", "1").stdout.split())
+    assert f"done {COMPANIES}, refused 0, came back 0" in shown
     assert {letter.state for letter in Letters(world).all()} == {"replayed"}
+
+
+@pytest.mark.parametrize("stack", ["rabbitmq"], indirect=True)
+def test_a_replay_survives_the_end_of_its_pages(world: World, failed: list[PushRequested], browser: Browser) -> None:
+    """The process of the pages ends while a replay runs; the next one goes on with it, and nothing is sent twice."""
+    world.simulator.faults.set([faults.Latency(seconds=0.5)])
+    with served(world.folder, world.given) as address, opened(browser, address) as page:
+        _replay_all(page)
+        expect(page.get_by_role("button", name="Stop")).to_be_visible()
+        where = page.url.removeprefix(address)
+    with world.database.begin() as tx:
+        (running,) = operation_queries.running(tx)
+    assert running.left > 0
+    with served(world.folder, world.given) as address, opened(browser, address) as page:
+        page.goto(where)
+        expect(page.locator(".tag", has_text="Done")).to_be_visible()
+    assert len(world.writes()) == COMPANIES
+    assert {letter.replays for letter in Letters(world).all()} == {1}
 
 
 @pytest.mark.parametrize("stack", ["rabbitmq"], indirect=True)
