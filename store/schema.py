@@ -470,6 +470,7 @@ dead_letters = Table(
     Index("ix_dead_letters_open", "state", "partner_id", "last_failed_at"),
     Index("ix_dead_letters_fingerprint", "fingerprint", "state"),
     Index("ix_dead_letters_newest", "state", "last_failed_at", "id"),
+    Index("ix_dead_letters_cause", "state", "reason", "kind"),
 )
 
 # The body of a dead letter before an operator corrected it for the replay of this number.

@@ -1,5 +1,6 @@
 """An operator in a real browser: ConnectWise was away, lines were given up, and all is replayed once it is back."""
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -106,8 +107,13 @@ def test_a_failing_replay_stops_and_a_later_one_ends_all(world: World, failed: l
     expect(rows).to_have_count(2)
     expect(rows.nth(0)).to_contain_text(f"done {COMPANIES}, refused 0, came back 0, overtaken 0 lines")
     expect(rows.nth(1)).to_contain_text("ConnectWise is back")
-    shown = " ".join(world.command("actions", "--limit", "1").stdout.split())
-    assert f"done {COMPANIES}, refused 0, came back 0" in shown
+    (seen,) = json.loads(world.command("actions", "--limit", "1", "--json").stdout)["actions"]
+    assert (seen["kind"], seen["done"], seen["why"], seen["origin"]) == (
+        "replay",
+        COMPANIES,
+        "ConnectWise is back",
+        "page",
+    )
     assert {letter.state for letter in Letters(world).all()} == {"replayed"}
 
 

@@ -13,6 +13,7 @@ RUNNING = sa.text("state = 'running'")
 def upgrade() -> None:
     """Apply."""
     op.create_index("ix_dead_letters_newest", "dead_letters", ["state", "last_failed_at", "id"])
+    op.create_index("ix_dead_letters_cause", "dead_letters", ["state", "reason", "kind"])
     op.create_table(
         "dead_letter_originals",
         sa.Column("letter_id", sa.String(36), nullable=False),
