@@ -19,7 +19,10 @@ _OF_STATUS = {
     405: ("This cannot be done here", "Go to the first page, and choose from there."),
     413: ("This is too large", "Nothing was read or changed. Choose a smaller file."),
 }
-_UNKNOWN = ("Something went wrong here", "It is not your mistake, and stands in the log of these pages. Ask who runs them.")
+_UNKNOWN = (
+    "Something went wrong here",
+    "The log of these pages names it. Ask who runs them.",
+)
 
 log = structlog.get_logger()
 

@@ -45,9 +45,7 @@ def choose(visit: Visit) -> Response:
     row = _row(visit, visit.field("company"))
     place = KINDS.index(kind)
     if place and row.ids[place - 1] is None:
-        raise Refusal(
-            409, "Choose from left to right", "First the company, then its agreement, then its addition."
-        )
+        raise Refusal(409, "Choose from left to right", "First the company, then its agreement, then its addition.")
     if row.ids[place] == chosen:
         ids, names = row.ids, row.names
     else:
