@@ -10,12 +10,14 @@
     return `${path}?${kept}`;
   };
 
+  let open = null; // the input whose list of choices is open
+
   /* Live parts: data-live names the events, data-part the part to ask for anew. Polling stands in for events. */
   const POLL = 2000;
   const isBusy = (part) => {
     const at = document.activeElement;
     const inside = at && part.contains(at);
-    const types = inside && at.matches("input, textarea, select") && !at.matches("[type=checkbox], [type=radio]")
+    const types = open || inside && at.matches("input, textarea, select") && !at.matches("[type=checkbox], [type=radio]")
       && (at.value !== at.defaultValue || at.getAttribute("aria-expanded") === "true");
     const ticked = part.querySelector("input[type=checkbox]:checked");
     const picked = getSelection();
@@ -35,6 +37,10 @@
     const stop = () => { if (source) source.close(); clearInterval(timer); };
     const poll = () => { timer = timer || setInterval(refresh, POLL); };
     const catchUp = () => setTimeout(() => { if (isDue && !isBusy(part)) refresh(); }, 50);
+    // Somebody may have begun to type while the answer was on its way.
+    part.addEventListener("htmx:before:swap", (event) => {
+      if (event.target === part && isBusy(part)) { isDue = true; event.preventDefault(); }
+    });
     part.addEventListener("focusout", catchUp);
     part.addEventListener("change", catchUp);
     document.addEventListener("selectionchange", catchUp);
@@ -49,7 +55,7 @@
   /* One list for all drop-downs, after the WAI-ARIA combobox pattern (list autocomplete, manual selection). */
   const list = document.createElement("ul");
   list.id = "choices"; list.setAttribute("role", "listbox"); list.hidden = true;
-  let open = null, asked = 0, wait = 0;
+  let asked = 0, wait = 0;
   const options = () => all("[role=option]", list);
   const current = () => list.querySelector("[aria-selected=true]");
   const mark = (option) => {
