@@ -1,5 +1,6 @@
 """A coordinator in the portal, in a real browser. Every click, key and chosen file counts as an interaction."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -74,6 +75,7 @@ class Portal:
         self.page.locator("[role=option][aria-selected=true]").filter(has_text=typed).wait_for()
         field.press("Enter")
         self.interactions += 3
+        expect(field).to_have_attribute("value", re.compile(re.escape(typed)), timeout=within(10_000))
         expect(self.row(company).locator("[data-saved]")).to_be_visible()
 
     def push(self) -> None:

@@ -26,35 +26,7 @@ def anywhere(request: pytest.FixtureRequest, browser: Browser, tmp_path: Path) -
 def test_the_months_of_a_coordinator(anywhere: Portal) -> None:
     """From the first key to a revert, each page leads to the next, and what is shown is what ConnectWise holds."""
     page, coordinator = anywhere.page, anywhere.coordinator
-    anywhere.open()
-    anywhere.connect("a wrong key")
-    anywhere.sees("ConnectWise refused the keys")
-    anywhere.click("Correct it")
-    anywhere.connect()
-    anywhere.sees("Finance > Agreements: Edit (All)")
-    anywhere.click("Go on to Companies")
-    anywhere.sees("No company yet")
-    anywhere.take_counts()
-    anywhere.sees("0 of 25 compared with ConnectWise: 25 not mapped")
-
-    anywhere.choose("Alder & Finch Architects", "ConnectWise company", "Alder")
-    anywhere.choose("Alder & Finch Architects", "Agreement", "Managed")
-    anywhere.choose("Alder & Finch Architects", "Addition", "Phin")
-    anywhere.choose("Juniper Wealth Partners", "ConnectWise company", "Juniper")
-    page.reload()
-    assert page.get_by_role("combobox", name="Addition for Alder").input_value().startswith("Phin")
-    assert (
-        page.get_by_role("combobox", name="ConnectWise company for Juniper").input_value() == "Juniper Wealth Partners"
-    )
-    anywhere.choose("Juniper Wealth Partners", "Agreement", "Managed")
-    anywhere.choose("Juniper Wealth Partners", "Addition", "Phin")
-    anywhere.click("Suggest for")
-    anywhere.sees("same name")
-    anywhere.click("Accept Bluewater Dental for Bluewater Dental")
-    anywhere.sees("✓ Saved")
-    anywhere.click("Accept all")
-    anywhere.sees("suggestions are accepted")
-
+    _connect_and_map(anywhere)
     anywhere.push()
     assert "Updated" in anywhere.status("Alder & Finch Architects")
     assert coordinator.quantity(7101) == 21
@@ -64,7 +36,15 @@ def test_the_months_of_a_coordinator(anywhere: Portal) -> None:
     assert "Finance > Agreements" in held.inner_text()
     assert coordinator.quantity(7110) == 7
     page.get_by_label("Confirm 7 → 8 of Juniper Wealth Partners").check()
+    page.get_by_label("Confirm 1 → 39 of Lakeshore Credit Union").check()
     anywhere.click("Push again with what is confirmed")
+    anywhere.ends()
+    assert "Updated" in anywhere.status("Lakeshore Credit Union")
+    assert coordinator.quantity(7112) == 39
+    assert "ConnectWise refused the change" in anywhere.status("Juniper Wealth Partners")
+    mended = {"id": 7110, "agreementId": 410, "quantity": 7, "cancelledDate": None}
+    coordinator.change(additions=[mended])
+    anywhere.click("Retry 1 failed company only")
     anywhere.ends()
     assert "Updated" in anywhere.status("Juniper Wealth Partners")
     assert coordinator.quantity(7110) == 8
@@ -123,3 +103,36 @@ def test_the_first_month_takes_few_interactions(in_portal: Portal) -> None:
     in_portal.take_counts()
     in_portal.push()
     assert in_portal.interactions <= 3
+
+
+def _connect_and_map(anywhere: Portal) -> None:
+    page = anywhere.page
+    anywhere.open()
+    anywhere.connect("a wrong key")
+    anywhere.sees("ConnectWise refused the keys")
+    anywhere.click("Correct it")
+    anywhere.connect()
+    anywhere.sees("Finance > Agreements: Edit (All)")
+    anywhere.click("Go on to Companies")
+    anywhere.sees("No company yet")
+    anywhere.take_counts()
+    anywhere.sees("0 of 25 compared with ConnectWise: 25 not mapped")
+
+    anywhere.choose("Alder & Finch Architects", "ConnectWise company", "Alder")
+    anywhere.choose("Alder & Finch Architects", "Agreement", "Managed")
+    anywhere.choose("Alder & Finch Architects", "Addition", "Phin")
+    anywhere.choose("Juniper Wealth Partners", "ConnectWise company", "Juniper")
+    page.reload()
+    assert page.get_by_role("combobox", name="Addition for Alder").input_value().startswith("Phin")
+    assert (
+        page.get_by_role("combobox", name="ConnectWise company for Juniper").input_value() == "Juniper Wealth Partners"
+    )
+    anywhere.choose("Juniper Wealth Partners", "Agreement", "Managed")
+    anywhere.choose("Juniper Wealth Partners", "Addition", "Phin")
+    anywhere.click("Suggest for")
+    anywhere.sees("same name")
+    anywhere.click("Accept Bluewater Dental for Bluewater Dental")
+    anywhere.sees("✓ Saved")
+    anywhere.click("Accept all")
+    anywhere.sees("suggestions are accepted")
+    anywhere.choose("Lakeshore Credit Union", "Addition", "Phin")

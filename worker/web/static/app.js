@@ -109,6 +109,7 @@
     const after = order.slice(order.indexOf(kind) + 1).map((one) => row.querySelector(`[data-kind=${one}] input:not(:disabled)`));
     return after.find((one) => one && !one.value) || row.querySelector(`[data-kind=${kind}] input`);
   };
+  document.addEventListener("htmx:before:swap", (event) => { if (open && event.target.contains(open) && event.target.matches("tr")) close(); });
   const choose = async (option) => {
     const combo = open.parentElement, row = combo.closest("tr"), kind = combo.dataset.kind, id = row.id;
     const values = {form_token: formToken(), company: combo.dataset.company, kind, id: option.dataset.id, name: option.dataset.name};
@@ -118,7 +119,9 @@
     const fresh = document.getElementById(id);
     if (!fresh) return;
     if (fresh.querySelector("[data-saved]")) say(`Saved: ${values.name}`);
-    next(fresh, kind).focus();
+    // Whoever has gone on meanwhile is not called back.
+    const at = document.activeElement;
+    if (!at || at === document.body || fresh.contains(at)) next(fresh, kind).focus();
   };
   const onKey = (event) => {
     const input = event.target;
@@ -167,7 +170,8 @@
       say("Saved");
       const target = row && document.getElementById(row);
       const button = target && target.querySelector("[data-accept]");
-      if (button) button.focus();
+      const at = document.activeElement;
+      if (button && (!at || at === document.body || !at.matches("input"))) button.focus();
     }, 30);
   });
 
