@@ -21,7 +21,7 @@ _OF_STATUS = {
 }
 _UNKNOWN = (
     "Something went wrong here",
-    "It is not your mistake, and stands in the log of these pages. Ask who runs them.",
+    "The log of these pages names it. Ask who runs them.",
 )
 
 log = structlog.get_logger()

@@ -12,6 +12,7 @@ Area = Literal["portal", "console"]
 class Link:
     """A link that users with this right see.
 
+    `also`: beginnings of the paths of other pages that belong to it;
     `heading` and `summary`: how the local user's first page offers the area of which this link is the entrance.
     """
 
@@ -19,8 +20,13 @@ class Link:
     path: str
     label: str
     right: Right
+    also: tuple[str, ...] = ()
     heading: str = ""
     summary: str = ""
+
+    def leads_to(self, path: str) -> bool:
+        """True if the page of this path belongs to the link."""
+        return path.startswith((self.path, *self.also))
 
     @property
     def first(self) -> bool:
@@ -43,7 +49,14 @@ CONSOLE = (
 )
 LINKS: tuple[Link, ...] = (
     Link("portal", "/portal/connect", "Connect", Right.COORDINATE),
-    Link("portal", "/portal/companies", "Companies", Right.COORDINATE),
+    Link("portal", "/portal/companies", "Companies", Right.COORDINATE, also=("/portal/company",)),
+    Link(
+        "portal",
+        "/portal/history",
+        "History",
+        Right.COORDINATE,
+        also=("/portal/push", "/portal/ledger", "/portal/proof"),
+    ),
     *CONSOLE,
 )
 

@@ -37,6 +37,10 @@ def _money(value: float | None) -> str:
     return "" if value is None else f"{MINUS if value < 0 else ''}{abs(value):,.2f}"
 
 
+def _signed_money(value: float | None) -> str:
+    return "" if value is None else f"{'+' if value > 0 else ''}{_money(value)}"
+
+
 def _anchor(text: str) -> str:
     """A name for an element, whatever characters the id of a company has."""
     return sha256(text.encode()).hexdigest()[:16]
@@ -70,7 +74,14 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    made.filters |= {"minute": _minute, "number": _number, "signed": _signed, "money": _money, "anchor": _anchor}
+    made.filters |= {
+        "minute": _minute,
+        "number": _number,
+        "signed": _signed,
+        "money": _money,
+        "signed_money": _signed_money,
+        "anchor": _anchor,
+    }
     made.globals |= {"asset": assets.address, "plural": _plural}
     made.filters["second"] = _second
     made.globals["age"] = _age

@@ -2,7 +2,16 @@
 
 from worker.web import account
 from worker.web.console.table import CONSOLE
-from worker.web.portal import companies, connect, mapping, start, suggestions
+from worker.web.portal import companies, connect, history, mapping, push, start, suggestions
 
-PORTAL = (*start.PAGES, *connect.PAGES, *companies.PAGES, *mapping.PAGES, *suggestions.PAGES)
-PAGES = (*account.PAGES, *PORTAL, *CONSOLE)
+PAGES = (
+    *account.PAGES,
+    *start.PAGES,
+    *connect.PAGES,
+    *companies.PAGES,
+    *mapping.PAGES,
+    *suggestions.PAGES,
+    *push.PAGES,
+    *history.PAGES,
+    *CONSOLE,
+)

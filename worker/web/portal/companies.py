@@ -87,7 +87,7 @@ def _content(visit: Visit) -> dict[str, Any]:
         "terms": sums.of_rows(every),
         "compared": sums.compared(every, period.key),
         "suggestions": asked,
-        "certain": sum(row.suggestion is not None and row.suggestion.certain and not row.is_mapped for row in every),
+        "certain": sum(row.suggestion is not None and row.suggestion.certain and row.ids[0] is None for row in every),
         "unmapped": states["unmapped"],
         "problems": [],
     }

@@ -38,10 +38,11 @@ def of_rows(rows: Iterable[CompanyRow]) -> list[Term]:
     return [first, *others]
 
 
-def of_push(found: Sum, *, is_preview: bool) -> list[Term]:
-    """The terms of a push, as its lines give them."""
+def of_push(found: Sum, *, is_preview: bool, is_over: bool) -> list[Term]:
+    """The terms of a push, as its lines give them; `waiting` is among them until all have ended, be it 0."""
     words = WORDS | ({"written": "to be written"} if is_preview else {})
-    named = [name for name in words if name in ALWAYS or name in found]
+    always = (*ALWAYS, "waiting") if not is_over else ALWAYS
+    named = [name for name in words if name in always or name in found]
     terms = [Term(words[name], *found.get(name, (0, 0)), KINDS.get(name, "")) for name in named]
     return [Term("imported", *found["imported"]), *terms]
 

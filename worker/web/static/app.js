@@ -10,12 +10,14 @@
     return `${path}?${kept}`;
   };
 
+  let open = null; // the input whose list of choices is open
+
   /* Live parts: data-live names the events, data-part the part to ask for anew. Polling stands in for events. */
   const POLL = 2000;
   const isBusy = (part) => {
     const at = document.activeElement;
     const inside = at && part.contains(at);
-    const types = inside && at.matches("input, textarea, select") && !at.matches("[type=checkbox], [type=radio]")
+    const types = open || inside && at.matches("input, textarea, select") && !at.matches("[type=checkbox], [type=radio]")
       && (at.value !== at.defaultValue || at.getAttribute("aria-expanded") === "true");
     const ticked = part.querySelector("input[type=checkbox]:checked");
     const picked = getSelection();
@@ -35,6 +37,10 @@
     const stop = () => { if (source) source.close(); clearInterval(timer); };
     const poll = () => { timer = timer || setInterval(refresh, POLL); };
     const catchUp = () => setTimeout(() => { if (isDue && !isBusy(part)) refresh(); }, 50);
+    // Somebody may have begun to type while the answer was on its way.
+    part.addEventListener("htmx:before:swap", (event) => {
+      if (event.target === part && isBusy(part)) { isDue = true; event.preventDefault(); }
+    });
     part.addEventListener("focusout", catchUp);
     part.addEventListener("change", catchUp);
     document.addEventListener("selectionchange", catchUp);
@@ -49,7 +55,7 @@
   /* One list for all drop-downs, after the WAI-ARIA combobox pattern (list autocomplete, manual selection). */
   const list = document.createElement("ul");
   list.id = "choices"; list.setAttribute("role", "listbox"); list.hidden = true;
-  let open = null, asked = 0, wait = 0;
+  let asked = 0, wait = 0;
   const options = () => all("[role=option]", list);
   const current = () => list.querySelector("[aria-selected=true]");
   const mark = (option) => {
@@ -103,6 +109,7 @@
     const after = order.slice(order.indexOf(kind) + 1).map((one) => row.querySelector(`[data-kind=${one}] input:not(:disabled)`));
     return after.find((one) => one && !one.value) || row.querySelector(`[data-kind=${kind}] input`);
   };
+  document.addEventListener("htmx:before:swap", (event) => { if (open && event.target.contains(open) && event.target.matches("tr")) close(); });
   const choose = async (option) => {
     const combo = open.parentElement, row = combo.closest("tr"), kind = combo.dataset.kind, id = row.id;
     const values = {form_token: formToken(), company: combo.dataset.company, kind, id: option.dataset.id, name: option.dataset.name};
@@ -112,7 +119,9 @@
     const fresh = document.getElementById(id);
     if (!fresh) return;
     if (fresh.querySelector("[data-saved]")) say(`Saved: ${values.name}`);
-    next(fresh, kind).focus();
+    // Whoever has gone on meanwhile is not called back.
+    const at = document.activeElement;
+    if (!at || at === document.body || fresh.contains(at)) next(fresh, kind).focus();
   };
   const onKey = (event) => {
     const input = event.target;
@@ -161,7 +170,8 @@
       say("Saved");
       const target = row && document.getElementById(row);
       const button = target && target.querySelector("[data-accept]");
-      if (button) button.focus();
+      const at = document.activeElement;
+      if (button && (!at || at === document.body || !at.matches("input"))) button.focus();
     }, 30);
   });
 
