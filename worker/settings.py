@@ -149,6 +149,13 @@ def _address(value: object) -> object:
     return Address(host.strip("[]") or "0.0.0.0", int(port))  # noqa: S104 - ":9464" says so
 
 
+def address_of(text: str) -> Address:
+    """The address that a text such as 127.0.0.1:9464 names. Raises ValueError."""
+    if not isinstance(found := _address(text), Address):
+        raise ValueError("is not an address such as 127.0.0.1:9464, or [::1]:9464")  # noqa: TRY004 - it is the text that is wrong
+    return found
+
+
 class Settings(BaseSettings):
     """Everything that can be set. Only CLIENT_ID and SEAL_KEYS have no default; the worker does not start without."""
 

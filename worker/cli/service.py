@@ -145,7 +145,7 @@ def prune(
     pushes: Annotated[int, _days("Pushes with their lines, and cancellations.")] = KEPT.pushes.days,
     names: Annotated[int, _days("Names of people in pushes and cancellations.")] = KEPT.names.days,
     ledger: Annotated[int, _days("What was written to ConnectWise.")] = KEPT.ledger.days,
-    dead_letters: Annotated[int, _days("Dead letters that are dealt with.")] = KEPT.dead_letters.days,
+    dead_letters: Annotated[int, _days("Settled dead letters, and operators' actions.")] = KEPT.dead_letters.days,
     in_hand: Annotated[int, _days("Notes of messages that were delivered again.")] = KEPT.in_hand.days,
     workers: Annotated[int, _days("Workers that have gone.")] = KEPT.workers.days,
     catalog: Annotated[int, _days("Choices read from ConnectWise, and answers.")] = KEPT.catalog.days,
@@ -161,8 +161,8 @@ def prune(
     Names of people (`requested_by`) give way to "removed" so long after an ended push was accepted, a cancellation
     was requested. Rows of the ledger go so long after they were closed; each addition keeps its row of the newest
     period, the guard against older ones. Dead letters go so long after they failed last, if they were discarded, or
-    replayed and handled; open ones never, nor what is in them. Connections, mappings, counts, Sync Status and the
-    outbox are never pruned.
+    replayed and handled; open ones never, nor what is in them. Operators' actions go so long after they ended.
+    Connections, mappings, counts, Sync Status and the outbox are never pruned.
     """
     retention = Retention(
         pushes=timedelta(pushes),
