@@ -66,7 +66,7 @@ COMMANDS = {
         "See what failed and why, and send it again once the cause is gone.",
     ),
     "actions": LazyCommand(
-        "worker.cli.actions", "actions", OPERATE, "See what operators did, who, when and why, and how far it is."
+        "worker.cli.actions", "actions", OPERATE, "Show what operators did: who, when, why, and how far it is."
     ),
     "db": LazyCommand(
         "worker.cli.service", "db", OPERATE, "Bring the tables to this version, look whether they are; remove old rows."
