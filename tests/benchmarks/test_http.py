@@ -86,7 +86,7 @@ def test_traces_that_are_off_cost_nothing(server: dict[str, Any], capsys: pytest
     published = [Published("message", "sync.result.v1", None, "")]
 
     def line() -> None:
-        with tracing.spans().process("queue", "message", [None]):
+        with tracing.spans().process("queue", [None], "message"):
             tracing.spans().serve("p1", {None})
         for method in ("GET", "PATCH"):
             tracing.spans().request(method, "https://example/", 200, "", 0.1)

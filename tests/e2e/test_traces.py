@@ -1,24 +1,20 @@
 """Traces, as an operator reads them: one from the platform's publish to each of its results, whatever came between."""
 
 import json
-import os
-import subprocess
-import sys
-import threading
+import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextvars import copy_context
+from dataclasses import replace
 from pathlib import Path
 
 import pika
 import pytest
 import structlog
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.trace.v1.trace_pb2 import Span
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, Decision, ParentBased, Sampler
 from opentelemetry.trace import Link, SpanContext, SpanKind, TraceFlags, format_span_id, format_trace_id
 from structlog.testing import capture_logs
 
@@ -32,16 +28,16 @@ from messages import (
     PushRequested,
     RevertRequested,
     SyncResult,
-    generate_keypair,
 )
+from store import outbox
 from tests.support.letters import Letters
 from tests.support.reverting import revert_of
-from tests.support.waiting import wait_for, within
+from tests.support.waiting import wait_for
 from tests.support.world import PRIVATE_KEY, World
 from worker import app, logs, tracing
 from worker.messaging import fair_share
-from worker.setting_names import PREFIX
-from worker.tracing.export import FollowLinks
+from worker.tracing.recording import RecordedSpans
+from worker.tracing.sampling import FollowLinks
 
 AWAY = faults.Status(status=503, match=Match(path=r"/additions/10000\d$"))
 
@@ -177,104 +173,111 @@ def test_spans_hold_no_secret_and_no_name(
     assert not [word for word in (PRIVATE_KEY, "wrong", "ana@msp.example", "Company 1", "Basic ") if word in text]
 
 
-@pytest.mark.parametrize("sampled", [True, False], ids=["sampled", "not-sampled"])
-def test_a_run_is_sampled_with_the_pushes_it_serves(*, sampled: bool) -> None:
-    """Whoever samples a tenth of the platform's traces sees the runs of just these."""
-    flags = TraceFlags(TraceFlags.SAMPLED if sampled else TraceFlags.DEFAULT)
-    link = Link(SpanContext(1, 2, is_remote=True, trace_flags=flags))
-    for others in (ALWAYS_ON, ALWAYS_OFF):
-        sampler = FollowLinks(others)
-        assert sampler.should_sample(None, 3, "run", links=[link]).decision.is_sampled() is sampled  # type: ignore[no-untyped-call]
-        alone = others.should_sample(None, 3, "run").decision
-        assert sampler.should_sample(None, 3, "run").decision is alone
+def test_the_text_of_an_error_is_in_no_span(
+    amqp_url: str, postgresql_url: str, tmp_path: Path, recorded: Recorded
+) -> None:
+    """A rejection names its reason and an answer its trace, whether body or header has it; neither is quoted."""
+    with World(amqp_url, postgresql_url, tmp_path) as world, app.build(world.settings):
+        platform = world.platform
+        assert platform is not None
+        push = _traced(world.push("p1", {1: 5}), recorded)
+        other = push.model_copy(update={"id": uuid.uuid4(), "requested_by": "bo@msp.example"})
+        world.publish(push)
+        wait_for(lambda: world.state_of(push) is not None, "the push")
+        world.publish(other)
+        (letter,) = Letters(world).wait()
+        assert letter.reason == "conflict"
+        row = outbox.row_of(_traced(world.push("p1", {1: 6}), recorded))
+        content = json.loads(row.body)
+        context = content.pop("traceparent")
+        broken = replace(row, body=json.dumps(content | {"mode": "bo@msp.example"}).encode())
+        assert world.broker.publish([broken]) == [None]
+        refused = wait_for(lambda: _completed(platform.received, content["push_id"]), "the refusal")
+    assert refused is not None
+    assert refused.traceparent == context
+    assert recorded.errors(push.traceparent or "", SpanKind.CONSUMER) == [None, "conflict"]
+    assert recorded.errors(context, SpanKind.CONSUMER) == ["contract"]
+    assert {span.status.description for span in recorded.all()} == {None}
+    assert "bo@msp.example" not in "".join(span.to_json() for span in recorded.all())
 
 
-@pytest.fixture
-def collected() -> Iterator[tuple[str, list[Span]]]:
-    """(URL of a collector, the spans that it has taken)."""
-    spans: list[Span] = []
+def test_a_provider_that_fails_spoils_no_work(amqp_url: str, postgresql_url: str, tmp_path: Path) -> None:
+    """Whatever a span processor raises, the push is written once and answered; the log says that a span is lost."""
 
-    class Collector(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            request = ExportTraceServiceRequest.FromString(self.rfile.read(int(self.headers["Content-Length"])))
-            spans.extend(
-                span for resource in request.resource_spans for scope in resource.scope_spans for span in scope.spans
-            )
-            self.send_response(200)
-            self.end_headers()
+    class Broken(SpanProcessor):
+        def on_start(self, *_: object, **__: object) -> None:
+            raise RuntimeError("no spans today")
 
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Collector)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}", spans
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-def _work(world: World, traces: str, endpoint: str) -> Path:
-    """A worker process exports traces to the endpoint while one company is pushed; it ends well. Returns its log."""
-    given = {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_EXPORTER_OTLP_COMPRESSION": "none"}
-    log = world.folder / "traced.log"
-    with log.open("wb") as stderr:
-        environment = world.environment | given | {f"{PREFIX}TRACES": traces}
-        worker = subprocess.Popen([sys.executable, "-m", "worker.cli", "worker"], env=environment, stderr=stderr)
-        try:
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(Broken())
+    tracing.use(provider)
+    try:
+        with (
+            capture_logs() as lines,
+            World(amqp_url, postgresql_url, tmp_path) as world,
+            app.build(world.settings),
+        ):
+            platform = world.platform
+            assert platform is not None
             connection, mapped = world.connected("p1"), world.mapped("p1", 1)
-            world.publish(connection, mapped, world.push("p1", {1: 5}, connection=connection, mappings=[mapped]))
-            wait_for(lambda: world.quantity("p1", 100_001) == 5, "the push")
-            worker.terminate()
-            assert worker.wait(within(30)) == 0
-        finally:
-            worker.kill()
-            worker.wait()
-    return log
+            push = world.push("p1", {1: 5}, connection=connection, mappings=[mapped])
+            world.publish(connection, mapped, push)
+            wait_for(lambda: _completed(platform.received, push.push_id), "the completion")
+            assert _results(platform.received, push) == ["updated"]
+            assert len(world.writes()) == 1
+    finally:
+        tracing.use(None)
+    assert {line["error_type"] for line in lines if line["event"] == "span.lost"} == {"RuntimeError"}
+    assert not [line for line in lines if line["event"].endswith(".trouble")]
 
 
-def test_a_worker_exports_its_spans_until_its_end(
-    amqp_url: str, postgresql_url: str, tmp_path: Path, collected: tuple[str, list[Span]]
+SAMPLED, NOT_SAMPLED = (
+    Link(SpanContext(1, 2, is_remote=True, trace_flags=TraceFlags(flags)))
+    for flags in (TraceFlags.SAMPLED, TraceFlags.DEFAULT)
+)
+
+
+@pytest.mark.parametrize(
+    ("sampler", "links", "is_sampled"),
+    [
+        (ParentBased(ALWAYS_OFF), [NOT_SAMPLED, SAMPLED], True),
+        (ParentBased(ALWAYS_ON), [NOT_SAMPLED], False),
+        (ParentBased(ALWAYS_ON), [], True),
+        (ALWAYS_OFF, [SAMPLED], False),
+        (ALWAYS_ON, [NOT_SAMPLED], True),
+    ],
+)
+def test_a_run_is_sampled_as_the_child_of_a_push_would_be(
+    sampler: Sampler, links: list[Link], *, is_sampled: bool
 ) -> None:
-    """`PHIN_CONNECTWISE_TRACES=otlp` and OpenTelemetry's variables are all that is to be set; log lines name spans."""
-    endpoint, spans = collected
-    with World(amqp_url, postgresql_url, tmp_path) as world:
-        log = _work(world, "otlp", endpoint)
-    names = {span.name for span in spans}
-    assert {"run", "GET", "PATCH", "process connectwise.push-requested.v1", "publish connectwise.sync"} <= names
-    lines = [json.loads(line) for line in log.read_text().splitlines()]
-    accepted = next(line for line in lines if line["event"] == "push.accepted")
-    assert accepted["span_id"] in {span.span_id.hex() for span in spans}
+    """Whoever samples a tenth of the platform's traces sees the runs of just these; other samplers are obeyed."""
+    decision = FollowLinks(sampler).should_sample(None, 3, "run", links=links).decision
+    assert (decision is Decision.RECORD_AND_SAMPLE) == is_sampled
 
 
-@pytest.mark.parametrize("endpoint", ["http://127.0.0.1:1", "http://127.0.0.1:1/nonsense path"])
-def test_a_collector_that_is_away_keeps_nobody_from_work_or_from_ending(
-    sqlite_url: str, tmp_path: Path, endpoint: str
-) -> None:
-    """The push is done, and the worker ends with exit code 0; its spans are lost."""
-    with World("local:", sqlite_url, tmp_path) as world:
-        _work(world, "otlp", endpoint)
+def test_a_run_that_goes_on_with_a_sampled_push_is_sampled_from_then_on() -> None:
+    """A run that began with nothing, or with pushes that are not sampled, is there for one that is."""
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider(FollowLinks(ParentBased(ALWAYS_OFF)), shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    spans = RecordedSpans(provider, "rabbitmq")
+
+    def run() -> None:
+        with spans.run():
+            spans.serve("p1", [None])
+            spans.serve("p1", [f"00-{'1' * 32}-{'2' * 16}-00"])
+            spans.request("GET", "https://[::1]/login/companyinfo/secret?name=Acme", 200, "", 0.1)
+            spans.serve("p1", [f"00-{'3' * 32}-{'4' * 16}-01"])
+            spans.request("PATCH", "https://[::1]/a/b?name=Acme", None, "Unreachable", 0.1)
+
+    copy_context().run(run)
+    request, served = exporter.get_finished_spans()
+    assert [format_trace_id(link.context.trace_id) for link in served.links] == ["3" * 32]
+    assert (request.attributes or {})["url.full"] == "https://[::1]:443/a/b"
 
 
-def test_traces_without_opentelemetry_are_an_error_at_the_start(tmp_path: Path) -> None:
-    """Exit code 5 says what to install."""
-    (tmp_path / "opentelemetry").mkdir()
-    (tmp_path / "opentelemetry" / "__init__.py").write_text("raise ImportError('not installed')")
-    settings = {"CLIENT_ID": "00000000-0000-0000-0000-000000000001", "SEAL_KEYS": generate_keypair().private}
-    environment = {f"{PREFIX}{name}": value for name, value in settings.items()} | {f"{PREFIX}TRACES": "otlp"}
-    ended = subprocess.run(
-        [sys.executable, "-m", "worker.cli", "worker"],
-        env=os.environ | environment | {"PYTHONPATH": str(tmp_path)},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=within(60),
-        check=False,
-    )
-    assert ended.returncode == 5
-    assert "PHIN_CONNECTWISE_TRACES: otlp needs OpenTelemetry" in ended.stderr
-    assert "install phin-connectwise[traces]" in ended.stderr
+def _completed(received: Sequence[Message], push_id: str) -> PushCompleted | None:
+    return next((one for one in received if isinstance(one, PushCompleted) and one.push_id == push_id), None)
 
 
 def _traced(push: PushRequested, recorded: Recorded) -> PushRequested:

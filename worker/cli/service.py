@@ -73,14 +73,20 @@ def _traced(settings: Settings) -> Iterator[None]:
         yield
         return
     try:
-        from worker.tracing.export import exporting_provider
+        from worker.tracing.export import exporting_provider, shut_down
+
+        provider = exporting_provider()
     except ImportError as error:
-        advice = f"{PREFIX}TRACES: otlp needs OpenTelemetry, which is not installed; install phin-connectwise[traces]"
-        raise SettingsError([advice]) from error
-    with exporting_provider() as provider:
-        tracing.use(provider, messaging_system="phin_connectwise" if settings.is_embedded else "rabbitmq")
+        advice = "otlp needs OpenTelemetry, which is not installed; install phin-connectwise[traces]"
+        raise SettingsError([f"{PREFIX}TRACES: {advice}"]) from error
+    except ValueError as error:
+        raise SettingsError([f"an OTEL_ variable cannot be used: {error}"]) from error
+    tracing.use(provider, messaging_system="phin_connectwise" if settings.is_embedded else "rabbitmq")
+    try:
         yield
+    finally:
         tracing.use(None)
+        shut_down(provider)
 
 
 def simulator(

@@ -1,7 +1,7 @@
 """Raw bytes are decoded and handled, and what comes of that becomes a settlement. No message ends the worker."""
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from threading import Event, Lock
 from time import perf_counter
@@ -17,7 +17,7 @@ from worker import metrics, tracing
 from worker.clock import Clock
 from worker.handlers import BATCH_HANDLERS, HANDLERS, REPLAYABLE
 from worker.handlers.context import Context, MessageRejected
-from worker.messaging.broker import Delivery, Settlement, trace_context
+from worker.messaging.broker import Delivery, Settlement
 from worker.messaging.contract_answers import Violation, reject
 from worker.messaging.dead_letters import DeadLetters, first_own_frame
 from worker.messaging.store_retry import StoreNotReady, StoreRetry
@@ -106,9 +106,8 @@ class Dispatcher:
                 messages[place] = message
         settled = self._reject_together(violations)
         if messages:
-            contexts = [message.traceparent for message in messages.values()]
-            with tracing.spans().process(deliveries[0].queue, None, contexts):
-                settled |= dict.fromkeys(messages, self._try(lambda: handler(self._context, [*messages.values()])))
+            handle = partial(self._call_batch, deliveries[0].queue, handler, messages.values())
+            settled |= dict.fromkeys(messages, self._try(handle))
         handled = [key for place, key in redelivered.items() if settled.get(place) is Settlement.ACK]
         if are_noted and handled:
             self._try(lambda: self._delete_notes(deliveries[0], *handled))
@@ -128,10 +127,7 @@ class Dispatcher:
     def _reject_together(self, violations: Mapping[int, Violation]) -> dict[int, Settlement | None]:
         if not violations:
             return {}
-        rejected = [*violations.values()]
-        contexts = [trace_context(violation.delivery.properties) for violation in rejected]
-        with tracing.spans().process(rejected[0].delivery.queue, None, contexts, "contract"):
-            return dict.fromkeys(violations, self._try(lambda: self._reject(*rejected)))
+        return dict.fromkeys(violations, self._try(lambda: self._reject(*violations.values())))
 
     def _noted_before(self, deliveries: Sequence[Delivery], redelivered: Mapping[int, str]) -> set[int]:
         """Note that redelivered messages are in hand. Returns the places of those that were when a worker died."""
@@ -210,24 +206,27 @@ class Dispatcher:
         try:
             message = message or self._decode(delivery)
         except ContractError as error:
-            violation = Violation(delivery, error)
-            with tracing.spans().process(
-                delivery.queue, delivery.message_id, [trace_context(delivery.properties)], "contract"
-            ):
-                self._store_retry.do(lambda: self._reject(violation))
+            self._store_retry.do(partial(self._reject, Violation(delivery, error)))
             return
         context = {"partner": message.partner_id, "correlation_id": message.correlation_id}
-        with structlog.contextvars.bound_contextvars(**context):
+        process = tracing.spans().process(delivery.queue, [message.traceparent], str(message.id))
+        with structlog.contextvars.bound_contextvars(**context), process as fail:
             replay = replay_of(delivery.properties)
             try:
-                with tracing.spans().process(delivery.queue, str(message.id), [message.traceparent]):
-                    republished = self._store_retry.do(lambda: self._call_handler(message, replay))
+                republished = self._store_retry.do(lambda: self._call_handler(message, replay))
                 self._charge_results(message.partner_id, republished or 0)
             except MessageRejected as error:
+                fail(error.reason)
                 self._store_letter(self._letters.of(delivery, error.reason, str(error), partner_id=message.partner_id))
             else:
                 if replay is not None:
                     self._store_retry.do(lambda: self._note_replay(replay))
+
+    def _call_batch(
+        self, queue: str, handler: Callable[[Context, Sequence[Message]], None], messages: Collection[Message]
+    ) -> None:
+        with tracing.spans().process(queue, [message.traceparent for message in messages]):
+            handler(self._context, [*messages])
 
     def _call_handler(self, message: Message, replay: Replay | None) -> int | None:
         """Return the number of results that the handler published again. None = its kind never does."""
@@ -258,9 +257,12 @@ class Dispatcher:
     # --- one transaction each
 
     def _reject(self, *violations: Violation) -> None:
-        with self._context.database.begin() as tx:
-            letters = reject(tx, self._letters, violations)
-        _log(letters)
+        contexts = [violation.traceparent for violation in violations]
+        with tracing.spans().process(violations[0].delivery.queue, contexts) as fail:
+            fail("contract")
+            with self._context.database.begin() as tx:
+                letters = reject(tx, self._letters, violations)
+            _log(letters)
 
     def _store_letter(self, letter: DeadLetter) -> None:
         self._store_retry.do(lambda: self._store_letters(letter))

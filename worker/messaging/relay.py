@@ -23,6 +23,8 @@ CLAIM_SECONDS = 60.0
 TRIES = 10
 BACKOFF_FIRST, BACKOFF_MOST = 1.0, 300.0
 TROUBLE_FIRST, TROUBLE_MOST = 0.5, 2.0
+DEFAULT_EXCHANGE = "amq.default"
+"""The name of the exchange without a name in OpenTelemetry's conventions."""
 # When stopping: rows of other workers keep coming, and those workers relay them.
 LAST_SECONDS = 5.0
 
@@ -70,9 +72,10 @@ class Relay:
             rows = self._open(stored)
             began = monotonic()
             refusals = self._broker.publish(rows) if rows else []
-            _trace(rows, refusals, monotonic() - began)
             self._report(rows, refusals)
+            seconds = monotonic() - began
             self._store(claimed.token, rows, refusals, {row.id: row for row in stored})
+            _trace(rows, refusals, seconds)
         except (BrokerUnavailable, TopologyMismatch) as error:
             self._readiness.trouble("publisher", error)
             self._slow_down()
@@ -190,7 +193,8 @@ def _trace(rows: Sequence[OutboxRow], refusals: Sequence[Refusal | None], second
             Published(row.message_id, row.routing_key, trace_context(row.properties), _error_type(refusal))
             for row, refusal in published
         )
-        tracing.spans().publish(exchange, messages, seconds)
+        named = DEFAULT_EXCHANGE if exchange in {"", EXCHANGE_REPLIES} else exchange
+        tracing.spans().publish(named, messages, seconds)
 
 
 def _error_type(refusal: Refusal | None) -> str:

@@ -5,7 +5,7 @@ trace. A run serves several pushes at once, so it is a trace of its own, which l
 are spans of the run.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -22,19 +22,23 @@ class Published(NamedTuple):
     error: str
 
 
+def ignore(_error: str) -> None:
+    """Record no error."""
+
+
 class Spans:
     """Records nothing."""
 
     def process(
-        self, queue: str, message_id: str | None, contexts: Sequence[str | None], error: str = ""
-    ) -> AbstractContextManager[None]:
+        self, queue: str, contexts: Sequence[str | None], message_id: str | None = None
+    ) -> AbstractContextManager[Callable[[str], None]]:
         """Record the handling of a message, or of a batch; its span is the current one meanwhile.
 
-        `contexts`: the traceparent of each message. One is the parent of the span, several are linked to it.
-        `error` is the reason for which the message is rejected; an exception that passes is taken by its type.
+        `contexts`: the traceparent of each message. One is the parent of the span, several are linked to it. Yields a
+        function to be told the reason of a rejection; an exception that passes is taken by its type.
         """
-        del queue, message_id, contexts, error
-        return nullcontext()
+        del queue, contexts, message_id
+        return nullcontext(ignore)
 
     @contextmanager
     def run(self) -> Iterator[None]:
@@ -42,7 +46,7 @@ class Spans:
         yield
 
     def serve(self, partner_id: str, contexts: Iterable[str | None]) -> None:
-        """Link the run to the traceparents of the pushes that it serves."""
+        """Link the run to the traceparents of the pushes and questions that it serves."""
 
     def request(self, method: str, url: str, status: int | None, error: str, seconds: float) -> None:
         """Record a request to ConnectWise that has just ended; `error` is the name of its failure, or empty."""
