@@ -25,7 +25,7 @@ RUN find . -type d \( -name tests -o -name testing \) -prune -exec rm -r {} + \
  && bin/python -c "import pkgutil, psycopg; \
     ours = [__import__(name) for name in ('cwclient', 'messages', 'store', 'worker')]; \
     names = [m.name for p in ours for m in pkgutil.walk_packages(p.__path__, p.__name__ + '.')]; \
-    [__import__(name) for name in names if '__main__' not in name and 'migrations' not in name]"
+    [__import__(name) for name in names if not any(part in name for part in ('__main__', 'asyncapi', 'migrations'))]"
 
 
 FROM python:3.13-slim

@@ -6,7 +6,7 @@ VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 export PYTHONDONTWRITEBYTECODE =
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick coverage chaos bench profile promtool check format lock sbom schemas freeze docs clean
+.PHONY: help demo test quick coverage containers chaos bench profile promtool check format lock sbom schemas freeze docs clean
 
 help: ## Show what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -33,6 +33,9 @@ quick: .venv/ready ## Run the tests of units and contracts only
 
 coverage: .venv/ready ## Run the tests, and list the lines and branches that none of them reaches
 	$(BIN)/python -m pytest -n auto --cov --cov-report=term-missing:skip-covered
+
+containers: .venv/ready ## Try docker-compose.yml from a fresh clone of what is committed, with Docker (ten minutes)
+	$(BIN)/python -m pytest -s tests/containers
 
 chaos: .venv/ready ## Kill workers, restart servers, spoil requests, and count what was lost (4 to 7 minutes; SEED=7 repeats a run)
 	$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED))
