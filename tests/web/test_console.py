@@ -208,6 +208,17 @@ def test_one_letter_shows_all_of_it(settings: Settings, database: Database, rita
     assert "Replay…" not in shown
 
 
+def test_a_large_body_is_cut_and_nothing_breaks(database: Database, rita: Visitor) -> None:
+    """A body of megabytes makes no page of megabytes; what no database holds is no error."""
+    add(database, numbered(1, body=b'{"a":"' + b"x" * 3_000_000 + b'","b":1}'), numbered(2, body=b"line\n" * 100_000))
+    for number in (1, 2):
+        page = rita.get(f"/console/letters/one?id={numbered(number).id}")
+        assert "This is not all of it" in _text(page)
+        assert len(page.content) < 400_000
+    assert rita.get("/console/letters?text=%00&partner=%00").status_code == 200
+    assert rita.get("/console/letters/one?id=%00").status_code == 404
+
+
 def test_a_key_in_a_body_is_never_sent(settings: Settings, database: Database, walt: Visitor) -> None:
     """A connection's dead letter is masked on every page, and cannot be corrected."""
     assert settings.seal_keys is not None

@@ -27,7 +27,7 @@ def actions(
     by: By,
     as_json: AsJson = False,
 ) -> None:
-    """Show what operators did: who, when, why, and what became of it; those that run, with how far they are.
+    """See what operators did, who, when and why, and how far it is.
 
     Example: phin-connectwise actions --partner msp-1
     """
