@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from itertools import accumulate
 from typing import Any
 
-from sqlalchemy import ColumnElement, Text, func, literal, select, tuple_
+from sqlalchemy import ColumnElement, Text, bindparam, func, literal, select, tuple_
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
@@ -88,6 +88,7 @@ class DeadLetterGroup:
     example: str
 
 
+STATES = ("open", "replayed", "discarded")
 _SUMMARY = [dead_letters.c[name] for name in DeadLetterSummary.__dataclass_fields__]
 
 
@@ -207,13 +208,37 @@ def groups(tx: Tx, letters: DeadLetterFilter) -> list[DeadLetterGroup]:
 
 
 def choices(tx: Tx, state: str | None) -> dict[str, list[str]]:
-    """The kinds and reasons that letters in this state have, for a list to choose from."""
-    where = conditions(DeadLetterFilter(state=state))
-    pairs = tx.execute(select(dead_letters.c.kind, dead_letters.c.reason).where(*where).distinct()).all()
+    """The kinds and reasons that letters in this state have, for a list to choose from; None = in any state."""
+    pairs = {
+        (kind, reason)
+        for one in (STATES if state is None else (state,))
+        for kind, reason in tx.execute(_CHOICES, {"state": one})
+    }
     return {
         "kind": sorted({kind for kind, _ in pairs if kind is not None}),
         "reason": sorted({reason for _, reason in pairs}),
     }
+
+
+def _next(column: ColumnElement[str], *where: ColumnElement[bool]) -> Any:  # noqa: ANN401 - a Select of one value
+    return select(func.min(column)).where(dead_letters.c.state == bindparam("state"), *where).scalar_subquery()
+
+
+def _distinct() -> Any:  # noqa: ANN401 - a Select of two columns
+    """Each kind and reason by jumps from one to the next in their index: short, however many letters there are."""
+    table = dead_letters.c
+    first = select(_next(table.reason).label("reason")).cte("reasons", recursive=True)
+    reasons = first.union_all(
+        select(_next(table.reason, table.reason > first.c.reason)).where(first.c.reason.is_not(None))
+    )
+    kind = _next(table.kind, table.reason == reasons.c.reason).label("kind")
+    begun = select(reasons.c.reason, kind).where(reasons.c.reason.is_not(None)).cte("pairs", recursive=True)
+    following = _next(table.kind, table.reason == begun.c.reason, table.kind > begun.c.kind)
+    pairs = begun.union_all(select(begun.c.reason, following).where(begun.c.kind.is_not(None)))
+    return select(pairs.c.kind, pairs.c.reason)
+
+
+_CHOICES = _distinct()
 
 
 class _small(FunctionElement[str]):  # noqa: N801 - reads as the SQL function it is

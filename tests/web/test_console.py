@@ -18,6 +18,8 @@ from tests.integration.test_corrections import LETTER as WRONG_LETTER
 from tests.integration.test_corrections import RIGHT
 from tests.integration.test_operations import HandledAtOnce
 from tests.integration.test_store_dead_letters import add, kept, numbered
+from tests.support.samples import push
+from tests.support.store import accept
 from tests.support.visitors import Visitor
 from tests.support.waiting import wait_for
 from worker.operations.runner import OperationRunner
@@ -208,6 +210,17 @@ def test_one_letter_shows_all_of_it(settings: Settings, database: Database, rita
     assert "Replay…" not in shown
 
 
+def test_a_large_body_is_cut_and_nothing_breaks(database: Database, rita: Visitor) -> None:
+    """A body of megabytes makes no page of megabytes; what no database holds is no error."""
+    add(database, numbered(1, body=b'{"a":"' + b"x" * 3_000_000 + b'","b":1}'), numbered(2, body=b"line\n" * 100_000))
+    for number in (1, 2):
+        page = rita.get(f"/console/letters/one?id={numbered(number).id}")
+        assert "This is not all of it" in _text(page)
+        assert len(page.content) < 400_000
+    assert rita.get("/console/letters?text=%00&partner=%00").status_code == 200
+    assert rita.get("/console/letters/one?id=%00").status_code == 404
+
+
 def test_a_key_in_a_body_is_never_sent(settings: Settings, database: Database, walt: Visitor) -> None:
     """A connection's dead letter is masked on every page, and cannot be corrected."""
     assert settings.seal_keys is not None
@@ -331,3 +344,25 @@ def test_who_is_no_operator_sees_nothing_of_the_console(site: Site) -> None:
     ana = Visitor(site)
     ana.sign_in("ana")
     assert ana.get("/console/letters").status_code == 403
+
+
+def test_a_push_is_cancelled_by_an_event(database: Database, walt: Visitor) -> None:
+    """The console asks for the end of a push as the platform does; it is kept who asked, and only once it is over."""
+    pushed = push("push-1")
+    accept(database, pushed)
+    _partner(database, pushed.partner_id)
+    page = f"/console/partners/one?partner={pushed.partner_id}"
+    assert "push-1" in _text(walt.get(page))
+    form = {"partner": pushed.partner_id, "push": "push-1", "why": "sent by mistake"}
+    assert walt.post("/console/pushes/cancel", form, page=page).status_code == 303
+    with database.begin() as tx:
+        (body,) = tx.execute(
+            select(schema.outbox.c.body).where(schema.outbox.c.routing_key == "push.cancel_requested.v1")
+        ).scalars()
+        (noted,) = operation_queries.newest(tx, 1)
+    asked = json.loads(body)
+    assert (asked["push_id"], asked["requested_by"]) == ("push-1", "walt")
+    assert (noted.kind, noted.why, noted.chosen) == ("cancel", "sent by mistake", {"push_id": "push-1"})
+    assert "push push-1 of partner" in _text(walt.get("/console/operations"))
+    unknown = walt.post("/console/pushes/cancel", form | {"push": "push-2"}, page=page)
+    assert unknown.status_code == 409

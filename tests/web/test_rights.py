@@ -15,6 +15,7 @@ USERS = {
     "rita": {Right.PUBLIC, Right.SIGNED_IN, Right.READ},
     "walt": {Right.PUBLIC, Right.SIGNED_IN, Right.READ, Right.WRITE},
 }
+FORM = "/portal/connect?partner=msp-1"
 REFUSED = {303, 401, 403}
 
 pytestmark = pytest.mark.parametrize("backend", ["sqlite"])
@@ -64,7 +65,7 @@ def test_forms_of_other_sites_are_refused(local_site: Site, headers: dict[str, s
     visitor = Visitor(local_site)
     for page in PAGES:
         if page.method == "POST":
-            assert visitor.post(page.path, page="/", headers=headers).status_code == 403, page.path
+            assert visitor.post(page.path, page=FORM, headers=headers).status_code == 403, page.path
 
 
 def test_a_page_of_another_name_is_refused(local_site: Site) -> None:

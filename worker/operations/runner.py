@@ -1,4 +1,4 @@
-"""The thread of the pages that carries out what was begun on them, also by pages whose process has ended."""
+"""Threads of the pages carry out what was begun on them, also by pages whose process has ended."""
 
 from threading import Event, Thread
 from typing import Self
@@ -11,38 +11,42 @@ from store.operation_queries import Operation
 from worker.operations import conduct
 
 LOOK_SECONDS = 2.0
+AT_ONCE = 4
+"""A letter that is replayed alone must not wait for the end of a replay of thousands."""
 
 log = structlog.get_logger()
 
 
 class OperationRunner:
-    """A context manager: carries out operations one after the other; the `bell` rings when one was begun."""
+    """A context manager: carries out up to AT_ONCE operations at a time; the `bell` rings when one was begun."""
 
     def __init__(self, database: Database, bell: Event) -> None:
         self._database, self._bell = database, bell
-        self._token = conduct.new_token()
         self._stop = Event()
-        self._thread = Thread(target=self._run, name="operations", daemon=True)
+        self._threads = [Thread(target=self._run, name=f"operations-{number}") for number in range(AT_ONCE)]
 
     def __enter__(self) -> Self:
         """Look for operations from now on."""
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         """End, within the time of one message; what is under way goes on with the next process of pages."""
         self._stop.set()
         self._bell.set()
-        self._thread.join()
+        for thread in self._threads:
+            thread.join()
 
     def _run(self) -> None:
+        token = conduct.new_token()
         while not self._stop.is_set():
             self._bell.clear()
             try:
                 with self._database.begin() as tx:
-                    operation = operation_claims.claim(tx, self._token)
+                    operation = operation_claims.claim(tx, token)
                 if operation is not None:
-                    self._carry_out(operation)
+                    self._carry_out(operation, token)
                     continue
             except StoreError as error:
                 log.warning("operation.waits", error=str(error))
@@ -50,14 +54,14 @@ class OperationRunner:
                 log.exception("operation.failed")
             self._bell.wait(LOOK_SECONDS)
 
-    def _carry_out(self, operation: Operation) -> None:
+    def _carry_out(self, operation: Operation, token: str) -> None:
         named = {"operation": operation.id, "kind": operation.kind, "by": operation.begun_by}
         log.info("operation.begun", **named, letters=operation.total)
         try:
-            conduct.carry_out(self._database, operation, self._token, stop=self._stop)
+            conduct.carry_out(self._database, operation, token, stop=self._stop)
         except ClaimLost:
             log.info("operation.taken_over", **named)
             return
         with self._database.begin() as tx:
-            operation_claims.let_go(tx, operation.id, self._token)
+            operation_claims.let_go(tx, operation.id, token)
         log.info("operation.ended", **named)

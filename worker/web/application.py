@@ -4,7 +4,6 @@ from starlette.applications import Starlette
 from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -33,5 +32,4 @@ def application(site: Site) -> Starlette:
 
 
 def _route(site: Site, page: Page) -> Route:
-    limit = Middleware(RequestBodyLimitMiddleware, max_body_size=page.largest)
-    return Route(page.path, endpoint(site, page), methods=[page.method], middleware=[limit])
+    return Route(page.path, endpoint(site, page), methods=[page.method])

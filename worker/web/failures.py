@@ -17,6 +17,7 @@ _OF_STATUS = {
     401: ("You are signed out", "Sign in, then try again. Nothing was changed."),
     404: ("There is no such page", "Go to the first page, and choose from there."),
     405: ("This cannot be done here", "Go to the first page, and choose from there."),
+    411: ("This request names no length", "Use a browser."),
     413: ("This is too large", "Nothing was read or changed. Choose a smaller file."),
 }
 _UNKNOWN = (

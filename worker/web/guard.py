@@ -52,6 +52,7 @@ async def _answer(page: Page, visit: Visit) -> Response:
         raise Refusal(403, "You may not do this", "Ask who runs these pages for the right.")
     if page.method == "POST":
         _check_origin(visit)
+        _check_size(page, request)
     if page.right is Right.COORDINATE:
         _ = visit.partner  # it refuses that of others
     if page.method == "POST":
@@ -102,6 +103,15 @@ def _check_origin(visit: Visit) -> None:
         raise _forged(visit, "another site")
     if origin not in {None, ours}:
         raise _forged(visit, "another origin")
+
+
+def _check_size(page: Page, request: Request) -> None:
+    """Refuse a form that is too large before it is read; the server holds the sender to the length that it names."""
+    length = request.headers.get("content-length", "")
+    if not (length.isascii() and length.isdecimal()):
+        raise HTTPException(411)
+    if int(length) > page.largest:
+        raise HTTPException(413)
 
 
 def _forged(visit: Visit, why: str) -> Refusal:

@@ -119,7 +119,8 @@ def _is_loopback(host: str) -> bool:
 
 def _bound(config: uvicorn.Config) -> socket.socket:
     family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
-    bound = socket.socket(family)
+    # With its protocol, by which asyncio knows that answers must not wait for acknowledgements.
+    bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         bound.bind((config.host, config.port))

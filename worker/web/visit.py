@@ -57,16 +57,16 @@ class Visit:
 
     def asked(self, name: str, default: str = "") -> str:
         """A parameter of the address."""
-        return self.request.query_params.get(name, default)
+        return _storable(self.request.query_params.get(name, default))
 
     def field(self, name: str, default: str = "") -> str:
         """A text field of the form."""
         value = self.form.get(name, default)
-        return value if isinstance(value, str) else default
+        return _storable(value) if isinstance(value, str) else default
 
     def fields(self, name: str) -> list[str]:
         """All text fields of the form with this name."""
-        return [value for value in self.form.getlist(name) if isinstance(value, str)]
+        return [_storable(value) for value in self.form.getlist(name) if isinstance(value, str)]
 
     def file(self, name: str) -> UploadFile | None:
         """A file of the form, None if none was chosen."""
@@ -110,3 +110,8 @@ class Visit:
     def _csrf(self) -> Markup:
         """The field that every form carries."""
         return Markup('<input type="hidden" name="form_token" value="{}">').format(tokens.form_token(self.token))
+
+
+def _storable(text: str) -> str:
+    """The text without NUL, which no text of PostgreSQL can hold."""
+    return text.replace("\0", "")

@@ -1,6 +1,7 @@
 """One dead letter: error, headers, body with secrets masked, history; and its correction."""
 
 import json
+from itertools import accumulate
 from typing import Any
 
 from starlette.responses import Response
@@ -19,7 +20,8 @@ from worker.web.pages import Page
 from worker.web.rights import Right
 from worker.web.visit import Refusal, Visit
 
-MAX_LINES = 3000
+MAX_LINES, MAX_LINE, MAX_SHOWN = 3000, 20_000, 256 * 1024
+"""Lines of a body, characters of a line, and of all lines that a page shows."""
 MAX_CORRECTED = 1024 * 1024
 """Characters of a body that a page shows for correction."""
 
@@ -37,12 +39,13 @@ def show(visit: Visit) -> Response:
         preceding = dead_letter_queries.next_newer(tx, chosen.letters, key)
     keys = key_ring(visit.site.settings)
     lines = body_lines(letter, keys)
+    shown = _first(lines)
     return visit.page(
         "console/letter.html",
         letter=letter,
         chosen=chosen,
-        lines=lines[:MAX_LINES],
-        more_lines=max(0, len(lines) - MAX_LINES),
+        lines=shown,
+        is_cut=shown != lines,
         properties=_properties(letter),
         headers=_shown(letter.properties.get("headers") or {}),
         originals=[(one, text_of(one.body) or f"{len(one.body):,} bytes") for one in originals],
@@ -78,6 +81,12 @@ def correct(visit: Visit) -> Response:
         )
     visit.site.begun.set()
     return visit.go("/console/operations/one", id=operation.id)
+
+
+def _first(lines: list[str]) -> list[str]:
+    """The first lines, as many as a page shows; a longer line ends with a sign."""
+    short = [line if len(line) <= MAX_LINE else f"{line[:MAX_LINE]}…" for line in lines[:MAX_LINES]]
+    return [line for line, size in zip(short, accumulate(map(len, short)), strict=True) if size <= MAX_SHOWN]
 
 
 def _form(visit: Visit, letter: StoredDeadLetter, body: str, why: str, problem: str) -> Response:

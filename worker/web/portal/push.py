@@ -80,7 +80,7 @@ def send(visit: Visit) -> Response:
         visit.site.database, partner, period, lines, mode=mode, requested_by=visit.by, confirmations=confirmed
     )
     visit.site.send([event])
-    return visit.go("/portal/push", push=event.push_id, lines=len(lines))
+    return visit.go("/portal/push", push=event.push_id, lines=len(lines), mode=mode)
 
 
 def cancel(visit: Visit) -> Response:
@@ -112,7 +112,7 @@ def revert(visit: Visit) -> Response:
         company_ids=tuple(visit.fields("company")) or None,
     )
     visit.site.send([event])
-    return visit.go("/portal/push", push=revert_id, lines=push.line_count)
+    return visit.go("/portal/push", push=revert_id, lines=push.line_count, mode="revert")
 
 
 def download(visit: Visit) -> Response:
@@ -141,7 +141,8 @@ def csv_file(text: str, name: str) -> Response:
 def _told(visit: Visit) -> dict[str, object]:
     push_id = visit.asked("push")
     with visit.site.database.begin() as tx:
-        found = sent_push.read(tx, visit.partner, push_id)
+        asked = visit.asked("mode")
+        found = sent_push.read(tx, visit.partner, push_id, asked if asked in sent_push.TITLES else "apply")
     if found.push is None and not visit.asked("lines"):
         raise Refusal(404, "There is no such push", "History names all pushes.")
     return {

@@ -33,6 +33,7 @@ class SentPush:
     held_preview: PreviewTotals | None
     read_at: datetime | None
     is_old: bool
+    asked_mode: str
 
     @property
     def is_over(self) -> bool:
@@ -42,13 +43,13 @@ class SentPush:
     @property
     def mode(self) -> str:
         """apply, preview or revert."""
-        return self.push.mode if self.push else "apply"
+        return self.push.mode if self.push else self.asked_mode
 
     @property
     def title(self) -> str:
         """What it is, and for which period."""
         if self.push is None:
-            return "Your push"
+            return TITLES[self.mode]
         return f"{TITLES[self.push.mode]} of {self.push.period.key}"
 
     @property
@@ -78,8 +79,8 @@ class SentPush:
         return sum(row.status == "updated" for row in self.rows)
 
 
-def read(tx: Tx, partner: str, push_id: str) -> SentPush:
-    """Read it from the store."""
+def read(tx: Tx, partner: str, push_id: str, asked_mode: str = "apply") -> SentPush:
+    """Read it from the store; `asked_mode` is its mode as long as no worker has it."""
     push = pushes.find(tx, partner, push_id)
     rows = sorted(results.of_push(tx, partner, push_id), key=lambda row: row.company_name.casefold())
     ended = completions.of_push(tx, partner, push_id) if push else None
@@ -101,4 +102,5 @@ def read(tx: Tx, partner: str, push_id: str) -> SentPush:
         preview_totals.totals(rows, additions, "held") if is_preview else None,
         read_at,
         read_at is not None and now(tx) > read_at + OLD,
+        asked_mode,
     )

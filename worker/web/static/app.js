@@ -24,13 +24,15 @@
     return types || ticked || (picked && !picked.isCollapsed && part.contains(picked.anchorNode));
   };
   const follow = (part) => {
-    let source = null, timer = 0, isDue = false, runs = false;
+    let source = null, timer = 0, isDue = false, runs = false, said = "";
     const refresh = async () => {
       if (runs || isBusy(part)) { isDue = true; return; }
       isDue = false; runs = true;
       try {
         await htmx.ajax("GET", part.dataset.part, {source: part, target: part, swap: "innerMorph"});
       } finally { runs = false; }
+      const told = part.querySelector("[data-announce]");
+      if (told && told.textContent !== said) { said = told.textContent; say(said); }
       if (part.querySelector("[data-over]")) stop();
       else if (isDue) refresh();
     };

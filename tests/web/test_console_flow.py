@@ -12,7 +12,7 @@ from cwclient.simulator import faults
 from cwclient.simulator.faults import Match
 from messages import PushRequested
 from store import operation_queries
-from tests.support.browser import chromium, opened
+from tests.support.browser import opened
 from tests.support.letters import Letters
 from tests.support.served import served
 from tests.support.waiting import wait_for, within
@@ -27,13 +27,6 @@ SHIFTS = """
 """
 
 expect.set_options(timeout=within(20_000))
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Debian's Chromium."""
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture
