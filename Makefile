@@ -6,7 +6,7 @@ VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 export PYTHONDONTWRITEBYTECODE =
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick coverage containers chaos bench profile promtool check format lock sbom schemas freeze docs clean
+.PHONY: help demo test quick coverage containers chaos bench profile promtool check format lock sbom schemas freeze docs screenshots clean
 
 help: ## Show what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -64,8 +64,8 @@ format: .venv/ready ## Put the code into its standard form
 	$(BIN)/ruff format .
 
 lock: ## Resolve the dependencies anew (needs uv)
-	UV_CUSTOM_COMPILE_COMMAND="make lock" uv pip compile --universal --generate-hashes --python-version 3.11 --quiet --upgrade -o requirements.lock pyproject.toml
-	UV_CUSTOM_COMPILE_COMMAND="make lock" uv pip compile --universal --generate-hashes --python-version 3.11 --quiet --upgrade --extra dev --extra bench -c requirements.lock -o requirements-dev.lock pyproject.toml
+	UV_CUSTOM_COMPILE_COMMAND="make lock" uv pip compile --universal --generate-hashes --python-version 3.11 --quiet --upgrade --extra traces -o requirements.lock pyproject.toml
+	UV_CUSTOM_COMPILE_COMMAND="make lock" uv pip compile --universal --generate-hashes --python-version 3.11 --quiet --upgrade --extra dev --extra bench --extra traces -c requirements.lock -o requirements-dev.lock pyproject.toml
 	UV_CUSTOM_COMPILE_COMMAND="make lock" uv pip compile --universal --generate-hashes --python-version 3.11 --quiet --upgrade -o tests/benchmarks/peers/requirements.lock tests/benchmarks/peers/requirements.in
 
 sbom: .venv/ready ## Write sbom.cdx.json (CycloneDX): the packages of the image
@@ -82,6 +82,9 @@ docs: .venv/ready ## Write docs/problems.md, docs/asyncapi.yaml and docs/asyncap
 	@mkdir -p docs
 	$(BIN)/python -m worker.rules.problems_docs > docs/problems.md
 	$(BIN)/python -m worker.asyncapi docs
+
+screenshots: .venv/ready ## Take the pictures of the pages in docs/images anew (needs Chromium); look at each one
+	$(BIN)/python -m tests.web.screenshots docs/images
 
 clean: ## Remove what the commands above made
 	rm -rf .venv .venv-bench .promtool tests/benchmarks/results .coverage* .demo .mypy_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info

@@ -68,10 +68,10 @@ class Response:
         raise from_response(self.status, self.headers, self.body, secrets=secrets)
 
 
-Observe = Callable[[str, int | None, str, float], object]
+Observe = Callable[[str, str, int | None, str, float], object]
 
 
-def ignore(_method: str, _status: int | None, _error: str, _seconds: float) -> None:
+def ignore(_method: str, _url: str, _status: int | None, _error: str, _seconds: float) -> None:
     """Observe nothing."""
 
 
@@ -79,7 +79,7 @@ class Transport:
     """Sends requests over pooled connections; safe from several threads at once.
 
     `ca_bundle` is PEM text, trusted besides the public authorities. `observe` is told of each request, also of one that
-    failed: its method, the status of the answer, the name of the error if there was none, and the seconds it took.
+    failed: its method and URL, the status of the answer, the name of the error if there was none, and its seconds.
     Raises CaBundleUnreadable if the bundle cannot be read.
     """
 
@@ -106,9 +106,9 @@ class Transport:
         try:
             response = self._request(method, url, headers, json, seconds)
         except ConnectWiseError as error:
-            self._observe(method, error.status, type(error).__name__, time.monotonic() - started)
+            self._observe(method, url, error.status, type(error).__name__, time.monotonic() - started)
             raise
-        self._observe(method, response.status, "", time.monotonic() - started)
+        self._observe(method, url, response.status, "", time.monotonic() - started)
         return response
 
     def close(self) -> None:

@@ -135,9 +135,9 @@ def decode(
     One that is a field's name in other letters (`quantityWanted`) is refused: what it was to limit would have no limit.
 
     `type` and `content_type` are the AMQP properties; one that is absent (None) is not checked. A `traceparent` header
-    is used if the body has none, and for a refusal the property `correlation_id`. `properties_size`: the bytes of all
-    properties. `now` is the time that versions are held against when the message arrives; None = it has arrived before.
-    `tell_ignored` is called with the message and the paths of its unknown fields, if it has any.
+    is used if the body has none, and for a refusal the property `correlation_id` too. `properties_size`: the bytes of
+    all properties. `now` is the time that versions are held against when the message arrives; None = it has arrived
+    before. `tell_ignored` is called with the message and the paths of its unknown fields, if it has any.
     """
     if content_type is not None and content_type.partition(";")[0].strip().lower() != CONTENT_TYPE:
         raise ContractError("content_type", f"the content type is not {CONTENT_TYPE}")
@@ -145,13 +145,14 @@ def decode(
     content = _parse(body, shapes)
     named = content.get("type")
     kind = KINDS.get(named) if isinstance(named, str) else None
+    from_header = _taken((headers or {}).get("traceparent"), _TRACEPARENT)
     refusal = partial(
         ContractError,
         type=type_of(kind) if kind else None,
         partner_id=_readable(content, "partner_id", _ID),
         push_id=_readable(content, "revert_id" if kind is RevertRequested else "push_id", _ID),
         correlation_id=_readable(content, "correlation_id", _CORRELATION_ID) or _taken(correlation_id, _CORRELATION_ID),
-        named=_named(content),
+        named=({"traceparent": from_header} if from_header else {}) | _named(content),
     )
     if properties_size > MAX_PROPERTIES:
         raise refusal(
@@ -177,9 +178,8 @@ def decode(
         raise refusal(*invalid)
     if tell_ignored is not None and (paths := unknown_fields(kind, content, shapes)):
         tell_ignored(message, paths)
-    traceparent = (headers or {}).get("traceparent")
-    if message.traceparent is None and _is_valid(_TRACEPARENT, traceparent):
-        return message.model_copy(update={"traceparent": traceparent})
+    if message.traceparent is None and from_header:
+        return message.model_copy(update={"traceparent": from_header})
     return message
 
 

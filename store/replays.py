@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -14,10 +14,10 @@ from messages import MAX_PROPERTIES
 from store import dead_letters as letters
 from store import outbox
 from store.amqp_properties import REPLAY_HEADER, as_sent, encoded_size
-from store.database import Tx, now
+from store.database import Tx, now, upsert
 from store.dead_letter_queries import get
 from store.outbox import OutboxRow
-from store.schema import dead_letters
+from store.schema import dead_letter_originals, dead_letters
 
 SEALED_WITH = "phin-sealed-with"
 """Among the properties of an outbox row: the id of our key that the body is sealed to until it is sent."""
@@ -34,6 +34,16 @@ class Replay:
 
     def __str__(self) -> str:
         return f"{self.letter_id}/{self.number}"
+
+
+@dataclass(frozen=True)
+class Original:
+    """The body of a letter before it was corrected for the replay of this number."""
+
+    number: int
+    body: bytes
+    corrected_at: datetime
+    corrected_by: str
 
 
 class TooLarge(Exception):
@@ -72,6 +82,30 @@ def replay(tx: Tx, letter_id: str, *, by: str, why: str | None) -> Replay | None
     row = OutboxRow(0, str(replay), 0, letter.exchange or "", letter.queue, properties, letter.body)
     outbox.put_rows(tx, [row])
     return replay
+
+
+def correct(tx: Tx, letter_id: str, body: bytes, *, by: str, why: str) -> bool:
+    """Put another body into an open letter that is not sealed; the one that came is kept. Returns True if it was so."""
+    letter = get(tx, letter_id, lock=True)
+    if letter is None or letter.state != "open" or letter.sealed_with is not None:
+        return False
+    at = now(tx)
+    key = {"letter_id": letter_id, "number": letter.replays + 1}
+    original = upsert(tx, dead_letter_originals).values(
+        key | {"body": letter.body, "corrected_at": at, "corrected_by": by}
+    )
+    # Corrected twice before a replay, the body of that replay is the last one: the first is the one that came.
+    tx.execute(original.on_conflict_do_nothing())
+    statement = update(dead_letters).where(dead_letters.c.id == letter_id)
+    tx.execute(statement.values(body=body, history_json=letters.appended(_entry(at, "corrected", by, why))))
+    return True
+
+
+def originals(tx: Tx, letter_id: str) -> list[Original]:
+    """The bodies that a letter had before it was corrected, the first one first."""
+    query = select(dead_letter_originals).where(dead_letter_originals.c.letter_id == letter_id)
+    rows = tx.execute(query.order_by(dead_letter_originals.c.number)).mappings()
+    return [Original(**{name: row[name] for name in Original.__dataclass_fields__}) for row in rows]
 
 
 def is_too_large(properties: Mapping[str, Any]) -> bool:
@@ -118,22 +152,24 @@ def came_back(tx: Tx, replay: Replay, body: bytes, reason: str, error: str) -> b
     return letter is not None and letter.body == body
 
 
-def discard(tx: Tx, letter_id: str, *, by: str, why: str) -> bool:
-    """Discard an open letter. Returns True if it was open."""
-    return _change_state(tx, letter_id, "open", "discarded", by, why)
+def discard(tx: Tx, letter_ids: Sequence[str], *, by: str, why: str | None) -> set[str]:
+    """Discard those that are open; returns their ids."""
+    return _change_state(tx, letter_ids, "open", "discarded", _entry(now(tx), "discarded", by, why))
 
 
-def restore(tx: Tx, letter_id: str, *, by: str, why: str | None) -> bool:
-    """Open a discarded letter again. Returns True if it was discarded."""
-    return _change_state(tx, letter_id, "discarded", "open", by, why)
+def restore(tx: Tx, letter_ids: Sequence[str], *, by: str, why: str | None) -> set[str]:
+    """Open those again that are discarded; returns their ids."""
+    return _change_state(tx, letter_ids, "discarded", "open", _entry(now(tx), "restored", by, why))
 
 
-def _change_state(tx: Tx, letter_id: str, before: str, after: str, by: str, why: str | None) -> bool:
-    letter = get(tx, letter_id, lock=True)
-    if letter is None or letter.state != before:
-        return False
-    _change(tx, letter_id, after, _entry(now(tx), "restored" if after == "open" else after, by, why))
-    return True
+def _change_state(tx: Tx, letter_ids: Sequence[str], before: str, after: str, entry: str) -> set[str]:
+    which = (dead_letters.c.id.in_(letter_ids), dead_letters.c.state == before)
+    # Locked in the order of all who lock several, so that nobody deadlocks.
+    locked = select(dead_letters.c.id).where(*which).order_by(dead_letters.c.id).with_for_update()
+    ids = set(tx.execute(locked).scalars())
+    changed = update(dead_letters).where(dead_letters.c.id.in_(ids))
+    tx.execute(changed.values(state=after, history_json=letters.appended(entry)))
+    return ids
 
 
 def _change(tx: Tx, letter_id: str, state: str, entry: str, **values: int) -> None:

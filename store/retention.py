@@ -15,6 +15,7 @@ from store.schema import (
     dead_letters,
     in_hand,
     ledger,
+    operations,
     outbox,
     push_lines,
     pushes,
@@ -54,6 +55,7 @@ class Pruned:
     names: int = 0
     ledger: int = 0
     dead_letters: int = 0
+    operations: int = 0
     in_hand: int = 0
     workers: int = 0
     catalog_cache: int = 0
@@ -74,6 +76,7 @@ def prune(database: Database, retention: Retention, *, dry_run: bool = False) ->
         + pruner.names(cancellations, and_(still_named_too, ~_done_with(retention.pushes))),
         ledger=pruner.rows(ledger, _written_over(retention.ledger)),
         dead_letters=pruner.rows(dead_letters, _settled(retention.dead_letters)),
+        operations=pruner.rows(operations, operations.c.ended_at < _before(retention.dead_letters)),
         in_hand=pruner.rows(in_hand, in_hand.c.since < _before(retention.in_hand)),
         workers=pruner.rows(workers, workers.c.seen_at < _before(retention.workers)),
         catalog_cache=pruner.rows(catalog_cache, catalog_cache.c.fetched_at < _before(retention.catalog)),

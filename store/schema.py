@@ -469,6 +469,87 @@ dead_letters = Table(
     CheckConstraint("state IN ('open', 'replayed', 'discarded')", name="state"),
     Index("ix_dead_letters_open", "state", "partner_id", "last_failed_at"),
     Index("ix_dead_letters_fingerprint", "fingerprint", "state"),
+    Index("ix_dead_letters_newest", "state", "last_failed_at", "id"),
+    Index("ix_dead_letters_cause", "state", "reason", "kind"),
+)
+
+# The body of a dead letter before an operator corrected it for the replay of this number.
+dead_letter_originals = Table(
+    "dead_letter_originals",
+    metadata,
+    Column("letter_id", String(36), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    _time("corrected_at"),
+    Column("corrected_by", String(256), nullable=False),
+    PrimaryKeyConstraint("letter_id", "number"),
+    ForeignKeyConstraint(["letter_id"], ["dead_letters.id"], ondelete="CASCADE"),
+)
+
+# Actions of operators: what was chosen, by whom and why, and what became of it. One on many dead letters runs for a
+# while: whoever carries it out has it claimed, and `step` counts its batches. `history_json` has who stopped it and who
+# went on. `overtaken` and `failed` count lines of pushes, the others dead letters.
+operations = Table(
+    "operations",
+    metadata,
+    Column("id", String(36)),
+    Column("kind", String(16), nullable=False),
+    Column("origin", String(16), nullable=False),
+    Column("begun_by", String(256), nullable=False),
+    Column("why", Text),
+    Column("partner_id", String(128)),
+    Column("chosen_json", Text, nullable=False),
+    _time("begun_at"),
+    _time("ended_at", nullable=True),
+    Column("state", String(16), nullable=False),
+    Column("stopped_why", Text),
+    Column("stop_by", String(256)),
+    Column("history_json", Text, nullable=False, server_default=text("'[]'")),
+    Column("rate", Float),
+    Column("batch_seconds", Float, nullable=False),
+    Column("step", Integer, nullable=False, server_default=text("0")),
+    Column("claim_token", String(36)),
+    _time("claim_until", nullable=True),
+    Column("total", Integer, nullable=False),
+    Column("sent", Integer, nullable=False, server_default=text("0")),
+    Column("done", Integer, nullable=False, server_default=text("0")),
+    Column("came_back", Integer, nullable=False, server_default=text("0")),
+    Column("refused", Integer, nullable=False, server_default=text("0")),
+    Column("overtaken", Integer, nullable=False, server_default=text("0")),
+    Column("failed", Integer, nullable=False, server_default=text("0")),
+    PrimaryKeyConstraint("id"),
+    CheckConstraint("state IN ('running', 'ended', 'stopped')", name="state"),
+    CheckConstraint("(state = 'running') = (ended_at IS NULL)", name="ended_or_running"),
+    CheckConstraint("(state = 'stopped') = (stopped_why IS NOT NULL)", name="stopped_for_a_reason"),
+    CheckConstraint("(claim_token IS NULL) = (claim_until IS NULL)", name="claimed_or_free"),
+    Index("ix_operations_begun_at", "begun_at", "id"),
+    Index(
+        "ix_operations_running",
+        "claim_until",
+        postgresql_where=text("state = 'running'"),
+        sqlite_where=text("state = 'running'"),
+    ),
+)
+
+# The dead letters of an operation, in its order. `returns_before`: how often the letter had come back before its
+# replay, whose number is `number`. `problem`: why it was refused, or with which error it came back.
+operation_letters = Table(
+    "operation_letters",
+    metadata,
+    Column("operation_id", String(36), nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("letter_id", String(36), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("number", Integer),
+    Column("returns_before", Integer),
+    Column("overtaken", Integer, nullable=False, server_default=text("0")),
+    Column("failed", Integer, nullable=False, server_default=text("0")),
+    Column("problem", Text),
+    PrimaryKeyConstraint("operation_id", "position"),
+    ForeignKeyConstraint(["operation_id"], ["operations.id"], ondelete="CASCADE"),
+    CheckConstraint("state IN ('waiting', 'sent', 'done', 'came back', 'refused')", name="state"),
+    CheckConstraint("state NOT IN ('refused', 'came back') OR problem IS NOT NULL", name="a_refusal_has_a_reason"),
+    Index("ix_operation_letters_state", "operation_id", "state", "position"),
 )
 
 # Redelivered messages that are being handled, with the number of attempts.
@@ -533,4 +614,54 @@ company_status = Table(
     Column("result_json", Text, nullable=False),
     _time("dismissed_at", nullable=True),
     PrimaryKeyConstraint("partner_id", "company_id"),
+)
+
+# The pages' own. `credential`: a fingerprint of the hash of the password that began the session.
+web_sessions = Table(
+    "web_sessions",
+    metadata,
+    Column("session_id", String(64)),
+    Column("user_name", String(128), nullable=False),
+    Column("credential", String(64), nullable=False),
+    _time("created_at"),
+    _time("seen_at"),
+    PrimaryKeyConstraint("session_id"),
+    Index("ix_web_sessions_user_name", "user_name"),
+)
+
+# The portal's own: the billable users of a period, as its files named them last. No worker reads them.
+portal_counts = Table(
+    "portal_counts",
+    metadata,
+    _key("partner_id"),
+    Column("period_key", String(32), nullable=False),
+    _key("company_id"),
+    Column("company_name", String(256), nullable=False),
+    Column("billable_users", Integer, nullable=False),
+    _time("imported_at"),
+    Column("imported_by", String(256), nullable=False),
+    PrimaryKeyConstraint("partner_id", "period_key", "company_id"),
+    CheckConstraint("billable_users BETWEEN 0 AND 1000000", name="billable_users"),
+)
+
+# The portal's own: what was chosen for a company last, as its event was sent, with the names that the user saw. It is
+# shown until `mappings` has that version and its check.
+portal_choices = Table(
+    "portal_choices",
+    metadata,
+    _key("partner_id"),
+    _key("company_id"),
+    _time("changed_at"),
+    Column("event_json", Text, nullable=False),
+    Column("names_json", Text, nullable=False),
+    PrimaryKeyConstraint("partner_id", "company_id"),
+)
+
+# The portal's own: the questions for suggestions that a partner has asked last.
+portal_questions = Table(
+    "portal_questions",
+    metadata,
+    _key("partner_id"),
+    _key("message_id"),
+    PrimaryKeyConstraint("partner_id", "message_id"),
 )

@@ -110,6 +110,14 @@ def empty_database(empty_database_url: str) -> Iterator[Database]:
         yield database
 
 
+@pytest.fixture(params=["rabbitmq", "embedded"])
+def stack(request: pytest.FixtureRequest) -> tuple[str, str]:
+    """(broker URL, database URL): RabbitMQ with PostgreSQL, and the embedded stack."""
+    if request.param == "embedded":
+        return "local:", request.getfixturevalue("sqlite_url")
+    return request.getfixturevalue("amqp_url"), request.getfixturevalue("postgresql_url")
+
+
 @pytest.fixture(scope="session")
 def session_rabbitmq() -> Iterator[OwnRabbitMQ]:
     """Started once a session; tests take `own_rabbitmq`."""

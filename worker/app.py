@@ -32,7 +32,7 @@ from store import (
     workers,
 )
 from store.connections import ConnectionVersion
-from worker import logs, memory, metrics
+from worker import logs, memory, metrics, tracing
 from worker.bootstrap import key_ring, open_broker, open_database, publish
 from worker.clock import Clock
 from worker.connectwise.api_version import ApiVersions, Discovery
@@ -237,6 +237,12 @@ def _join(threads: Sequence[Thread], until: float) -> bool:
     return not any(thread.is_alive() for thread in started)
 
 
+def _observe(method: str, url: str, status: int | None, error: str, seconds: float) -> None:
+    """Count and trace a request to ConnectWise."""
+    metrics.count_call(method, status, error, seconds)
+    tracing.spans().request(method, url, status, error, seconds)
+
+
 class _Transports:
     """HTTP connections, pooled by certificate authority, and the sessions that use them."""
 
@@ -268,7 +274,7 @@ class _Transports:
         """Return the pool for this certificate authority. Raises CertificateRefused if it cannot be read."""
         with self._lock:
             if ca_bundle not in self._by_authority:
-                self._by_authority[ca_bundle] = Transport(self._policy, self.budget, ca_bundle, metrics.count_call)
+                self._by_authority[ca_bundle] = Transport(self._policy, self.budget, ca_bundle, _observe)
             return self._by_authority[ca_bundle]
 
     def close(self) -> None:

@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 
 import structlog
 
+from worker import tracing
+
 T = TypeVar("T")
 
 SECRET_WORDS = ("password", "private_key", "secret", "authorization", "seal_keys", "box")
@@ -28,6 +30,7 @@ def configure(level: str, format_name: str) -> None:
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
+            name_span,
             _hide_secrets,
             structlog.processors.format_exc_info,
             renderer,
@@ -43,6 +46,12 @@ def carried(call: Callable[..., T], **tags: object) -> Callable[..., T]:
     with structlog.contextvars.bound_contextvars(**tags):
         context = copy_context()
     return partial(context.run, call)
+
+
+def name_span(_logger: object, _name: str, event: Any) -> Any:  # noqa: ANN401 - structlog's types
+    """Add the ids of the current span, if traces are recorded."""
+    event.update(tracing.spans().ids())
+    return event
 
 
 def _hide_secrets(_logger: object, _name: str, event: Any) -> Any:  # noqa: ANN401 - structlog's types

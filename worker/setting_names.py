@@ -18,6 +18,7 @@ MEANINGS = {
     "big_jump_count": "… and by more than so many users is held until it is confirmed",
     "call_timeout": "seconds that one call to ConnectWise may take in all",
     "status_address": "host:port of the worker's /livez, /readyz and /metrics; empty = none",
+    "traces": "otlp = export traces by OTLP over HTTP, set by `OTEL_…` variables; off = none",
     "log_level": "least severe log line shown",
     "log_format": "json for machines, console for people",
 }

@@ -149,6 +149,13 @@ def _address(value: object) -> object:
     return Address(host.strip("[]") or "0.0.0.0", int(port))  # noqa: S104 - ":9464" says so
 
 
+def address_of(text: str) -> Address:
+    """The address that a text such as 127.0.0.1:9464 names. Raises ValueError."""
+    if not isinstance(found := _address(text), Address):
+        raise ValueError("is not an address such as 127.0.0.1:9464, or [::1]:9464")  # noqa: TRY004 - it is the text that is wrong
+    return found
+
+
 class Settings(BaseSettings):
     """Everything that can be set. Only CLIENT_ID and SEAL_KEYS have no default; the worker does not start without."""
 
@@ -169,6 +176,7 @@ class Settings(BaseSettings):
     big_jump_count: int = Field(20, ge=0, le=MAX_COUNT)
     call_timeout: float = Field(60.0, gt=0, le=600)
     status_address: Annotated[Address | None, BeforeValidator(_address)] = Address("127.0.0.1", 9464)
+    traces: Literal["off", "otlp"] = "off"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "console"] = "json"
 

@@ -173,10 +173,15 @@ class OurWorker(Contestant):
 
 @contextmanager
 def our_worker(
-    broker_url: str, database_url: str, folder: Path, scenario: Scenario, stub: StubConnectWise
+    broker_url: str,
+    database_url: str,
+    folder: Path,
+    scenario: Scenario,
+    stub: StubConnectWise,
+    make: type[OurWorker] = OurWorker,
 ) -> Iterator[OurWorker]:
     """An installation with the partners of the scenario, and partner 0 to warm it; nothing runs yet."""
-    ours = OurWorker(broker_url, database_url, folder, scenario.processes)
+    ours = make(broker_url, database_url, folder, scenario.processes)
     with closing(ours.database), closing(ours.broker):
         try:
             with ours.results:

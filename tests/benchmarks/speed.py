@@ -16,13 +16,16 @@ from tests.benchmarks.rounds import Round, run_round
 from tests.benchmarks.scenario import Scenario
 from tests.benchmarks.servers import durable_database
 from tests.benchmarks.stub import StubConnectWise, ceiling, stub_connectwise
+from tests.benchmarks.traced_worker import traced_worker
 from tests.support.servers import RABBITMQ
 
 Maker = Callable[[str, str, Path, Scenario, StubConnectWise], AbstractContextManager[Contestant]]
 
-CONTESTANTS: Mapping[str, Maker] = {"ours": our_worker, **{name: partial(peer, name) for name in PEERS}}
-BESIDE_PEERS = "100x30@0"
-SCENARIOS = (BESIDE_PEERS, "10x30@0", "256x30@0", "1x50@150", "8x50@150", "64x50@150", "1x400@150", *ALONE)
+PEER_MAKERS: Mapping[str, Maker] = {name: partial(peer, name) for name in PEERS}
+CONTESTANTS: Mapping[str, Maker] = {"ours": our_worker, "traced": traced_worker, **PEER_MAKERS}
+BESIDE_PEERS, BESIDE_TRACED = "100x30@0", "40x30@0"
+LATENT = ("1x50@150", "8x50@150", "64x50@150", "1x400@150")
+SCENARIOS = (BESIDE_PEERS, BESIDE_TRACED, "10x30@0", "256x30@0", *LATENT, *ALONE)
 CLIENTS = 4
 
 
@@ -58,7 +61,8 @@ def compare(scenario: Scenario, names: list[str], rounds: int) -> list[Round]:
 
 
 def _contestants_of(scenario: str) -> list[str]:
-    return list(CONTESTANTS) if scenario == BESIDE_PEERS else ["ours"]
+    others = {BESIDE_PEERS: [*PEERS], BESIDE_TRACED: ["traced"]}
+    return ["ours", *others.get(scenario, [])]
 
 
 def _arguments() -> argparse.Namespace:
@@ -73,7 +77,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--only",
         type=lambda text: text.split(","),
-        help=f"contestants, of {','.join(CONTESTANTS)}; by default all at {BESIDE_PEERS}, else ours",
+        help=f"contestants, of {','.join(CONTESTANTS)}; by default ours, peers too at {BESIDE_PEERS}, traced at"
+        f" {BESIDE_TRACED}",
     )
     return parser.parse_args()
 

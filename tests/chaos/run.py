@@ -22,8 +22,8 @@ from tests.chaos.faults import faults
 from tests.chaos.history import History
 from tests.chaos.installation import Installation
 from tests.chaos.scan import cells, scan
-from tests.chaos.scenario import Scenario, Size
-from tests.chaos.workers import MEMORY_LIMIT, Workers
+from tests.chaos.scenario import PERSON, Scenario, Size
+from tests.chaos.workers import MEMORY_LIMIT, RECORDED, Workers
 from tests.support.platform import Platform
 
 # What has queued up meanwhile is worked off with ConnectWise still failing, until most is done or this is over.
@@ -57,7 +57,10 @@ def run(seed: int, size: Size, folder: Path, console: Console) -> bool:
         history = collect(platform, log, installation.state(), installation.postgresql.url, workers.starved)
         findings = check(history)
         say(f"checked; searching for the private keys in {folder}, tables, RabbitMQ's and PostgreSQL's files")
+        recorded = [(path.name, path.read_bytes()) for path in folder.glob(f"*{RECORDED}")]
+        findings["people in spans or metrics"] = scan(PERSON, recorded)
         findings["private keys found"] = scan(scenario.marker, _places(installation))
+        disturbed["spans"] = sum(content.count(b"\n") for name, content in recorded if name.startswith("spans"))
         disturbed["consumer timeouts"] = report.consumer_timeouts(installation.rabbitmq.files())
         disturbed[f"MiB of {MEMORY_LIMIT} that a worker took at most"] = round(workers.peak)
         report.survived(console, disturbed, log, spoiled, platform.received)

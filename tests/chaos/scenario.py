@@ -15,6 +15,7 @@ from messages import BillingPeriod, ConnectionChanged, MappingChanged, Message, 
 from tests.support.world import tenant
 
 PUSHES = 3
+PERSON = "ana@msp.example"
 REMAPPED, DUPLICATED, OVERTAKES, OTHER_PERIOD = 0.12, 0.1, 0.3, 0.12
 NOVEMBER, DECEMBER = BillingPeriod.parse("2026-11"), BillingPeriod.parse("2026-12")
 SUM_OF = 3
@@ -170,13 +171,15 @@ class Scenario:
         return mapping
 
     def _push(self, partner: Partner) -> PushRequested:
+        push_id = uuid.UUID(int=self._random.getrandbits(128), version=4)
         push = PushRequested(
             partner_id=partner.name,
             correlation_id="chaos",
-            push_id=str(uuid.UUID(int=self._random.getrandbits(128), version=4)),
+            traceparent=f"00-{push_id.hex}-{push_id.hex[:16]}-01",
+            push_id=str(push_id),
             period=DECEMBER if self._random.random() < OTHER_PERIOD else NOVEMBER,
             requested_at=self._now(),
-            requested_by="ana@msp.example",
+            requested_by=PERSON,
             mode="apply",
             connection_changed_at=partner.connected_at,
             lines=tuple(

@@ -17,6 +17,8 @@ WORKERS = 2
 MEMORY_LIMIT = 512
 LOOK_SECONDS = 0.5
 DRAINS_WITHIN = 60.0
+RECORDED = ".recorded"
+"""The ending of the files with spans and metrics."""
 
 
 class Workers:
@@ -82,9 +84,11 @@ class Workers:
                 return
 
     def _start(self) -> MemoryLimited:
-        with (self._folder / f"worker-{len(self._started)}.log").open("wb") as log:
+        number = len(self._started)
+        files = [str(self._folder / f"{what}-{number}{RECORDED}") for what in ("spans", "metrics")]
+        with (self._folder / f"worker-{number}.log").open("wb") as log:
             process = MemoryLimited(
-                [sys.executable, "-m", "tests.chaos.worker"],
+                [sys.executable, "-m", "tests.chaos.worker", *files],
                 limit=MEMORY_LIMIT,
                 env=self._environment,
                 stdout=log,

@@ -161,9 +161,6 @@ def lines_of(container: dict[str, Any]) -> int:
 def _settings(file: Path, ports: dict[str, int]) -> None:
     example = (file.parent / "deploy" / "env.example").read_text("utf-8")
     text = example.replace("CLIENT_ID=\n", "CLIENT_ID=00000000-0000-0000-0000-000000000001\n")
-    more = {
-        "PHIN_CONNECTWISE_ALLOW_PRIVATE_HOSTS": "connectwise",
-        "PHIN_CONNECTWISE_BIG_JUMP_COUNT": MAX_COUNT,
-        **ports,
-    }
+    more = {"PHIN_CONNECTWISE_ALLOW_PRIVATE_HOSTS": "connectwise", "PHIN_CONNECTWISE_BIG_JUMP_COUNT": MAX_COUNT}
+    more |= ports
     file.write_text(text + "".join(f"{name}={value}\n" for name, value in more.items()), "utf-8")

@@ -23,6 +23,7 @@ from worker.health import Readiness
 from worker.messaging.broker import Delivery, Settle, Settlement
 from worker.messaging.rabbitmq import RabbitBroker
 from worker.messaging.relay import Relay
+from worker.topology import KIND_DEAD, KINDS
 
 
 @pytest.fixture(params=["rabbitmq", "embedded"])
@@ -254,3 +255,16 @@ def test_a_paused_consumer_has_nothing(world: World) -> None:
         consumer.paused.clear()
         world.publish(last)
         wait_for(lambda: str(last.id) in consumer.ids(), "a message after the pause")
+
+
+def test_what_waits_in_queues_can_be_read(world: World) -> None:
+    """An operator sees how much waits in each queue and who reads it; without a broker there is no queue to read."""
+    world.publish(world.mapped("p1", 1))
+    depths = {depth.kind: depth for depth in world.broker.depths()}
+    if world.platform is None:
+        assert depths == {}
+        return
+    wait_for(lambda: any(depth.messages for depth in world.broker.depths()), "the message")
+    waiting = {depth.kind: (depth.messages, depth.consumers) for depth in world.broker.depths()}
+    assert waiting["mapping.changed.v1"] == (1, 0)
+    assert set(waiting) == {*KINDS.values(), KIND_DEAD, None}  # None: the platform reads it

@@ -19,14 +19,6 @@ from worker.rules import retry
 from worker.sync import guard, transitions
 
 
-@pytest.fixture(params=["rabbitmq", "embedded"])
-def stack(request: pytest.FixtureRequest) -> tuple[str, str]:
-    """(broker URL, database URL): RabbitMQ with PostgreSQL, and the embedded stack."""
-    if request.param == "embedded":
-        return "local:", request.getfixturevalue("sqlite_url")
-    return request.getfixturevalue("amqp_url"), request.getfixturevalue("postgresql_url")
-
-
 @pytest.fixture
 def world(sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     """An embedded installation; waiting times are short, their order is kept."""

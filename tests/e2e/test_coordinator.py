@@ -17,7 +17,7 @@ from tests.support.databases import Postgresql
 from tests.support.waiting import wait_for
 from tests.support.world import World, now
 from worker.cli import sample
-from worker.cli.spreadsheet import read_mappings
+from worker.spreadsheet import read_mappings
 
 EDIT = "Finance > Agreements: Edit (All)"
 

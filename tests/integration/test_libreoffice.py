@@ -7,7 +7,7 @@ import pytest
 
 from store.mappings import Mapping as StoredMapping
 from tests.support.libreoffice import FORMATS, Computed, Merged, Shown, Table, convert, document
-from worker.cli.spreadsheet import SpreadsheetError, read_counts, read_mappings, write_mappings
+from worker.spreadsheet import SpreadsheetError, read_counts, read_mappings, write_mappings
 
 NAMES = ("company_id", "company_name", "billable_users")
 ACME, MUELLER = ("c-1", "Acme", 42), ("c-2", "Müller, Söhne", 7)

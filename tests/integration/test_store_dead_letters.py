@@ -167,7 +167,7 @@ def test_filters_and_groups(database: Database) -> None:
         assert len(dead_letter_queries.ids_beginning_with(tx, "00000000")) == 2
         assert dead_letter_queries.ids_beginning_with(tx, numbered(3).id) == [numbered(3).id]
         newest = dead_letter_queries.newest(tx, DeadLetterFilter(), 2)
-        assert [one.id for one in newest] == [numbered(3).id, numbered(1).id]
+        assert [one.id for one in newest] == [numbered(3).id, numbered(2).id]
         oldest = dead_letter_queries.ids(tx, DeadLetterFilter())
         assert [one.id for one in dead_letter_queries.get_many(tx, oldest)] == [numbered(n).id for n in (1, 2, 3)]
 
@@ -181,3 +181,19 @@ def test_lines_after_discarded_ones_are_another_letter(database: Database) -> No
         tx.execute(update(schema.dead_letters).values(state="discarded"))
         second, body = dead_letters.letter_of_lines(tx, "msp-1", "p-1", "exhausted")
     assert (second != first, body) == (True, None)
+
+
+@pytest.mark.parametrize("text", [None, "what is"])
+def test_pages_go_by_the_last_letter_seen(database: Database, text: str | None) -> None:
+    """Letters that come or go while an operator turns pages neither repeat nor hide one; the number is of all."""
+    add(database, *(numbered(number) for number in range(1, 6)))
+    chosen = DeadLetterFilter(state="open", text=text)
+    with database.begin() as tx:
+        first, count = dead_letter_queries.page(tx, chosen, 2)
+        replays.discard(tx, [first[0].id], by="ana", why="of a test")
+        second, left = dead_letter_queries.page(tx, chosen, 2, (first[1].last_failed_at, first[1].id))
+        last = dead_letter_queries.page(tx, chosen, 2, (second[1].last_failed_at, numbered(1).id))
+        choices = dead_letter_queries.choices(tx, "open")
+    assert [one.id for one in first + second] == [numbered(number).id for number in (5, 4, 3, 2)]
+    assert (count, left, last) == (5, 4, ([], 4))
+    assert choices == {"kind": ["k" * 255], "reason": ["contract"]}

@@ -118,13 +118,13 @@ def test_discarded_letters_can_be_restored(database: Database) -> None:
     """A letter tells who discarded it, and why; a mistake can be undone; a letter that fails again opens by itself."""
     add(database, LETTER)
     with database.begin() as tx:
-        assert not replays.restore(tx, LETTER.id, by="ana", why=None)
-        assert replays.discard(tx, LETTER.id, by="ana", why="of a test")
-        assert not replays.discard(tx, LETTER.id, by="ana", why="of a test")
+        assert not replays.restore(tx, [LETTER.id], by="ana", why=None)
+        assert replays.discard(tx, [LETTER.id], by="ana", why="of a test")
+        assert not replays.discard(tx, [LETTER.id], by="ana", why="of a test")
     assert _replay(database) is None
     with database.begin() as tx:
-        assert replays.restore(tx, LETTER.id, by="bob", why=None)
-        assert replays.discard(tx, LETTER.id, by="ana", why="of a test")
+        assert replays.restore(tx, [LETTER.id], by="bob", why=None)
+        assert replays.discard(tx, [LETTER.id], by="ana", why="of a test")
     add(database, LETTER)
     found = kept(database)
     assert (found.state, found.returns) == ("open", 0)

@@ -9,9 +9,10 @@ import pytest
 from sqlalchemy import Table, delete, func, insert, select, update
 
 from messages import LineCounts, PushCompleted, PushRequested
-from store import Database, company_status, completions, ledger, line_results, now, outbox, targets
+from store import Database, company_status, completions, ledger, line_results, now, operations, outbox, targets
 from store import schema as tables
 from store.database import db_now
+from store.dead_letter_queries import DeadLetterFilter
 from store.ledger import Closing, LedgerEntry
 from store.pushes import Acceptance
 from store.retention import NO_NAME, Pruned, Retention, prune
@@ -19,6 +20,7 @@ from store.targets import Holder
 from tests.support.commands import run
 from tests.support.samples import NOVEMBER, OCTOBER, PARTNER, TENANT, minute, push, sync_result
 from tests.support.store import accept
+from worker.operations import conduct
 
 KEEP = Retention()
 OLD = minute(0)  # more than 300 days ago
@@ -202,6 +204,19 @@ def test_only_dead_letters_that_are_dealt_with_go(database: Database) -> None:
     assert prune(database, KEEP, dry_run=True).dead_letters == 1201
     assert prune(database, KEEP) == Pruned(dead_letters=1201)
     assert _ids(database, tables.dead_letters.c.id) == ["open", "recent", "under way"]
+
+
+def test_actions_of_operators_go_with_the_letters(database: Database) -> None:
+    """Who did what is known as long as the letters are; an action that is not over stays, however old."""
+    with database.begin() as tx:
+        for name in ("old", "new"):
+            operations.note(tx, "pause", by=name, why=None, origin="page", partner_id=PARTNER)
+        conduct.begin(tx, "replay", DeadLetterFilter(), by="running", why=None, origin="page")
+        aged = update(tables.operations).values(begun_at=db_now(-91 * 86400))
+        tx.execute(aged.where(tables.operations.c.begun_by != "new"))
+        tx.execute(aged.values(ended_at=db_now(-91 * 86400)).where(tables.operations.c.begun_by == "old"))
+    assert prune(database, KEEP) == Pruned(operations=1)
+    assert _ids(database, tables.operations.c.begun_by) == ["new", "running"]
 
 
 def test_traces_of_what_is_over_go(database: Database) -> None:

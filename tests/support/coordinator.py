@@ -10,8 +10,8 @@ from cwclient.simulator import StateDocument
 from tests.support.commands import run
 from tests.support.world import PRIVATE_KEY, World
 from worker.cli import sample
-from worker.cli.spreadsheet import read_counts
 from worker.setting_names import PREFIX
+from worker.spreadsheet import read_counts
 
 
 @dataclass(frozen=True)

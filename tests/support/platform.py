@@ -77,8 +77,15 @@ class Platform:
                 self._take(connection)
             self._stop.wait(AGAIN_SECONDS)
 
-    def _connected(self) -> Any:
-        return pika.BlockingConnection(pika.URLParameters(self._url))
+    @contextmanager
+    def _connected(self) -> Iterator[Any]:
+        connection = pika.BlockingConnection(pika.URLParameters(self._url))
+        try:
+            with connection:
+                yield connection
+        finally:
+            # pika leaves the sockets of its event loop open if it first meets the end of a connection at its next use.
+            connection._cleanup()
 
     def _take(self, connection: Any) -> None:
         channel = connection.channel()

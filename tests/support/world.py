@@ -185,12 +185,14 @@ class World:
         """The exit codes of those that have ended."""
         return [code for worker in self._workers if (code := worker.poll()) is not None]
 
+    @property
+    def given(self) -> dict[str, str]:
+        """The settings as a command of a test gets them."""
+        return {name.removeprefix(PREFIX): value for name, value in self.environment.items() if name.startswith(PREFIX)}
+
     def command(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """`phin-connectwise …`, run to its end in this installation."""
-        settings = {
-            name.removeprefix(PREFIX): value for name, value in self.environment.items() if name.startswith(PREFIX)
-        }
-        return run(*arguments, folder=self.folder, settings=settings)
+        return run(*arguments, folder=self.folder, settings=self.given)
 
     # --- the platform's side
 

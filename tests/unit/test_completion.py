@@ -11,8 +11,9 @@ from pydantic import ValidationError
 from messages import LineStatus, Tally, Totals
 from store.absent import NOT_BILLED, UnpushedCompany
 from tests.support.samples import push, sync_result
-from worker.cli.display.totals import WORDS, say_absent, sum_of
-from worker.cli.results import ResultRow
+from worker.cli.display.totals import say_absent
+from worker.coordination.results import ResultRow
+from worker.coordination.totals import WORDS, sum_of
 from worker.rules.problems import CATALOGUE
 from worker.sync.completion import absent_message, totals
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from messages.values import MAX_LINES
-from worker.cli.spreadsheet import SpreadsheetError, read_counts, read_mappings
+from worker.spreadsheet import SpreadsheetError, read_counts, read_mappings
 
 NOW = datetime(2026, 11, 22, 10, tzinfo=UTC)
 COUNTS = "company_id,company_name,billable_users"

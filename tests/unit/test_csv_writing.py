@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from store.mappings import Mapping
 from worker.cli import sample
-from worker.cli.spreadsheet import SpreadsheetError, escape, read_counts, read_mappings, unescape, write_mappings
+from worker.spreadsheet import SpreadsheetError, escape, read_counts, read_mappings, unescape, write_mappings
 
 NOW = datetime(2026, 11, 22, 10, tzinfo=UTC)
 

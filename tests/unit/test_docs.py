@@ -163,3 +163,12 @@ def test_every_decision_is_dated_and_in_the_index() -> None:
     titles = [entry.partition("\n")[0] for entry in entries]
     assert re.findall(r"^- \[(.+)\]\(#", index, re.MULTILINE) == titles
     assert all(re.match(r".+\n\n\d{4}-\d\d-\d\d\. ", entry) for entry in entries)
+
+
+def test_the_asks_of_other_consoles_users_have_their_tests() -> None:
+    """Each ask names a test that is there."""
+    rows = re.findall(r"^\| (\d+) .*\| (.*) \|$", (DOCS / "console.md").read_text("utf-8"), re.MULTILINE)
+    assert [int(number) for number, _ in rows] == list(range(1, 16))
+    for _, tests in rows:
+        for file, name in re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", tests):
+            assert f"def {name}(" in (ROOT / file).read_text("utf-8"), name

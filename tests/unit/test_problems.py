@@ -11,7 +11,7 @@ import pytest
 
 import worker
 from worker.cli.display.wording import DETAILS, FIXES, TITLES
-from worker.cli.waiting import PAUSES
+from worker.rules.pauses import PAUSES
 from worker.rules.problems import CATALOGUE, MISSING_RIGHT, ProblemKind, one_line, problem
 from worker.rules.problems_docs import page
 

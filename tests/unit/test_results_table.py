@@ -9,7 +9,7 @@ import pytest
 from messages import BillingPeriod, Problem, SyncResult
 from worker.cli.display import output, preview_totals, results_table
 from worker.cli.display.wording import detail, fix, title
-from worker.cli.results import ResultRow
+from worker.coordination.results import ResultRow
 from worker.rules.problems import CATALOGUE, problem
 
 

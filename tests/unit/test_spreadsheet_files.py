@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.xlsx import Failed, Formula, Page, packed, workbook
-from worker.cli.spreadsheet import SpreadsheetError, read_companies, read_counts
+from worker.spreadsheet import SpreadsheetError, read_companies, read_counts
 
 HEADER = "company_id,company_name,billable_users"
 NAMES = ("company_id", "company_name", "billable_users")

@@ -62,6 +62,8 @@ class Scheduler:
         self._waiting: list[_RunningQuestion] = []
         self._begun: list[_RunningQuestion] = []
         self._answers: list[tuple[CatalogRequested, AnswerFields]] = []
+        self.traceparents: set[str | None] = set()
+        """The trace contexts of the questions that were taken last."""
 
     @property
     def has_next(self) -> bool:
@@ -75,15 +77,17 @@ class Scheduler:
 
     def take(self, questions: Sequence[Question], tenant: str | None) -> None:
         """Take the questions that wait now; `tenant`: the ConnectWise that they are for, None = it is not connected."""
+        asked = [(question, event_of(question)) for question in questions]
+        self.traceparents = {event.traceparent for _, event in asked}
         if tenant is None:
             self.forget()
-            self._answers.extend((event_of(question), {"problem": problem("not_connected")}) for question in questions)
+            self._answers.extend((event, {"problem": problem("not_connected")}) for _, event in asked)
             return
         if tenant != self._lists.tenant:
             self.forget()
             self._lists = ListCache(self._database, self._partner_id, tenant, self._clock)
         begun = {question.message_id for question in self._begun}
-        new = [(question, event_of(question)) for question in questions if question.message_id not in begun]
+        new = [(question, event) for question, event in asked if question.message_id not in begun]
         self._waiting = [
             _RunningQuestion(question.message_id, event, self._lists.steps(question, event)) for question, event in new
         ]

@@ -17,7 +17,7 @@ from worker.cli.exits import UNFINISHED
 from worker.cli.known_partner import require_known_partner
 from worker.cli.options import AsJson, Partner, Timeout, usage
 from worker.cli.session import Session, WorkProgress, session, still_running
-from worker.cli.spreadsheet import MAX_CW_ID
+from worker.spreadsheet import MAX_CW_ID
 
 commands = Commands(no_args_is_help=True)
 

@@ -37,6 +37,13 @@ COMMANDS = {
         OPERATE,
         "Work until SIGTERM or SIGINT: take events, make ConnectWise match, publish results.",
     ),
+    "web": LazyCommand(
+        "worker.cli.web",
+        "web",
+        OPERATE,
+        "Serve the portal of coordinators and the operators' console until SIGTERM or SIGINT.",
+    ),
+    "web-user": LazyCommand("worker.cli.web", "users", OPERATE, "Keep the file of users of the pages."),
     "health": LazyCommand(
         "worker.cli.health", "health", OPERATE, "Look at the workers, the database, RabbitMQ, and at what waits."
     ),
@@ -57,6 +64,9 @@ COMMANDS = {
         "commands",
         OPERATE,
         "See what failed and why, and send it again once the cause is gone.",
+    ),
+    "actions": LazyCommand(
+        "worker.cli.actions", "actions", OPERATE, "Show what operators did: who, when, why, and how far it is."
     ),
     "db": LazyCommand(
         "worker.cli.service", "db", OPERATE, "Bring the tables to this version, look whether they are; remove old rows."

@@ -7,7 +7,7 @@ import typer
 from messages import Confirmation, PushLine, SyncResult
 from store import Database, line_results
 from worker.cli.display.output import complain, err, safe
-from worker.rules import quantities
+from worker.coordination.confirmations import confirmation_of, is_confirmable
 
 ALL = "all"
 
@@ -37,15 +37,7 @@ def confirm_held(
     if ALL in company_ids:
         _ask(names, list(held.values()), yes=yes)
     chosen = held.values() if ALL in company_ids else [held[company] for company in dict.fromkeys(company_ids)]
-    return tuple(
-        Confirmation(
-            company_id=result.company_id,
-            reasons=tuple(problem.code for problem in result.reasons),
-            quantity_before=result.quantity_before or 0,
-            quantity_wanted=result.quantity_wanted,
-        )
-        for result in chosen
-    )
+    return tuple(confirmation_of(result) for result in chosen)
 
 
 def _id_of(wanted: str, names: Mapping[str, str]) -> str:
@@ -58,11 +50,6 @@ def _id_of(wanted: str, names: Mapping[str, str]) -> str:
             f"several companies are called {wanted!r}; give the id: {', '.join(matching)}", param_hint="--confirm"
         )
     return matching[0] if matching else wanted
-
-
-def is_confirmable(result: SyncResult) -> bool:
-    """True if a confirmation can let the held line through; for example not if a count is missing."""
-    return bool(result.reasons) and {problem.code for problem in result.reasons} <= quantities.CONFIRMABLE
 
 
 def _ask(names: dict[str, str], held: Sequence[SyncResult], *, yes: bool) -> None:

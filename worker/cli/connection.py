@@ -3,11 +3,11 @@
 import sys
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from messages import ConnectionChanged, ConnectionCheckRequested, KeyRing, seal
+from messages import ConnectionChanged, ConnectionCheckRequested
 from store import Tx, connections, mappings
 from store.connections import ConnectionVersion
 from worker.checks.connection_check import last_check
@@ -18,8 +18,9 @@ from worker.cli.exits import UNFINISHED
 from worker.cli.known_partner import require_known_partner
 from worker.cli.options import AsJson, By, CaFile, NoWait, Partner, Timeout, Yes, agree, ca_bundle, identifier, usage
 from worker.cli.session import Session, WorkProgress, session, still_running
-from worker.cli.waiting import OURS, PAUSES
+from worker.coordination.connecting import connected
 from worker.handlers.connections import tenant_of
+from worker.rules.pauses import OURS, PAUSES
 
 commands = Commands(no_args_is_help=True)
 
@@ -59,7 +60,8 @@ def set_(
     with session(works=not no_wait) as opened:
         with usage():
             event = connected(
-                opened,
+                opened.settings,
+                opened.now(),
                 partner,
                 site=site,
                 company_identifier=company_identifier,
@@ -162,32 +164,6 @@ def list_(
         connection_table.show_all(found)
     else:
         say("No connection has been saved.")
-
-
-def connected(
-    opened: Session,
-    partner: str,
-    *,
-    site: str,
-    company_identifier: str,
-    public_key: str,
-    private_key: str,
-    ca_bundle: str | None,
-) -> ConnectionChanged:
-    """Make the event, with the private key sealed. Raises SettingsError, and ValueError for an invalid value."""
-    keys = opened.settings.require("seal_keys").seal_keys
-    belongings: dict[str, Any] = {
-        "partner_id": partner,
-        "company_identifier": company_identifier,
-        "public_key": public_key,
-        "site_url": site,
-    }
-    seal_key = KeyRing.parse(keys.get_secret_value() if keys else "").seal_key
-    sealed = seal(private_key, seal_key=seal_key, **belongings)
-    at = opened.now()
-    return ConnectionChanged(
-        correlation_id=_correlation(at), changed_at=at, sealed_private_key=sealed, ca_bundle=ca_bundle, **belongings
-    )
 
 
 def save(opened: Session, event: ConnectionChanged, *, timeout: float, wait: bool) -> ConnectionVersion | None:

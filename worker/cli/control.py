@@ -5,13 +5,15 @@ from typing import Annotated
 import typer
 
 from messages import PushCancelRequested
-from store import Tx, backlog, leases, outbox, pauses, pushes
-from worker.cli import results
+from store import Tx, backlog, operations, outbox, pauses, pushes
+from worker.cli.display import results_table
 from worker.cli.display.output import complain, say
 from worker.cli.exits import UNFINISHED, USAGE
 from worker.cli.known_partner import require_known_partner
 from worker.cli.options import By, NoWait, Partner, Timeout, Yes, agree, identifier, usage
 from worker.cli.session import WorkProgress, session, still_running
+from worker.coordination import results
+from worker.operations import pausing
 
 OnePartner = Annotated[
     str | None, typer.Option("--partner", metavar="ID", help="The partner's id in Phin.", callback=identifier)
@@ -62,6 +64,10 @@ def cancel(
             over = found is not None and found.state != "accepted"
             return WorkProgress(done=int(over), total=1, accepted=found is not None, finished=over)
 
+        with opened.database.begin() as tx:
+            operations.note(
+                tx, "cancel", by=by, why=None, origin="command", partner_id=partner, chosen={"push_id": push_id}
+            )
         see = f"phin-connectwise status --partner {partner} --push {push_id}"
         what = f"Cancelling {push_id}"
         # RabbitMQ may hold a push that no worker has accepted, and cannot be asked.
@@ -80,7 +86,7 @@ def cancel(
             still_running(see)
             raise typer.Exit(UNFINISHED)
         with opened.database.begin() as tx:
-            say(results.summary(results.of_push(tx, partner, push_id)))
+            say(results_table.summary(results.of_push(tx, partner, push_id)))
 
 
 def pause(
@@ -98,7 +104,7 @@ def pause(
     with session() as opened, opened.database.begin() as tx:
         if partner is not None:
             require_known_partner(tx, partner)
-        pauses.pause(tx, who, by, why)
+        pausing.pause(tx, who, by=by, why=why, origin="command")
     say(f"{_named(who)} paused.")
 
 
@@ -106,6 +112,8 @@ def resume(
     partner: OnePartner = None,
     *,
     everybody: Annotated[bool, typer.Option("--all", help="End the pause of all partners.")] = False,
+    why: Annotated[str | None, typer.Option("--why", metavar="TEXT", help="Kept with it.")] = None,
+    by: By,
 ) -> None:
     """End a pause: what waits goes on, by the worker or, without RabbitMQ, by the next command that pushes.
 
@@ -113,24 +121,13 @@ def resume(
     """
     who = _who(partner, everybody=everybody)
     with session() as opened:
-        with opened.database.begin() as tx:
-            failing = leases.failing_partners(tx)
-        for failing_partner in failing:
-            # The time of the pause must not count as time of failing.
-            if who in {failing_partner, pauses.EVERYBODY}:
-                with opened.database.partner(failing_partner) as tx:
-                    leases.reset_failures(tx, failing_partner)
-        # One transaction, also without a pause: a repetition after an interruption still wakes the partners.
         everybody = who == pauses.EVERYBODY
-        with opened.database.begin() if everybody else opened.database.partner(who) as tx:
-            ended = pauses.resume(tx, who)
-            if not ended and not everybody:
+        with opened.database.begin() as tx:
+            if not everybody and pauses.find(tx, who) is None:
                 require_known_partner(tx, who)
+        ended = pausing.resume(opened.database, who, by=by, why=why, origin="command")
+        with opened.database.begin() as tx:
             remaining = None if everybody else pauses.find(tx, who)
-            if everybody:
-                leases.wake_all(tx)
-            else:
-                leases.wake(tx, who)
             waiting = backlog.open_lines(tx, None if everybody else who)
         goes_on = f" {opened.goes_on(waiting, 'line', None)}" if waiting else ""
     say(f"{_named(who)} resumed.{goes_on}" if ended else f"{_named(who)} not paused: nothing to do.")

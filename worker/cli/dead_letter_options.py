@@ -17,6 +17,7 @@ Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Their 
 OfPartner = Annotated[str | None, typer.Option("--partner", metavar="ID", help="Of this partner.", callback=identifier)]
 Kind = Annotated[str | None, typer.Option(metavar="KIND", help="Of this kind, for example push.requested.v1.")]
 Reason = Annotated[str | None, typer.Option(metavar="REASON", help="For this reason, for example exhausted.")]
+ErrorText = Annotated[str | None, typer.Option("--text", metavar="TEXT", help="With this text in the error.")]
 OfGroup = Annotated[str | None, typer.Option(metavar="FINGERPRINT", help="Of this group, as `groups` shows it.")]
 Since = Annotated[
     str | None, typer.Option(metavar="TIME", help="Failed last since: 2026-11-22T10:00 (UTC), or 30m, 2h, 3d ago.")
@@ -69,6 +70,7 @@ def _filter(
     kind: Kind = None,
     reason: Reason = None,
     group: OfGroup = None,
+    text: ErrorText = None,
     since: Since = None,
     until: Until = None,
 ) -> DeadLetterFilter:
@@ -77,6 +79,7 @@ def _filter(
         kind=kind,
         reason=reason,
         fingerprint=group,
+        text=text,
         since=time_of(since, "--since"),
         until=time_of(until, "--until"),
     )
@@ -91,7 +94,8 @@ def require_choice(letters: DeadLetterFilter, ids: list[str] | None, *, everythi
     """Refuse to change dead letters that nobody named. Raises typer.BadParameter."""
     if not ids and not everything and letters == DeadLetterFilter():
         raise typer.BadParameter(
-            "say which: ids, --partner, --kind, --reason, --group, --since, --until, or --all", param_hint="[ID]..."
+            "say which: ids, --partner, --kind, --reason, --group, --text, --since, --until, or --all",
+            param_hint="[ID]...",
         )
 
 

@@ -2,7 +2,6 @@
 
 import json
 import sys
-from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
@@ -11,8 +10,9 @@ from typing import Annotated
 
 import typer
 
-from store import Tx, dead_letter_queries, replays
+from store import dead_letter_queries, operation_claims, operation_queries, operations
 from store.dead_letter_queries import DeadLetterFilter
+from store.operation_queries import Kind
 from worker.bootstrap import key_ring
 from worker.cli.commands import Commands
 from worker.cli.dead_letter_options import (
@@ -28,11 +28,12 @@ from worker.cli.dead_letter_options import (
 )
 from worker.cli.display import dead_letters as display
 from worker.cli.display.output import complain, dump, plural, say
-from worker.cli.display.replays import say_not_open, show_preview, show_progress
+from worker.cli.display.replays import say_not_open, show_advance, show_preview, show_progress
 from worker.cli.exits import INTERRUPTED, UNFINISHED
 from worker.cli.options import AsJson, By
-from worker.cli.replaying import ReplayRun, ReplayState, can_be_replayed, in_full
 from worker.cli.session import Session, bar, session
+from worker.operations import conduct
+from worker.operations.questions import can_be_replayed, in_full
 
 commands = Commands(no_args_is_help=True)
 
@@ -144,17 +145,29 @@ def replay(
         if dry_run:
             show_preview(opened, able)
             raise typer.Exit
-        replay_run = ReplayRun(opened.database, by, why, rate, timeout)
-        progress = replay_run.progress
+        token = conduct.new_token()
+        with opened.database.begin() as tx:
+            operation = conduct.begin(
+                tx,
+                "replay",
+                replace(letters, state=None) if named else letters,
+                by=by,
+                why=why,
+                origin="command",
+                token=token,
+                limit=limit,
+                rate=rate,
+                batch_seconds=timeout,
+            )
         try:
             with bar(f"Replaying {plural(len(able), 'dead letter')}") as shown, opened.working():
-                replay_run.run(able, shown)
+                conduct.carry_out(opened.database, operation, token, partial(show_advance, shown))
         except KeyboardInterrupt:
-            show_progress(opened, progress)
+            with opened.database.begin() as tx:
+                operation = operation_claims.finish(tx, operation.id, token, operations.stopped_by(by))
+            show_progress(opened, operation, interrupted=True)
             raise typer.Exit(INTERRUPTED) from None
-        show_progress(opened, progress)
-        is_done = len(progress.having(ReplayState.DONE)) == len(progress.replayed)
-        is_done = is_done and not progress.failed and not progress.too_large
+        is_done = show_progress(opened, operation)
     raise typer.Exit(0 if is_done else UNFINISHED)
 
 
@@ -170,8 +183,7 @@ def discard(
 ) -> None:
     """Say that nothing is to be done about open dead letters; they are kept, and `restore` opens them again."""
     require_choice(letters, ids, everything=everything)
-    changed = _change(replace(letters, state="open"), ids, partial(replays.discard, by=by, why=why))
-    say(f"Discarded {changed:,}.")
+    say(f"Discarded {_change('discard', letters, ids, by=by, why=why):,}.")
 
 
 @commands.command(cls=CommandWithIds)
@@ -186,8 +198,7 @@ def restore(
 ) -> None:
     """Open discarded dead letters again."""
     require_choice(letters, ids, everything=everything)
-    changed = _change(replace(letters, state="discarded"), ids, partial(replays.restore, by=by, why=why))
-    say(f"Restored {changed:,}.")
+    say(f"Restored {_change('restore', letters, ids, by=by, why=why):,}.")
 
 
 @commands.command()
@@ -215,14 +226,17 @@ def export(
         complain(f"Written: {file}, with {plural(len(letter_ids), 'dead letter')}.")
 
 
-def _change(letters: DeadLetterFilter, ids: list[str] | None, change: Callable[[Tx, str], bool]) -> int:
-    """Change each letter that matches, in a transaction of its own. Returns the number of those that were changed."""
-    changed = 0
+def _change(kind: Kind, letters: DeadLetterFilter, ids: list[str] | None, *, by: str, why: str | None) -> int:
+    """Discard or restore all letters that match. Returns the number of those that were changed."""
+    token = conduct.new_token()
     with session() as opened:
-        for letter_id in _ids(opened, letters, ids):
-            with opened.database.begin() as tx:
-                changed += change(tx, letter_id)
-    return changed
+        with opened.database.begin() as tx:
+            named = full_ids(tx, ids)
+            chosen = replace(letters, ids=named, state=None if named else operations.NEEDED_STATE[kind])
+            operation = conduct.begin(tx, kind, chosen, by=by, why=why, origin="command", token=token)
+        conduct.carry_out(opened.database, operation, token)
+        with opened.database.begin() as tx:
+            return operation_queries.required(tx, operation.id).done
 
 
 def _ids(opened: Session, letters: DeadLetterFilter, ids: list[str] | None) -> list[str]:

@@ -21,15 +21,16 @@ from messages import BillingPeriod, generate_keypair
 from store import mappings, migrate
 from worker.bootstrap import open_database
 from worker.checks.connection_check import last_check
-from worker.cli import connection, mapping, push, results, sample
+from worker.cli import connection, mapping, push, sample
 from worker.cli.display import connection_table, mapping_table, results_table
 from worker.cli.display.output import complain, say
 from worker.cli.exits import UNFINISHED
 from worker.cli.options import CaFile, ca_bundle
-from worker.cli.results import ResultRow
 from worker.cli.session import Session, session
-from worker.cli.spreadsheet import read_counts, read_mappings
+from worker.coordination import connecting, pushing, results
+from worker.coordination.results import ResultRow
 from worker.settings import load
+from worker.spreadsheet import read_counts, read_mappings
 
 PARTNER = "demo"
 FOLDER = Path(".demo")
@@ -148,8 +149,9 @@ def _show(opened: Session, simulator: DemoSimulator) -> bool:
 
 
 def _connect(opened: Session, simulator: DemoSimulator) -> bool:
-    event = connection.connected(
-        opened,
+    event = connecting.connected(
+        opened.settings,
+        opened.now(),
         PARTNER,
         site=simulator.url,
         company_identifier="harbourit",
@@ -168,7 +170,7 @@ def _connect(opened: Session, simulator: DemoSimulator) -> bool:
 
 def _push(opened: Session, period: BillingPeriod) -> list[ResultRow]:
     lines = read_counts(sample.COUNTS)
-    event = push.requested(opened, PARTNER, period, lines, mode="apply", requested_by="demo")
+    event = pushing.requested(opened.database, PARTNER, period, lines, mode="apply", requested_by="demo")
     push.carry_out(opened, event, timeout=SECONDS)
     with opened.database.begin() as tx:
         return results.of_push(tx, PARTNER, event.push_id)

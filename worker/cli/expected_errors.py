@@ -5,9 +5,9 @@ from messages import PublishError, Refused, Unroutable
 from store import SchemaInUse, SchemaOutdated, StoreError
 from worker.bootstrap import UnroutableMessage
 from worker.cli.exits import BROKER, DATABASE, SETTINGS, USAGE
-from worker.cli.spreadsheet import SpreadsheetError
 from worker.messaging.broker import BrokerUnavailable, TopologyMismatch
 from worker.settings import SettingsError
+from worker.spreadsheet import SpreadsheetError
 
 
 def explanation(error: Exception) -> tuple[int, list[str]] | None:

@@ -10,8 +10,8 @@ from worker.bootstrap import open_broker, open_database
 from worker.cli.display.output import dump, mark, plural, safe, table
 from worker.cli.exits import BROKER, DATABASE, UNFINISHED
 from worker.cli.options import AsJson
-from worker.cli.waiting import PAUSES
 from worker.messaging.broker import BrokerUnavailable, TopologyMismatch
+from worker.rules.pauses import PAUSES
 from worker.settings import Settings, load
 
 NO_WORKER = "no worker runs"

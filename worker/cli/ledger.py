@@ -2,12 +2,12 @@
 
 import csv
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.text import Text
@@ -20,7 +20,7 @@ from worker.cli.display.output import complain, dump, mark, plural, safe, say, t
 from worker.cli.known_partner import require_known_partner
 from worker.cli.options import AsJson, CsvFile, Partner, identifier, time_of, usage
 from worker.cli.session import session
-from worker.cli.spreadsheet import escape_formula
+from worker.coordination.ledger_rows import COLUMNS, document, named, number, row
 
 commands = Commands(no_args_is_help=True)
 
@@ -34,27 +34,6 @@ OfPeriod = Annotated[
 Since = Annotated[
     str | None, typer.Option(metavar="TIME", help="Since then: 2026-11-22T10:00 (UTC), or 30m, 2h, 3d ago.")
 ]
-
-COLUMNS = (
-    "opened_at",
-    "closed_at",
-    "requested_by",
-    "push_id",
-    "kind",
-    "period",
-    "company_ids",
-    "company_names",
-    "tenant",
-    "agreement_id",
-    "addition_id",
-    "quantity_before",
-    "quantity_wanted",
-    "quantity_after",
-    "outcome",
-    "http_status",
-)
-BETWEEN = "; "
-"""The separator of several companies in a cell."""
 
 
 @commands.command("list")
@@ -79,7 +58,7 @@ def list_(
         names = ledger_queries.company_names(tx, partner)
     more, found = len(found) > limit, found[:limit]
     if as_json:
-        dump({"writes": [_as_json(write, names) for write in found], "more": more})
+        dump({"writes": [document(write, names) for write in found], "more": more})
     elif found:
         headers = ("Opened (UTC)", "Company", "Period", "ConnectWise", "", "Result")
         for pushed, some in groupby(found, _pushed):
@@ -115,7 +94,7 @@ def export(
             writer.writerow(COLUMNS)
             written = 0
             for write in ledger_queries.oldest_first(opened.database, which):
-                writer.writerow(_row(write, names))
+                writer.writerow(row(write, names))
                 written += 1
     if to_file:
         complain(f"Written: {file}, with {plural(written, 'write')} of partner {partner}.")
@@ -130,40 +109,6 @@ def _chosen(
     return LedgerFilter(partner, push_id, company, key, time_of(since, "--since"))
 
 
-def _as_json(write: LedgerWrite, names: Mapping[str, str]) -> dict[str, Any]:
-    return {
-        "opened_at": write.opened_at.isoformat(),
-        "closed_at": write.closed_at.isoformat() if write.closed_at else None,
-        "requested_by": write.requested_by,
-        "push_id": write.push_id,
-        "kind": write.kind,
-        "period": write.period_key,
-        "company_ids": list(write.company_ids),
-        "company_names": list(_named(write.company_ids, names)),
-        "tenant": write.tenant,
-        "agreement_id": write.agreement_id,
-        "addition_id": write.addition_id,
-        "quantity_before": _number(write.quantity_before),
-        "quantity_wanted": _number(write.quantity_wanted),
-        "quantity_after": _number(write.quantity_after),
-        "outcome": write.outcome,
-        "http_status": write.http_status,
-    }
-
-
-def _row(write: LedgerWrite, names: Mapping[str, str]) -> list[str]:
-    values = _as_json(write, names)
-    return [_cell(values[column]) for column in COLUMNS]
-
-
-def _cell(value: Any) -> str:  # noqa: ANN401 - text, texts, a number or nothing
-    if value is None:
-        return ""
-    if isinstance(value, list):
-        return escape_formula(BETWEEN.join(value))
-    return escape_formula(value) if isinstance(value, str) else str(value)
-
-
 def _pushed(write: LedgerWrite) -> str:
     """Return the heading of the writes of one push."""
     by = f", by {write.requested_by}" if write.requested_by else ""
@@ -174,7 +119,7 @@ def _cells(write: LedgerWrite, names: Mapping[str, str]) -> list[Text]:
     before, wanted = (_shown(quantity) for quantity in (write.quantity_before, write.quantity_wanted))
     return [
         safe(_minute(write.opened_at)),
-        safe(", ".join(_named(write.company_ids, names))),
+        safe(", ".join(named(write.company_ids, names))),
         safe(write.period_key),
         safe(f"{before} → {wanted}"),
         mark({"written": "good", None: "waiting"}.get(write.outcome, "bad")),
@@ -182,17 +127,8 @@ def _cells(write: LedgerWrite, names: Mapping[str, str]) -> list[Text]:
     ]
 
 
-def _named(company_ids: Iterable[str], names: Mapping[str, str]) -> Iterable[str]:
-    return (names.get(company_id, company_id) for company_id in company_ids)
-
-
-def _number(quantity: float | None) -> int | float | None:
-    """Whole quantities as integers: 42, not 42.0."""
-    return int(quantity) if quantity is not None and quantity == int(quantity) else quantity
-
-
 def _shown(quantity: float | None) -> str:
-    return "empty" if quantity is None else f"{_number(quantity):,}"
+    return "empty" if quantity is None else f"{number(quantity):,}"
 
 
 def _minute(at: datetime) -> str:

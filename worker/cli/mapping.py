@@ -20,7 +20,7 @@ from worker.cli.mapping_terms import terms, with_kept
 from worker.cli.options import AsJson, By, CsvFile, NoWait, Partner, Timeout, Yes, agree, identifier, usage
 from worker.cli.session import Session, WorkProgress, session, still_running
 from worker.cli.similar_ids import check_similar_ids
-from worker.cli.spreadsheet import MAX_CW_ID, read_mappings, write_mappings
+from worker.spreadsheet import MAX_CW_ID, read_mappings, write_mappings
 
 commands = Commands(no_args_is_help=True)
 

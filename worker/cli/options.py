@@ -16,7 +16,7 @@ from messages.events import CaBundle
 from messages.values import Id
 from worker.cli.display.output import complain
 from worker.cli.exits import UNFINISHED
-from worker.cli.validation_words import in_words
+from worker.validation_words import in_words
 
 _AGO = re.compile(r"(\d{1,6})([mhd])", re.ASCII)
 _UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}

@@ -1,15 +1,12 @@
 """`push`: set the quantities of a billing period."""
 
-from collections.abc import Sequence
-from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from uuid6 import uuid7
 
-from messages import FINAL, BillingPeriod, Confirmation, PushLine, PushMode, PushRequested
-from store import Tx, connections, line_results, mappings, pushes
+from messages import FINAL, BillingPeriod, PushMode, PushRequested
+from store import Tx, line_results, pushes
 from worker.cli import control
 from worker.cli.commands import Commands
 from worker.cli.confirmations import confirm_held
@@ -20,13 +17,9 @@ from worker.cli.known_partner import require_known_partner
 from worker.cli.options import AsJson, By, NoWait, Partner, Timeout, usage
 from worker.cli.session import Session, WorkProgress, session, still_running
 from worker.cli.similar_ids import check_similar_ids
-from worker.cli.spreadsheet import read_counts
 from worker.cli.status import show
-
-EARLIEST = date(2015, 1, 1)
-MAX_AHEAD = timedelta(days=100)
-"""The longest time before its start that a billing period may be pushed: a quarter is, a mistyped year is not."""
-
+from worker.coordination import pushing
+from worker.spreadsheet import read_counts
 
 commands = Commands(cls=ImpliedGroup)
 commands.command("cancel")(control.cancel)
@@ -72,14 +65,16 @@ def push(
     lines = read_counts(counts)
     mode: PushMode = "preview" if preview else "apply"
     with usage("--period"):
-        asked = _plausible(BillingPeriod.parse(period))
+        asked = pushing.plausible(BillingPeriod.parse(period))
     with session(works=not no_wait) as opened:
         with opened.database.begin() as tx:
             require_known_partner(tx, partner)
         check_similar_ids(opened.database, partner, [line.company_id for line in lines])
         with usage():
             confirmed = confirm_held(opened.database, partner, asked.key, lines, confirm or (), yes=yes)
-            event = requested(opened, partner, asked, lines, mode=mode, requested_by=by, confirmations=confirmed)
+            event = pushing.requested(
+                opened.database, partner, asked, lines, mode=mode, requested_by=by, confirmations=confirmed
+            )
         see = f"phin-connectwise status --partner {partner} --push {event.push_id}"
         sent = f"Push {event.push_id}: see it at any time with `{see}`."
         finished = carry_out(opened, event, timeout=timeout, wait=not no_wait, sent=sent, see=see)
@@ -91,40 +86,6 @@ def push(
             still_running(see)
         trouble = show(opened, partner, event.push_id, as_json=as_json, table=not no_wait)
     raise typer.Exit(UNFINISHED if trouble or not (finished or no_wait) else 0)
-
-
-def requested(
-    opened: Session,
-    partner: str,
-    period: BillingPeriod,
-    lines: Sequence[PushLine],
-    *,
-    mode: PushMode,
-    requested_by: str,
-    confirmations: tuple[Confirmation, ...] = (),
-) -> PushRequested:
-    """Make a push that names the versions of the connection and mappings stored now, so that it waits for these."""
-    with opened.database.begin() as tx:
-        connection = connections.current(tx, partner)
-        known = mappings.of_companies(tx, partner, {line.company_id for line in lines})
-    push_id = str(uuid7())
-    return PushRequested(
-        partner_id=partner,
-        correlation_id=push_id,
-        push_id=push_id,
-        period=period,
-        requested_at=opened.now(),
-        requested_by=requested_by,
-        mode=mode,
-        connection_changed_at=connection.changed_at if connection else None,
-        confirmations=confirmations,
-        lines=tuple(
-            line.model_copy(update={"mapping_changed_at": known[line.company_id].changed_at})
-            if line.company_id in known
-            else line
-            for line in lines
-        ),
-    )
 
 
 def carry_out(
@@ -156,12 +117,3 @@ def push_progress(tx: Tx, partner: str, push_id: str, total: int) -> WorkProgres
         finished=found is not None and found.state != "accepted",
         news=counts,
     )
-
-
-def _plausible(period: BillingPeriod) -> BillingPeriod:
-    """The period. Raises ValueError for an implausible one, which is likely a typing error."""
-    if period.start < EARLIEST:
-        raise ValueError(f"the billing period {period} starts before {EARLIEST.year}")
-    if period.start > datetime.now(UTC).date() + MAX_AHEAD:
-        raise ValueError(f"the billing period {period} starts more than {MAX_AHEAD.days} days ahead")
-    return period

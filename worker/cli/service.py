@@ -15,7 +15,7 @@ import typer
 from store import Database, SchemaOutdated, StoreError, migrate
 from store.retention import Retention
 from store.retention import prune as remove_old
-from worker import logs, memory
+from worker import logs, memory, tracing
 from worker.bootstrap import open_broker, open_database
 from worker.cli.commands import Commands
 from worker.cli.display.output import complain, dump, safe, say, table
@@ -24,7 +24,8 @@ from worker.cli.options import AsJson, usage
 from worker.cli.processes import run_processes, stop_on_signal, wait_for_end
 from worker.cli.sample import SIMULATOR_STATE
 from worker.messaging.broker import BrokerUnavailable, TopologyMismatch
-from worker.settings import NEEDED_TO_WORK, Settings, load
+from worker.setting_names import PREFIX
+from worker.settings import NEEDED_TO_WORK, Settings, SettingsError, load
 from worker.topology import Topology
 
 db = Commands(no_args_is_help=True)
@@ -55,7 +56,7 @@ def _work(settings: Settings, number: int) -> None:
     from worker.status import status_of
 
     app, stop = build(settings), stop_on_signal()
-    with status_of(app.readiness, settings, number):
+    with _traced(settings), status_of(app.readiness, settings, number):
         app.start()
         wait_for_end(stop)
         in_time = app.drain(DRAIN_SECONDS)
@@ -63,6 +64,29 @@ def _work(settings: Settings, number: int) -> None:
         # Hanging calls would keep the interpreter from ending.
         sys.stderr.flush()
         os._exit(DRAIN_TIMED_OUT)
+
+
+@contextmanager
+def _traced(settings: Settings) -> Iterator[None]:
+    """Export traces if the settings say so. Raises SettingsError if OpenTelemetry is not installed."""
+    if settings.traces == "off":
+        yield
+        return
+    try:
+        from worker.tracing.export import exporting_provider, shut_down
+
+        provider = exporting_provider()
+    except ImportError as error:
+        advice = "otlp needs OpenTelemetry, which is not installed; install phin-connectwise[traces]"
+        raise SettingsError([f"{PREFIX}TRACES: {advice}"]) from error
+    except ValueError as error:
+        raise SettingsError([f"an OTEL_ variable cannot be used: {error}"]) from error
+    tracing.use(provider, messaging_system="phin_connectwise" if settings.is_embedded else "rabbitmq")
+    try:
+        yield
+    finally:
+        tracing.use(None)
+        shut_down(provider)
 
 
 def simulator(
@@ -127,7 +151,7 @@ def prune(
     pushes: Annotated[int, _days("Pushes with their lines, and cancellations.")] = KEPT.pushes.days,
     names: Annotated[int, _days("Names of people in pushes and cancellations.")] = KEPT.names.days,
     ledger: Annotated[int, _days("What was written to ConnectWise.")] = KEPT.ledger.days,
-    dead_letters: Annotated[int, _days("Dead letters that are dealt with.")] = KEPT.dead_letters.days,
+    dead_letters: Annotated[int, _days("Settled dead letters, and operators' actions.")] = KEPT.dead_letters.days,
     in_hand: Annotated[int, _days("Notes of messages that were delivered again.")] = KEPT.in_hand.days,
     workers: Annotated[int, _days("Workers that have gone.")] = KEPT.workers.days,
     catalog: Annotated[int, _days("Choices read from ConnectWise, and answers.")] = KEPT.catalog.days,
@@ -143,8 +167,8 @@ def prune(
     Names of people (`requested_by`) give way to "removed" so long after an ended push was accepted, a cancellation
     was requested. Rows of the ledger go so long after they were closed; each addition keeps its row of the newest
     period, the guard against older ones. Dead letters go so long after they failed last, if they were discarded, or
-    replayed and handled; open ones never, nor what is in them. Connections, mappings, counts, Sync Status and the
-    outbox are never pruned.
+    replayed and handled; open ones never, nor what is in them. Operators' actions go so long after they ended.
+    Connections, mappings, counts, Sync Status and the outbox are never pruned.
     """
     retention = Retention(
         pushes=timedelta(pushes),

@@ -15,13 +15,14 @@ from typing import Any, Never
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from messages import EXCHANGE_IN, Message, Publisher
+from messages import Message
 from store import Database, StoreError, Tx, migrate, now
 from worker import logs
-from worker.bootstrap import open_broker, open_database, publish
+from worker.bootstrap import open_database
 from worker.cli import waiting
 from worker.cli.display.output import complain, err, safe
 from worker.cli.exits import INTERRUPTED
+from worker.coordination.sending import Sender
 from worker.settings import NEEDED_TO_WORK, Settings, load
 
 POLL_SECONDS = 0.2
@@ -131,13 +132,8 @@ class Session:
             app.database.close()
 
     def _publish(self, messages: Sequence[Message]) -> None:
-        if self.settings.is_embedded:
-            publish(open_broker(self.settings, self.database), messages)
-        else:
-            url = self.settings.broker_url.get_secret_value()
-            exchange, ca_file = f"{self.settings.queue_prefix}{EXCHANGE_IN}", self.settings.broker_ca_file
-            with Publisher(url, exchange=exchange, ca_file=ca_file) as publisher:
-                publisher.publish_many(messages)
+        with Sender(self.settings, self.database) as sender:
+            sender.send(messages)
 
     @staticmethod
     def _say(sent: str | None) -> None:

@@ -7,7 +7,7 @@ import typer
 from messages import FINAL
 from store import company_status, completions, mappings, pushes
 from store.pushes import Push
-from worker.cli import results, waiting
+from worker.cli import waiting
 from worker.cli.commands import Commands
 from worker.cli.display import causes, preview_totals, results_table, totals
 from worker.cli.display.output import complain, dump, say
@@ -16,6 +16,9 @@ from worker.cli.implied_command import IMPLIED, ImpliedCommand, ImpliedGroup
 from worker.cli.known_partner import require_known_partner
 from worker.cli.options import AsJson, Partner, identifier
 from worker.cli.session import Session, session
+from worker.coordination import preview_totals as previews
+from worker.coordination import results
+from worker.coordination import totals as sums
 
 commands = Commands(cls=ImpliedGroup)
 
@@ -73,17 +76,17 @@ def show(opened: Session, partner: str, push_id: str | None, *, as_json: bool, t
         found = pushes.find(tx, partner, push_id) if push_id else None
         ended = completions.of_push(tx, partner, push_id) if push_id else None
         rows = results.of_push(tx, partner, push_id) if push_id else results.of_partner(tx, partner)
-        missing = totals.absent_from(tx, partner, push_id)
+        missing = sums.absent_from(tx, partner, push_id)
         is_preview = found is not None and found.mode == "preview"
         known = mappings.of_companies(tx, partner, {row.company_id for row in rows}) if is_preview else {}
         waits = waiting.reason(tx, opened.settings, partner) if any(row.is_open for row in rows) else None
-    summed = totals.sum_of(rows) if found is not None and found.mode != "revert" else None
+    summed = sums.sum_of(rows) if found is not None and found.mode != "revert" else None
     additions = {company_id: mapping.addition for company_id, mapping in known.items()}
     if as_json:
         named = {"push": _as_json(push_id, found)} if push_id else {}
-        of_preview = {"preview": preview_totals.as_json(rows, additions)} if is_preview else {}
+        of_preview = {"preview": previews.as_json(rows, additions)} if is_preview else {}
         document = {"partner_id": partner, **named, "waits": waits} | of_preview | results.as_json(rows)
-        dump(document | totals.as_json(summed, missing))
+        dump(document | sums.as_json(summed, missing))
     elif table and push_id and found is None:
         complain(f"No worker has accepted a push {push_id} of partner {partner} yet.")
         raise typer.Exit(USAGE)

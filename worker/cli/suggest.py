@@ -1,8 +1,6 @@
 """`mapping suggest`: suggest a ConnectWise company, agreement and addition for each company."""
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,11 +8,9 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from messages import CatalogRequested, MappingChanged, PhinCompany, Suggestion
-from store import Tx, mappings
+from messages import CatalogRequested, PhinCompany, Suggestion
 from store.mappings import Mapping as StoredMapping
-from worker.catalog import questions
-from worker.catalog.suggestions import PAGE, looks_like_phin
+from worker.catalog.suggestions import looks_like_phin
 from worker.cli.catalog import Refresh, ask, explain
 from worker.cli.display.mapping_table import show, state, summary
 from worker.cli.display.output import complain, dump, mark, plural, safe, say, table
@@ -24,60 +20,16 @@ from worker.cli.mapping import commands, save
 from worker.cli.options import AsJson, Partner, Timeout, csv_file, usage
 from worker.cli.session import session, still_running
 from worker.cli.similar_ids import check_similar_ids
-from worker.cli.spreadsheet import read_companies, write_mappings
-
-REASONS = {
-    "exact": "same name",
-    "case": "other capitals",
-    "punctuation": "other punctuation",
-    "legal_form": "other legal form",
-    "abbreviation": "abbreviated",
-    "identifier": "by identifier",
-    "similar": "spelt alike",
-    "initials": "by initials",
-}
-
-Ids = tuple[int | None, int | None, int | None]
-Suggestions = Mapping[str, Sequence[Suggestion]]
-"""Suggestions by company id, the best first."""
-
-
-@dataclass(frozen=True)
-class PartnerMappings:
-    """The stored mappings of a partner; `current` are those made for the ConnectWise that is connected now."""
-
-    stored: Mapping[str, StoredMapping]
-    current: Mapping[str, StoredMapping]
-
-    @classmethod
-    def read(cls, tx: Tx, partner: str) -> "PartnerMappings":
-        """Read the mappings from the store."""
-        stored = {mapping.company_id: mapping for mapping in mappings.of_partner(tx, partner)}
-        return cls(stored, questions.connected_mappings(tx, partner))
-
-    def companies(self) -> list[PhinCompany]:
-        """All companies that were ever mapped."""
-        return [PhinCompany(company_id=one.company_id, company_name=one.company_name) for one in self.stored.values()]
-
-    def is_mapped(self, company_id: str) -> bool:
-        """True if an addition is chosen."""
-        return company_id in self.current and self.current[company_id].addition is not None
-
-    def ids(self, company_id: str) -> Ids:
-        """The chosen records: company, agreement, addition."""
-        mapping = self.current.get(company_id)
-        return (mapping.cw_company_id, mapping.agreement_id, mapping.addition_id) if mapping else (None, None, None)
-
-    def filled(self, company_id: str, suggestion: Suggestion) -> Ids:
-        """The chosen records completed by a suggestion, unless it contradicts one of them."""
-        chosen = self.ids(company_id)
-        proposed = (
-            suggestion.cw_company_id,
-            suggestion.agreement.id if suggestion.agreement else None,
-            suggestion.addition.id if suggestion.addition else None,
-        )
-        fits = all(old in {None, new} for old, new in zip(chosen, proposed, strict=True))
-        return proposed if fits else chosen
+from worker.coordination.suggesting import (
+    REASONS,
+    PartnerMappings,
+    Suggestions,
+    by_company,
+    certain_mappings,
+    event_of,
+    pages,
+)
+from worker.spreadsheet import read_companies, write_mappings
 
 
 @commands.command()
@@ -134,16 +86,16 @@ def suggest(
             if listed.problem is not None:
                 explain(listed)
                 raise typer.Exit(UNFINISHED)
-        if len(answers) < len(_pages(asked)):
+        if len(answers) < len(pages(asked)):
             still_running(f"phin-connectwise mapping suggest --partner {partner}")
             raise typer.Exit(UNFINISHED)
-        found = _checked([one for listed in answers for one in listed.suggestions])
+        found = by_company([one for listed in answers for one in listed.suggestions])
         if not as_json:
             _show(asked, found)
         if csv is not None:
             _write(csv, partner, asked, found, known, opened.now())
             complain(f"Written: {csv}. Edit it, then run `phin-connectwise mapping import --partner {partner} {csv}`.")
-        events = _accepted(partner, asked, found, known, opened.now()) if accept_exact else []
+        events = certain_mappings(partner, asked, found, known, opened.now()) if accept_exact else []
         saved = save(opened, partner, events, timeout=timeout, wait=True) if events else []
     if as_json:
         every = [one.model_dump(mode="json") for some in found.values() for one in some]
@@ -160,10 +112,6 @@ def suggest(
     raise typer.Exit(UNFINISHED if unchecked or any(state(mapping) == "invalid" for mapping in saved) else 0)
 
 
-def _pages(asked: Sequence[PhinCompany]) -> list[Sequence[PhinCompany]]:
-    return [asked[start : start + PAGE] for start in range(0, len(asked), PAGE)]
-
-
 def _questions(partner: str, asked: Sequence[PhinCompany], *, refresh: bool) -> list[CatalogRequested]:
     """One question for each page of companies. Only the first refreshes: the others use the lists that it has read."""
     with usage():
@@ -175,55 +123,8 @@ def _questions(partner: str, asked: Sequence[PhinCompany], *, refresh: bool) -> 
                 companies=tuple(some),
                 refresh=refresh,
             )
-            for some in _pages(asked)
+            for some in pages(asked)
         ]
-
-
-def _checked(found: Sequence[Suggestion]) -> dict[str, list[Suggestion]]:
-    """The suggestions by company. One ConnectWise company suggested on two pages is marked as ambiguous."""
-    reached: dict[int, set[str]] = defaultdict(set)
-    for one in found:
-        reached[one.cw_company_id].add(one.company_id)
-    by_company: dict[str, list[Suggestion]] = {}
-    for one in found:
-        shared = len(reached[one.cw_company_id]) > 1
-        kept = one.model_copy(update={"ambiguous": True, "certain": False}) if shared else one
-        by_company.setdefault(one.company_id, []).append(kept)
-    return by_company
-
-
-def _accepted(
-    partner: str, asked: Sequence[PhinCompany], found: Suggestions, known: PartnerMappings, at: datetime
-) -> list[MappingChanged]:
-    """Mappings for certain suggestions that change something."""
-    events = []
-    for company in asked:
-        best = next(iter(found.get(company.company_id, ())), None)
-        if best is None or not best.certain:
-            continue
-        if best.addition is not None and not looks_like_phin(best.addition):
-            # The only addition of an agreement may bill something else, so a person has to decide.
-            best = best.model_copy(update={"addition": None})
-        if (ids := known.filled(company.company_id, best)) != known.ids(company.company_id):
-            events.append(_event(partner, company, ids, known, at))
-    return events
-
-
-def _event(partner: str, company: PhinCompany, ids: Ids, known: PartnerMappings, at: datetime) -> MappingChanged:
-    stored = known.stored.get(company.company_id)
-    kept = ("rule", "minimum", "allow_not_billable")
-    rules: dict[str, Any] = {name: getattr(stored, name) for name in kept} if stored else {}
-    return MappingChanged(
-        partner_id=partner,
-        correlation_id=f"mapping suggest {at.isoformat()}",
-        changed_at=at,
-        company_id=company.company_id,
-        company_name=company.company_name,
-        cw_company_id=ids[0],
-        agreement_id=ids[1],
-        addition_id=ids[2],
-        **rules,
-    )
 
 
 def _write(
@@ -235,7 +136,7 @@ def _write(
         best = next(iter(found.get(company.company_id, ())), None)
         if best is not None and not best.ambiguous:
             ids = known.filled(company.company_id, best)
-        event = _event(partner, company, ids, known, at)
+        event = event_of(partner, company, ids, known, at)
         rows.append(
             StoredMapping(
                 partner_id=partner,

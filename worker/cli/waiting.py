@@ -4,20 +4,8 @@ from datetime import UTC, datetime
 
 from store import Tx, leases, now, pauses, workers
 from store.leases import Health
+from worker.rules.pauses import PAUSES
 from worker.settings import Settings
-
-PAUSES = {
-    "api_version": "ConnectWise does not serve our API version; check PHIN_CONNECTWISE_API_VERSION",
-    "client_id": "ConnectWise refused our clientId; check PHIN_CONNECTWISE_CLIENT_ID",
-    "moved": "the address of the API is looked up again",
-    "rate_limited": "ConnectWise limits the number of requests",
-    "request_refused": "ConnectWise refuses the form of our requests; the worker's log has its words",
-    "unreachable": "ConnectWise does not answer",
-    "unexpected": "an internal error; the worker's log names it",
-}
-"""The reasons why a partner is paused, by problem code."""
-OURS = ("api_version", "client_id", "request_refused")
-"""The problems that only an operator can mend."""
 
 
 def reason(tx: Tx, settings: Settings, partner_id: str) -> str | None:

@@ -43,6 +43,12 @@ class Delivery:
         return value if isinstance(value, str) else None
 
 
+def trace_context(properties: Mapping[str, Any]) -> str | None:
+    """Return the traceparent in the headers of a message's properties."""
+    value = (properties.get("headers") or {}).get("traceparent")
+    return value if isinstance(value, str) else None
+
+
 class Fault(Enum):
     """The cause of a message not being published."""
 
@@ -96,6 +102,16 @@ class TopologyMismatch(Exception):
     """The broker has a queue or exchange of this name with other arguments; the text says which and what to do."""
 
 
+@dataclass(frozen=True)
+class QueueDepth:
+    """A queue with its ready messages and its consumers; `kind` None = the platform reads it."""
+
+    name: str
+    kind: str | None
+    messages: int
+    consumers: int
+
+
 class Broker(Protocol):
     """RabbitMQ, or the outbox itself."""
 
@@ -106,6 +122,9 @@ class Broker(Protocol):
 
     def check(self) -> None:
         """Check that exchanges and queues are there, changing nothing. Raises BrokerUnavailable or TopologyMismatch."""
+
+    def depths(self) -> list[QueueDepth]:
+        """What waits in each queue; empty without a broker. Raises BrokerUnavailable or TopologyMismatch."""
 
     def publish(self, rows: Sequence[OutboxRow]) -> list[Refusal | None]:
         """Publish rows. Returns for each None if the broker has it safely, or its Refusal."""

@@ -23,7 +23,7 @@ from store.dead_letters import DeadLetter
 from store.mappings import Mapping
 from worker.checks import mapping_check
 from worker.checks.connection_check import last_check
-from worker.messaging.broker import Delivery
+from worker.messaging.broker import Delivery, trace_context
 from worker.messaging.dead_letters import DeadLetters
 from worker.rules.problems import problem
 
@@ -35,6 +35,11 @@ class Violation(NamedTuple):
 
     delivery: Delivery
     error: ContractError
+
+    @property
+    def traceparent(self) -> str | None:
+        """The trace context of the message, as far as it can be read."""
+        return self.error.named.get("traceparent") or trace_context(self.delivery.properties)
 
 
 def reject(tx: Tx, letters: DeadLetters, violations: Sequence[Violation]) -> list[DeadLetter]:

@@ -1,7 +1,7 @@
 """Raw bytes are decoded and handled, and what comes of that becomes a settlement. No message ends the worker."""
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from threading import Event, Lock
 from time import perf_counter
@@ -13,7 +13,7 @@ from store import dead_letters, redeliveries, replays
 from store.amqp_properties import encoded_size
 from store.dead_letters import DeadLetter
 from store.replays import Replay, replay_of
-from worker import metrics
+from worker import metrics, tracing
 from worker.clock import Clock
 from worker.handlers import BATCH_HANDLERS, HANDLERS, REPLAYABLE
 from worker.handlers.context import Context, MessageRejected
@@ -106,7 +106,8 @@ class Dispatcher:
                 messages[place] = message
         settled = self._reject_together(violations)
         if messages:
-            settled |= dict.fromkeys(messages, self._try(lambda: handler(self._context, [*messages.values()])))
+            handle = partial(self._call_batch, deliveries[0].queue, handler, messages.values())
+            settled |= dict.fromkeys(messages, self._try(handle))
         handled = [key for place, key in redelivered.items() if settled.get(place) is Settlement.ACK]
         if are_noted and handled:
             self._try(lambda: self._delete_notes(deliveries[0], *handled))
@@ -208,16 +209,24 @@ class Dispatcher:
             self._store_retry.do(partial(self._reject, Violation(delivery, error)))
             return
         context = {"partner": message.partner_id, "correlation_id": message.correlation_id}
-        with structlog.contextvars.bound_contextvars(**context):
+        process = tracing.spans().process(delivery.queue, [message.traceparent], str(message.id))
+        with structlog.contextvars.bound_contextvars(**context), process as fail:
             replay = replay_of(delivery.properties)
             try:
                 republished = self._store_retry.do(lambda: self._call_handler(message, replay))
                 self._charge_results(message.partner_id, republished or 0)
             except MessageRejected as error:
+                fail(error.reason)
                 self._store_letter(self._letters.of(delivery, error.reason, str(error), partner_id=message.partner_id))
             else:
                 if replay is not None:
                     self._store_retry.do(lambda: self._note_replay(replay))
+
+    def _call_batch(
+        self, queue: str, handler: Callable[[Context, Sequence[Message]], None], messages: Collection[Message]
+    ) -> None:
+        with tracing.spans().process(queue, [message.traceparent for message in messages]):
+            handler(self._context, [*messages])
 
     def _call_handler(self, message: Message, replay: Replay | None) -> int | None:
         """Return the number of results that the handler published again. None = its kind never does."""
@@ -248,9 +257,12 @@ class Dispatcher:
     # --- one transaction each
 
     def _reject(self, *violations: Violation) -> None:
-        with self._context.database.begin() as tx:
-            letters = reject(tx, self._letters, violations)
-        _log(letters)
+        contexts = [violation.traceparent for violation in violations]
+        with tracing.spans().process(violations[0].delivery.queue, contexts) as fail:
+            fail("contract")
+            with self._context.database.begin() as tx:
+                letters = reject(tx, self._letters, violations)
+            _log(letters)
 
     def _store_letter(self, letter: DeadLetter) -> None:
         self._store_retry.do(lambda: self._store_letters(letter))

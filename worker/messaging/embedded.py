@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from store import outbox
 from store.outbox import Destination, OutboxRow
 from worker.messaging import outbox_consumer
-from worker.messaging.broker import Deliver, Fault, Refusal
+from worker.messaging.broker import Deliver, Fault, QueueDepth, Refusal
 from worker.messaging.outbox_consumer import OutboxConsumer
 
 
@@ -19,6 +19,10 @@ class EmbeddedBroker(OutboxConsumer):
 
     def check(self) -> None:
         """Nothing to check: the tables are there."""
+
+    def depths(self) -> list[QueueDepth]:
+        """No queue but the outbox, which the store tells of."""
+        return []
 
     def publish(self, rows: Sequence[OutboxRow]) -> list[Refusal | None]:
         """Put rows into the outbox. Returns for each None if it is stored, or its Refusal. Raises StoreError."""

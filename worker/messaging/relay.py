@@ -1,6 +1,7 @@
 """The relay publishes due rows of the outbox, and deletes each once the broker has confirmed it."""
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
 from threading import Event
 from time import monotonic
 
@@ -10,17 +11,20 @@ from messages import SealError
 from store import Database, StoreError, Tx, outbox, replays
 from store.due_watch import LOOK_SECONDS
 from store.outbox import EXCHANGE_REPLIES, Claim, OutboxRow
-from worker import metrics
+from worker import metrics, tracing
 from worker.health import Readiness
-from worker.messaging.broker import Broker, BrokerUnavailable, Fault, Refusal, TopologyMismatch
+from worker.messaging.broker import Broker, BrokerUnavailable, Fault, Refusal, TopologyMismatch, trace_context
 from worker.messaging.dead_letters import dead_letter_row
 from worker.messaging.full_queues import FullQueues
+from worker.tracing import Published
 
 BATCH = 500
 CLAIM_SECONDS = 60.0
 TRIES = 10
 BACKOFF_FIRST, BACKOFF_MOST = 1.0, 300.0
 TROUBLE_FIRST, TROUBLE_MOST = 0.5, 2.0
+DEFAULT_EXCHANGE = "amq.default"
+"""The name of the exchange without a name in OpenTelemetry's conventions."""
 # When stopping: rows of other workers keep coming, and those workers relay them.
 LAST_SECONDS = 5.0
 
@@ -66,9 +70,12 @@ class Relay:
                 self._idle()
                 return False
             rows = self._open(stored)
+            began = monotonic()
             refusals = self._broker.publish(rows) if rows else []
             self._report(rows, refusals)
+            seconds = monotonic() - began
             self._store(claimed.token, rows, refusals, {row.id: row for row in stored})
+            _trace(rows, refusals, seconds)
         except (BrokerUnavailable, TopologyMismatch) as error:
             self._readiness.trouble("publisher", error)
             self._slow_down()
@@ -128,7 +135,7 @@ class Relay:
         """Update readiness, the pause if the broker is away, and the full queues."""
         outcomes = list(zip(rows, refusals, strict=True))
         for row, refusal in outcomes:
-            metrics.MESSAGES_SENT.labels(row.exchange, refusal.fault.value if refusal else "").inc()
+            metrics.MESSAGES_SENT.labels(row.exchange, _error_type(refusal)).inc()
         taken = {(row.exchange, row.routing_key) for row, refusal in outcomes if refusal is None}
         blocked = [row for row, refusal in outcomes if refusal and _is_blocked(row, refusal)]
         full = {(row.exchange, row.routing_key) for row in blocked}
@@ -178,6 +185,20 @@ class Relay:
                 replay = replays.replay_of(row.properties) if row.exchange else None
                 if replay is not None:
                     replays.note(tx, replay)
+
+
+def _trace(rows: Sequence[OutboxRow], refusals: Sequence[Refusal | None], seconds: float) -> None:
+    for exchange, published in groupby(zip(rows, refusals, strict=True), lambda item: item[0].exchange):
+        messages = (
+            Published(row.message_id, row.routing_key, trace_context(row.properties), _error_type(refusal))
+            for row, refusal in published
+        )
+        named = DEFAULT_EXCHANGE if exchange in {"", EXCHANGE_REPLIES} else exchange
+        tracing.spans().publish(named, messages, seconds)
+
+
+def _error_type(refusal: Refusal | None) -> str:
+    return refusal.fault.value if refusal else ""
 
 
 def _is_blocked(row: OutboxRow, refusal: Refusal) -> bool:

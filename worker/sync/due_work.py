@@ -37,6 +37,11 @@ class DueWork:
     checks: list[ToCheck]
     questions: list[Question]
 
+    @property
+    def traceparents(self) -> set[str | None]:
+        """The trace contexts of the pushes that it belongs to."""
+        return {member.line.push.traceparent for job in (*self.jobs, *self.decided) for member in job.members}
+
 
 def load_due_work(tx: Tx, partner_id: str, times: DueTimes) -> DueWork:
     """Read what is due by these times, at most BATCH of each kind; each addition is in one job only."""

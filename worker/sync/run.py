@@ -14,7 +14,7 @@ import structlog
 
 from messages import SyncResult
 from store import StoreError, Tx, connections, leases, ledger
-from worker import metrics
+from worker import metrics, tracing
 from worker.catalog import questions
 from worker.catalog.scheduler import Scheduler
 from worker.checks import connection_check, mapping_check
@@ -142,6 +142,7 @@ class Run:
         self._to_check.clear()
         self._calls.results.finished.extend(due.decided)
         self._scheduler.take(due.questions, connection.tenant if connection else None)
+        tracing.spans().serve(self._partner_id, due.traceparents | self._scheduler.traceparents)
         if self._calls.session is None:
             self._calls.results.checked.extend(mapping_check.not_connected(to_check) for to_check in due.checks)
             return

@@ -9,7 +9,7 @@ import structlog
 
 from store import StoreError, leases, now
 from store.leases import Lease
-from worker import metrics
+from worker import metrics, tracing
 from worker.rules.outcomes import FailPartner
 from worker.rules.problems import problem
 from worker.rules.retry import UNEXPECTED_TRIES
@@ -31,7 +31,7 @@ def supervise(context: RunContext, lease: Lease, lease_until: float, wake: Calla
     the way.
     """
     try:
-        with metrics.LEASES_HELD.track_inprogress():
+        with metrics.LEASES_HELD.track_inprogress(), tracing.spans().run():
             yield from Run(context, lease, lease_until, wake).work()
     except LeaseLost:
         log.warning("lease.lost")

@@ -8,22 +8,18 @@ from typing import Any
 
 from rich.text import Text
 
-from messages import KeyRing, SealError
-from messages.sealing import unseal_bytes
+from messages import KeyRing
 from store import amqp_properties as amqp
 from store.dead_letter_queries import DeadLetterGroup, DeadLetterSummary, StoredDeadLetter
 from worker.cli.display import causes
 from worker.cli.display.causes import Cause
 from worker.cli.display.output import plural, safe, say, table
+from worker.operations.letter_bodies import body_lines, text_of
 
 SHORT = 8
 """The characters of an id that tables show: enough to identify a letter."""
 
 BODY_LINES = 80
-BODY_BYTES = 512
-# Fields of a masked body whose values are shown.
-OPEN_FIELDS = frozenset({"id", "type", "time", "partner_id", "changed_at", "source"})
-MASK = "•••"
 
 
 def show_list(letters: list[DeadLetterSummary], count: int) -> None:
@@ -106,7 +102,7 @@ def in_full_as_json(letter: StoredDeadLetter, keys: KeyRing | None = None) -> di
     }
     if letter.sealed_with is not None and keys is not None:
         return document | {"masked": "\n".join(_body_lines(letter, keys))}
-    text = None if letter.sealed_with is not None else _text(letter.body)
+    text = None if letter.sealed_with is not None else text_of(letter.body)
     return document | ({"body_base64": base64.b64encode(letter.body).decode()} if text is None else {"body": text})
 
 
@@ -137,56 +133,9 @@ def _history_line(entry: dict[str, Any]) -> str:
 
 
 def _body_lines(letter: StoredDeadLetter, keys: KeyRing) -> list[str]:
-    if letter.sealed_with is not None:
-        return _masked_lines(letter, keys)
-    try:
-        lines = json.dumps(json.loads(letter.body), indent=2, ensure_ascii=False).splitlines()
-    except (ValueError, RecursionError):
-        text = _text(letter.body)
-        if text is None:
-            return [*_hex_lines(letter.body[:BODY_BYTES]), *_rest(len(letter.body) - BODY_BYTES, "bytes")]
-        lines = text.splitlines()
-    lines = [_shortened(line, 500) for line in lines]
-    return [*lines[:BODY_LINES], *_rest(len(lines) - BODY_LINES, "lines")]
-
-
-def _masked_lines(letter: StoredDeadLetter, keys: KeyRing) -> list[str]:
-    size = f"{len(letter.body):,} bytes, sealed with the key {letter.sealed_with}"
-    try:
-        content = _masked(json.loads(unseal_bytes(letter.body, letter.sealed_with or "", keys)))
-        lines = json.dumps(content, indent=2, ensure_ascii=False).splitlines()
-    except SealError as error:
-        return [f"{size}: {error}"]
-    except (ValueError, RecursionError):
-        return [f"{size}; no JSON, or too deep, so nothing of it is shown"]
-    return [f"{size}; it may hold a private key, so values are masked:", *lines[:BODY_LINES]]
-
-
-def _masked(value: Any, name: str = "") -> Any:  # noqa: ANN401 - any JSON
-    if isinstance(value, dict):
-        return {name: _masked(item, name) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_masked(item) for item in value]
-    return value if value is None or isinstance(value, bool) or name in OPEN_FIELDS else MASK
-
-
-def _hex_lines(data: bytes) -> list[str]:
-    rows = [(start, data[start : start + 16]) for start in range(0, len(data), 16)]
-    return [
-        f"{start:08x}  {row.hex(' '):47}  {''.join(chr(c) if 32 <= c < 127 else '.' for c in row)}"
-        for start, row in rows
-    ]
-
-
-def _rest(count: int, of: str) -> list[str]:
-    return [f"… {count:,} more {of}; `dead-letters export` has all"] if count > 0 else []
-
-
-def _text(body: bytes) -> str | None:
-    try:
-        return body.decode()
-    except UnicodeDecodeError:
-        return None
+    lines = [_shortened(line, 500) for line in body_lines(letter, keys)]
+    more = len(lines) - BODY_LINES
+    return [*lines[:BODY_LINES], *([f"… {more:,} more lines; `dead-letters export` has all"] if more > 0 else [])]
 
 
 def _shortened(text: str, limit: int = 200) -> str:

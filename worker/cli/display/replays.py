@@ -1,10 +1,15 @@
 """The output of `dead-letters replay`: a preview, the outcome, and the letters that cannot be sent."""
 
+from rich.progress import Progress
+
 from messages import MAX_PROPERTIES
+from store import operation_queries
+from store.operation_queries import Operation
 from worker.cli.display.dead_letters import SHORT
 from worker.cli.display.output import complain, plural, safe, say, table
-from worker.cli.replaying import ReplayProgress, ReplayState, preview_replay
 from worker.cli.session import Session
+from worker.operations.preview import preview_replay
+from worker.operations.replaying import TOO_LARGE
 
 NAMED = 5
 """The number of letters that are named among those that came back."""
@@ -36,22 +41,32 @@ def show_preview(opened: Session, letter_ids: list[str]) -> None:
     say(f"Would replay {len(letter_ids) - preview.too_large:,}. Overtaken by newer pushes: {overtaken}.")
 
 
-def show_progress(opened: Session, progress: ReplayProgress) -> None:
-    """Print the outcome of a replay so far."""
-    done, back, open_ = (
-        progress.having(fate) for fate in (ReplayState.DONE, ReplayState.CAME_BACK, ReplayState.UNDECIDED)
-    )
-    for one in back[:NAMED]:
-        complain(f"{one.letter.id[:SHORT]} came back: {one.problem}")
-    _say_too_large(progress.too_large)
-    if progress.stopped:
-        complain(f"Stopped: {progress.stopped}.")
+def show_advance(bar: Progress, operation: Operation) -> None:
+    """Move the progress bar to the letters that are decided."""
+    refused = operation.refused
+    bar.update(bar.task_ids[0], completed=operation.done + operation.came_back, total=operation.total - refused)
+
+
+def show_progress(opened: Session, operation: Operation, *, interrupted: bool = False) -> bool:
+    """Print the outcome of a replay so far. Returns True if all that was sent is done, and nothing was too large."""
+    with opened.database.begin() as tx:
+        operation = operation_queries.required(tx, operation.id)
+        back = operation_queries.letters_in(tx, operation.id, "came back", NAMED)
+        too_large = sum(count for _, why, count in operation_queries.problems(tx, operation.id) if why == TOO_LARGE)
+    for one in back:
+        complain(f"{one.letter_id[:SHORT]} came back: {one.problem}")
+    _say_too_large(too_large)
+    if operation.stopped_why and not interrupted:
+        complain(f"Stopped: {operation.stopped_why}.")
+    replayed = operation.done + operation.came_back + operation.sent
     say(
-        f"Replayed {len(progress.replayed):,}: {len(done):,} done, {len(back):,} came back, "
-        f"{len(open_):,} not decided; {progress.left:,} left. "
-        f"Overtaken by newer pushes: {plural(progress.overtaken, 'line')}."
+        f"Replayed {replayed:,}: {operation.done:,} done, {operation.came_back:,} came back, "
+        f"{operation.sent:,} not decided; {operation.left:,} left. "
+        f"Overtaken by newer pushes: {plural(operation.overtaken, 'line')}."
     )
-    if progress.failed:
-        complain(f"Failed for other reasons, which `phin-connectwise status` names: {plural(progress.failed, 'line')}.")
-    if open_:
-        complain(opened.goes_on(len(open_), "letter", "phin-connectwise dead-letters list --state replayed"))
+    if operation.failed:
+        failed = plural(operation.failed, "line")
+        complain(f"Failed for other reasons, which `phin-connectwise status` names: {failed}.")
+    if operation.sent:
+        complain(opened.goes_on(operation.sent, "letter", "phin-connectwise dead-letters list --state replayed"))
+    return operation.done == replayed and not operation.failed and not too_large

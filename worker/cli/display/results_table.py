@@ -1,16 +1,17 @@
 """Results of push lines as a table with a short label per row, and the causes below it."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from rich.text import Text
 
 from messages import Problem
-from worker.cli.confirmations import is_confirmable
 from worker.cli.display import causes
 from worker.cli.display.causes import Cause, of_problem
 from worker.cli.display.output import complain, mark, note, paragraph, plural, safe, say, table
 from worker.cli.display.wording import title
-from worker.cli.results import MARK_OF_STATUS, ResultRow, quantities, summary, unmapped
+from worker.coordination.confirmations import is_confirmable
+from worker.coordination.results import MARK_OF_STATUS, ResultRow, quantities, unmapped
 
 COLUMNS = ("Company", "Users", "ConnectWise", "")
 
@@ -95,6 +96,13 @@ def _causes(row: ResultRow) -> Iterator[Cause]:
         yield of_problem(MARK_OF_STATUS[row.shown], row.company_name, problem, labelled=problem is first)
     for problem in row.result.warnings:
         yield of_problem("warning", row.company_name, problem, labelled=False)
+
+
+def summary(rows: Sequence[ResultRow]) -> str:
+    """Return the number of lines in each status: `25 companies: 12 updated, 2 failed`."""
+    counts = Counter(row.shown for row in rows)
+    by_status = ", ".join(f"{counts[status]} {status}" for status in MARK_OF_STATUS if counts[status])
+    return f"{plural(len(rows), 'company', 'companies')}: {by_status or 'nothing yet'}"
 
 
 def say_confirmable(rows: Sequence[ResultRow]) -> None:

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from amqp import exceptions as amqp_errors
 from kombu.connection import Connection
 
-from worker.messaging.broker import BrokerUnavailable, TopologyMismatch
+from worker.messaging.broker import BrokerUnavailable, QueueDepth, TopologyMismatch
 from worker.topology import Topology
 
 HEARTBEAT = 30
@@ -118,6 +118,16 @@ def check(connection: Connection, topology: Topology) -> None:
     for queue in topology.queues:
         with _own_channel(connection, queue.name) as channel:
             channel.queue_declare(queue.name, passive=True)
+
+
+def depths(connection: Connection, topology: Topology) -> list[QueueDepth]:
+    """Read the ready messages and consumers of each queue. Raises TopologyMismatch naming the first that is missing."""
+    found = []
+    for queue in topology.queues:
+        with _own_channel(connection, queue.name) as channel:
+            declared = channel.queue_declare(queue.name, passive=True)
+        found.append(QueueDepth(queue.name, queue.kind, declared.message_count, declared.consumer_count))
+    return found
 
 
 def delete(connection: Connection, topology: Topology) -> None:

@@ -8,7 +8,7 @@ from amqp import exceptions as amqp_errors
 
 from store.outbox import OutboxRow
 from worker.health import Readiness
-from worker.messaging.broker import BrokerUnavailable, Deliver, Refusal, TopologyMismatch, never
+from worker.messaging.broker import BrokerUnavailable, Deliver, QueueDepth, Refusal, TopologyMismatch, never
 from worker.messaging.rabbitmq import connection as on
 from worker.messaging.rabbitmq.consuming import Consumer
 from worker.messaging.rabbitmq.faults import RowPublisher
@@ -44,6 +44,11 @@ class RabbitBroker:
         """Check that exchanges and queues are there. Raises BrokerUnavailable or TopologyMismatch."""
         with on.translated(self._server), on.connect(self._server) as connection:
             on.check(connection, self.topology)
+
+    def depths(self) -> list[QueueDepth]:
+        """Read what waits in each queue. Raises BrokerUnavailable or TopologyMismatch."""
+        with on.translated(self._server), on.connect(self._server) as connection:
+            return on.depths(connection, self.topology)
 
     def delete(self) -> None:
         """Delete exchanges, queues and their messages. Raises BrokerUnavailable."""

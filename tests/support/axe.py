@@ -1,0 +1,37 @@
+"""axe-core, which finds what keeps people from using a page: run in the page itself, in each scheme of colours."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+from playwright.sync_api import Page
+
+from tests.support import node
+
+PROGRAM = Path(__file__).parents[1] / "node" / "axe"
+
+Audit = Callable[[Page, str], None]
+
+_SCHEMES: tuple[tuple[Literal["light", "dark"], Literal["active", "none"]], ...] = (
+    ("light", "none"),
+    ("dark", "none"),
+    ("light", "active"),
+)
+_RUN = """async () => (await axe.run(document, {resultTypes: ["violations"]})).violations.map(
+  (one) => `${one.impact} ${one.id}: ${one.nodes.map((node) => node.html + " " + node.failureSummary).join(" | ")}`)"""
+
+
+def auditor(folder: Path) -> Audit:
+    """Get axe-core into a folder. Returns a call that fails the test for any finding, of whatever impact, on a page."""
+    source = (node.installed(PROGRAM, folder) / "node_modules" / "axe-core" / "axe.min.js").read_text("utf-8")
+
+    def audit(page: Page, state: str) -> None:
+        # Evaluated from outside, as the policy of the page lets it load no script of others.
+        page.evaluate(source)
+        for scheme, forced in _SCHEMES:
+            page.emulate_media(color_scheme=scheme, forced_colors=forced)
+            found: list[Any] = page.evaluate(_RUN)
+            assert not found, f"{state}, {scheme}, forced colours {forced}: {found}"
+        page.emulate_media(color_scheme="light", forced_colors="none")
+
+    return audit

@@ -1,0 +1,1 @@
+"""Operators' actions on dead letters, for commands and pages alike."""

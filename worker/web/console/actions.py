@@ -1,0 +1,96 @@
+"""Replay, discard and restore: a dry run says what would be done, then it is begun and carried out."""
+
+from dataclasses import dataclass
+from typing import cast
+
+from starlette.responses import Response
+
+from store import Tx, dead_letter_queries, operations
+from store.dead_letter_queries import DeadLetterFilter
+from store.operation_queries import Kind
+from worker.operations import conduct
+from worker.operations.preview import ReplayPreview, preview_replay
+from worker.topology import KINDS
+from worker.web.console import filters
+from worker.web.console.filters import Chosen
+from worker.web.pages import Page
+from worker.web.rights import Right
+from worker.web.visit import Refusal, Visit
+
+KIND_WORDS = {"replay": "Replay", "discard": "Discard", "restore": "Restore"}
+LOOKED_INTO = 200
+"""A dry run reads the bodies of so many letters to find what newer pushes have overtaken."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What an action is for: letters by their ids, or all that match a filter."""
+
+    kind: Kind
+    ids: tuple[str, ...]
+    chosen: Chosen
+
+    @property
+    def letters(self) -> DeadLetterFilter:
+        """The letters."""
+        return filters.of_ids(self.ids) if self.ids else self.chosen.letters
+
+
+def check(visit: Visit) -> Response:
+    """The dry run: what would be done, what would be refused and why. It changes nothing."""
+    return _outlook(visit, _choice(visit), "")
+
+
+def begin(visit: Visit) -> Response:
+    """Begin it, and show its progress."""
+    choice, why = _choice(visit), visit.field("why").strip() or None
+    if choice.kind == "discard" and why is None:
+        return _outlook(visit, choice, "Say why nothing is to be done about them: it is kept with each.")
+    with visit.site.database.begin() as tx:
+        operation = conduct.begin(tx, choice.kind, choice.letters, by=visit.by, why=why, origin="page")
+    visit.site.begun.set()
+    return visit.go("/console/operations/one", id=operation.id)
+
+
+def _choice(visit: Visit) -> Choice:
+    kind = visit.field("kind")
+    if kind not in KIND_WORDS:
+        raise Refusal(400, "There is no such action", "Go back, and choose one.")
+    chosen = filters.readable(filters.read(lambda name: visit.field(f"f_{name}")))
+    ids = tuple(dict.fromkeys(visit.fields("id")))
+    if not ids and visit.field("everything") != "yes":
+        raise Refusal(400, "No dead letter is chosen", "Choose some, or choose all that match.")
+    return Choice(cast("Kind", kind), () if visit.field("everything") == "yes" else ids, chosen)
+
+
+def _outlook(visit: Visit, choice: Choice, problem: str) -> Response:
+    with visit.site.database.begin() as tx:
+        able, refused = operations.outlook(tx, choice.kind, choice.letters, tuple(KINDS))
+        looked = _looked_into(tx, choice)
+    preview = preview_replay(visit.site.database, looked) if choice.kind == "replay" else ReplayPreview({}, 0, 0)
+    return visit.page(
+        "console/check.html",
+        422 if problem else 200,
+        choice=choice,
+        word=KIND_WORDS[choice.kind],
+        able=able,
+        able_count=sum(number for _, _, number in able),
+        refused=refused,
+        preview=preview,
+        looked=len(looked),
+        why=visit.field("why"),
+        problem=problem,
+    )
+
+
+def _looked_into(tx: Tx, choice: Choice) -> list[str]:
+    if choice.kind != "replay":
+        return []
+    able = DeadLetterFilter(**{**choice.letters.__dict__, "state": operations.NEEDED_STATE[choice.kind]})
+    return dead_letter_queries.ids(tx, able, LOOKED_INTO)
+
+
+PAGES = (
+    Page("POST", "/console/letters/check", Right.WRITE, check),
+    Page("POST", "/console/letters/begin", Right.WRITE, begin),
+)

@@ -1,0 +1,118 @@
+"""Companies: the billable users of a period, what each company is mapped to, and what became of the last push."""
+
+from collections import Counter
+from typing import Any
+
+from starlette.responses import Response
+
+from store import connections, portal, push_list
+from store.portal_watch import state_of_partner
+from worker.spreadsheet import MAX_FILE, SpreadsheetError, counts_of
+from worker.web.live import stream
+from worker.web.pages import Page
+from worker.web.portal import asked_suggestions, sums
+from worker.web.portal import period as periods
+from worker.web.portal import rows as company_rows
+from worker.web.portal.rows import CompanyRow
+from worker.web.rights import Right
+from worker.web.visit import Visit
+
+ON_A_PAGE = 50
+SHOWS = {"all": "All", "unmapped": "Not mapped", "failed": "Failed", "held": "Held"}
+FORM = 64 * 1024
+MISTAKES_SHOWN = 10
+
+
+def show(visit: Visit) -> Response:
+    """The page."""
+    return visit.page("portal/companies.html", **_content(visit))
+
+
+def part(visit: Visit) -> Response:
+    """What changes on it."""
+    return visit.page("portal/_companies.html", **_content(visit))
+
+
+def events(visit: Visit) -> Response:
+    """Changes of mappings, their checks, and results."""
+    partner = visit.partner
+    return stream(visit, lambda tx: (state_of_partner(tx, partner), False))
+
+
+def take_counts(visit: Visit) -> Response:
+    """Read a file of counts, and keep them for its period; a file with a mistake changes nothing."""
+    chosen = visit.file("counts")
+    period = periods.parsed(visit.field("period"))
+    if chosen is None:
+        return _mistakes(visit, ["Choose a CSV or XLSX file first."])
+    try:
+        lines = counts_of(chosen.filename or "file", chosen.file.read(MAX_FILE + 1))
+    except SpreadsheetError as error:
+        return _mistakes(visit, str(error).splitlines())
+    if not lines:
+        return _mistakes(visit, [f"{chosen.filename}: no company is in it."])
+    with visit.site.database.begin() as tx:
+        portal.replace_counts(tx, visit.partner, period.key, lines, visit.by)
+    return visit.go("/portal/companies", period=period.key)
+
+
+def _content(visit: Visit) -> dict[str, Any]:
+    with visit.site.database.begin() as tx:
+        period = periods.asked(visit, tx)
+        asked = asked_suggestions.read(tx, visit.partner)
+        every = company_rows.read(tx, visit.partner, period.key, asked.found)
+        imports = portal.imports(tx, visit.partner)
+        connection = connections.current(tx, visit.partner)
+        running = push_list.running(tx, visit.partner)
+    show, search = visit.asked("show", "all"), visit.asked("search").strip()
+    shown = [row for row in every if _is_shown(row, show) and _is_found(row, search)]
+    number = max(1, int(visit.asked("page")) if visit.asked("page").isdecimal() else 1)
+    states = Counter(row.state for row in every)
+    return {
+        "period": period,
+        "is_past": periods.is_past(period),
+        "imports": imports,
+        "imported": next((one for one in imports if one.period_key == period.key), None),
+        "is_connected": connection is not None and connection.tenant is not None,
+        "running": running,
+        "rows": shown[(number - 1) * ON_A_PAGE : number * ON_A_PAGE],
+        "total": len(shown),
+        "number": number,
+        "pages": max(1, -(-len(shown) // ON_A_PAGE)),
+        "every": len(every),
+        "counts": {name: states[name] for name in SHOWS} | {"all": len(every)},
+        "shows": SHOWS,
+        "show": show,
+        "search": search,
+        "terms": sums.of_rows(every),
+        "compared": sums.compared(every, period.key),
+        "suggestions": asked,
+        "certain": sum(row.suggestion is not None and row.suggestion.certain and row.ids[0] is None for row in every),
+        "unmapped": states["unmapped"],
+        "problems": [],
+    }
+
+
+def _mistakes(visit: Visit, said: list[str]) -> Response:
+    shown = said[:MISTAKES_SHOWN]
+    if len(said) > len(shown):
+        shown.append(f"and {len(said) - len(shown):,} more")
+    return visit.page("portal/companies.html", 422, **(_content(visit) | {"problems": shown}))
+
+
+def _is_shown(row: CompanyRow, show: str) -> bool:
+    return show not in SHOWS or show in {"all", row.state}
+
+
+def _is_found(row: CompanyRow, search: str) -> bool:
+    words = search.casefold().split()
+    text = " ".join(filter(None, (row.company_name, row.company_id, *row.names))).casefold()
+    return all(word in text for word in words)
+
+
+PAGES = (
+    Page("GET", "/portal/companies", Right.COORDINATE, show),
+    Page("GET", "/portal/companies/part", Right.COORDINATE, part),
+    Page("GET", "/portal/companies/events", Right.COORDINATE, events),
+    Page("POST", "/portal/counts", Right.COORDINATE, take_counts, largest=MAX_FILE + FORM),
+)

@@ -1,0 +1,161 @@
+"""Connect: the four fields, what their check found, and disconnecting."""
+
+from datetime import datetime
+
+from pydantic import ValidationError
+from starlette.responses import Response
+
+from messages import ConnectionChanged, ConnectionCheckRequested
+from store import Tx, connections, mappings
+from store.connections import ConnectionVersion
+from worker.checks.connection_check import last_check
+from worker.coordination.connecting import connected
+from worker.handlers.connections import tenant_of
+from worker.validation_words import in_words
+from worker.web.live import stream
+from worker.web.pages import Page
+from worker.web.rights import Right
+from worker.web.visit import Visit
+
+FIELDS = ("site_url", "company_identifier", "public_key", "private_key", "ca_bundle")
+
+
+def show(visit: Visit) -> Response:
+    """What is connected, or the form."""
+    version = _current(visit)
+    asks = version is None or version.tenant is None or bool(visit.asked("change"))
+    waits = _waits(version, visit.asked("since"))
+    if waits or not asks:
+        return visit.page("portal/connect.html", **_told(visit, version))
+    values = {name: getattr(version, name) or "" if version and version.tenant else "" for name in FIELDS[:3]}
+    return _form(visit, values)
+
+
+def part(visit: Visit) -> Response:
+    """What the check has found so far."""
+    return visit.page("portal/_connection.html", **_told(visit, _current(visit)))
+
+
+def events(visit: Visit) -> Response:
+    """Changes while the check goes on."""
+    partner, since = visit.partner, visit.asked("since")
+
+    def look(tx: Tx) -> tuple[object, bool]:
+        version = connections.current(tx, partner)
+        return (version and (version.version, version.check, version.check_due_at)), not _waits(version, since)
+
+    return stream(visit, look)
+
+
+def connect(visit: Visit) -> Response:
+    """Send the connection, the private key sealed."""
+    values = {name: visit.field(name).strip() for name in FIELDS}
+    at = visit.site.now()
+    try:
+        event = connected(
+            visit.site.settings,
+            at,
+            visit.partner,
+            site=values["site_url"],
+            company_identifier=values["company_identifier"],
+            public_key=values["public_key"],
+            private_key=values["private_key"],
+            ca_bundle=values["ca_bundle"] or None,
+        )
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_input=False)
+        return _form(visit, values, {str(one["loc"][0]) if one["loc"] else "site_url": in_words(one) for one in found})
+    except ValueError as error:
+        return _form(visit, values, {"private_key": str(error)})
+    if losing := _loses(visit, event):
+        return _form(visit, values, {}, losing)
+    visit.site.send([event])
+    return visit.go("/portal/connect", since=at.isoformat())
+
+
+def check(visit: Visit) -> Response:
+    """Have the connection checked again."""
+    at = visit.site.now()
+    correlation = f"connection {at.isoformat()}"
+    event = ConnectionCheckRequested(
+        partner_id=visit.partner, correlation_id=correlation, requested_at=at, requested_by=visit.by
+    )
+    visit.site.send([event])
+    return visit.go("/portal/connect", checking=at.isoformat())
+
+
+def disconnect(visit: Visit) -> Response:
+    """Have the keys forgotten."""
+    at = visit.site.now()
+    event = ConnectionChanged(
+        partner_id=visit.partner, correlation_id=f"connection {at.isoformat()}", changed_at=at, disconnected=True
+    )
+    visit.site.send([event])
+    return visit.go("/portal/connect", since=at.isoformat())
+
+
+def _form(visit: Visit, values: dict[str, str], problems: dict[str, str] | None = None, losing: int = 0) -> Response:
+    # A private key that was typed is not sent back.
+    given = {name: values.get(name, "") for name in FIELDS} | {"private_key": ""}
+    version = _current(visit)
+    return visit.page(
+        "portal/connect_form.html",
+        422 if problems or losing else 200,
+        values=given,
+        problems=problems or {},
+        losing=losing,
+        is_connected=version is not None and version.tenant is not None,
+        can_seal=visit.site.settings.seal_keys is not None,
+    )
+
+
+def _told(visit: Visit, version: ConnectionVersion | None) -> dict[str, object]:
+    since = visit.asked("since")
+    with visit.site.database.begin() as tx:
+        mapped = sum(one.addition is not None for one in mappings.of_partner(tx, visit.partner))
+    return {
+        "version": version,
+        "checked": last_check(version) if version is not None and version.tenant is not None else None,
+        "waits": _waits(version, since),
+        "is_stored": not since or (version is not None and version.changed_at >= datetime.fromisoformat(since)),
+        "since": since,
+        "mapped": mapped,
+    }
+
+
+def _loses(visit: Visit, event: ConnectionChanged) -> int:
+    """The number of mapped companies that another ConnectWise makes invalid, unless the user has agreed to that."""
+    if visit.field("another") == "yes":
+        return 0
+    with visit.site.database.begin() as tx:
+        before = connections.current(tx, visit.partner)
+        mapped = [one for one in mappings.of_partner(tx, visit.partner) if one.addition is not None]
+    if before is None or before.tenant in {None, tenant_of(event)}:
+        return 0
+    return len(mapped)
+
+
+def _current(visit: Visit) -> ConnectionVersion | None:
+    with visit.site.database.begin() as tx:
+        return connections.current(tx, visit.partner)
+
+
+def _waits(version: ConnectionVersion | None, since: str) -> bool:
+    """True if the version that was sent is not stored yet, or is still to be checked."""
+    try:
+        sent = datetime.fromisoformat(since) if since else None
+    except ValueError:
+        sent = None
+    if version is None or (sent is not None and version.changed_at < sent):
+        return sent is not None
+    return version.check_due_at is not None
+
+
+PAGES = (
+    Page("GET", "/portal/connect", Right.COORDINATE, show),
+    Page("GET", "/portal/connect/part", Right.COORDINATE, part),
+    Page("GET", "/portal/connect/events", Right.COORDINATE, events),
+    Page("POST", "/portal/connect", Right.COORDINATE, connect),
+    Page("POST", "/portal/connect/check", Right.COORDINATE, check),
+    Page("POST", "/portal/disconnect", Right.COORDINATE, disconnect),
+)

@@ -1,0 +1,200 @@
+"""Preview and push: what would change or has changed, live; confirming, retrying what failed, cancelling, reverting."""
+
+import csv
+import io
+
+from starlette.responses import Response
+from uuid6 import uuid7
+
+from messages import Confirmation, PushCancelRequested, PushLine, PushMode, RevertRequested
+from store import Tx, line_results, mappings, portal, pushes
+from store.pushes import Push
+from worker.coordination import pushing, results
+from worker.coordination.confirmations import confirmation_of, is_confirmable
+from worker.coordination.results import ResultRow
+from worker.spreadsheet import escape_formula
+from worker.web.live import stream
+from worker.web.pages import Page
+from worker.web.portal import period as periods
+from worker.web.portal import sent_push
+from worker.web.rights import Right
+from worker.web.visit import Refusal, Visit
+
+COLUMNS = (
+    "company_id",
+    "company_name",
+    "billable_users",
+    "status",
+    "quantity_before",
+    "quantity_wanted",
+    "quantity_after",
+    "problem",
+    "what_to_do",
+    "where",
+    "link",
+)
+LARGE_FORM = 2 * 1024 * 1024
+
+
+def show(visit: Visit) -> Response:
+    """The push, as far as it is."""
+    return visit.page("portal/push.html", **_told(visit))
+
+
+def part(visit: Visit) -> Response:
+    """What changes on the page."""
+    return visit.page("portal/_push.html", **_told(visit))
+
+
+def events(visit: Visit) -> Response:
+    """Progress while it runs."""
+    partner, push_id = visit.partner, visit.asked("push")
+
+    def look(tx: Tx) -> tuple[object, bool]:
+        found = pushes.find(tx, partner, push_id)
+        counts = line_results.count_by_status(tx, partner, push_id)
+        return (found is not None, counts), found is not None and found.state != "accepted"
+
+    return stream(visit, look)
+
+
+def send(visit: Visit) -> Response:
+    """Send a push or a preview: of the imported counts, or of the lines of another push, or of those that failed there.
+
+    Lines that are ticked are confirmed as that push has shown them.
+    """
+    partner, source = visit.partner, visit.field("of")
+    mode: PushMode = "preview" if visit.field("mode") == "preview" else "apply"
+    with visit.site.database.begin() as tx:
+        if source:
+            push = _known(tx, partner, source)
+            period, rows = push.period, results.of_push(tx, partner, source)
+            lines = _lines(tx, partner, rows, only_failed=visit.field("only") == "failed")
+            confirmed = _confirmed(rows, set(visit.fields("confirm")))
+        else:
+            period, confirmed = periods.asked(visit, tx), ()
+            lines = portal.counts(tx, partner, period.key)
+    if not lines:
+        raise Refusal(409, "There is nothing to push", "Import the counts of this period first.")
+    event = pushing.requested(
+        visit.site.database, partner, period, lines, mode=mode, requested_by=visit.by, confirmations=confirmed
+    )
+    visit.site.send([event])
+    return visit.go("/portal/push", push=event.push_id, lines=len(lines), mode=mode)
+
+
+def cancel(visit: Visit) -> Response:
+    """Stop what is not written yet."""
+    at, push_id = visit.site.now(), visit.field("push")
+    event = PushCancelRequested(
+        partner_id=visit.partner,
+        correlation_id=f"cancel {at.isoformat()}",
+        push_id=push_id,
+        requested_at=at,
+        requested_by=visit.by,
+    )
+    visit.site.send([event])
+    return visit.go("/portal/push", push=push_id)
+
+
+def revert(visit: Visit) -> Response:
+    """Put back what additions held before a push, of the ticked companies or of all."""
+    at, push_id, revert_id = visit.site.now(), visit.field("push"), str(uuid7())
+    with visit.site.database.begin() as tx:
+        push = _known(tx, visit.partner, push_id)
+    event = RevertRequested(
+        partner_id=visit.partner,
+        correlation_id=revert_id,
+        revert_id=revert_id,
+        push_id=push_id,
+        requested_at=at,
+        requested_by=visit.by,
+        company_ids=tuple(visit.fields("company")) or None,
+    )
+    visit.site.send([event])
+    return visit.go("/portal/push", push=revert_id, lines=push.line_count, mode="revert")
+
+
+def download(visit: Visit) -> Response:
+    """The lines of a push as CSV, with the sum that closes in the first rows."""
+    push_id = visit.asked("push")
+    with visit.site.database.begin() as tx:
+        push = _known(tx, visit.partner, push_id)
+        found = sent_push.read(tx, visit.partner, push_id)
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(("sum", "companies", "users"))
+    writer.writerows((term.name, term.companies, term.users) for term in found.terms)
+    writer.writerow(())
+    writer.writerow(COLUMNS)
+    writer.writerows(_cells(row) for row in found.rows)
+    return csv_file(text.getvalue(), f"{push.mode}-{push.period.key.replace('/', '_')}.csv")
+
+
+def csv_file(text: str, name: str) -> Response:
+    """A file for spreadsheet programs."""
+    # They take UTF-8 for another code page unless it begins with a byte order mark.
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return Response(text.encode("utf-8-sig"), media_type="text/csv; charset=utf-8", headers=headers)
+
+
+def _told(visit: Visit) -> dict[str, object]:
+    push_id = visit.asked("push")
+    with visit.site.database.begin() as tx:
+        asked = visit.asked("mode")
+        found = sent_push.read(tx, visit.partner, push_id, asked if asked in sent_push.TITLES else "apply")
+    if found.push is None and not visit.asked("lines"):
+        raise Refusal(404, "There is no such push", "History names all pushes.")
+    return {
+        "found": found,
+        "push": found.push,
+        "lines": visit.asked("lines"),
+        "is_past": found.push is not None and periods.is_past(found.push.period),
+        "confirmable": {row.company_id for row in found.confirmable},
+    }
+
+
+def _known(tx: Tx, partner: str, push_id: str) -> Push:
+    push = pushes.find(tx, partner, push_id)
+    if push is None:
+        raise Refusal(404, "There is no such push", "History names all pushes.")
+    return push
+
+
+def _lines(tx: Tx, partner: str, rows: list[ResultRow], *, only_failed: bool) -> list[PushLine]:
+    """The lines to push again. A sum is formed of one push, so one that failed brings all that share its addition."""
+    wanted = {row.company_id for row in rows if not only_failed or row.status == "failed"}
+    if only_failed:
+        known = mappings.of_companies(tx, partner, {row.company_id for row in rows})
+        shared = {known[one].addition for one in wanted if one in known} - {None}
+        wanted |= {company_id for company_id, mapping in known.items() if mapping.addition in shared}
+    return [
+        PushLine(company_id=row.company_id, company_name=row.company_name, billable_users=row.billable_users)
+        for row in rows
+        if row.company_id in wanted
+    ]
+
+
+def _confirmed(rows: list[ResultRow], ticked: set[str]) -> tuple[Confirmation, ...]:
+    held = [row.result for row in rows if row.company_id in ticked and row.status == "held" and row.result is not None]
+    return tuple(confirmation_of(result) for result in held if is_confirmable(result))
+
+
+def _cells(row: ResultRow) -> list[object]:
+    result = row.result
+    problem = next(iter(result.reasons), result.problem) if result else None
+    texts = [problem.title, problem.fix, problem.where or "", problem.link or ""] if problem else [""] * 4
+    quantities = [result.quantity_before, result.quantity_wanted, result.quantity_after] if result else [None] * 3
+    names = [escape_formula(row.company_id), escape_formula(row.company_name)]
+    return [*names, row.billable_users, row.shown, *quantities, *map(escape_formula, texts)]
+
+
+PAGES = (
+    Page("GET", "/portal/push", Right.COORDINATE, show),
+    Page("GET", "/portal/push/part", Right.COORDINATE, part),
+    Page("GET", "/portal/push/events", Right.COORDINATE, events),
+    Page("GET", "/portal/push.csv", Right.COORDINATE, download),
+    Page("POST", "/portal/push", Right.COORDINATE, send, largest=LARGE_FORM),
+    Page("POST", "/portal/push/cancel", Right.COORDINATE, cancel),
+    Page("POST", "/portal/revert", Right.COORDINATE, revert, largest=LARGE_FORM),
+)

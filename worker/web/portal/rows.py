@@ -1,0 +1,157 @@
+"""The rows of the page of companies: imported users, what is chosen in ConnectWise, and what the last push brought."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from messages import MappingChecked, PushLine, Suggestion, SyncResult
+from store import Tx, mappings, portal
+from store.mappings import Mapping as StoredMapping
+from worker.catalog import questions
+from worker.checks.mapping_check import last_check
+from worker.coordination import results
+from worker.coordination.results import ResultRow
+from worker.coordination.suggesting import Ids
+
+Names = tuple[str | None, str | None, str | None]
+
+NOTHING: Ids = (None, None, None)
+
+
+@dataclass(frozen=True)
+class CompanyRow:
+    """A company of Phin. `users` None = it is not in the import; `pushed_users`: what the result is about."""
+
+    company_id: str
+    company_name: str
+    users: int | None
+    ids: Ids = NOTHING
+    names: Names = NOTHING  # type: ignore[assignment]  # no names either
+    rule: str = "refuse"
+    minimum: int | None = None
+    allow_not_billable: bool = False
+    is_checking: bool = False
+    checked: MappingChecked | None = None
+    result: SyncResult | None = None
+    pushed_users: int | None = None
+    suggestion: Suggestion | None = None
+
+    @property
+    def is_mapped(self) -> bool:
+        """True if an addition is chosen."""
+        return self.ids[2] is not None
+
+    @property
+    def is_current(self) -> bool:
+        """True if the result is about the users that are imported now."""
+        return self.result is not None and self.users == self.pushed_users
+
+    @property
+    def is_invalid(self) -> bool:
+        """True if the check of the mapping found that it cannot bill the company."""
+        return self.checked is not None and self.checked.status == "invalid"
+
+    @property
+    def state(self) -> str:
+        """unmapped, failed, held, open, good, changed (since the push), or new: the filter that shows the row."""
+        if not self.is_mapped:
+            return "unmapped"
+        status = self.result.status if self.result else None
+        if status == "held":
+            return "held"
+        if status == "failed" or self.is_invalid:
+            return "failed"
+        if self.result is None or status in {"skipped", "cancelled", "superseded"} or self.result.reverts:
+            return "new"
+        if status == "retrying":
+            return "open"
+        return "good" if self.is_current else "changed"
+
+    @property
+    def order(self) -> tuple[int, int, str]:
+        """Unmapped first, by users at stake; then what failed, what is held, and the rest by name."""
+        place = {"unmapped": 0, "failed": 1, "held": 2}.get(self.state, 3)
+        return (place, -(self.users or 0) if place < 3 else 0, self.company_name.casefold())
+
+
+def read(tx: Tx, partner: str, period_key: str, found: Mapping[str, Sequence[Suggestion]]) -> list[CompanyRow]:
+    """All companies: those of the import, and those that are mapped."""
+    stored = {one.company_id: one for one in mappings.of_partner(tx, partner)}
+    current = questions.connected_mappings(tx, partner)
+    chosen = portal.choices(tx, partner)
+    imported = {line.company_id: line for line in portal.counts(tx, partner, period_key)}
+    pushed = {
+        row.company_id: row
+        for row in results.of_partner(tx, partner)
+        if row.result is not None and row.result.period.key == period_key
+    }
+    mapped = {company_id for company_id, one in current.items() if one.cw_company_id is not None}
+    rows = [
+        _row(
+            company_id,
+            imported.get(company_id),
+            stored.get(company_id),
+            chosen.get(company_id),
+            pushed.get(company_id),
+            next(iter(found.get(company_id, ())), None),
+            is_current=company_id in current,
+        )
+        for company_id in {*imported, *mapped, *(one for one in chosen if one in imported)}
+    ]
+    return sorted(rows, key=lambda row: row.order)
+
+
+def _row(
+    company_id: str,
+    line: PushLine | None,
+    stored: StoredMapping | None,
+    choice: portal.Choice | None,
+    pushed: ResultRow | None,
+    suggestion: Suggestion | None,
+    *,
+    is_current: bool,
+) -> CompanyRow:
+    is_ahead = choice is not None and (stored is None or choice.event.changed_at > stored.changed_at)
+    name = line.company_name if line else stored.company_name if stored else company_id
+    of_push = {
+        "result": pushed.result if pushed else None,
+        "pushed_users": pushed.billable_users if pushed else None,
+        "suggestion": suggestion,
+    }
+    users = line.billable_users if line else None
+    if choice is not None and is_ahead:
+        event = choice.event
+        return CompanyRow(
+            company_id,
+            name,
+            users,
+            (event.cw_company_id, event.agreement_id, event.addition_id),
+            choice.names,
+            event.rule,
+            event.minimum,
+            event.allow_not_billable,
+            is_checking=event.cw_company_id is not None,
+            **of_push,  # type: ignore[arg-type]  # a result, a number, a suggestion
+        )
+    if stored is None or not is_current:
+        return CompanyRow(company_id, name, users, **of_push)  # type: ignore[arg-type]  # as above
+    checked = last_check(stored)
+    seen: Names = choice.names if choice is not None and choice.event.changed_at == stored.changed_at else (None,) * 3
+    read_names = (checked.cw_company_name, checked.agreement_name, checked.addition_name) if checked else (None,) * 3
+    ids = (stored.cw_company_id, stored.agreement_id, stored.addition_id)
+    names = tuple(
+        None if number is None else read_name or seen_name or f"#{number}"
+        for number, read_name, seen_name in zip(ids, read_names, seen, strict=True)
+    )
+    return CompanyRow(
+        company_id,
+        name,
+        users,
+        ids,
+        (names[0], names[1], names[2]),
+        stored.rule,
+        stored.minimum,
+        stored.allow_not_billable,
+        is_checking=stored.check_due_at is not None and checked is None,
+        checked=checked,
+        **of_push,  # type: ignore[arg-type]  # as above
+    )

@@ -1,0 +1,97 @@
+"""Suggestions: asked for as the platform does, and accepted one by one or together."""
+
+from starlette.responses import Response
+
+from messages import CatalogRequested, PhinCompany, Suggestion
+from store import Tx, portal
+from store.portal import Choice
+from worker.coordination.suggesting import PartnerMappings, certain_mappings, event_of, pages
+from worker.web.pages import Page
+from worker.web.portal import period as periods
+from worker.web.portal.asked_suggestions import read
+from worker.web.portal.one_row import row_of
+from worker.web.rights import Right
+from worker.web.visit import Refusal, Visit
+
+
+def ask(visit: Visit) -> Response:
+    """Ask for suggestions for the companies that are not mapped."""
+    partner = visit.partner
+    with visit.site.database.begin() as tx:
+        period = periods.asked(visit, tx)
+        unmapped = _unmapped(tx, partner, period.key)
+    events = [
+        CatalogRequested(
+            partner_id=partner, correlation_id="portal suggestions", kind="suggestions", companies=tuple(some)
+        )
+        for some in pages(unmapped)
+    ]
+    visit.site.send(events)
+    with visit.site.database.begin() as tx:
+        portal.keep_questions(tx, partner, [str(event.id) for event in events])
+    return visit.go("/portal/companies", period=period.key, show="unmapped")
+
+
+def accept(visit: Visit) -> Response:
+    """Map a company as it was suggested."""
+    partner, company_id = visit.partner, visit.field("company")
+    at = visit.site.now()
+    with visit.site.database.begin() as tx:
+        period = periods.asked(visit, tx)
+        found = read(tx, partner).found.get(company_id, ())
+        known = PartnerMappings.read(tx, partner)
+        names = {one.company_id: one.company_name for one in _companies(tx, partner, period.key)}
+    wanted = visit.field("cw_company")
+    suggestion = next((one for one in found if str(one.cw_company_id) == wanted), None)
+    if suggestion is None or company_id not in names:
+        raise Refusal(409, "This suggestion is gone", "Load the page anew, and ask for suggestions again.")
+    company = PhinCompany(company_id=company_id, company_name=names[company_id])
+    event = event_of(partner, company, known.filled(company_id, suggestion), known, at)
+    visit.site.send([event])
+    with visit.site.database.begin() as tx:
+        portal.keep_choices(tx, [Choice(event, _names(suggestion))])
+    if visit.is_partial:
+        return row_of(visit, company_id, saved=True)
+    return visit.go("/portal/companies", period=period.key, show="unmapped")
+
+
+def accept_certain(visit: Visit) -> Response:
+    """Map all companies whose suggestion is certain."""
+    partner, at = visit.partner, visit.site.now()
+    with visit.site.database.begin() as tx:
+        period = periods.asked(visit, tx)
+        found = read(tx, partner).found
+        known = PartnerMappings.read(tx, partner)
+        events = certain_mappings(partner, _unmapped(tx, partner, period.key), found, known, at)
+    if events:
+        visit.site.send(events)
+        with visit.site.database.begin() as tx:
+            portal.keep_choices(tx, [Choice(event, _names(found[event.company_id][0])) for event in events])
+    return visit.go("/portal/companies", period=period.key, accepted=len(events))
+
+
+def _companies(tx: Tx, partner: str, period_key: str) -> list[PhinCompany]:
+    return [
+        PhinCompany(company_id=line.company_id, company_name=line.company_name)
+        for line in portal.counts(tx, partner, period_key)
+    ]
+
+
+def _unmapped(tx: Tx, partner: str, period_key: str) -> list[PhinCompany]:
+    known = PartnerMappings.read(tx, partner)
+    return [one for one in _companies(tx, partner, period_key) if not known.is_mapped(one.company_id)]
+
+
+def _names(one: Suggestion) -> tuple[str | None, str | None, str | None]:
+    return (
+        one.cw_company_name,
+        one.agreement.name if one.agreement else None,
+        one.addition.name if one.addition else None,
+    )
+
+
+PAGES = (
+    Page("POST", "/portal/suggestions", Right.COORDINATE, ask),
+    Page("POST", "/portal/suggestions/accept", Right.COORDINATE, accept),
+    Page("POST", "/portal/suggestions/accept-certain", Right.COORDINATE, accept_certain),
+)
