@@ -82,7 +82,9 @@ class SentPush:
 def read(tx: Tx, partner: str, push_id: str, asked_mode: str = "apply") -> SentPush:
     """Read it from the store; `asked_mode` is its mode as long as no worker has it."""
     push = pushes.find(tx, partner, push_id)
-    rows = sorted(results.of_push(tx, partner, push_id), key=lambda row: row.company_name.casefold())
+    # A push that is accepted between the two readings has its lines at the next look.
+    rows = results.of_push(tx, partner, push_id) if push else []
+    rows = sorted(rows, key=lambda row: row.company_name.casefold())
     ended = completions.of_push(tx, partner, push_id) if push else None
     missing = totals.absent_from(tx, partner, push_id) if push else None
     is_preview = push is not None and push.mode == "preview"
