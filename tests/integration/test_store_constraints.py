@@ -112,6 +112,27 @@ ROWS: dict[str, dict[str, Any]] = {
         "event_json": "{}",
         "due_at": TEN,
     },
+    "operations": {
+        "id": "o-1",
+        "kind": "replay",
+        "origin": "page",
+        "begun_by": "ana",
+        "chosen_json": "{}",
+        "begun_at": TEN,
+        "state": "running",
+        "batch_seconds": 60.0,
+        "total": 1,
+    },
+    "operation_letters": {"operation_id": "o-1", "position": 0, "letter_id": "d-1", "state": "waiting"},
+    "portal_counts": {
+        "partner_id": PARTNER,
+        "period_key": NOVEMBER.key,
+        "company_id": "c-1",
+        "company_name": "Acme",
+        "billable_users": 5,
+        "imported_at": TEN,
+        "imported_by": "ana",
+    },
 }
 
 # What a revert's line has besides.
@@ -178,11 +199,24 @@ IMPOSSIBLE: list[tuple[str, str, dict[str, Any]]] = [
     ("catalog_questions", "due_until_answered", {"answer_json": "{}"}),
     ("catalog_questions", "due_until_answered", {"event_json": None, "due_at": None}),
     ("catalog_questions", "what_was_asked_is_kept_until_answered", {"event_json": None}),
+    ("operations", "state", {"state": "lost", "ended_at": TEN}),
+    ("operations", "ended_or_running", {"ended_at": TEN}),
+    ("operations", "ended_or_running", {"state": "ended"}),
+    ("operations", "stopped_for_a_reason", {"state": "stopped", "ended_at": TEN}),
+    ("operations", "claimed_or_free", {"claim_token": "t-1"}),
+    ("operation_letters", "state", {"state": "lost"}),
+    ("operation_letters", "a_refusal_has_a_reason", {"state": "refused"}),
+    ("operation_letters", "a_refusal_has_a_reason", {"state": "came back"}),
+    ("portal_counts", "billable_users", {"billable_users": -1}),
+    ("portal_counts", "billable_users", {"billable_users": 1_000_001}),
 ]
 
 
 # What two rows must not share is their natural key; these have a number instead.
 NUMBERED = {"ledger", "outbox"}
+
+
+PARENTS = {"push_lines": ("pushes",), "syncs": ("pushes", "push_lines"), "operation_letters": ("operations",)}
 
 
 def _insert(tx: Tx, table: str, **changes: Any) -> None:
@@ -191,7 +225,7 @@ def _insert(tx: Tx, table: str, **changes: Any) -> None:
 
 def _insert_parents(database: Database, table: str) -> None:
     with database.begin() as tx:
-        for parent in {"push_lines": ("pushes",), "syncs": ("pushes", "push_lines")}.get(table, ()):
+        for parent in PARENTS.get(table, ()):
             _insert(tx, parent)
 
 
@@ -238,8 +272,8 @@ def test_an_addition_has_one_open_write(database: Database) -> None:
         _insert(tx, "ledger", push_id="p-2")
 
 
-@pytest.mark.parametrize("table", ["push_lines", "syncs"])
+@pytest.mark.parametrize("table", sorted(PARENTS))
 def test_nothing_hangs_in_the_air(database: Database, table: str) -> None:
-    """There is no line without its push, and no target without its line."""
+    """There is no line without its push, no target without its line, no letter of an action without that."""
     with pytest.raises(IntegrityError), database.begin() as tx:
         _insert(tx, table)
