@@ -26,11 +26,11 @@ def auditor(folder: Path) -> Audit:
     source = (node.installed(PROGRAM, folder) / "node_modules" / "axe-core" / "axe.min.js").read_text("utf-8")
 
     def audit(page: Page, state: str) -> None:
-        # Evaluated from outside, as the policy of the page lets it load no script of others.
-        page.evaluate(source)
         for scheme, forced in _SCHEMES:
             page.emulate_media(color_scheme=scheme, forced_colors=forced)
-            found: list[Any] = page.evaluate(_RUN)
+            # Evaluated from outside, as the policy of the page lets it load no script of others; at once, since a page
+            # that follows something may be loaded anew at any time.
+            found: list[Any] = page.evaluate(f"{source};({_RUN})()")
             assert not found, f"{state}, {scheme}, forced colours {forced}: {found}"
         page.emulate_media(color_scheme="light", forced_colors="none")
 
