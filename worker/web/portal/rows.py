@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from messages import MappingChecked, PushLine, Suggestion, SyncResult
 from store import Tx, mappings, portal
@@ -19,7 +20,11 @@ NOTHING: Ids = (None, None, None)
 
 @dataclass(frozen=True)
 class CompanyRow:
-    """A company of Phin. `users` None = it is not in the import; `pushed_users`: what the result is about."""
+    """A company of Phin. `users` None = it is not in the import; `pushed_users`: what the result is about.
+
+    `mapped_at`: the time of the mapping that a worker stored; None = none of this ConnectWise, or a newer one is on its
+    way to it.
+    """
 
     company_id: str
     company_name: str
@@ -34,6 +39,7 @@ class CompanyRow:
     result: SyncResult | None = None
     pushed_users: int | None = None
     suggestion: Suggestion | None = None
+    mapped_at: datetime | None = None
 
     @property
     def is_mapped(self) -> bool:
@@ -42,8 +48,10 @@ class CompanyRow:
 
     @property
     def is_current(self) -> bool:
-        """True if the result is about the users that are imported now."""
-        return self.result is not None and self.users == self.pushed_users
+        """True if the result is about the users that are imported now, and about the mapping as it is now."""
+        if self.result is None or self.mapped_at is None:
+            return False
+        return self.users == self.pushed_users and self.mapped_at <= self.result.requested_at
 
     @property
     def is_invalid(self) -> bool:
@@ -56,9 +64,9 @@ class CompanyRow:
         if not self.is_mapped:
             return "unmapped"
         status = self.result.status if self.result else None
-        if status == "held":
+        if status == "held" and self.is_current:
             return "held"
-        if status == "failed" or self.is_invalid:
+        if (status == "failed" and self.is_current) or self.is_invalid:
             return "failed"
         if self.result is None or status in {"skipped", "cancelled", "superseded"} or self.result.reverts:
             return "new"
@@ -153,5 +161,6 @@ def _row(
         stored.allow_not_billable,
         is_checking=stored.check_due_at is not None and checked is None,
         checked=checked,
+        mapped_at=stored.changed_at,
         **of_push,  # type: ignore[arg-type]  # as above
     )

@@ -1,0 +1,104 @@
+"""The page of companies says of each company only what is true of its users and its mapping as they are now."""
+
+import re
+from typing import Any
+
+import pytest
+
+from messages import BillingPeriod, LineStatus, PushLine
+from store import Database, connections, line_results, mappings, now, portal
+from store.portal import Choice
+from tests.support.samples import PARTNER, connection, mapping, mapping_changed, minute, push, sync_result
+from tests.support.store import accept
+from tests.support.visitors import Visitor
+from worker.web.site import Site
+
+pytestmark = pytest.mark.parametrize("backend", ["sqlite"])
+PERIOD = "2025-11"
+PAGE = f"/portal/companies?partner={PARTNER}&period={PERIOD}"
+
+
+def _mapped(database: Database, *, at: float, **changes: Any) -> None:
+    with database.begin() as tx:
+        mappings.save(tx, mapping(at=at, **changes))
+
+
+def _imported(database: Database, users: int, period: str = PERIOD) -> None:
+    with database.begin() as tx:
+        line = PushLine(company_id="c-1", company_name="Acme", billable_users=users)
+        portal.replace_counts(tx, PARTNER, period, [line], "ana")
+
+
+def _pushed(database: Database, users: int, status: LineStatus = "updated", *, at: float, month: str = PERIOD) -> None:
+    """A push that a worker has ended with this status."""
+    event = push(f"p-{at:g}", {"c-1": users}, at=at, period=BillingPeriod.parse(month))
+    accept(database, event)
+    quantities: dict[str, Any] = {"quantity_before": 18.0, "quantity_wanted": users, "difference": users - 18}
+    if status == "updated":
+        quantities["quantity_after"] = users
+    with database.partner(PARTNER) as tx:
+        line_results.record(tx, now(tx), [sync_result(event, status=status, **quantities)])
+
+
+def _text(html: str) -> str:
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html))
+
+
+def _status(site: Site, page: str = PAGE) -> str:
+    """The Sync Status of the one company."""
+    found = re.search(r'data-label="Sync Status">(.*?)</td>', Visitor(site).get(page).text, re.DOTALL)
+    assert found is not None
+    return _text(found[1])
+
+
+def _sum(site: Site) -> dict[str, int]:
+    """The users of each term of the sum."""
+    term = r'<span class="figure[^>]*>([\d,]+)</span><span class="what">(.*?)<br>'
+    terms = re.findall(term, Visitor(site).get(PAGE).text)
+    return {name: int(users.replace(",", "")) for users, name in terms if users != "0"}
+
+
+@pytest.fixture
+def connected(local_site: Site, database: Database) -> Site:
+    """A site whose partner has connected ConnectWise and mapped one company."""
+    with database.begin() as tx:
+        connections.save(tx, connection(at=-10))
+    _mapped(database, at=-5)
+    _imported(database, 21)
+    return local_site
+
+
+@pytest.mark.parametrize("changes", [{"addition_id": 99}, {"minimum": 40}], ids=["another addition", "a minimum"])
+def test_what_was_mapped_since_a_push_is_not_said_to_be_written(
+    connected: Site, database: Database, changes: dict[str, int]
+) -> None:
+    """A company that was mapped anew after its push is neither green nor in the sum of what is written."""
+    _pushed(database, 21, at=0)
+    assert "✓ Updated" in _status(connected)
+    assert _sum(connected) == {"imported": 21, "written": 21}
+    _mapped(database, at=1, **changes)
+    assert "Changed since the push" in _status(connected)
+    assert _sum(connected) == {"imported": 21, "not pushed yet": 21}
+    assert "0 of 1 compared with ConnectWise: 1 not pushed" in _text(Visitor(connected).get(PAGE).text)
+
+
+def test_a_choice_on_its_way_is_not_said_to_be_written(connected: Site, database: Database) -> None:
+    """A choice that no worker has stored yet counts as not pushed."""
+    _pushed(database, 21, at=0)
+    event = mapping_changed(1, changed_at=minute(1), cw_company_id=1, agreement_id=7, addition_id=99)
+    with database.begin() as tx:
+        portal.keep_choices(tx, [Choice(event, ("Acme", "Managed", "Phin"))])
+    assert "Changed since the push" in _status(connected)
+    assert _sum(connected) == {"imported": 21, "not pushed yet": 21}
+
+
+@pytest.mark.parametrize("status", ["failed", "held"])
+def test_a_result_of_other_users_is_no_news(connected: Site, database: Database, status: LineStatus) -> None:
+    """What failed or is held with other users than those imported since has to be pushed first."""
+    _pushed(database, 21, status, at=0)
+    assert status.capitalize() in _status(connected)
+    assert _sum(connected) == {"imported": 21, status: 21}
+    _imported(database, 30)
+    assert "Changed since the push" in _status(connected)
+    assert "A problem" not in _status(connected)
+    assert _sum(connected) == {"imported": 30, "not pushed yet": 30}
