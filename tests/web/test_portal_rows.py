@@ -4,16 +4,18 @@ import re
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 
 from messages import BillingPeriod, LineStatus, PushLine
 from store import Database, connections, line_results, mappings, now, portal
 from store.portal import Choice
+from tests.support.portal import Portal
 from tests.support.samples import PARTNER, connection, mapping, mapping_changed, minute, push, sync_result
 from tests.support.store import accept
 from tests.support.visitors import Visitor
 from worker.web.site import Site
 
-pytestmark = pytest.mark.parametrize("backend", ["sqlite"])
+on_sqlite = pytest.mark.parametrize("backend", ["sqlite"])
 PERIOD = "2025-11"
 PAGE = f"/portal/companies?partner={PARTNER}&period={PERIOD}"
 
@@ -68,6 +70,7 @@ def connected(local_site: Site, database: Database) -> Site:
     return local_site
 
 
+@on_sqlite
 @pytest.mark.parametrize("changes", [{"addition_id": 99}, {"minimum": 40}], ids=["another addition", "a minimum"])
 def test_what_was_mapped_since_a_push_is_not_said_to_be_written(
     connected: Site, database: Database, changes: dict[str, int]
@@ -82,6 +85,7 @@ def test_what_was_mapped_since_a_push_is_not_said_to_be_written(
     assert "0 of 1 compared with ConnectWise: 1 not pushed" in _text(Visitor(connected).get(PAGE).text)
 
 
+@on_sqlite
 def test_a_choice_on_its_way_is_not_said_to_be_written(connected: Site, database: Database) -> None:
     """A choice that no worker has stored yet counts as not pushed."""
     _pushed(database, 21, at=0)
@@ -92,6 +96,7 @@ def test_a_choice_on_its_way_is_not_said_to_be_written(connected: Site, database
     assert _sum(connected) == {"imported": 21, "not pushed yet": 21}
 
 
+@on_sqlite
 @pytest.mark.parametrize("status", ["failed", "held"])
 def test_a_result_of_other_users_is_no_news(connected: Site, database: Database, status: LineStatus) -> None:
     """What failed or is held with other users than those imported since has to be pushed first."""
@@ -102,3 +107,34 @@ def test_a_result_of_other_users_is_no_news(connected: Site, database: Database,
     assert "Changed since the push" in _status(connected)
     assert "A problem" not in _status(connected)
     assert _sum(connected) == {"imported": 30, "not pushed yet": 30}
+
+
+@on_sqlite
+def test_a_file_with_a_mistake_leads_to_no_other_period(connected: Site, database: Database) -> None:
+    """The page that names the mistakes is about the period that was posted, so the corrected file goes there too."""
+    wrong = {"counts": ("counts.csv", b"company_id,company_name,billable_users\nc-1,Acme,x\n")}
+    posted = {"period": "2025-12"}
+    answer = Visitor(connected).post(f"/portal/counts?partner={PARTNER}", posted, page=PAGE, files=wrong)
+    assert answer.status_code == 422
+    assert 'name="period" value="2025-12"' in answer.text
+    assert "Companies 2025-12" in _text(answer.text)
+    assert f"period={PERIOD}&" not in answer.text.partition('<div id="companies"')[2]
+    with database.begin() as tx:
+        assert [line.billable_users for line in portal.counts(tx, PARTNER, PERIOD)] == [21]
+
+
+def test_a_chosen_file_replaces_counts_only_by_the_button(in_portal: Portal) -> None:
+    """Choosing a file imports it for a new period; the counts of a period that has some wait for the button."""
+    page, coordinator = in_portal.page, in_portal.coordinator
+    in_portal.open("/portal/companies?period=2026-11")
+    in_portal.take_counts(coordinator.counts({"c-101": 21}))
+    page.set_input_files("input[name=counts]", coordinator.counts({"c-101": 30}))
+    expect(page.get_by_role("button", name="Import")).to_be_focused()
+    expect(page.locator("#status")).to_have_text("Press Import to replace the counts of 2026-11")
+    assert "21" in in_portal.row("Alder").inner_text()
+    in_portal.click("Import")
+    expect(in_portal.row("Alder")).to_contain_text("30")
+    page.get_by_label("Billing period").fill("2026-12")
+    page.set_input_files("input[name=counts]", coordinator.counts({"c-101": 31}))
+    expect(in_portal.row("Alder")).to_contain_text("31")
+    expect(page.get_by_role("heading", name="Companies 2026-12")).to_be_visible()
