@@ -13,6 +13,7 @@ from tests.support.portal import Portal
 from tests.support.samples import PARTNER, connection, mapping, mapping_changed, minute, push, sync_result
 from tests.support.store import accept
 from tests.support.visitors import Visitor
+from worker.web.rendering import MINUS
 from worker.web.site import Site
 
 on_sqlite = pytest.mark.parametrize("backend", ["sqlite"])
@@ -31,11 +32,19 @@ def _imported(database: Database, users: int, period: str = PERIOD) -> None:
         portal.replace_counts(tx, PARTNER, period, [line], "ana")
 
 
-def _pushed(database: Database, users: int, status: LineStatus = "updated", *, at: float, month: str = PERIOD) -> None:
+def _pushed(
+    database: Database,
+    users: int,
+    status: LineStatus = "updated",
+    *,
+    at: float,
+    month: str = PERIOD,
+    before: float = 18.0,
+) -> None:
     """A push that a worker has ended with this status."""
     event = push(f"p-{at:g}", {"c-1": users}, at=at, period=BillingPeriod.parse(month))
     accept(database, event)
-    quantities: dict[str, Any] = {"quantity_before": 18.0, "quantity_wanted": users, "difference": users - 18}
+    quantities: dict[str, Any] = {"quantity_before": before, "quantity_wanted": users}
     if status == "updated":
         quantities["quantity_after"] = users
     with database.partner(PARTNER) as tx:
@@ -138,3 +147,26 @@ def test_a_chosen_file_replaces_counts_only_by_the_button(in_portal: Portal) -> 
     page.set_input_files("input[name=counts]", coordinator.counts({"c-101": 31}))
     expect(in_portal.row("Alder")).to_contain_text("31")
     expect(page.get_by_role("heading", name="Companies 2026-12")).to_be_visible()
+
+
+@on_sqlite
+@pytest.mark.parametrize(
+    ("before", "users", "change", "difference"),
+    [
+        (1_042.0, 2_084, "1,042 → 2,084", "+1,042"),
+        (100_000.5, 21, "100,000.5 → 21", f"{MINUS}99,979.5"),
+        (12_345.25, 1_000_000, "12,345.25 → 1,000,000", "+987,654.75"),
+        (18.3, 21, "18.3 → 21", "+2.7"),
+        (0.000125, 0, "0.000125 → 0", f"{MINUS}0.000125"),
+        (9_999_999_999.99, 0, "9,999,999,999.99 → 0", f"{MINUS}9,999,999,999.99"),
+    ],
+)
+def test_a_quantity_is_shown_with_all_its_digits(
+    connected: Site, database: Database, before: float, users: int, change: str, difference: str
+) -> None:
+    """What ConnectWise held, and by how much it has changed, is not rounded."""
+    _imported(database, users)
+    _pushed(database, users, at=0, before=before)
+    assert change in _status(connected)
+    page = Visitor(connected).get(f"/portal/push?partner={PARTNER}&push=p-0").text
+    assert f"{change} {difference} " in _text(page)
