@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import expect
 
 from messages import BillingPeriod, LineStatus, PushLine
-from store import Database, connections, line_results, mappings, now, portal
+from store import Database, company_status, connections, line_results, mappings, now, portal
 from store.portal import Choice
 from tests.support.portal import Portal
 from tests.support.samples import PARTNER, connection, mapping, mapping_changed, minute, push, sync_result
@@ -170,3 +170,35 @@ def test_a_quantity_is_shown_with_all_its_digits(
     assert change in _status(connected)
     page = Visitor(connected).get(f"/portal/push?partner={PARTNER}&push=p-0").text
     assert f"{change} {difference} " in _text(page)
+
+
+@on_sqlite
+def test_a_month_stays_pushed_after_the_next_one(connected: Site, database: Database) -> None:
+    """The page of an earlier period shows what its own newest push brought, also once a later period is pushed."""
+    _pushed(database, 20, "failed", at=0)
+    _pushed(database, 21, at=1)
+    _pushed(database, 22, "failed", at=2, month="2025-12")
+    assert "✓ Updated 18 → 21" in _status(connected)
+    assert _sum(connected) == {"imported": 21, "written": 21}
+    assert "Not in the import" in _status(connected, PAGE.replace(PERIOD, "2025-12"))
+
+
+@on_sqlite
+def test_an_earlier_month_without_results_is_not_said_to_be_next(connected: Site, database: Database) -> None:
+    """Where only a later period's result is kept, the earlier page says that instead of `Not pushed yet`."""
+    assert "Not pushed yet" in _status(connected)
+    _pushed(database, 22, at=0, month="2025-12")
+    assert "A later period was pushed" in _status(connected)
+    assert _sum(connected) == {"imported": 21, "no result kept": 21}
+    assert "0 of 1 compared with ConnectWise: 1 no result kept" in _text(Visitor(connected).get(PAGE).text)
+    assert "Not pushed yet" in _status(connected, PAGE.replace(PERIOD, "2026-01"))
+
+
+@on_sqlite
+def test_a_dismissed_row_does_not_come_back(connected: Site, database: Database) -> None:
+    """What a coordinator has put away shows no older result of its period instead."""
+    _pushed(database, 21, at=0)
+    _pushed(database, 22, at=1, month="2025-12")
+    with database.begin() as tx:
+        assert company_status.dismiss(tx, PARTNER, "c-1")
+    assert "Not pushed yet" in _status(connected)

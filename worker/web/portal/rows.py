@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from messages import MappingChecked, PushLine, Suggestion, SyncResult
+from messages import BillingPeriod, MappingChecked, PushLine, Suggestion, SyncResult
 from store import Tx, mappings, portal
 from store.mappings import Mapping as StoredMapping
 from worker.catalog import questions
@@ -23,7 +23,7 @@ class CompanyRow:
     """A company of Phin. `users` None = it is not in the import; `pushed_users`: what the result is about.
 
     `mapped_at`: the time of the mapping that a worker stored; None = none of this ConnectWise, or a newer one is on its
-    way to it.
+    way to it. `has_later`: a later period was pushed, and no result about this one is kept.
     """
 
     company_id: str
@@ -40,6 +40,7 @@ class CompanyRow:
     pushed_users: int | None = None
     suggestion: Suggestion | None = None
     mapped_at: datetime | None = None
+    has_later: bool = False
 
     @property
     def is_mapped(self) -> bool:
@@ -87,11 +88,8 @@ def read(tx: Tx, partner: str, period_key: str, found: Mapping[str, Sequence[Sug
     current = questions.connected_mappings(tx, partner)
     chosen = portal.choices(tx, partner)
     imported = {line.company_id: line for line in portal.counts(tx, partner, period_key)}
-    pushed = {
-        row.company_id: row
-        for row in results.of_partner(tx, partner)
-        if row.result is not None and row.result.period.key == period_key
-    }
+    found_pushed, later = results.of_period(tx, partner, BillingPeriod.parse(period_key))
+    pushed = {row.company_id: row for row in found_pushed}
     mapped = {company_id for company_id, one in current.items() if one.cw_company_id is not None}
     rows = [
         _row(
@@ -102,6 +100,7 @@ def read(tx: Tx, partner: str, period_key: str, found: Mapping[str, Sequence[Sug
             pushed.get(company_id),
             next(iter(found.get(company_id, ())), None),
             is_current=company_id in current,
+            has_later=company_id in later,
         )
         for company_id in {*imported, *mapped, *(one for one in chosen if one in imported)}
     ]
@@ -117,6 +116,7 @@ def _row(
     suggestion: Suggestion | None,
     *,
     is_current: bool,
+    has_later: bool,
 ) -> CompanyRow:
     is_ahead = choice is not None and (stored is None or choice.event.changed_at > stored.changed_at)
     name = line.company_name if line else stored.company_name if stored else company_id
@@ -124,6 +124,7 @@ def _row(
         "result": pushed.result if pushed else None,
         "pushed_users": pushed.billable_users if pushed else None,
         "suggestion": suggestion,
+        "has_later": has_later,
     }
     users = line.billable_users if line else None
     if choice is not None and is_ahead:
@@ -138,7 +139,7 @@ def _row(
             event.minimum,
             event.allow_not_billable,
             is_checking=event.cw_company_id is not None,
-            **of_push,  # type: ignore[arg-type]  # a result, a number, a suggestion
+            **of_push,  # type: ignore[arg-type]  # a result, a number, a suggestion, a truth
         )
     if stored is None or not is_current:
         return CompanyRow(company_id, name, users, **of_push)  # type: ignore[arg-type]  # as above
