@@ -1,16 +1,30 @@
-"""The page of companies says of each company only what is true of its users and its mapping as they are now."""
+"""The pages of companies and writes: what they say of each company is true of its users and mapping as they are now."""
 
+import csv
+import io
 import re
 from typing import Any
 
 import pytest
 from playwright.sync_api import expect
+from sqlalchemy import insert
 
 from messages import BillingPeriod, LineStatus, PushLine
 from store import Database, company_status, connections, line_results, mappings, now, portal
 from store.portal import Choice
+from store.schema import ledger
 from tests.support.portal import Portal
-from tests.support.samples import PARTNER, connection, mapping, mapping_changed, minute, push, sync_result
+from tests.support.samples import (
+    NOVEMBER,
+    PARTNER,
+    TENANT,
+    connection,
+    mapping,
+    mapping_changed,
+    minute,
+    push,
+    sync_result,
+)
 from tests.support.store import accept
 from tests.support.visitors import Visitor
 from worker.web.rendering import MINUS
@@ -202,3 +216,30 @@ def test_a_dismissed_row_does_not_come_back(connected: Site, database: Database)
     with database.begin() as tx:
         assert company_status.dismiss(tx, PARTNER, "c-1")
     assert "Not pushed yet" in _status(connected)
+
+
+@on_sqlite
+def test_the_file_of_the_ledger_holds_all_writes(connected: Site, database: Database) -> None:
+    """However many writes there are, the newest are in the file too; its first rows come before all are read."""
+    write = {
+        "partner_id": PARTNER,
+        "tenant": TENANT,
+        "agreement_id": 7,
+        "addition_id": 11,
+        "push_id": "p-0",
+        "period_key": PERIOD,
+        "period_start": NOVEMBER.start,
+        "period_end": NOVEMBER.end,
+        "companies_json": '["c-1"]',
+        "opened_at": minute(0),
+        "call_until": minute(2),
+        "outcome": "unknown",
+        "closed_at": minute(1),
+    }
+    with database.begin() as tx:
+        tx.execute(insert(ledger), [write | {"quantity_wanted": float(number)} for number in range(100_002)])
+    with Visitor(connected).client.stream("GET", f"/portal/ledger.csv?partner={PARTNER}") as answer:
+        assert "content-length" not in answer.headers
+        rows = list(csv.DictReader(io.StringIO(answer.read().decode("utf-8-sig"), newline="")))
+    assert [rows[0]["quantity_wanted"], rows[-1]["quantity_wanted"], len(rows)] == ["0", "100001", 100_002]
+    assert rows[-1]["company_names"] == "C-1"
