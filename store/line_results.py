@@ -1,7 +1,7 @@
 """Results of push lines: recorded with the line and in Sync Status, and put into the outbox, in one transaction."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any, NamedTuple
@@ -217,6 +217,28 @@ def newest_of_period(tx: Tx, partner_id: str, period_key: str, users: Mapping[st
             for row in tx.execute(query)
             if row.mode != "preview" or row.billable_users == users[row.company_id]
         }
+    return [newest[company_id] for company_id in sorted(newest)]
+
+
+def pushed_in_period(tx: Tx, partner_id: str, period_key: str, company_ids: Collection[str]) -> list[LineResult]:
+    """The lines of these companies in their newest push or revert of a period that says what became of them."""
+    newest: dict[str, LineResult] = {}
+    for some in chunks(sorted(company_ids), AT_ONCE):
+        query = (
+            select(push_lines)
+            .join_from(push_lines, pushes)
+            .where(
+                push_lines.c.partner_id == partner_id,
+                push_lines.c.company_id.in_(some),
+                push_lines.c.result_json.is_not(None),
+                pushes.c.period_key == period_key,
+                pushes.c.mode != "preview",
+            )
+            .order_by(pushes.c.requested_at.desc(), pushes.c.push_id.desc())
+        )
+        for row in tx.execute(query):
+            if row.company_id not in newest and (result := read_result(row.result_json)).changes_status:
+                newest[row.company_id] = LineResult(row.company_id, row.company_name, row.billable_users, result)
     return [newest[company_id] for company_id in sorted(newest)]
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from messages import FINAL, SyncResult
+from messages import FINAL, BillingPeriod, SyncResult
 from store import Tx, company_status, line_results, pushes
 
 MARK_OF_STATUS = {
@@ -74,6 +74,19 @@ def of_partner(tx: Tx, partner_id: str) -> list[ResultRow]:
     return [
         ResultRow(line.company_id, line.company_name, line.billable_users, result) for line, result in asked if line
     ]
+
+
+def of_period(tx: Tx, partner_id: str, period: BillingPeriod) -> tuple[list[ResultRow], set[str]]:
+    """The newest result about a period of each company, as Sync Status would show it before later periods were pushed.
+
+    Also the companies of which only a later period's result is kept. What was dismissed is in neither.
+    """
+    newest = of_partner(tx, partner_id)
+    found = [row for row in newest if row.result and row.result.period.key == period.key]
+    later = {row.company_id for row in newest if row.result and row.result.period.start >= period.start}
+    later -= {row.company_id for row in found}
+    kept = [ResultRow(*line) for line in line_results.pushed_in_period(tx, partner_id, period.key, later)]
+    return [*found, *kept], later - {row.company_id for row in kept}
 
 
 def has_trouble(rows: Sequence[ResultRow]) -> bool:

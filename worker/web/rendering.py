@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from decimal import Decimal
 from hashlib import sha256
 from typing import Any
 
@@ -16,6 +17,8 @@ def render(template: str, given: Mapping[str, Any]) -> str:
 
 
 MINUS = "\N{MINUS SIGN}"
+DECIMALS = 9
+"""More than a quantity has; what follows comes of adding numbers up in binary."""
 
 
 def _minute(at: datetime | None) -> str:
@@ -23,14 +26,18 @@ def _minute(at: datetime | None) -> str:
 
 
 def _number(value: float | None) -> str:
-    """A quantity as people read it: 1,042, not 1042.0; empty = unknown."""
+    """All digits of a quantity as people read them: 1,042, not 1042.0; empty = unknown."""
     if value is None:
         return ""
-    return f"{int(value):,}" if value == int(value) else f"{value:,g}"
+    exact = Decimal(str(round(value, DECIMALS)))
+    return f"{exact:,.0f}" if exact == exact.to_integral_value() else f"{exact:,f}"
 
 
 def _signed(value: float | None) -> str:
-    return "" if value is None else f"{MINUS if value < 0 else '+' if value > 0 else '±'}{_number(abs(value))}"
+    if value is None:
+        return ""
+    exact = round(value, DECIMALS)
+    return f"{MINUS if exact < 0 else '+' if exact > 0 else '±'}{_number(abs(exact))}"
 
 
 def _money(value: float | None) -> str:

@@ -5,6 +5,7 @@ from typing import Any
 
 from starlette.responses import Response
 
+from messages import BillingPeriod
 from store import connections, portal, push_list
 from store.portal_watch import state_of_partner
 from worker.spreadsheet import MAX_FILE, SpreadsheetError, counts_of
@@ -44,21 +45,22 @@ def take_counts(visit: Visit) -> Response:
     chosen = visit.file("counts")
     period = periods.parsed(visit.field("period"))
     if chosen is None:
-        return _mistakes(visit, ["Choose a CSV or XLSX file first."])
+        return _mistakes(visit, period, ["Choose a CSV or XLSX file first."])
     try:
         lines = counts_of(chosen.filename or "file", chosen.file.read(MAX_FILE + 1))
     except SpreadsheetError as error:
-        return _mistakes(visit, str(error).splitlines())
+        return _mistakes(visit, period, str(error).splitlines())
     if not lines:
-        return _mistakes(visit, [f"{chosen.filename}: no company is in it."])
+        return _mistakes(visit, period, [f"{chosen.filename}: no company is in it."])
     with visit.site.database.begin() as tx:
         portal.replace_counts(tx, visit.partner, period.key, lines, visit.by)
     return visit.go("/portal/companies", period=period.key)
 
 
-def _content(visit: Visit) -> dict[str, Any]:
+def _content(visit: Visit, posted: BillingPeriod | None = None) -> dict[str, Any]:
+    """`posted`: the period of a form, in place of the one that the address names."""
     with visit.site.database.begin() as tx:
-        period = periods.asked(visit, tx)
+        period = posted or periods.asked(visit, tx)
         asked = asked_suggestions.read(tx, visit.partner)
         every = company_rows.read(tx, visit.partner, period.key, asked.found)
         imports = portal.imports(tx, visit.partner)
@@ -93,11 +95,11 @@ def _content(visit: Visit) -> dict[str, Any]:
     }
 
 
-def _mistakes(visit: Visit, said: list[str]) -> Response:
+def _mistakes(visit: Visit, period: BillingPeriod, said: list[str]) -> Response:
     shown = said[:MISTAKES_SHOWN]
     if len(said) > len(shown):
         shown.append(f"and {len(said) - len(shown):,} more")
-    return visit.page("portal/companies.html", 422, **(_content(visit) | {"problems": shown}))
+    return visit.page("portal/companies.html", 422, **(_content(visit, period) | {"problems": shown}))
 
 
 def _is_shown(row: CompanyRow, show: str) -> bool:

@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
-from messages import MappingChecked, PushLine, Suggestion, SyncResult
+from messages import BillingPeriod, MappingChecked, PushLine, Suggestion, SyncResult
 from store import Tx, mappings, portal
 from store.mappings import Mapping as StoredMapping
 from worker.catalog import questions
@@ -19,7 +20,11 @@ NOTHING: Ids = (None, None, None)
 
 @dataclass(frozen=True)
 class CompanyRow:
-    """A company of Phin. `users` None = it is not in the import; `pushed_users`: what the result is about."""
+    """A company of Phin. `users` None = it is not in the import; `pushed_users`: what the result is about.
+
+    `mapped_at`: the time of the mapping that a worker stored; None = none of this ConnectWise, or a newer one is on its
+    way to it. `has_later`: a later period was pushed, and no result about this one is kept.
+    """
 
     company_id: str
     company_name: str
@@ -34,6 +39,8 @@ class CompanyRow:
     result: SyncResult | None = None
     pushed_users: int | None = None
     suggestion: Suggestion | None = None
+    mapped_at: datetime | None = None
+    has_later: bool = False
 
     @property
     def is_mapped(self) -> bool:
@@ -42,8 +49,10 @@ class CompanyRow:
 
     @property
     def is_current(self) -> bool:
-        """True if the result is about the users that are imported now."""
-        return self.result is not None and self.users == self.pushed_users
+        """True if the result is about the users that are imported now, and about the mapping as it is now."""
+        if self.result is None or self.mapped_at is None:
+            return False
+        return self.users == self.pushed_users and self.mapped_at <= self.result.requested_at
 
     @property
     def is_invalid(self) -> bool:
@@ -56,9 +65,9 @@ class CompanyRow:
         if not self.is_mapped:
             return "unmapped"
         status = self.result.status if self.result else None
-        if status == "held":
+        if status == "held" and self.is_current:
             return "held"
-        if status == "failed" or self.is_invalid:
+        if (status == "failed" and self.is_current) or self.is_invalid:
             return "failed"
         if self.result is None or status in {"skipped", "cancelled", "superseded"} or self.result.reverts:
             return "new"
@@ -79,11 +88,8 @@ def read(tx: Tx, partner: str, period_key: str, found: Mapping[str, Sequence[Sug
     current = questions.connected_mappings(tx, partner)
     chosen = portal.choices(tx, partner)
     imported = {line.company_id: line for line in portal.counts(tx, partner, period_key)}
-    pushed = {
-        row.company_id: row
-        for row in results.of_partner(tx, partner)
-        if row.result is not None and row.result.period.key == period_key
-    }
+    found_pushed, later = results.of_period(tx, partner, BillingPeriod.parse(period_key))
+    pushed = {row.company_id: row for row in found_pushed}
     mapped = {company_id for company_id, one in current.items() if one.cw_company_id is not None}
     rows = [
         _row(
@@ -94,6 +100,7 @@ def read(tx: Tx, partner: str, period_key: str, found: Mapping[str, Sequence[Sug
             pushed.get(company_id),
             next(iter(found.get(company_id, ())), None),
             is_current=company_id in current,
+            has_later=company_id in later,
         )
         for company_id in {*imported, *mapped, *(one for one in chosen if one in imported)}
     ]
@@ -109,6 +116,7 @@ def _row(
     suggestion: Suggestion | None,
     *,
     is_current: bool,
+    has_later: bool,
 ) -> CompanyRow:
     is_ahead = choice is not None and (stored is None or choice.event.changed_at > stored.changed_at)
     name = line.company_name if line else stored.company_name if stored else company_id
@@ -116,6 +124,7 @@ def _row(
         "result": pushed.result if pushed else None,
         "pushed_users": pushed.billable_users if pushed else None,
         "suggestion": suggestion,
+        "has_later": has_later,
     }
     users = line.billable_users if line else None
     if choice is not None and is_ahead:
@@ -130,7 +139,7 @@ def _row(
             event.minimum,
             event.allow_not_billable,
             is_checking=event.cw_company_id is not None,
-            **of_push,  # type: ignore[arg-type]  # a result, a number, a suggestion
+            **of_push,  # type: ignore[arg-type]  # a result, a number, a suggestion, a truth
         )
     if stored is None or not is_current:
         return CompanyRow(company_id, name, users, **of_push)  # type: ignore[arg-type]  # as above
@@ -153,5 +162,6 @@ def _row(
         stored.allow_not_billable,
         is_checking=stored.check_due_at is not None and checked is None,
         checked=checked,
+        mapped_at=stored.changed_at,
         **of_push,  # type: ignore[arg-type]  # as above
     )

@@ -18,13 +18,15 @@ class Term:
 
 
 KINDS = {"written": "good", "unchanged": "good", "held": "warn", "skipped": "warn", "failed": "bad"}
+NO_RESULT = "no result kept"
+"""A later period was pushed, so whether this one was is not known."""
 ALWAYS = ("written", "unchanged", "held", "skipped", "failed")
 
 
 def of_rows(rows: Iterable[CompanyRow]) -> list[Term]:
     """The terms for the imported companies, `imported` first."""
     imported = [row for row in rows if row.users is not None]
-    found = {name: [0, 0] for name in (*ALWAYS, "not pushed yet")}
+    found = {name: [0, 0] for name in (*ALWAYS, NO_RESULT, "not pushed yet")}
     for row in imported:
         term = found[_term(row)]
         term[0] += 1
@@ -54,7 +56,8 @@ def compared(rows: Sequence[CompanyRow], period: str) -> str:
     why = {
         "not mapped": sum(not row.is_mapped for row in imported),
         "failed": sum(row.state == "failed" and row not in done for row in imported),
-        "not pushed": sum(row.state in {"new", "changed", "open"} and row not in done for row in imported),
+        NO_RESULT: sum(_term(row) == NO_RESULT for row in imported),
+        "not pushed": sum(_term(row) == "not pushed yet" and row not in done for row in imported),
     }
     said = ", ".join(f"{count:,} {word}" for word, count in why.items() if count)
     if not imported:
@@ -69,4 +72,4 @@ def _term(row: CompanyRow) -> str:
         return row.state
     if row.state == "good" and row.result is not None:
         return "written" if row.result.status == "updated" else "unchanged"
-    return "not pushed yet"
+    return NO_RESULT if row.state == "new" and row.has_later else "not pushed yet"

@@ -209,7 +209,14 @@
     box.checked = areOn();
     box.addEventListener("change", () => { try { if (box.checked) localStorage.removeItem(KEYS); else localStorage.setItem(KEYS, "1"); } catch { /* not kept */ } });
     for (const form of all("form[data-import]")) {
-      form.querySelector("input[type=file]").addEventListener("change", () => { if (form.reportValidity()) form.requestSubmit(); });
+      form.querySelector("input[type=file]").addEventListener("change", () => {
+        const period = form.elements.period.value.trim();
+        // Whatever would replace counts waits for the button; a month can be written by its days too.
+        const replaces = period.includes("/") || form.dataset.import.split(" ").includes(period);
+        if (!replaces) { if (form.reportValidity()) form.requestSubmit(); return; }
+        form.querySelector("button").focus();
+        say(`Press Import to replace the counts of ${period}`);
+      });
     }
     for (const link of all("[data-again]")) setTimeout(() => { location.replace(link.href); }, 1000);
     for (const button of all("[data-print]")) { button.hidden = false; button.addEventListener("click", () => print()); }
