@@ -186,6 +186,10 @@ REFUSED: dict[str, tuple[bytes, str]] = {
         page(NAMES, ACME, *[()] * 60_000, (None,) * 20 + ("x",)),
         "more than 1,000,000 cells; delete",
     ),
+    "workbook with many sheets": (
+        workbook(*(Page((NAMES, *[()] * 30_000, ((None,) * 20 + ("x",))), f"Sheet{n}") for n in (1, 2))),
+        "more than 1,000,000 cells on all sheets together; keep only",
+    ),
     "empty workbook": (page(), "the file is empty; its first line must be company_id,company_name,billable_users"),
     "OpenDocument": (
         packed({"mimetype": "application/vnd.oasis.opendocument.spreadsheet", "content.xml": "<a/>"}),

@@ -8,7 +8,7 @@ import io
 import re
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from posixpath import join, normpath
 from typing import Any
@@ -22,7 +22,7 @@ from worker.spreadsheet.sheets import Cell, Sheet, SheetRow, SpreadsheetError, U
 MAX_UNPACKED = 64 * 2**20
 """The limit of unpacked bytes; 10,000 companies take about 3 MB."""
 MAX_CELLS = 1_000_000
-"""The limit of rows times columns of a sheet, up to the last row and column with content."""
+"""The limit of rows times columns of all sheets together, up to the last row and column with content of each."""
 
 _ZIP, _OLE = b"PK\x03\x04", b"\xd0\xcf\x11\xe0"
 _REFERENCE = re.compile(r"([A-Z]{1,3})([0-9]{1,7})")
@@ -69,17 +69,30 @@ def sheets(name: str, data: bytes) -> list[Sheet]:
             raise SpreadsheetError([f"{name}: a workbook of another kind than .xlsx; {_SAVE_AS}"])
         workbook = CalamineWorkbook.from_filelike(_packed(parts))
         paths, is_calculated = _directory(parts)
-        visible = [
-            _sheet(f'{name} sheet "{one.name}"', workbook, one.name, _layout(parts[paths[one.name]], is_calculated))
+        layouts = {
+            one.name: _layout(parts[paths[one.name]], is_calculated)
             for one in workbook.sheets_metadata
             if one.typ == SheetTypeEnum.WorkSheet and one.visible == SheetVisibleEnum.Visible
-        ]
+        }
+        _check_size(name, layouts)
+        visible = [_sheet(f'{name} sheet "{sheet}"', workbook, sheet, layout) for sheet, layout in layouts.items()]
     except _DAMAGED as error:
         reason = "an older workbook, or one with a password" if data.startswith(_OLE) else f"damaged ({error})"
         raise SpreadsheetError([f"{name}: {reason}; {_SAVE_AS}"]) from None
     if not visible:
         raise SpreadsheetError([f"{name}: no sheet is visible; unhide the one with the companies"])
     return visible
+
+
+def _check_size(name: str, layouts: Mapping[str, _Layout]) -> None:
+    cells = {sheet: layout.last[0] * layout.last[1] for sheet, layout in layouts.items()}
+    for sheet, count in cells.items():
+        if count > MAX_CELLS:
+            said = f"more than {MAX_CELLS:,} cells; delete the rows and columns beside and below the table"
+            raise SpreadsheetError([f'{name} sheet "{sheet}": {said}'])
+    if sum(cells.values()) > MAX_CELLS:
+        said = f"more than {MAX_CELLS:,} cells on all sheets together; keep only the sheet that is needed"
+        raise SpreadsheetError([f"{name}: {said}"])
 
 
 def _unpacked(name: str, data: bytes) -> dict[str, bytes]:
@@ -159,9 +172,6 @@ def _add_row(layout: _Layout, number: int, row: "ET.Element[str]", *, is_calcula
 
 def _sheet(where: str, workbook: CalamineWorkbook, name: str, layout: _Layout) -> Sheet:
     height, width = layout.last
-    if height * width > MAX_CELLS:
-        said = f"more than {MAX_CELLS:,} cells; delete the rows and columns beside and below the table"
-        raise SpreadsheetError([f"{where}: {said}"])
     # Only this mode begins with the first row, even if that is blank.
     values = workbook.get_sheet_by_name(name).to_python(skip_empty_area=False)
     table: list[list[Cell]] = [[""] * width for _ in range(height)]

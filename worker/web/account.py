@@ -42,7 +42,7 @@ def login(visit: Visit) -> Response:
     name, password, target = visit.field("name")[:128], visit.field("password"), _inside(visit.field("next"))
     # Behind a proxy all have its address, so only names are counted.
     address = visit.request.client.host if visit.request.client and visit.site.origin is None else ""
-    if (seconds := visit.site.throttle.wait(name, address)) > 0:
+    if (seconds := visit.site.throttle.attempt(name, address)) > 0:
         log.warning("web.sign_in_refused", user=name, why="too many failures")
         problem = f"Too many failures. Try again in {_in_words(seconds)}."
         answer = visit.page("login.html", 429, next=target, name=name, problem=problem)
@@ -50,11 +50,10 @@ def login(visit: Visit) -> Response:
         return answer
     stored = users.verify(name, password) if len(password) <= MAX_PASSWORD else None
     if stored is None:
-        visit.site.throttle.failed(name, address)
         log.warning("web.sign_in_refused", user=name, why="name or password")
         problem = "Name or password is wrong."
         return visit.page("login.html", 401, next=target, name=name, problem=problem)
-    visit.site.throttle.succeeded(name)
+    visit.site.throttle.succeeded(name, address)
     return _begin(visit, stored, target)
 
 

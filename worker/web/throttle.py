@@ -27,16 +27,17 @@ class Throttle:
         self._lock = Lock()
         self._failures: OrderedDict[tuple[str, str], _Failures] = OrderedDict()
 
-    def wait(self, name: str, address: str) -> float:
-        """Seconds until the next try of this name from this address may be made; 0 = now."""
-        with self._lock:
-            known = (self._failures.get(key) for key, _ in _keys(name, address))
-            return max(0.0, *(one.until - monotonic() for one in known if one is not None), 0.0)
+    def attempt(self, name: str, address: str) -> float:
+        """Return the seconds until the next try of this name from this address may be made; 0 = this one may.
 
-    def failed(self, name: str, address: str) -> None:
-        """Count a failed login."""
+        A try counts as failed until it has `succeeded`, so that many at the same time are slowed down too.
+        """
         now = monotonic()
         with self._lock:
+            known = (self._failures.get(key) for key, _ in _keys(name, address))
+            seconds = max(0.0, *(one.until - now for one in known if one is not None), 0.0)
+            if seconds > 0:
+                return seconds
             for key, free in _keys(name, address):
                 found = self._failures.pop(key, None)
                 if found is None or now - found.last > FORGOTTEN_AFTER:
@@ -47,11 +48,15 @@ class Throttle:
                 self._failures[key] = found
             while len(self._failures) > REMEMBERED:
                 self._failures.popitem(last=False)
+        return 0.0
 
-    def succeeded(self, name: str) -> None:
-        """Forget the failures of this name."""
+    def succeeded(self, name: str, address: str) -> None:
+        """Forget the failures of this name; for its address the try was none."""
         with self._lock:
             self._failures.pop(("name", name), None)
+            found = self._failures.get(("address", address))
+            if found is not None:
+                found.count, found.until = found.count - 1, 0.0
 
 
 def _keys(name: str, address: str) -> tuple[tuple[tuple[str, str], int], ...]:
