@@ -7,7 +7,7 @@ from starlette.responses import Response
 from uuid6 import uuid7
 
 from messages import Confirmation, PushCancelRequested, PushLine, PushMode, RevertRequested
-from store import Tx, line_results, mappings, portal, pushes
+from store import Tx, line_results, portal, pushes
 from store.pushes import Push
 from worker.coordination import pushing, results
 from worker.coordination.confirmations import confirmation_of, is_confirmable
@@ -15,8 +15,8 @@ from worker.coordination.results import ResultRow
 from worker.spreadsheet import escape_formula
 from worker.web.live import stream
 from worker.web.pages import Page
+from worker.web.portal import overtaken, sent_push
 from worker.web.portal import period as periods
-from worker.web.portal import sent_push
 from worker.web.rights import Right
 from worker.web.visit import Refusal, Visit
 
@@ -69,8 +69,13 @@ def send(visit: Visit) -> Response:
         if source:
             push = _known(tx, partner, source)
             period, rows = push.period, results.of_push(tx, partner, source)
-            lines = _lines(tx, partner, rows, only_failed=visit.field("only") == "failed")
             confirmed = _confirmed(rows, set(visit.fields("confirm")))
+            if visit.field("only") == "failed":
+                failed = sent_push.to_retry(tx, partner, rows)
+                rows = [row for row in rows if row.company_id in failed]
+            if mode == "apply" and (why := overtaken.said(rows, overtaken.reasons(tx, push, rows))):
+                raise Refusal(409, "These numbers are not the newest", f"{why} Load Companies and preview again.")
+            lines = [_line(row) for row in rows]
         else:
             period, confirmed = periods.asked(visit, tx), ()
             lines = portal.counts(tx, partner, period.key)
@@ -161,18 +166,8 @@ def _known(tx: Tx, partner: str, push_id: str) -> Push:
     return push
 
 
-def _lines(tx: Tx, partner: str, rows: list[ResultRow], *, only_failed: bool) -> list[PushLine]:
-    """The lines to push again. A sum is formed of one push, so one that failed brings all that share its addition."""
-    wanted = {row.company_id for row in rows if not only_failed or row.status == "failed"}
-    if only_failed:
-        known = mappings.of_companies(tx, partner, {row.company_id for row in rows})
-        shared = {known[one].addition for one in wanted if one in known} - {None}
-        wanted |= {company_id for company_id, mapping in known.items() if mapping.addition in shared}
-    return [
-        PushLine(company_id=row.company_id, company_name=row.company_name, billable_users=row.billable_users)
-        for row in rows
-        if row.company_id in wanted
-    ]
+def _line(row: ResultRow) -> PushLine:
+    return PushLine(company_id=row.company_id, company_name=row.company_name, billable_users=row.billable_users)
 
 
 def _confirmed(rows: list[ResultRow], ticked: set[str]) -> tuple[Confirmation, ...]:

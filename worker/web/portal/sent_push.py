@@ -10,7 +10,7 @@ from worker.coordination import preview_totals, results, totals
 from worker.coordination.confirmations import is_confirmable
 from worker.coordination.preview_totals import PreviewTotals
 from worker.coordination.results import ResultRow
-from worker.web.portal import sums
+from worker.web.portal import overtaken, sums
 from worker.web.portal.sums import Term
 
 TITLES = {"apply": "Push", "preview": "Preview", "revert": "Revert"}
@@ -34,6 +34,10 @@ class SentPush:
     read_at: datetime | None
     is_old: bool
     asked_mode: str
+    overtaken: str
+    """Why the lines must not be pushed as they are shown; empty if they may be."""
+    retry_overtaken: str
+    """The same for the lines of a retry of those that failed."""
 
     @property
     def is_over(self) -> bool:
@@ -93,6 +97,8 @@ def read(tx: Tx, partner: str, push_id: str, asked_mode: str = "apply") -> SentP
     read_at = min(
         (row.result.time for row in rows if row.result and row.result.quantity_before is not None), default=None
     )
+    too_old = overtaken.reasons(tx, push, rows) if push is not None and push.mode != "revert" else {}
+    again = to_retry(tx, partner, rows) if too_old else set()
     return SentPush(
         push_id,
         push,
@@ -105,4 +111,14 @@ def read(tx: Tx, partner: str, push_id: str, asked_mode: str = "apply") -> SentP
         read_at,
         read_at is not None and now(tx) > read_at + OLD,
         asked_mode,
+        overtaken.said(rows, too_old),
+        overtaken.said([row for row in rows if row.company_id in again], too_old),
     )
+
+
+def to_retry(tx: Tx, partner: str, rows: list[ResultRow]) -> set[str]:
+    """The companies that failed. A sum is formed of one push, so these bring all that share their additions."""
+    failed = {row.company_id for row in rows if row.status == "failed"}
+    known = mappings.of_companies(tx, partner, {row.company_id for row in rows})
+    shared = {known[one].addition for one in failed if one in known} - {None}
+    return failed | {company_id for company_id, mapping in known.items() if mapping.addition in shared}

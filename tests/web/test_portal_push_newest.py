@@ -1,0 +1,82 @@
+"""Only the newest numbers are pushed: a page that was left open, or gone back to, cannot bring older ones back."""
+
+import pytest
+
+from messages import LineStatus
+from store import Database
+from tests.support.portal_pushes import FORM, IMPORT, PUSH, ended, sent
+from tests.support.samples import push
+from tests.support.visitors import Visitor
+from worker.web.site import Site
+
+on_sqlite = pytest.mark.parametrize("backend", ["sqlite"])
+MONTH = "2025-11"
+TO_PUSH = "Push to ConnectWise"
+NOT_NEWEST = "These numbers are not the newest"
+
+
+def test_an_old_preview_is_not_pushed_over_newer_counts(local_site: Site, database: Database) -> None:
+    """What was imported after a preview is not lost when the page of that preview is gone back to."""
+    visitor = Visitor(local_site)
+    _import(visitor, "c-1,Acme,21\n")
+    ended(database, push("old", {"c-1": 21}, mode="preview"), {"c-1": "preview"})
+    assert TO_PUSH in _page(visitor, "old")
+    _import(visitor, "c-1,Acme,30\n")
+    page = _page(visitor, "old")
+    assert (NOT_NEWEST in page, TO_PUSH in page) == (True, False)
+    answer = visitor.post(PUSH, {"of": "old", "mode": "apply"}, page=FORM)
+    assert (answer.status_code, NOT_NEWEST in answer.text, sent(database)) == (409, True, [])
+
+
+def test_an_old_preview_is_not_pushed_after_a_newer_push(local_site: Site, database: Database) -> None:
+    """Numbers that came from elsewhere than the portal are not lost either; a refused push has brought none."""
+    visitor = Visitor(local_site)
+    ended(database, push("old", {"c-1": 21}, mode="preview"), {"c-1": "preview"})
+    ended(database, push("refused", {"c-1": 30}, at=1), {"c-1": "failed"}, end="refused")
+    assert TO_PUSH in _page(visitor, "old")
+    ended(database, push("newer", {"c-1": 30}, at=2), {"c-1": "updated"})
+    page = _page(visitor, "old")
+    assert (NOT_NEWEST in page, TO_PUSH in page) == (True, False)
+    answer = visitor.post(PUSH, {"of": "old", "mode": "apply"}, page=FORM)
+    assert (answer.status_code, sent(database)) == (409, [])
+
+
+@on_sqlite
+@pytest.mark.parametrize(("status", "button"), [("failed", "Retry 1 failed"), ("held", "Push again with")])
+def test_an_old_push_is_not_repeated_over_newer_counts(
+    local_site: Site, database: Database, status: LineStatus, button: str
+) -> None:
+    """A retry, or a confirmation, of a push whose counts were imported anew since is refused."""
+    visitor = Visitor(local_site)
+    _import(visitor, "c-1,Acme,21\n")
+    event = push("old", {"c-1": 21})
+    ended(database, event, {"c-1": status})
+    form = {"of": "old", "mode": "apply"} | ({"only": "failed"} if status == "failed" else {})
+    _import(visitor, "c-1,Acme,30\n")
+    assert button not in _page(visitor, "old")
+    assert visitor.post(PUSH, form, page=FORM).status_code == 409
+    _import(visitor, "c-1,Acme,21\n")
+    assert visitor.post(PUSH, form, page=FORM).status_code == 303
+    assert [line.billable_users for one in sent(database) for line in one.lines] == [21]
+
+
+@on_sqlite
+def test_what_failed_is_retried_though_others_have_newer_counts(local_site: Site, database: Database) -> None:
+    """A newer count of one company does not keep another from being retried."""
+    visitor = Visitor(local_site)
+    event = push("old", {"c-1": 21, "c-2": 5})
+    ended(database, event, {"c-1": "updated", "c-2": "failed"})
+    _import(visitor, "c-1,Acme,30\nc-2,Bolt,5\n")
+    assert "Retry 1 failed" in _page(visitor, "old")
+    answer = visitor.post(PUSH, {"of": "old", "only": "failed", "mode": "apply"}, page=FORM)
+    assert (answer.status_code, [line.company_id for line in sent(database)[0].lines]) == (303, ["c-2"])
+
+
+def _import(visitor: Visitor, rows: str) -> None:
+    text = f"company_id,company_name,billable_users\n{rows}"
+    answer = visitor.post(IMPORT, {"period": MONTH}, page=FORM, files={"counts": ("counts.csv", text.encode())})
+    assert answer.status_code == 303
+
+
+def _page(visitor: Visitor, push_id: str) -> str:
+    return visitor.get(f"{PUSH}&push={push_id}").text
