@@ -103,8 +103,11 @@ def _discard_all(database: Database, client: httpx2.Client) -> float:
     page = client.get("/console/letters").text
     token = page.partition('name="form_token" value="')[2][:64]
     form = {"form_token": token, "kind": "discard", "everything": "yes", "f_state": "open", "why": "measured"}
+    headers = {"origin": str(client.base_url).rstrip("/")}
     started = monotonic()
-    begun = client.post("/console/letters/begin", data=form, headers={"origin": str(client.base_url).rstrip("/")})
+    checked = client.post("/console/letters/check", data=form, headers=headers).text
+    form |= {name: checked.partition(f'name="{name}" value="')[2].partition('"')[0] for name in ("before", "count")}
+    begun = client.post("/console/letters/begin", data=form, headers=headers)
     assert begun.status_code == 303, begun.text
 
     def done() -> int:

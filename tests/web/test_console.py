@@ -56,6 +56,12 @@ def _text(response: httpx2.Response) -> str:
     return re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]+>", " ", body)))
 
 
+def _shown_form(checked: httpx2.Response) -> dict[str, str]:
+    """The hidden fields of the form that a dry run shows."""
+    (form,) = re.findall(r'<form[^>]*action="/console/letters/begin".*?</form>', checked.text, re.DOTALL)
+    return {name: unescape(value) for name, value in re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', form)}
+
+
 def _ended(database: Database, response: httpx2.Response) -> Operation:
     """The action that a form has begun, once it is over."""
     assert response.status_code == 303, _text(response)
@@ -132,7 +138,7 @@ def test_all_that_match_are_replayed_after_a_dry_run(
     assert "Refused: 1 letter, it names no queue of ours." in _text(checked)
     assert kept(database, numbered(1)).state == "open"
 
-    begun = walt.post("/console/letters/begin", form | {"why": "mended"}, page="/console/letters")
+    begun = walt.post("/console/letters/begin", _shown_form(checked) | {"why": "mended"}, page="/console/letters")
 
     def ended() -> bool:
         worker.look()
@@ -151,6 +157,30 @@ def test_all_that_match_are_replayed_after_a_dry_run(
 
 
 @pytest.mark.usefixtures("runner")
+def test_only_what_the_dry_run_has_shown_is_acted_on(database: Database, walt: Visitor) -> None:
+    """Letters that arrive after the dry run stay; if one of those shown is gone since, the new numbers are shown."""
+    form = {"kind": "discard", "everything": "yes", "f_state": "open", "f_since": "2h"}
+    add(database, numbered(1), numbered(2))
+    first = _shown_form(walt.post("/console/letters/check", form, page="/console/letters"))
+    assert (first["count"], first["f_since"][:2]) == ("2", "20")
+    add(database, numbered(3))
+    with database.begin() as tx:
+        replays.discard(tx, [numbered(1).id], by="bob", why="of a test")
+    refused = walt.post("/console/letters/begin", first | {"why": "x"}, page="/console/letters")
+    assert (refused.status_code, kept(database, numbered(2)).state) == (409, "open")
+    assert "Other letters match now" in _text(refused)
+    second = _shown_form(refused)
+    assert second["count"] == "2"
+
+    add(database, numbered(4))
+    begun = walt.post("/console/letters/begin", second | {"why": "x"}, page="/console/letters")
+    assert _ended(database, begun).total == 2
+    assert [kept(database, numbered(number)).state for number in (2, 3, 4)] == ["discarded", "discarded", "open"]
+    unseen = walt.post("/console/letters/begin", form | {"why": "x"}, page="/console/letters")
+    assert (unseen.status_code, kept(database, numbered(4)).state) == (409, "open")
+
+
+@pytest.mark.usefixtures("runner")
 def test_a_selection_is_discarded_and_restored(database: Database, walt: Visitor) -> None:
     """A discard needs a reason; what it discarded is restored as a whole from its page."""
     add(database, *(numbered(number) for number in range(1, 5)))
@@ -163,6 +193,7 @@ def test_a_selection_is_discarded_and_restored(database: Database, walt: Visitor
     assert (discarded.done, kept(database, numbered(3)).state) == (2, "open")
     assert "Restore these" in _text(walt.get(begun.headers["location"]))
     again = {"kind": "restore", "everything": "yes", "f_state": "discarded", "f_operation": discarded.id}
+    again = _shown_form(walt.post("/console/letters/check", again, page="/console/letters"))
     assert _ended(database, walt.post("/console/letters/begin", again, page="/console/letters")).done == 2
     what = [(entry["what"], entry["by"], entry.get("why")) for entry in kept(database, numbered(1)).history]
     assert what == [("discarded", "walt", "of a test"), ("restored", "walt", None)]

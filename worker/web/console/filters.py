@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 from urllib.parse import urlencode
@@ -47,6 +47,12 @@ class Chosen:
         """True if anything but the state restricts it."""
         return any(value for name, value in self.values.items() if name != "state")
 
+    def fixed_at(self, at: datetime) -> "Chosen":
+        """The filter with times instead of "so long ago", so that it matches the same letters later."""
+        since, until = (_fixed(one, at) for one in (self.letters.since, self.letters.until))
+        texts = {"since": since.isoformat() if since else "", "until": until.isoformat() if until else ""}
+        return replace(self, values=self.values | texts, letters=replace(self.letters, since=since, until=until))
+
 
 def read(value_of: Callable[[str], str]) -> Chosen:
     """Read the filter of an address, or of a form."""
@@ -86,6 +92,15 @@ def of_ids(letter_ids: Sequence[str]) -> DeadLetterFilter:
     return DeadLetterFilter(ids=tuple(letter_ids))
 
 
+def time_of(text: str) -> datetime | None:
+    """The time that a form of ours carries; None = none, or not ours."""
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return at if at.tzinfo is not None else None
+
+
 def key_of(text: str) -> tuple[datetime, str] | None:
     """The key of the last row of a page, as `key_text` wrote it; None = none, or not ours."""
     at, _, name = text.partition("~")
@@ -98,6 +113,10 @@ def key_of(text: str) -> tuple[datetime, str] | None:
 def key_text(at: datetime, name: str) -> str:
     """The key of a row, for the address of the next page."""
     return f"{at.astimezone(UTC).isoformat()}~{name}"
+
+
+def _fixed(given: datetime | timedelta | None, at: datetime) -> datetime | None:
+    return at - given if isinstance(given, timedelta) else given
 
 
 def _time(text: str) -> datetime | timedelta | None:
