@@ -80,3 +80,25 @@ def _import(visitor: Visitor, rows: str) -> None:
 
 def _page(visitor: Visitor, push_id: str) -> str:
     return visitor.get(f"{PUSH}&push={push_id}").text
+
+
+@on_sqlite
+@pytest.mark.parametrize("mode", [{}, {"mode": "aply"}])
+def test_nothing_but_a_push_pushes(local_site: Site, database: Database, mode: dict[str, str]) -> None:
+    """A form without a mode, or with another word, sends nothing."""
+    visitor = Visitor(local_site)
+    _import(visitor, "c-1,Acme,21\n")
+    answer = visitor.post(f"{PUSH}?period={MONTH}", mode, page=FORM)
+    assert (answer.status_code, sent(database)) == (400, [])
+
+
+@on_sqlite
+@pytest.mark.parametrize(
+    "address",
+    [f"/portal/companies?page={'9' * 5000}", "/portal/companies?page=x", "/portal/connect?since=abc",
+     "/portal/connect?since=2025-11-01"],
+)  # fmt: skip
+def test_an_odd_address_is_a_page(local_site: Site, address: str) -> None:
+    """Whatever stands in an address, a page is shown; a text that it brings is not."""
+    assert Visitor(local_site).get(f"{address}&partner=msp-1&accepted=call+us").status_code == 200
+    assert "call us" not in Visitor(local_site).get(f"{address}&partner=msp-1&accepted=call+us").text

@@ -1,5 +1,6 @@
 """One request of a visitor, as the code of a page sees it, and the answers that it can give."""
 
+import re
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -58,6 +59,11 @@ class Visit:
     def asked(self, name: str, default: str = "") -> str:
         """A parameter of the address."""
         return _storable(self.request.query_params.get(name, default))
+
+    def number(self, name: str) -> int | None:
+        """A parameter of the address that is a whole number of at most nine digits; None if it is none."""
+        text = self.asked(name)
+        return int(text) if re.fullmatch("[0-9]{1,9}", text) else None
 
     def field(self, name: str, default: str = "") -> str:
         """A text field of the form."""

@@ -68,7 +68,7 @@ def _content(visit: Visit, posted: BillingPeriod | None = None) -> dict[str, Any
         running = push_list.running(tx, visit.partner)
     show, search = visit.asked("show", "all"), visit.asked("search").strip()
     shown = [row for row in every if _is_shown(row, show) and _is_found(row, search)]
-    number = max(1, int(visit.asked("page")) if visit.asked("page").isdecimal() else 1)
+    number = max(1, visit.number("page") or 1)
     states = Counter(row.state for row in every)
     return {
         "period": period,

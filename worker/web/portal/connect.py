@@ -117,7 +117,7 @@ def _told(visit: Visit, version: ConnectionVersion | None) -> dict[str, object]:
         "version": version,
         "checked": last_check(version) if version is not None and version.tenant is not None else None,
         "waits": _waits(version, since),
-        "is_stored": not since or (version is not None and version.changed_at >= datetime.fromisoformat(since)),
+        "is_stored": _is_stored(version, since),
         "since": since,
         "mapped": mapped,
     }
@@ -142,13 +142,18 @@ def _current(visit: Visit) -> ConnectionVersion | None:
 
 def _waits(version: ConnectionVersion | None, since: str) -> bool:
     """True if the version that was sent is not stored yet, or is still to be checked."""
+    if not _is_stored(version, since):
+        return True
+    return version is not None and version.check_due_at is not None
+
+
+def _is_stored(version: ConnectionVersion | None, since: str) -> bool:
+    """True if the version that was sent at this time is stored, or if that is no time."""
     try:
-        sent = datetime.fromisoformat(since) if since else None
-    except ValueError:
-        sent = None
-    if version is None or (sent is not None and version.changed_at < sent):
-        return sent is not None
-    return version.check_due_at is not None
+        sent = datetime.fromisoformat(since).astimezone()
+    except (ValueError, OverflowError):
+        return True
+    return version is not None and version.changed_at >= sent
 
 
 PAGES = (

@@ -1,5 +1,6 @@
 """Mapping one company: each choice is sent as it is made, unfinished too; the terms; and the lists to choose from."""
 
+import re
 from typing import Any, Literal, TypeVar, get_args
 
 from pydantic import ValidationError
@@ -63,7 +64,7 @@ def set_terms(visit: Visit) -> Response:
     """Send the terms: the rule of a shared addition, a minimum, and whether it may be not Billable."""
     row = _row(visit, visit.field("company"))
     minimum = visit.field("minimum").strip()
-    if minimum and not (minimum.isascii() and minimum.isdecimal() and int(minimum) <= MAX_COUNT):
+    if minimum and not (re.fullmatch("[0-9]{1,9}", minimum) and int(minimum) <= MAX_COUNT):
         return _page(visit, row, {"minimum": f"is no whole number up to {MAX_COUNT:,}"}, 422)
     terms = {
         "rule": "sum" if visit.field("rule") == "sum" else "refuse",
@@ -178,7 +179,7 @@ def _kind(text: str) -> Kind:
 def _id(text: str) -> int | None:
     if not text:
         return None
-    if not (text.isascii() and text.isdecimal() and 0 < int(text) <= MAX_CW_ID):
+    if not (re.fullmatch("[0-9]{1,19}", text) and 0 < int(text) <= MAX_CW_ID):
         raise Refusal(422, "This is no record of ConnectWise", "Choose one of the list.")
     return int(text)
 

@@ -64,7 +64,12 @@ def send(visit: Visit) -> Response:
     Lines that are ticked are confirmed as that push has shown them.
     """
     partner, source = visit.partner, visit.field("of")
-    mode: PushMode = "preview" if visit.field("mode") == "preview" else "apply"
+    mode: PushMode
+    match visit.field("mode"):
+        case "preview" | "apply" as mode:
+            pass
+        case _:
+            raise Refusal(400, "Neither a preview nor a push was asked for", "Load the page anew, and try again.")
     with visit.site.database.begin() as tx:
         if source:
             push = _known(tx, partner, source)
@@ -148,12 +153,12 @@ def _told(visit: Visit) -> dict[str, object]:
     with visit.site.database.begin() as tx:
         asked = visit.asked("mode")
         found = sent_push.read(tx, visit.partner, push_id, asked if asked in sent_push.TITLES else "apply")
-    if found.push is None and not visit.asked("lines"):
+    if found.push is None and not visit.number("lines"):
         raise Refusal(404, "There is no such push", "History names all pushes.")
     return {
         "found": found,
         "push": found.push,
-        "lines": visit.asked("lines"),
+        "lines": visit.number("lines"),
         "is_past": found.push is not None and periods.is_past(found.push.period),
         "confirmable": {row.company_id for row in found.confirmable},
     }
