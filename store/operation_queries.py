@@ -13,7 +13,7 @@ from store.schema import operation_letters, operations
 
 Kind = Literal["replay", "discard", "restore", "pause", "resume", "cancel"]
 Origin = Literal["page", "command"]
-"""Where it was begun. A page's is taken over by other pages when its process ends; a command's is not."""
+"""The place where it was begun. A page's is taken over by other pages when its process ends; a command's is not."""
 
 
 @dataclass(frozen=True)

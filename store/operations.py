@@ -85,7 +85,7 @@ def begin(
 def outlook(
     tx: Tx, kind: Kind, letters: DeadLetterFilter, queues: Collection[str] = ()
 ) -> tuple[list[tuple[str, str | None, int]], dict[str, int]]:
-    """What `begin` would do now: (reason, kind, number) of the letters that it can be done to; refusals by reason."""
+    """Return the outlook: (reason, kind, number) of the letters that it can be done to; refusals by reason."""
     problem = _problem(kind, queues)
     cause = (dead_letters.c.reason, dead_letters.c.kind, problem.label("problem"))
     rows = tx.execute(select(*cause, func.count()).where(*conditions(letters)).group_by(*cause)).all()

@@ -20,7 +20,7 @@ LATE_AFTER = timedelta(minutes=5)
 
 @dataclass
 class PartnerState:
-    """What is known of a partner; None or 0 = no trouble of that kind.
+    """The knowledge of a partner; None or 0 = no trouble of that kind.
 
     `paused`: by an operator. `waits_until` and `waits_why`: ConnectWise is left alone, for this problem's code.
     `refused`: code and title of the problem that the newest check of the connection found. `late`: since when the

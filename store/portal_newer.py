@@ -1,4 +1,4 @@
-"""What has become newer than a push or a preview that a page shows: imported counts and other pushes."""
+"""Counts and pushes that have become newer than a push or a preview that a page shows."""
 
 from sqlalchemy import select
 

@@ -229,7 +229,7 @@ def held_periods(tx: Tx, partner_id: str, tenant: str, additions: Collection[Add
 
 
 def last_held(tx: Tx, partner_id: str, tenant: str, company_ids: Collection[str]) -> dict[str, HeldQuantity]:
-    """Where the newest settled quantity of each of these companies is held, by company id."""
+    """Return the additions in which the newest settled quantity of each of these companies is held, by company id."""
     if not company_ids:
         return {}
     query = (

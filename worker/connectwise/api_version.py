@@ -10,7 +10,7 @@ MAX_TRIED = 4
 
 @dataclass
 class Discovery:
-    """Where a partner's API is, and which version it is asked for (None = the setting's).
+    """The address of a partner's API, and which version it is asked for (None = the setting's).
 
     `answered`: under this version of the connection the API has answered. `is_new`: found during this run, which
     stores it.

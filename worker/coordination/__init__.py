@@ -1,1 +1,1 @@
-"""What a coordinator does, for commands and pages alike: events are made and sent, and what became of them is read."""
+"""The work of a coordinator, for commands and pages alike: events are made and sent, and their results read."""

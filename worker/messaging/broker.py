@@ -124,7 +124,7 @@ class Broker(Protocol):
         """Check that exchanges and queues are there, changing nothing. Raises BrokerUnavailable or TopologyMismatch."""
 
     def depths(self) -> list[QueueDepth]:
-        """What waits in each queue; empty without a broker. Raises BrokerUnavailable or TopologyMismatch."""
+        """Return the depth of each queue; empty without a broker. Raises BrokerUnavailable or TopologyMismatch."""
 
     def publish(self, rows: Sequence[OutboxRow]) -> list[Refusal | None]:
         """Publish rows. Returns for each None if the broker has it safely, or its Refusal."""

@@ -1,4 +1,4 @@
-"""What became of replayed dead letters: handled with all their lines, or back."""
+"""The fates of replayed dead letters: handled with all their lines, or back."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace

@@ -1,4 +1,4 @@
-"""What a visitor reads instead of a page that could not be made."""
+"""The answers that a visitor reads instead of a page that could not be made."""
 
 import structlog
 from starlette.exceptions import HTTPException

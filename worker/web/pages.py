@@ -17,7 +17,7 @@ SMALL = 256 * 1024
 
 @dataclass(frozen=True)
 class Page:
-    """What answers a method and path. GET changes nothing; POST is refused without the token of the form.
+    """A page answers a method and path. GET changes nothing; POST is refused without the token of the form.
 
     `largest`: bytes that its body may have.
     """

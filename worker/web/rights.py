@@ -11,7 +11,7 @@ LOCAL_NAME = "local user"
 
 
 class Right(Enum):
-    """What a page asks for. A page has exactly one; there is none without."""
+    """A right that a page asks for. A page has exactly one; there is none without."""
 
     PUBLIC = "public"
     SIGNED_IN = "signed in"

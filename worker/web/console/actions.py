@@ -30,7 +30,7 @@ class _NotAsShown(Exception):
 
 @dataclass(frozen=True)
 class Choice:
-    """What an action is for: letters by their ids, or all that match a filter and failed `before` the dry run."""
+    """The subject of an action: letters by their ids, or all that match a filter and failed `before` the dry run."""
 
     kind: Kind
     ids: tuple[str, ...]

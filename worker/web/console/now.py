@@ -35,7 +35,7 @@ class Waiting:
 
 
 def show(visit: Visit) -> Response:
-    """What runs now; asked again every few seconds."""
+    """Show the work of this moment; asked again every few seconds."""
     with visit.site.database.begin() as tx:
         known, waits = ages.read(tx), backlog.read(tx)
         troubled = [one for one in partner_states.read(tx) if one.has_trouble]

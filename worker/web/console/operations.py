@@ -1,4 +1,4 @@
-"""What operators did, and do now: each action with its progress, its outcome, who, when and why."""
+"""Actions of operators, past and present: each action with its progress, its outcome, who, when and why."""
 
 from typing import Any
 

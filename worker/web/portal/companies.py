@@ -30,7 +30,7 @@ def show(visit: Visit) -> Response:
 
 
 def part(visit: Visit) -> Response:
-    """What changes on it."""
+    """Show the part of the page that changes."""
     return visit.page("portal/_companies.html", **_content(visit))
 
 

@@ -21,7 +21,7 @@ FIELDS = ("site_url", "company_identifier", "public_key", "private_key", "ca_bun
 
 
 def show(visit: Visit) -> Response:
-    """What is connected, or the form."""
+    """Show the connection, or the form."""
     version = _current(visit)
     asks = version is None or version.tenant is None or bool(visit.asked("change"))
     waits = _waits(version, visit.asked("since"))
@@ -32,7 +32,7 @@ def show(visit: Visit) -> Response:
 
 
 def part(visit: Visit) -> Response:
-    """What the check has found so far."""
+    """Show the findings of the check so far."""
     return visit.page("portal/_connection.html", **_told(visit, _current(visit)))
 
 

@@ -42,7 +42,7 @@ def show(visit: Visit) -> Response:
 
 
 def part(visit: Visit) -> Response:
-    """What changes on the page."""
+    """Show the part of the page that changes."""
     return visit.page("portal/_push.html", **_told(visit))
 
 

@@ -51,7 +51,7 @@ class SentPush:
 
     @property
     def title(self) -> str:
-        """What it is, and for which period."""
+        """Its kind and its period, in words."""
         if self.push is None:
             return TITLES[self.mode]
         return f"{TITLES[self.push.mode]} of {self.push.period.key}"
