@@ -1,4 +1,4 @@
-"""What the portal itself remembers: imported counts, choices on their way, and questions. No worker reads it."""
+"""The memory of the portal itself: imported counts, choices on their way, and questions. No worker reads it."""
 
 import json
 from collections.abc import Collection, Mapping, Sequence
@@ -57,7 +57,7 @@ def counts(tx: Tx, partner_id: str, period_key: str) -> list[PushLine]:
 
 
 def imports(tx: Tx, partner_id: str) -> list[Import]:
-    """What was imported for each period, the newest import first."""
+    """Return the imports of each period, the newest import first."""
     at = func.max(portal_counts.c.imported_at, type_=portal_counts.c.imported_at.type).label("at")
     query = (
         select(

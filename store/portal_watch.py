@@ -1,4 +1,4 @@
-"""What a page follows: a value that changes whenever a mapping, a check or a result of the partner does."""
+"""A page follows a value that changes whenever a mapping, a check or a result of the partner does."""
 
 from sqlalchemy import func, select
 

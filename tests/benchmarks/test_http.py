@@ -80,7 +80,7 @@ def test_a_call_costs_no_more_than_a_plain_one(server: dict[str, Any], capsys: p
 
 
 def test_traces_that_are_off_cost_nothing(server: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
-    """What a pushed line calls of `worker.tracing` while that is off costs at most 1 % of its two requests alone."""
+    """The calls of a pushed line into `worker.tracing` while that is off cost at most 1 % of its two requests alone."""
     cw = _session(server)
     tracing.use(None)
     published = [Published("message", "sync.result.v1", None, "")]

@@ -48,7 +48,7 @@ class Clone:
         return [json.loads(line) for line in self.compose("ps", "--all", "--format", "json").splitlines()]
 
     def containers(self, service: str) -> list[dict[str, Any]]:
-        """What `docker inspect` says of each running container of a service, oldest first."""
+        """Return the words of `docker inspect` on each running container of a service, oldest first."""
         ids = self.compose("ps", "--quiet", service).split()
         found: list[dict[str, Any]] = json.loads(docker("inspect", *ids)) if ids else []
         return sorted(found, key=lambda one: str(one["Created"]))

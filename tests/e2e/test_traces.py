@@ -202,7 +202,7 @@ def test_the_text_of_an_error_is_in_no_span(
 
 
 def test_a_provider_that_fails_spoils_no_work(amqp_url: str, postgresql_url: str, tmp_path: Path) -> None:
-    """Whatever a span processor raises, the push is written once and answered; the log says that a span is lost."""
+    """The push is written once and answered, whatever a span processor raises; the log says that a span is lost."""
 
     class Broken(SpanProcessor):
         def on_start(self, *_: object, **__: object) -> None:

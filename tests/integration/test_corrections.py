@@ -101,7 +101,7 @@ def test_what_would_fail_again_does_not_leave(database: Database, body: bytes, w
     ],
 )
 def test_only_what_breaks_the_contract_is_corrected(database: Database, change: dict[str, Any], why: str) -> None:
-    """What a sender asked for properly is nobody's to change, and what may hold a private key is nobody's to read."""
+    """Nobody changes a proper request of a sender, or reads a letter that may hold a private key."""
     add(database, replace(LETTER, **change))
     with pytest.raises(NotCorrected, match=why):
         _correct(database, RIGHT)

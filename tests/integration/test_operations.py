@@ -150,7 +150,7 @@ def test_a_command_that_was_killed_is_shown_as_interrupted(database: Database, w
 
 
 def test_anybody_can_stop_it(database: Database, worker: HandledAtOnce) -> None:
-    """What was sent is waited for, the rest stays open, and the operation tells who stopped it."""
+    """Letters that were sent are waited for, the rest stays open, and the operation tells who stopped it."""
     _letters(database, 9)
     operation = _begin(database)
 

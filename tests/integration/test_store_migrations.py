@@ -154,7 +154,7 @@ def _migrated_one_by_one(database: Database, versions: Path) -> Iterator[tuple[s
 
 
 def _what_hurts(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
-    """What a program that knows only the tables before would stumble over."""
+    """The changes over which a program that knows only the tables before would stumble."""
     found = []
     for table, was in before.items():
         now = after.get(table)

@@ -28,10 +28,10 @@ def upgrade() -> None:
 ADDS = """op.create_table("next_things", sa.Column("thing_id", sa.String(36), primary_key=True))
     op.add_column("mappings", sa.Column("next_note", sa.Text(), nullable=True))
     op.create_index("ix_mappings_next_note", "mappings", ["next_note"])"""
-"""What a migration with a letter may do."""
+"""A migration with a letter may do this."""
 
 BREAKS = """op.add_column("pauses", sa.Column("next_reason", sa.Text(), nullable=False))"""
-"""What it may not do: a program that does not know the column cannot pause any more."""
+"""It may not do this: a program that does not know the column cannot pause any more."""
 
 
 def with_letter(revision: str) -> str:

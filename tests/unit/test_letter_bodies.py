@@ -42,7 +42,7 @@ def _letter(body: bytes, sealed_with: str | None = None) -> StoredDeadLetter:
 
 @pytest.mark.parametrize("number", ["12345678901234567890123", "0.10", "1e999", "-0", "1E5", "1" * 5000, "NaN"])
 def test_numbers_are_shown_as_they_were_sent(number: str) -> None:
-    """What a message says of a quantity is seen exactly: not rounded, and not in another form."""
+    """A quantity in a message is seen exactly: not rounded, and not in another form."""
     assert body_lines(_letter(f'{{"quantity":{number}}}'.encode()), KEYS) == ["{", f'  "quantity": {number}', "}"]
 
 
@@ -59,7 +59,7 @@ def test_a_body_is_shown_whole_and_in_its_order() -> None:
     [(b"<xml>\n</xml>", "<xml>"), (b"\xff\x00", "00000000  ff 00"), (b"", ""), (b"[" * 100_000, "[[[")],
 )
 def test_other_bodies_are_shown_too(body: bytes, shown: str) -> None:
-    """What is no JSON is seen as text, or its bytes."""
+    """A body that is no JSON is seen as text, or its bytes."""
     assert "".join(body_lines(_letter(body), KEYS)).startswith(shown)
 
 

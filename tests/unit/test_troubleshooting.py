@@ -48,7 +48,7 @@ def test_a_symptom_says_what_it_means_what_to_look_at_and_what_to_do() -> None:
 
 
 def test_events_metrics_and_codes_are_those_of_the_worker() -> None:
-    """What the page tells to look for can be found."""
+    """Everything that the page tells to look for can be found."""
     events = _firsts("log-events.md") | {f"{part}.{state}" for part in get_args(Part) for state in ("trouble", "fine")}
     codes = {*get_args(LineStatus), *get_args(Part), *get_args(ContractReason), *CATALOGUE, *_firsts("operator.md")}
     named = set(re.findall(r"`([a-z_]+(?:\.[a-z_]+)*)`", TEXT))
@@ -58,6 +58,6 @@ def test_events_metrics_and_codes_are_those_of_the_worker() -> None:
 
 
 def _firsts(page: str) -> set[str]:
-    """What stands in the first column of a page's tables."""
+    """The words in the first column of a page's tables."""
     rows = re.findall(r"^\| ((?:`[a-z_.]+`(?:, )?)+)[ :]", (ROOT / "docs" / page).read_text("utf-8"), re.MULTILINE)
     return {name for row in rows for name in re.findall(r"[a-z_.]+", row)}

@@ -45,7 +45,7 @@ def rita(site: Site) -> Visitor:
 
 @pytest.fixture
 def runner(site: Site) -> Iterator[OperationRunner]:
-    """What the process of the pages runs beside them."""
+    """The process of the pages carries out actions beside them."""
     with OperationRunner(site.database, site.begun) as runner:
         yield runner
 
@@ -271,7 +271,7 @@ def test_a_key_in_a_body_is_never_sent(settings: Settings, database: Database, w
 
 @pytest.mark.usefixtures("runner")
 def test_a_letter_is_corrected_and_replayed(database: Database, walt: Visitor) -> None:
-    """What the contract refuses is told beside the text that was typed; what it takes leaves, and both bodies stay."""
+    """A refusal by the contract is told beside the text that was typed; what it takes leaves, and both bodies stay."""
     add(database, WRONG_LETTER)
     form = {"id": WRONG_LETTER.id, "body": "{", "why": "the id was a number"}
     page = f"/console/letters/correct?id={WRONG_LETTER.id}"

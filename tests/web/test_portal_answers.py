@@ -1,4 +1,4 @@
-"""What the portal answers: hostile files change nothing, a private key never comes back, other forms of use work."""
+"""The answers of the portal: hostile files change nothing, a private key never comes back, other forms of use work."""
 
 import io
 import zipfile

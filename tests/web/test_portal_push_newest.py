@@ -16,7 +16,7 @@ NOT_NEWEST = "These numbers are not the newest"
 
 
 def test_an_old_preview_is_not_pushed_over_newer_counts(local_site: Site, database: Database) -> None:
-    """What was imported after a preview is not lost when the page of that preview is gone back to."""
+    """An import after a preview is not lost when the page of that preview is gone back to."""
     visitor = Visitor(local_site)
     _import(visitor, "c-1,Acme,21\n")
     ended(database, push("old", {"c-1": 21}, mode="preview"), {"c-1": "preview"})
@@ -99,6 +99,6 @@ def test_nothing_but_a_push_pushes(local_site: Site, database: Database, mode: d
      "/portal/connect?since=2025-11-01"],
 )  # fmt: skip
 def test_an_odd_address_is_a_page(local_site: Site, address: str) -> None:
-    """Whatever stands in an address, a page is shown; a text that it brings is not."""
+    """A page is shown, whatever stands in its address; a text that it brings is not."""
     assert Visitor(local_site).get(f"{address}&partner=msp-1&accepted=call+us").status_code == 200
     assert "call us" not in Visitor(local_site).get(f"{address}&partner=msp-1&accepted=call+us").text

@@ -122,7 +122,7 @@ def test_a_choice_on_its_way_is_not_said_to_be_written(connected: Site, database
 @on_sqlite
 @pytest.mark.parametrize("status", ["failed", "held"])
 def test_a_result_of_other_users_is_no_news(connected: Site, database: Database, status: LineStatus) -> None:
-    """What failed or is held with other users than those imported since has to be pushed first."""
+    """A company that failed or is held with other users than those imported since has to be pushed first."""
     _pushed(database, 21, status, at=0)
     assert status.capitalize() in _status(connected)
     assert _sum(connected) == {"imported": 21, status: 21}
@@ -178,7 +178,7 @@ def test_a_chosen_file_replaces_counts_only_by_the_button(in_portal: Portal) -> 
 def test_a_quantity_is_shown_with_all_its_digits(
     connected: Site, database: Database, before: float, users: int, change: str, difference: str
 ) -> None:
-    """What ConnectWise held, and by how much it has changed, is not rounded."""
+    """Neither the quantity in ConnectWise nor its change is rounded."""
     _imported(database, users)
     _pushed(database, users, at=0, before=before)
     assert change in _status(connected)
@@ -210,7 +210,7 @@ def test_an_earlier_month_without_results_is_not_said_to_be_next(connected: Site
 
 @on_sqlite
 def test_a_dismissed_row_does_not_come_back(connected: Site, database: Database) -> None:
-    """What a coordinator has put away shows no older result of its period instead."""
+    """A company that a coordinator has put away shows no older result of its period instead."""
     _pushed(database, 21, at=0)
     _pushed(database, 22, at=1, month="2025-12")
     with database.begin() as tx:
