@@ -22,7 +22,7 @@ help: ## Show what there is
 	.venv-bench/bin/pip install --quiet --disable-pip-version-check --require-hashes -r tests/benchmarks/peers/requirements.lock
 	@touch $@
 
-demo: .venv/ready ## Push a sample of 25 companies into a simulated ConnectWise, with no server at all
+demo: .venv/ready ## Push a sample of 25 companies into a simulated ConnectWise, with no server at all, and serve the pages
 	$(BIN)/phin-connectwise demo
 
 test: .venv/ready ## Run the tests, with real RabbitMQ and PostgreSQL

@@ -84,10 +84,13 @@ def replay(tx: Tx, letter_id: str, *, by: str, why: str | None) -> Replay | None
     return replay
 
 
-def correct(tx: Tx, letter_id: str, body: bytes, *, by: str, why: str) -> bool:
-    """Put another body into an open letter that is not sealed; the one that came is kept. Returns True if it was so."""
+def correct(tx: Tx, letter_id: str, body: bytes, *, before: bytes, by: str, why: str) -> bool:
+    """Put another body into an open letter that is not sealed, in place of `before`; the one that came is kept.
+
+    Returns True if it was so.
+    """
     letter = get(tx, letter_id, lock=True)
-    if letter is None or letter.state != "open" or letter.sealed_with is not None:
+    if letter is None or letter.state != "open" or letter.sealed_with is not None or letter.body != before:
         return False
     at = now(tx)
     key = {"letter_id": letter_id, "number": letter.replays + 1}

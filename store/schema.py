@@ -665,3 +665,24 @@ portal_questions = Table(
     _key("message_id"),
     PrimaryKeyConstraint("partner_id", "message_id"),
 )
+
+# The portal's own: when it has sent a connection last, so that a push that follows waits for it.
+portal_connections = Table(
+    "portal_connections",
+    metadata,
+    _key("partner_id"),
+    _time("changed_at"),
+    PrimaryKeyConstraint("partner_id"),
+)
+
+# The portal's own: the events that its forms have sent, for a day. A form that is sent twice sends the same event.
+portal_requests = Table(
+    "portal_requests",
+    metadata,
+    _key("partner_id"),
+    _key("request_id"),
+    Column("event_json", Text, nullable=False),
+    _time("sent_at"),
+    PrimaryKeyConstraint("partner_id", "request_id"),
+    Index("ix_portal_requests_sent_at", "sent_at"),
+)

@@ -184,12 +184,25 @@ def test_a_replay_that_nobody_handles_stops(database: Database) -> None:
     _letters(database, 3)
     ended = _carry_out(database, _begin(database, batch_seconds=0.3))
     assert (ended.state, ended.sent, ended.left) == ("stopped", 1, 2)
-    assert ended.stopped_why == "not all were handled within 0.3 s, so no more are sent"
+    assert ended.stopped_why == "1 of 1 were not handled within 0.3 s, so no more are sent"
     HandledAtOnce(database).look()
     with database.begin() as tx:
         assert operations.go_on(tx, ended.id, "ana")
     again = _carry_out(database, ended)
     assert (again.done, again.sent, again.left) == (1, 1, 1)
+
+
+def test_a_replay_whose_last_letters_nobody_handles_has_not_succeeded(database: Database) -> None:
+    """The end of a replay without a worker does not look as if its letters were dealt with."""
+    _letters(database, 1)
+    ended = _carry_out(database, _begin(database, batch_seconds=0.3))
+    assert (ended.state, ended.sent, ended.left) == ("stopped", 1, 0)
+    assert ended.stopped_why == "1 of 1 were not handled within 0.3 s"
+    HandledAtOnce(database).look()
+    with database.begin() as tx:
+        assert operations.go_on(tx, ended.id, "ana")
+    again = _carry_out(database, ended)
+    assert (again.state, again.done, again.sent) == ("ended", 1, 0)
 
 
 def test_thousands_are_discarded_and_all_of_them_restored(database: Database) -> None:

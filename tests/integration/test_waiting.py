@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from store import Database, leases, now, pauses, workers
-from worker.cli import waiting
+from worker.coordination import waiting
 from worker.settings import Settings, load
 
 RABBITMQ = {"broker_url": "amqp://guest:guest@localhost/", "database_url": "sqlite:///not-opened.db"}
@@ -31,7 +31,7 @@ def work(database: Database, trouble: str | None) -> None:
 
 def test_no_worker_or_none_that_works(database: Database, settings: Settings) -> None:
     """Without a worker, or if none can work, that is the cause; an embedded installation runs its own."""
-    assert why(database, settings) == "No worker runs; start one with `phin-connectwise worker`."
+    assert why(database, settings) == "No worker runs. Start one with `phin-connectwise worker`."
     work(database, "RabbitMQ is away")
     assert why(database, settings) == "No worker can work: RabbitMQ is away."
     work(database, None)

@@ -1,11 +1,14 @@
 """The real command `phin-connectwise`, in a process of its own."""
 
 import os
+import pty
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TextIO
 
 from tests.support.forked import FORK_SERVER
 from tests.support.waiting import within
@@ -42,6 +45,29 @@ def run(
         stdout.seek(0)
         stderr.seek(0)
         return subprocess.CompletedProcess(command, code, stdout.read().decode(), stderr.read().decode())
+
+
+@contextmanager
+def in_terminal(*arguments: str, folder: Path) -> Iterator[tuple[Iterator[str], "subprocess.Popen[bytes]"]]:
+    """Run the installed program in a terminal of its own; yields the lines that it shows, until it ends, and it."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [PROGRAM, *arguments], cwd=folder, env=environment({}), stdin=theirs, stdout=theirs, stderr=theirs
+    )
+    os.close(theirs)
+    try:
+        with open(ours, encoding="utf-8", newline="") as shown:
+            yield _lines(shown), process
+            process.wait(ENDS_WITHIN)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _lines(shown: TextIO) -> Iterator[str]:
+    # A terminal whose last program has ended is read with an error.
+    with suppress(OSError):
+        yield from shown
 
 
 def run_alone(

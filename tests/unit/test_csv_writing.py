@@ -1,5 +1,6 @@
 """Writing CSV files: what is written is read back exactly, and no spreadsheet program runs it."""
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,7 +11,15 @@ from hypothesis import strategies as st
 
 from store.mappings import Mapping
 from worker.cli import sample
-from worker.spreadsheet import SpreadsheetError, escape, read_counts, read_mappings, unescape, write_mappings
+from worker.spreadsheet import (
+    SpreadsheetError,
+    escape,
+    escape_formula,
+    read_counts,
+    read_mappings,
+    unescape,
+    write_mappings,
+)
 
 NOW = datetime(2026, 11, 22, 10, tzinfo=UTC)
 
@@ -21,7 +30,15 @@ def test_a_formula_is_made_harmless(cell: str) -> None:
     assert escape(cell) == f"'{cell}"
 
 
-@given(st.text(alphabet="'=+-@\t\ra1 "))
+@pytest.mark.parametrize("cell", ["Acme;=cmd", "Acme; +1", "Acme\n-1", "a\r@x;=1", "a;'=1"])
+def test_a_formula_within_a_cell_is_made_harmless(cell: str) -> None:
+    """A spreadsheet that separates by semicolons takes what follows one for a cell of its own, and runs nothing."""
+    for escaped in (escape(cell), escape_formula(cell)):
+        assert not re.search(r"[;\r\n] *[=+\-@]", escaped)
+    assert unescape(escape(cell)) == cell
+
+
+@given(st.text(alphabet="'=+-@\t\r\n;a1 "))
 def test_import_undoes_exactly_what_export_did(cell: str) -> None:
     """A cell comes back as it was, whatever it holds, quotes and formula signs included."""
     assert unescape(escape(cell)) == cell

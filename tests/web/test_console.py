@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from hashlib import sha256
 from html import unescape
 
 import httpx2
@@ -13,6 +14,7 @@ from messages import KeyRing
 from messages.sealing import seal_bytes
 from store import Database, operation_queries, pauses, replays, schema
 from store.database import db_now
+from store.dead_letters import DeadLetter
 from store.operation_queries import Operation
 from tests.integration.test_corrections import LETTER as WRONG_LETTER
 from tests.integration.test_corrections import RIGHT
@@ -22,6 +24,7 @@ from tests.support.samples import push
 from tests.support.store import accept
 from tests.support.visitors import Visitor
 from tests.support.waiting import wait_for
+from worker.operations import corrections
 from worker.operations.runner import OperationRunner
 from worker.settings import Settings
 from worker.web.site import Site
@@ -75,6 +78,11 @@ def _ended(database: Database, response: httpx2.Response) -> Operation:
     ended = wait_for(over, "the end of the action")
     assert ended is not None
     return ended
+
+
+def _seen(letter: DeadLetter) -> str:
+    """The field of a form that was shown for this letter."""
+    return sha256(letter.body).hexdigest()
 
 
 def _partner(database: Database, *names: str) -> None:
@@ -273,7 +281,7 @@ def test_a_key_in_a_body_is_never_sent(settings: Settings, database: Database, w
 def test_a_letter_is_corrected_and_replayed(database: Database, walt: Visitor) -> None:
     """A refusal by the contract is told beside the text that was typed; what it takes leaves, and both bodies stay."""
     add(database, WRONG_LETTER)
-    form = {"id": WRONG_LETTER.id, "body": "{", "why": "the id was a number"}
+    form = {"id": WRONG_LETTER.id, "seen": _seen(WRONG_LETTER), "body": "{", "why": "the id was a number"}
     page = f"/console/letters/correct?id={WRONG_LETTER.id}"
     assert "invalid: push_id" in _text(walt.get(page))
     refused = walt.post("/console/letters/correct", form, page=page)
@@ -288,6 +296,20 @@ def test_a_letter_is_corrected_and_replayed(database: Database, walt: Visitor) -
     assert "Body before it was corrected" in shown
     assert "the id was a number" in shown
     assert begun.status_code == 303
+
+
+def test_a_letter_that_another_operator_has_corrected_is_looked_at_first(database: Database, walt: Visitor) -> None:
+    """Of two operators who correct a letter at once, the second reads what the first has made of it."""
+    add(database, WRONG_LETTER)
+    page = f"/console/letters/correct?id={WRONG_LETTER.id}"
+    assert f'name="seen" value="{_seen(WRONG_LETTER)}"' in walt.get(page).text
+    letter = kept(database, WRONG_LETTER)
+    with database.begin() as tx:
+        corrections.correct(tx, letter, RIGHT, by="rita", why="first")
+    form = {"id": WRONG_LETTER.id, "seen": _seen(WRONG_LETTER), "body": RIGHT.decode() + " ", "why": "second"}
+    answer = walt.post("/console/letters/correct", form, page="/console/letters")
+    assert (answer.status_code, kept(database, WRONG_LETTER).body) == (409, RIGHT)
+    assert "Somebody has corrected it meanwhile" in _text(answer)
 
 
 def test_partners_are_paused_and_resumed_with_a_reason(database: Database, walt: Visitor) -> None:

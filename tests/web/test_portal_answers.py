@@ -89,7 +89,7 @@ def test_the_portal_works_without_scripts(in_portal: Portal, browser: Browser) -
         page.get_by_role("button", name="Import").click()
         page.get_by_role("link", name="Bluewater Dental").click()
         for link, name in (("ConnectWise company", "Bluewater"), ("Agreement", "Managed"), ("Addition", "Phin")):
-            page.get_by_role("link", name=f"Choose {link}").click()
+            page.get_by_role("button", name=f"Choose {link}").click()
             choice = page.get_by_role("button", name=name)
             again = page.get_by_role("link", name="Look again")
             expect(choice.or_(again).first).to_be_visible()

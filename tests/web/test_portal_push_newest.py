@@ -1,11 +1,15 @@
 """Only the newest numbers are pushed: a page that was left open, or gone back to, cannot bring older ones back."""
 
+import re
+from uuid import uuid4
+
 import pytest
 
 from messages import LineStatus
-from store import Database
+from store import Database, connections, mappings, newest_versions, portal
+from store.portal import Choice
 from tests.support.portal_pushes import FORM, IMPORT, PUSH, ended, sent
-from tests.support.samples import push
+from tests.support.samples import PARTNER, connection, mapping, mapping_changed, minute, push
 from tests.support.visitors import Visitor
 from worker.web.site import Site
 
@@ -70,6 +74,98 @@ def test_what_failed_is_retried_though_others_have_newer_counts(local_site: Site
     assert "Retry 1 failed" in _page(visitor, "old")
     answer = visitor.post(PUSH, {"of": "old", "only": "failed", "mode": "apply"}, page=FORM)
     assert (answer.status_code, [line.company_id for line in sent(database)[0].lines]) == (303, ["c-2"])
+
+
+@on_sqlite
+def test_a_preview_is_not_pushed_with_another_mapping(local_site: Site, database: Database) -> None:
+    """The quantities of another addition are looked at before they are written, also if no worker has the mapping."""
+    visitor = Visitor(local_site)
+    _import(visitor, "c-1,Acme,21\n")
+    _choose(database, -1)
+    ended(database, push("old", {"c-1": 21}, mode="preview"), {"c-1": "preview"})
+    assert TO_PUSH in _page(visitor, "old")
+    _choose(database, 1)
+    page = _page(visitor, "old")
+    assert (": its mapping was changed since" in page, TO_PUSH in page) == (True, False)
+    answer = visitor.post(PUSH, {"of": "old", "mode": "apply"}, page=FORM)
+    assert (answer.status_code, sent(database)) == (409, [])
+
+
+@on_sqlite
+def test_a_changed_mapping_is_a_remedy_of_what_failed(local_site: Site, database: Database) -> None:
+    """Whoever maps a failed company to another addition retries it at once."""
+    visitor = Visitor(local_site)
+    ended(database, push("old", {"c-1": 21}), {"c-1": "failed"})
+    _choose(database, 1)
+    assert "Retry 1 failed" in _page(visitor, "old")
+    assert visitor.post(PUSH, {"of": "old", "only": "failed", "mode": "apply"}, page=FORM).status_code == 303
+    assert [one.lines[0].mapping_changed_at for one in sent(database)] == [minute(1)]
+
+
+@on_sqlite
+def test_a_push_waits_for_what_was_just_saved(local_site: Site, database: Database) -> None:
+    """A push right after a choice, or after new keys, is done with these, however late a worker gets them."""
+    visitor = Visitor(local_site)
+    _import(visitor, "c-1,Acme,21\n")
+    _choose(database, 1)
+    with database.begin() as tx:
+        newest_versions.keep_connection(tx, PARTNER, minute(2))
+        newest_versions.keep_connection(tx, PARTNER, minute(-5))
+    assert visitor.post(PUSH, {"mode": "apply"}, page=FORM).status_code == 303
+    [event] = sent(database)
+    assert (event.connection_changed_at, event.lines[0].mapping_changed_at) == (minute(2), minute(1))
+    with database.begin() as tx:
+        mappings.save(tx, mapping(at=3))
+        connections.save(tx, connection(at=4))
+    assert visitor.post(PUSH, {"mode": "preview"}, page=FORM).status_code == 303
+    event = sent(database)[-1]
+    assert (event.connection_changed_at, event.lines[0].mapping_changed_at) == (minute(4), minute(3))
+
+
+def test_a_double_click_pushes_once(local_site: Site, database: Database) -> None:
+    """A form that is sent twice asks for one push, which a worker knows by its id; another form asks for another."""
+    visitor = Visitor(local_site)
+    _import(visitor, "c-1,Acme,21\n")
+    form = {"mode": "apply", "form_id": str(uuid4())}
+    first, second = (visitor.post(PUSH, form, page=FORM) for _ in range(2))
+    assert first.headers["location"] == second.headers["location"]
+    assert len({one.model_dump_json(exclude={"id", "time"}) for one in sent(database)}) == 1
+    other = visitor.post(PUSH, form | {"mode": "preview"}, page=FORM)
+    again = visitor.post(PUSH, form | {"form_id": str(uuid4())}, page=FORM)
+    assert len({one.headers["location"] for one in (first, other, again)}) == 3
+
+
+def test_a_second_click_is_no_newer_push(local_site: Site, database: Database) -> None:
+    """The push of a preview is not refused as overtaken by itself."""
+    visitor = Visitor(local_site)
+    ended(database, push("old", {"c-1": 21}, mode="preview"), {"c-1": "preview"})
+    form = {"of": "old", "mode": "apply", "form_id": str(uuid4())}
+    first = visitor.post(PUSH, form, page=FORM)
+    [event] = sent(database)
+    ended(database, event, {"c-1": "updated"})
+    second = visitor.post(PUSH, form, page=FORM)
+    assert (second.status_code, second.headers["location"]) == (303, first.headers["location"])
+    assert visitor.post(PUSH, form | {"form_id": "none"}, page=FORM).status_code == 409
+
+
+@on_sqlite
+def test_a_form_that_is_shown_names_itself(local_site: Site, database: Database) -> None:
+    """Every form that asks for a push, or takes one back, is one that can be sent twice."""
+    visitor = Visitor(local_site)
+    _import(visitor, "c-1,Acme,21\n")
+    ended(database, push("old", {"c-1": 21}), {"c-1": "updated"})
+    for page in (f"/portal/companies?partner={PARTNER}&period={MONTH}", f"{PUSH}&push=old"):
+        form = r'<form method="post" action="/portal/(?:push|revert)[?"].*?</form>'
+        forms = re.findall(form, visitor.get(page).text, re.DOTALL)
+        assert forms
+        assert all('name="form_id"' in form for form in forms)
+
+
+def _choose(database: Database, at: float) -> None:
+    """Choose an addition for the company in the portal, without a worker that stores it."""
+    event = mapping_changed(1, changed_at=minute(at), cw_company_id=1, agreement_id=7, addition_id=99)
+    with database.begin() as tx:
+        portal.keep_choices(tx, [Choice(event, ("Acme", "Managed", "Phin"))])
 
 
 def _import(visitor: Visitor, rows: str) -> None:

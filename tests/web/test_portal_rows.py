@@ -3,6 +3,8 @@
 import csv
 import io
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -40,10 +42,15 @@ def _mapped(database: Database, *, at: float, **changes: Any) -> None:
         mappings.save(tx, mapping(at=at, **changes))
 
 
-def _imported(database: Database, users: int, period: str = PERIOD) -> None:
+def _imported(
+    database: Database, users: int, period: str = PERIOD, others: Mapping[str, int] = MappingProxyType({})
+) -> None:
+    lines = [
+        PushLine(company_id=company_id, company_name="Acme", billable_users=count)
+        for company_id, count in {"c-1": users, **others}.items()
+    ]
     with database.begin() as tx:
-        line = PushLine(company_id="c-1", company_name="Acme", billable_users=users)
-        portal.replace_counts(tx, PARTNER, period, [line], "ana")
+        portal.replace_counts(tx, PARTNER, period, lines, "ana")
 
 
 def _pushed(
@@ -54,15 +61,17 @@ def _pushed(
     at: float,
     month: str = PERIOD,
     before: float = 18.0,
+    others: Mapping[str, int] = MappingProxyType({}),
 ) -> None:
     """A push that a worker has ended with this status."""
-    event = push(f"p-{at:g}", {"c-1": users}, at=at, period=BillingPeriod.parse(month))
+    counts = {"c-1": users, **others}
+    event = push(f"p-{at:g}", counts, at=at, period=BillingPeriod.parse(month))
     accept(database, event)
     quantities: dict[str, Any] = {"quantity_before": before, "quantity_wanted": users}
     if status == "updated":
         quantities["quantity_after"] = users
     with database.partner(PARTNER) as tx:
-        line_results.record(tx, now(tx), [sync_result(event, status=status, **quantities)])
+        line_results.record(tx, now(tx), [sync_result(event, one, status, **quantities) for one in counts])
 
 
 def _text(html: str) -> str:
@@ -120,6 +129,17 @@ def test_a_choice_on_its_way_is_not_said_to_be_written(connected: Site, database
 
 
 @on_sqlite
+def test_a_sum_is_not_green_once_one_of_its_companies_has_changed(connected: Site, database: Database) -> None:
+    """Companies that share an addition count as written only together: what is billed is the sum of both."""
+    _mapped(database, at=-5, company_id="c-2", company_name="Bolt")
+    _imported(database, 21, others={"c-2": 5})
+    _pushed(database, 21, at=0, others={"c-2": 5})
+    assert _sum(connected) == {"imported": 26, "written": 26}
+    _imported(database, 21, others={"c-2": 6})
+    assert _sum(connected) == {"imported": 27, "not pushed yet": 27}
+
+
+@on_sqlite
 @pytest.mark.parametrize("status", ["failed", "held"])
 def test_a_result_of_other_users_is_no_news(connected: Site, database: Database, status: LineStatus) -> None:
     """A company that failed or is held with other users than those imported since has to be pushed first."""
@@ -144,6 +164,24 @@ def test_a_file_with_a_mistake_leads_to_no_other_period(connected: Site, databas
     assert f"period={PERIOD}&" not in answer.text.partition('<div id="companies"')[2]
     with database.begin() as tx:
         assert [line.billable_users for line in portal.counts(tx, PARTNER, PERIOD)] == [21]
+
+
+@on_sqlite
+def test_an_id_that_is_like_a_mapped_one_is_named(connected: Site, database: Database) -> None:
+    """An id with other capitals would bill nobody, so it is refused; one with other zeros may be another company."""
+    visitor, head = Visitor(connected), "company_id,company_name,billable_users\n"
+    _mapped(database, at=-5, company_id="c-7", company_name="Seven")
+
+    def imported(rows: str) -> Any:
+        files = {"counts": ("counts.csv", f"{head}{rows}".encode())}
+        return visitor.post(f"/portal/counts?partner={PARTNER}", {"period": PERIOD}, page=PAGE, files=files)
+
+    refused = imported("C-1,Acme,30\n")
+    assert (refused.status_code, "C-1 is not mapped, but c-1 is" in refused.text) == (422, True)
+    assert "Nothing was imported" in refused.text
+    assert _sum(connected) == {"imported": 21, "not pushed yet": 21}
+    assert imported("c-007,Seven,3\n").status_code == 303
+    assert "c-007 is not mapped, but c-7 is. If they are the same company" in visitor.get(PAGE).text
 
 
 def test_a_chosen_file_replaces_counts_only_by_the_button(in_portal: Portal) -> None:

@@ -1,19 +1,28 @@
 """Sessions: they begin by the right password only, are kept over restarts, and end everywhere at once."""
 
 import json
+import re
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 from pathlib import Path
 
+import anyio
 import pytest
+from starlette.datastructures import FormData
+from starlette.requests import Request
+from starlette.responses import StreamingResponse
 
-from store import Database
+from store import Database, web_sessions
 from tests.support.visitors import PASSWORD, Visitor, users_file
 from worker.coordination.sending import Sender
 from worker.settings import Settings
-from worker.web import users
+from worker.web import live, users
+from worker.web.guard import user_of
 from worker.web.headers import POLICY
 from worker.web.site import Site
 from worker.web.table import PAGES
 from worker.web.users import Users
+from worker.web.visit import Visit
 
 on_sqlite = pytest.mark.parametrize("backend", ["sqlite"])
 
@@ -35,6 +44,30 @@ def test_a_session_outlives_the_pages_and_ends_everywhere(site: Site, settings: 
     assert not _is_in(desk)
     assert not _is_in(phone)
     assert not _is_in(again)
+
+
+@on_sqlite
+def test_a_page_that_follows_something_hears_nothing_after_signing_out(site: Site, database: Database) -> None:
+    """The next change after a session has ended is not told: the stream ends."""
+    visitor = Visitor(site)
+    visitor.sign_in("walt")
+    token = visitor.client.cookies["phin"]
+    visit = Visit(site, Request({"type": "http"}), user_of(site, token), token, FormData())
+    counted = count()
+
+    async def follow() -> list[str]:
+        answer = live.stream(visit, lambda _tx: (next(counted), False))
+        assert isinstance(answer, StreamingResponse)
+        events = aiter(answer.body_iterator)
+        heard = [str(await anext(events)) for _ in range(2)]
+        with database.begin() as tx:
+            web_sessions.end_all(tx, "walt")
+        return [*heard, *[str(one) async for one in events]]
+
+    # In a thread of its own: the browser of other tests has an event loop in this one.
+    with ThreadPoolExecutor() as threads:
+        heard = threads.submit(anyio.run, follow).result()
+    assert [re.findall(r"[a-z]+: \w+", one)[0] for one in heard] == ["retry: 1000", "event: change", "event: end"]
 
 
 @on_sqlite

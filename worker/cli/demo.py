@@ -18,7 +18,7 @@ import typer
 from cwclient import AddressPolicy
 from cwclient.transport import Transport
 from messages import BillingPeriod, generate_keypair
-from store import mappings, migrate
+from store import mappings, migrate, portal
 from worker.bootstrap import open_database
 from worker.checks.connection_check import last_check
 from worker.cli import connection, mapping, push, sample
@@ -27,9 +27,10 @@ from worker.cli.display.output import complain, say
 from worker.cli.exits import UNFINISHED
 from worker.cli.options import CaFile, ca_bundle
 from worker.cli.session import Session, session
+from worker.cli.web import serve_locally
 from worker.coordination import connecting, pushing, results
 from worker.coordination.results import ResultRow
-from worker.settings import load
+from worker.settings import Settings, load
 from worker.spreadsheet import read_counts, read_mappings
 
 PARTNER = "demo"
@@ -98,8 +99,12 @@ def demo(
         str | None, typer.Option(metavar="URL", help="A simulator that runs already; else one is started.")
     ] = None,
     ca_file: CaFile = None,
+    *,
+    once: Annotated[bool, typer.Option("--once", help="End after the pushes, in a terminal too.")] = False,
 ) -> None:
     """Push a sample of 25 companies into a simulated ConnectWise: no server, no settings, nothing leaves this machine.
+
+    In a terminal it then serves the portal and the operators' console, with all of this in them, until Ctrl-C.
 
     Everything is made anew in the folder .demo. If PHIN_CONNECTWISE_DATABASE_URL or PHIN_CONNECTWISE_BROKER_URL is set,
     that database or RabbitMQ is used instead; with RabbitMQ a worker must run.
@@ -116,12 +121,26 @@ def demo(
         _upgrade(overrides)
         with session(overrides) as opened:
             succeeded = _show(opened, simulator)
-    if not succeeded:
-        raise typer.Exit(UNFINISHED)
-    for line in HOW_TO.splitlines():
-        say(line)
-    for file in (sample.MAPPINGS, sample.COUNTS):
-        say(f"  {file}")
+        if not succeeded:
+            raise typer.Exit(UNFINISHED)
+        for line in HOW_TO.splitlines():
+            say(line)
+        for file in (sample.MAPPINGS, sample.COUNTS):
+            say(f"  {file}")
+        if not once and sys.stdin.isatty() and sys.stdout.isatty():
+            _serve_pages(load(overrides))
+
+
+def _serve_pages(settings: Settings) -> None:
+    """Serve the pages, and work, until Ctrl-C."""
+
+    def tell(address: str) -> None:
+        say()
+        say("All of this in a browser, until you press Ctrl-C:")
+        say(f"  {address}/portal/companies?partner={PARTNER}  the portal of coordinators")
+        say(f"  {address}/console/now  the operators' console")
+
+    serve_locally(settings, tell)
 
 
 def _show(opened: Session, simulator: DemoSimulator) -> bool:
@@ -170,6 +189,8 @@ def _connect(opened: Session, simulator: DemoSimulator) -> bool:
 
 def _push(opened: Session, period: BillingPeriod) -> list[ResultRow]:
     lines = read_counts(sample.COUNTS)
+    with opened.database.begin() as tx:
+        portal.replace_counts(tx, PARTNER, period.key, lines, "demo")
     event = pushing.requested(opened.database, PARTNER, period, lines, mode="apply", requested_by="demo")
     push.carry_out(opened, event, timeout=SECONDS)
     with opened.database.begin() as tx:

@@ -19,9 +19,9 @@ from messages import Message
 from store import Database, StoreError, Tx, migrate, now
 from worker import logs
 from worker.bootstrap import open_database
-from worker.cli import waiting
 from worker.cli.display.output import complain, err, safe
 from worker.cli.exits import INTERRUPTED
+from worker.coordination import waiting
 from worker.coordination.sending import Sender
 from worker.settings import NEEDED_TO_WORK, Settings, load
 

@@ -7,7 +7,6 @@ import typer
 from messages import FINAL
 from store import company_status, completions, mappings, pushes
 from store.pushes import Push
-from worker.cli import waiting
 from worker.cli.commands import Commands
 from worker.cli.display import causes, preview_totals, results_table, totals
 from worker.cli.display.output import complain, dump, say
@@ -17,7 +16,7 @@ from worker.cli.known_partner import require_known_partner
 from worker.cli.options import AsJson, Partner, identifier
 from worker.cli.session import Session, session
 from worker.coordination import preview_totals as previews
-from worker.coordination import results
+from worker.coordination import results, waiting
 from worker.coordination import totals as sums
 
 commands = Commands(cls=ImpliedGroup)

@@ -1,7 +1,7 @@
 """`web` serves the pages; `web-user` keeps their file of users."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +12,7 @@ from worker import logs
 from worker.cli.commands import Commands
 from worker.cli.display.output import safe, say, table
 from worker.cli.options import identifier, usage
-from worker.settings import NEEDED_TO_WORK, Settings, address_of, load
+from worker.settings import NEEDED_TO_WORK, Address, Settings, address_of, load
 from worker.web import users as users_of
 from worker.web.rights import Role
 from worker.web.serving import serve
@@ -48,6 +48,12 @@ def web(
         listening = address_of(address)
     with _working(settings):
         serve(settings, listening, users_file, url, lambda reached: say(f"The pages are at {reached}"))
+
+
+def serve_locally(settings: Settings, ready: Callable[[str], None]) -> None:
+    """Serve the pages to this machine at a free port, until SIGTERM or SIGINT; `ready` gets their address."""
+    with _working(settings):
+        serve(settings, Address("127.0.0.1", 0), None, None, ready)
 
 
 @users.command("set")

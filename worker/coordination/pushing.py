@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 from uuid6 import uuid7
 
 from messages import BillingPeriod, Confirmation, PushLine, PushMode, PushRequested
-from store import Database, connections, mappings, now
+from store import Database, newest_versions, now
 
 EARLIEST = date(2015, 1, 1)
 MAX_AHEAD = timedelta(days=100)
@@ -22,13 +22,16 @@ def requested(
     mode: PushMode,
     requested_by: str,
     confirmations: tuple[Confirmation, ...] = (),
+    push_id: str | None = None,
 ) -> PushRequested:
-    """Make a push that names the versions of the connection and mappings stored now, so that it waits for these."""
+    """Make a push that names the newest versions of the connection and mappings, so that it waits for these.
+
+    `push_id`: a new one if None.
+    """
     with database.begin() as tx:
-        connection = connections.current(tx, partner)
         at = now(tx)
-        known = mappings.of_companies(tx, partner, {line.company_id for line in lines})
-    push_id = str(uuid7())
+        newest = newest_versions.read(tx, partner, {line.company_id for line in lines})
+    push_id = push_id or str(uuid7())
     return PushRequested(
         partner_id=partner,
         correlation_id=push_id,
@@ -37,13 +40,10 @@ def requested(
         requested_at=at,
         requested_by=requested_by,
         mode=mode,
-        connection_changed_at=connection.changed_at if connection else None,
+        connection_changed_at=newest.connection,
         confirmations=confirmations,
         lines=tuple(
-            line.model_copy(update={"mapping_changed_at": known[line.company_id].changed_at})
-            if line.company_id in known
-            else line
-            for line in lines
+            line.model_copy(update={"mapping_changed_at": newest.mappings.get(line.company_id)}) for line in lines
         ),
     )
 

@@ -57,5 +57,5 @@ def check(letter: StoredDeadLetter, body: bytes) -> None:
 def correct(tx: Tx, letter: StoredDeadLetter, body: bytes, *, by: str, why: str) -> None:
     """Check a body, and put it into the letter; the one that came is kept. Raises NotCorrected."""
     check(letter, body)
-    if not replays.correct(tx, letter.id, body, by=by, why=why):
-        raise NotCorrected("it is not open any more")
+    if not replays.correct(tx, letter.id, body, before=letter.body, by=by, why=why):
+        raise NotCorrected("it is not open any more, or somebody has corrected it meanwhile")

@@ -133,7 +133,7 @@ class ReplayRun:
         with self.database.begin() as tx:
             asked = operation_claims.hold(tx, self.operation.id, self.token)
             left = bool(operation_queries.letters_in(tx, self.operation.id, "waiting", 1))
-            why = _why_stop(batch, self.operation.batch_seconds) if left else None
+            why = _why_stop(batch, self.operation.batch_seconds, left=left)
             if asked is not None and left:
                 why = operations.stopped_by(asked)
             if left and why is None:
@@ -143,10 +143,11 @@ class ReplayRun:
         return True
 
 
-def _why_stop(batch: Sequence[SentLetter], timeout: float) -> str | None:
-    back = [one for one in batch if one.row.state == "came back"]
-    if back:
-        return f"{len(back):,} of {len(batch):,} failed again, so no more are sent"
-    if any(not one.is_decided for one in batch):
-        return f"not all were handled within {timeout:g} s, so no more are sent"
+def _why_stop(batch: Sequence[SentLetter], timeout: float, *, left: bool) -> str | None:
+    back = sum(one.row.state == "came back" for one in batch)
+    open_still = sum(not one.is_decided for one in batch)
+    if back and left:
+        return f"{back:,} of {len(batch):,} failed again, so no more are sent"
+    if open_still:
+        return f"{open_still:,} of {len(batch):,} were not handled within {timeout:g} s{', so no more are sent' * left}"
     return None

@@ -15,6 +15,9 @@ Parse = Callable[[str], Any]
 
 # Also with ' before it, so that what is written is read back exactly.
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
+# A spreadsheet of a country that separates by ; takes what follows one for a cell, and what follows a line break.
+_INNER_FORMULA = re.compile(r"([;\r\n] *'*)(?=[=+\-@\t\r])")
+_INNER_ESCAPED = re.compile(r"([;\r\n] *'*)'(?=[=+\-@\t\r])")
 # Numbers, dates, times and fractions, also with the months of English, German and Romance languages.
 _RETYPED = re.compile(
     r"""'*+(?:
@@ -45,17 +48,20 @@ _ERROR = re.compile(r"#N/A|#NV|#[A-ZÀ-Ý0/¡¿_]+[!?]|##+|Err:[0-9]{3}")
 
 def escape_formula(cell: str) -> str:
     """Escape a cell that a spreadsheet would run as a formula."""
+    cell = _INNER_FORMULA.sub(r"\1'", cell)
     return f"'{cell}" if _FORMULA.match(cell) else cell
 
 
 def escape(cell: str) -> str:
     """Escape text that a spreadsheet would run as a formula, or turn into a number or a date."""
+    cell = _INNER_FORMULA.sub(r"\1'", cell)
     return f"'{cell}" if _is_retyped(cell) and not _PLAIN.fullmatch(cell) else cell
 
 
 def unescape(cell: str) -> str:
     """Undo `escape`, exactly."""
-    return cell[1:] if cell.startswith("'") and _is_retyped(cell) else cell
+    cell = cell[1:] if cell.startswith("'") and _is_retyped(cell) else cell
+    return _INNER_ESCAPED.sub(r"\1", cell)
 
 
 def _is_retyped(cell: str) -> bool:

@@ -60,21 +60,25 @@ async def _events(visit: Visit, look: Callable[[Tx], tuple[object, bool]]) -> As
                 found, is_over = await run_in_threadpool(_look, visit, look)
             except StoreError:
                 found, is_over = before, False
-            if found != before:
-                yield b"event: change\ndata: \n\n"
+            is_changed = found != before
+            if is_changed or monotonic() > said + ALIVE_SECONDS:
                 before, said = found, monotonic()
+                # Whoever has signed out hears nothing more.
+                if await run_in_threadpool(_is_let_in, visit):
+                    yield b"event: change\ndata: \n\n" if is_changed else b": alive\n\n"
+                else:
+                    is_over = True
             if is_over:
                 yield b"event: end\ndata: \n\n"
                 return
-            if monotonic() > said + ALIVE_SECONDS:
-                said = monotonic()
-                yield b": alive\n\n"
-                if await run_in_threadpool(user_of, visit.site, visit.token) is None:
-                    yield b"event: end\ndata: \n\n"
-                    return
             await anyio.sleep(LOOK_SECONDS)
     finally:
         _PLACES.free()
+
+
+def _is_let_in(visit: Visit) -> bool:
+    """True as long as the visitor's session and rights are those that the stream began with."""
+    return user_of(visit.site, visit.token) == visit.user
 
 
 def _look(visit: Visit, look: Callable[[Tx], tuple[object, bool]]) -> tuple[object, bool]:

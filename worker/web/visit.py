@@ -1,9 +1,11 @@
 """One request of a visitor, as the code of a page sees it, and the answers that it can give."""
 
+import dataclasses
 import re
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
+from uuid import uuid4
 
 from markupsafe import Markup
 from starlette.datastructures import FormData, UploadFile
@@ -32,8 +34,8 @@ class Visit:
     site: Site
     request: Request
     user: User | None
-    token: str
-    form: FormData
+    token: str = dataclasses.field(repr=False)
+    form: FormData = dataclasses.field(repr=False)
 
     @property
     def is_partial(self) -> bool:
@@ -107,6 +109,7 @@ class Visit:
             "user": self.user,
             "Right": Right,
             "csrf": self._csrf,
+            "once": _once,
             "path": self.request.url.path,
             "area": area_of(self.request.url.path),
             "links": LINKS,
@@ -116,6 +119,11 @@ class Visit:
     def _csrf(self) -> Markup:
         """The field that every form carries."""
         return Markup('<input type="hidden" name="form_token" value="{}">').format(tokens.form_token(self.token))
+
+
+def _once() -> Markup:
+    """The field of a form that asks for one thing, however often it is sent."""
+    return Markup('<input type="hidden" name="form_id" value="{}">').format(uuid4())
 
 
 def _storable(text: str) -> str:

@@ -1,6 +1,7 @@
 """One dead letter: error, headers, body with secrets masked, history; and its correction."""
 
 import json
+from hashlib import sha256
 from itertools import accumulate
 from typing import Any
 
@@ -70,6 +71,8 @@ def correct(visit: Visit) -> Response:
     body, why = visit.field("body").replace("\r\n", "\n"), visit.field("why").strip()
     with visit.site.database.begin() as tx:
         letter = _letter(tx, visit.field("id"))
+        if visit.field("seen") != _fingerprint(letter):
+            raise Refusal(409, "Somebody has corrected it meanwhile", "Nothing was sent. Read what it holds now first.")
         if not why:
             return _form(visit, letter, body, why, "Say why it is corrected: it is kept with the letter.")
         try:
@@ -96,8 +99,19 @@ def _form(visit: Visit, letter: StoredDeadLetter, body: str, why: str, problem: 
     if reason is not None:
         raise Refusal(409, "This letter cannot be corrected", f"The reason: {reason}.")
     return visit.page(
-        "console/correct.html", 422 if problem else 200, letter=letter, body=body, why=why, problem=problem
+        "console/correct.html",
+        422 if problem else 200,
+        letter=letter,
+        seen=_fingerprint(letter),
+        body=body,
+        why=why,
+        problem=problem,
     )
+
+
+def _fingerprint(letter: StoredDeadLetter) -> str:
+    """What a form is about: the body that its operator has seen."""
+    return sha256(letter.body).hexdigest()
 
 
 def _letter(tx: Tx, letter_id: str) -> StoredDeadLetter:

@@ -8,6 +8,7 @@ from starlette.responses import Response
 from messages import BillingPeriod
 from store import connections, portal, push_list
 from store.portal_watch import state_of_partner
+from worker.coordination import similar_ids
 from worker.spreadsheet import MAX_FILE, SpreadsheetError, counts_of
 from worker.web.live import stream
 from worker.web.pages import Page
@@ -53,6 +54,10 @@ def take_counts(visit: Visit) -> Response:
     if not lines:
         return _mistakes(visit, period, [f"{chosen.filename}: no company is in it."])
     with visit.site.database.begin() as tx:
+        mistakes = similar_ids.find(tx, visit.partner, [line.company_id for line in lines]).mistakes()
+    if mistakes:
+        return _mistakes(visit, period, mistakes)
+    with visit.site.database.begin() as tx:
         portal.replace_counts(tx, visit.partner, period.key, lines, visit.by)
     return visit.go("/portal/companies", period=period.key)
 
@@ -66,6 +71,7 @@ def _content(visit: Visit, posted: BillingPeriod | None = None) -> dict[str, Any
         imports = portal.imports(tx, visit.partner)
         connection = connections.current(tx, visit.partner)
         running = push_list.running(tx, visit.partner)
+        hints = similar_ids.find(tx, visit.partner, [row.company_id for row in every if row.users is not None]).hints()
     show, search = visit.asked("show", "all"), visit.asked("search").strip()
     shown = [row for row in every if _is_shown(row, show) and _is_found(row, search)]
     number = max(1, visit.number("page") or 1)
@@ -91,6 +97,7 @@ def _content(visit: Visit, posted: BillingPeriod | None = None) -> dict[str, Any
         "suggestions": asked,
         "certain": sum(row.suggestion is not None and row.suggestion.certain and row.ids[0] is None for row in every),
         "unmapped": states["unmapped"],
+        "hints": hints,
         "problems": [],
     }
 

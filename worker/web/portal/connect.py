@@ -6,7 +6,7 @@ from pydantic import ValidationError
 from starlette.responses import Response
 
 from messages import ConnectionChanged, ConnectionCheckRequested
-from store import Tx, connections, mappings
+from store import Tx, connections, mappings, newest_versions
 from store.connections import ConnectionVersion
 from worker.checks.connection_check import last_check
 from worker.coordination.connecting import connected
@@ -69,7 +69,7 @@ def connect(visit: Visit) -> Response:
         return _form(visit, values, {"private_key": str(error)})
     if losing := _loses(visit, event):
         return _form(visit, values, {}, losing)
-    visit.site.send([event])
+    _send(visit, event)
     return visit.go("/portal/connect", since=at.isoformat())
 
 
@@ -90,8 +90,14 @@ def disconnect(visit: Visit) -> Response:
     event = ConnectionChanged(
         partner_id=visit.partner, correlation_id=f"connection {at.isoformat()}", changed_at=at, disconnected=True
     )
-    visit.site.send([event])
+    _send(visit, event)
     return visit.go("/portal/connect", since=at.isoformat())
+
+
+def _send(visit: Visit, event: ConnectionChanged) -> None:
+    visit.site.send([event])
+    with visit.site.database.begin() as tx:
+        newest_versions.keep_connection(tx, visit.partner, event.changed_at)
 
 
 def _form(visit: Visit, values: dict[str, str], problems: dict[str, str] | None = None, losing: int = 0) -> Response:

@@ -35,18 +35,40 @@ def show(visit: Visit) -> Response:
 
 def listed(visit: Visit) -> Response:
     """The choices of a drop-down that match what is typed; those that are not read yet are asked for."""
-    kind, parent = _kind(visit.field("kind")), _id(visit.field("parent"))
-    answer = _choices(visit, kind, parent, visit.field("search"), visit.field("question"))
-    return visit.page("portal/_choices.html", kind=kind, **answer)
+    kind, question = _kind(visit.field("kind")), visit.field("question")
+    event = _question(visit, kind, _id(visit.field("parent")), visit.field("search"))
+    answer = _choices(visit, event, question)
+    if answer is None and not question:
+        visit.site.send([event])
+        question = str(event.id)
+    return visit.page("portal/_choices.html", kind=kind, **(answer or _waiting(question)))
+
+
+def ask(visit: Visit) -> Response:
+    """Ask for the choices of a list, for a page without scripts, which then shows them."""
+    kind, search = _kind(visit.field("kind")), visit.field("search")
+    row = _row(visit, visit.field("company"))
+    event = _question(visit, kind, _parent(row, kind), search)
+    question = None
+    if _choices(visit, event, "") is None:
+        visit.site.send([event])
+        question = str(event.id)
+    return visit.go(
+        "/portal/company",
+        company=row.company_id,
+        period=visit.asked("period"),
+        kind=kind,
+        search=search,
+        question=question,
+    )
 
 
 def choose(visit: Visit) -> Response:
     """Send what was chosen in a drop-down. Another company takes the agreement back, another agreement the addition."""
     kind, chosen = _kind(visit.field("kind")), _id(visit.field("id"))
     row = _row(visit, visit.field("company"))
+    _parent(row, kind)
     place = KINDS.index(kind)
-    if place and row.ids[place - 1] is None:
-        raise Refusal(409, "Choose from left to right", "First the company, then its agreement, then its addition.")
     if row.ids[place] == chosen:
         ids, names = row.ids, row.names
     else:
@@ -84,42 +106,55 @@ def unmap(visit: Visit) -> Response:
 
 
 def _page(visit: Visit, row: CompanyRow, problems: dict[str, str] | None = None, status: int = 200) -> Response:
-    kind = visit.asked("kind")
+    kind, question, search = visit.asked("kind"), visit.asked("question"), visit.asked("search")
     answer: dict[str, Any] = {}
-    if kind in KINDS:
-        place = KINDS.index(_kind(kind))
-        parent = row.ids[place - 1] if place else None
-        if not place or parent is not None:
-            answer = _choices(visit, _kind(kind), parent, visit.asked("search"), visit.asked("question"))
-    given = {"row": row, "kind": kind, "answer": answer, "problems": problems or {}, "search": visit.asked("search")}
+    if kind in KINDS and (kind == KINDS[0] or row.ids[KINDS.index(_kind(kind)) - 1] is not None):
+        event = _question(visit, _kind(kind), _parent(row, _kind(kind)), search)
+        answer = _choices(visit, event, question) or (_waiting(question) if question else {})
+    given = {"row": row, "kind": kind, "answer": answer, "problems": problems or {}, "search": search}
     return visit.page("portal/company.html", status, period=visit.asked("period"), **given)
 
 
-def _choices(visit: Visit, kind: Kind, parent: int | None, search: str, question: str) -> dict[str, Any]:
-    """`choices` and `more`, or a `problem`, or the `question` that is to be waited for."""
-    partner, search = visit.partner, search.strip()[:SEARCH]
+def _parent(row: CompanyRow, kind: Kind) -> int | None:
+    """The record that a list belongs to: the company of agreements, the agreement of additions."""
+    place = KINDS.index(kind)
+    if not place:
+        return None
+    if row.ids[place - 1] is None:
+        raise Refusal(409, "Choose from left to right", "First the company, then its agreement, then its addition.")
+    return row.ids[place - 1]
+
+
+def _question(visit: Visit, kind: Kind, parent: int | None, search: str) -> CatalogRequested:
+    """The question for a list. Raises Refusal for a text that cannot be searched for."""
     try:
-        event = CatalogRequested(
-            partner_id=partner,
+        return CatalogRequested(
+            partner_id=visit.partner,
             correlation_id=f"portal {kind}",
             kind=kind,
-            search=search or None,
+            search=search.strip()[:SEARCH] or None,
             **({"cw_company_id": parent} if kind == "agreements" else {"agreement_id": parent} if parent else {}),
         )
     except ValidationError as error:
         words = in_words(error.errors(include_url=False, include_input=False)[0])
         raise Refusal(422, "This cannot be searched for", f"What is typed {words}.") from None
+
+
+def _choices(visit: Visit, event: CatalogRequested, question: str) -> dict[str, Any] | None:
+    """`choices` and `more`, or a `problem`; None = they are not read yet, or the question is not answered."""
     with visit.site.database.begin() as tx:
         if (kept := _kept(tx, event)) is not None:
             page = kept.page(event.search, 1)
             return {"choices": page.choices, "more": page.more, "problem": None, "question": None}
-        asked = catalog.find(tx, partner, question) if question else None
-    if asked is not None and asked.answer is not None:
-        answer = CatalogListed.model_validate_json(asked.answer, extra="ignore")
-        return {"choices": answer.choices, "more": answer.more, "problem": answer.problem, "question": None}
-    if not question:
-        visit.site.send([event])
-        question = str(event.id)
+        asked = catalog.find(tx, event.partner_id, question) if question else None
+    if asked is None or asked.answer is None:
+        return None
+    answer = CatalogListed.model_validate_json(asked.answer, extra="ignore")
+    return {"choices": answer.choices, "more": answer.more, "problem": answer.problem, "question": None}
+
+
+def _waiting(question: str) -> dict[str, Any]:
+    """In place of choices: the question that is to be waited for."""
     return {"choices": (), "more": False, "problem": None, "question": question}
 
 
@@ -187,6 +222,7 @@ def _id(text: str) -> int | None:
 PAGES = (
     Page("GET", "/portal/company", Right.COORDINATE, show),
     Page("POST", "/portal/choices", Right.COORDINATE, listed),
+    Page("POST", "/portal/company", Right.COORDINATE, ask),
     Page("POST", "/portal/map", Right.COORDINATE, choose),
     Page("POST", "/portal/terms", Right.COORDINATE, set_terms),
     Page("POST", "/portal/unmap", Right.COORDINATE, unmap),

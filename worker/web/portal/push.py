@@ -4,18 +4,17 @@ import csv
 import io
 
 from starlette.responses import Response
-from uuid6 import uuid7
 
-from messages import Confirmation, PushCancelRequested, PushLine, PushMode, RevertRequested
+from messages import Confirmation, PushCancelRequested, PushLine, PushMode, PushRequested, RevertRequested
 from store import Tx, line_results, portal, pushes
 from store.pushes import Push
-from worker.coordination import pushing, results
+from worker.coordination import pushing, results, waiting
 from worker.coordination.confirmations import confirmation_of, is_confirmable
 from worker.coordination.results import ResultRow
 from worker.spreadsheet import escape_formula
 from worker.web.live import stream
 from worker.web.pages import Page
-from worker.web.portal import overtaken, sent_push
+from worker.web.portal import once, overtaken, sent_push
 from worker.web.portal import period as periods
 from worker.web.rights import Right
 from worker.web.visit import Refusal, Visit
@@ -53,7 +52,9 @@ def events(visit: Visit) -> Response:
     def look(tx: Tx) -> tuple[object, bool]:
         found = pushes.find(tx, partner, push_id)
         counts = line_results.count_by_status(tx, partner, push_id)
-        return (found is not None, counts), found is not None and found.state != "accepted"
+        is_over = found is not None and found.state != "accepted"
+        waits = None if is_over else waiting.cause(tx, visit.site.settings, partner)
+        return (found is not None, counts, waits), is_over
 
     return stream(visit, look)
 
@@ -75,22 +76,34 @@ def send(visit: Visit) -> Response:
             push = _known(tx, partner, source)
             period, rows = push.period, results.of_push(tx, partner, source)
             confirmed = _confirmed(rows, set(visit.fields("confirm")))
-            if visit.field("only") == "failed":
+            is_retry = visit.field("only") == "failed"
+            if is_retry:
                 failed = sent_push.to_retry(tx, partner, rows)
                 rows = [row for row in rows if row.company_id in failed]
-            if mode == "apply" and (why := overtaken.said(rows, overtaken.reasons(tx, push, rows))):
-                raise Refusal(409, "These numbers are not the newest", f"{why} Load Companies and preview again.")
             lines = [_line(row) for row in rows]
+            why = overtaken.said(rows, overtaken.reasons(tx, push, rows, is_retry=is_retry)) if mode == "apply" else ""
         else:
-            period, confirmed = periods.asked(visit, tx), ()
+            period, confirmed, why = periods.asked(visit, tx), (), ""
             lines = portal.counts(tx, partner, period.key)
     if not lines:
         raise Refusal(409, "There is nothing to push", "Import the counts of this period first.")
-    event = pushing.requested(
-        visit.site.database, partner, period, lines, mode=mode, requested_by=visit.by, confirmations=confirmed
-    )
-    visit.site.send([event])
-    return visit.go("/portal/push", push=event.push_id, lines=len(lines), mode=mode)
+    push_id = once.request_id(visit, mode, period.key, *(one.model_dump_json() for one in (*lines, *confirmed)))
+    event = once.sent_before(visit, push_id, PushRequested)
+    if event is None:
+        if why:
+            raise Refusal(409, "These numbers are not the newest", f"{why} Load Companies and preview again.")
+        event = pushing.requested(
+            visit.site.database,
+            partner,
+            period,
+            lines,
+            mode=mode,
+            requested_by=visit.by,
+            confirmations=confirmed,
+            push_id=push_id,
+        )
+    once.send(visit, push_id, event)
+    return visit.go("/portal/push", push=push_id, lines=len(lines), mode=mode)
 
 
 def cancel(visit: Visit) -> Response:
@@ -109,19 +122,20 @@ def cancel(visit: Visit) -> Response:
 
 def revert(visit: Visit) -> Response:
     """Put back what additions held before a push, of the ticked companies or of all."""
-    at, push_id, revert_id = visit.site.now(), visit.field("push"), str(uuid7())
+    push_id, companies = visit.field("push"), visit.fields("company")
     with visit.site.database.begin() as tx:
         push = _known(tx, visit.partner, push_id)
+    revert_id = once.request_id(visit, "revert", push_id, *companies)
     event = RevertRequested(
         partner_id=visit.partner,
         correlation_id=revert_id,
         revert_id=revert_id,
         push_id=push_id,
-        requested_at=at,
+        requested_at=visit.site.now(),
         requested_by=visit.by,
-        company_ids=tuple(visit.fields("company")) or None,
+        company_ids=tuple(companies) or None,
     )
-    visit.site.send([event])
+    once.send(visit, revert_id, event)
     return visit.go("/portal/push", push=revert_id, lines=push.line_count, mode="revert")
 
 
@@ -153,12 +167,14 @@ def _told(visit: Visit) -> dict[str, object]:
     with visit.site.database.begin() as tx:
         asked = visit.asked("mode")
         found = sent_push.read(tx, visit.partner, push_id, asked if asked in sent_push.TITLES else "apply")
+        waits = None if found.is_over else waiting.cause(tx, visit.site.settings, visit.partner)
     if found.push is None and not visit.number("lines"):
         raise Refusal(404, "There is no such push", "History names all pushes.")
     return {
         "found": found,
         "push": found.push,
         "lines": visit.number("lines"),
+        "waits": waits,
         "is_past": found.push is not None and periods.is_past(found.push.period),
         "confirmable": {row.company_id for row in found.confirmable},
     }

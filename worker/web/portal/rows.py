@@ -1,7 +1,8 @@
 """The rows of the page of companies: imported users, what is chosen in ConnectWise, and what the last push brought."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from messages import BillingPeriod, MappingChecked, PushLine, Suggestion, SyncResult
@@ -23,7 +24,8 @@ class CompanyRow:
     """A company of Phin. `users` None = it is not in the import; `pushed_users`: what the result is about.
 
     `mapped_at`: the time of the mapping that a worker stored; None = none of this ConnectWise, or a newer one is on its
-    way to it. `has_later`: a later period was pushed, and no result about this one is kept.
+    way to it. `has_later`: a later period was pushed, and no result about this one is kept. `is_sum_changed`: another
+    company that shares the addition has other users, or another mapping, than when the result was found.
     """
 
     company_id: str
@@ -41,6 +43,7 @@ class CompanyRow:
     suggestion: Suggestion | None = None
     mapped_at: datetime | None = None
     has_later: bool = False
+    is_sum_changed: bool = False
 
     @property
     def is_mapped(self) -> bool:
@@ -50,7 +53,7 @@ class CompanyRow:
     @property
     def is_current(self) -> bool:
         """True if the result is about the users that are imported now, and about the mapping as it is now."""
-        if self.result is None or self.mapped_at is None:
+        if self.result is None or self.mapped_at is None or self.is_sum_changed:
             return False
         return self.users == self.pushed_users and self.mapped_at <= self.result.requested_at
 
@@ -104,7 +107,27 @@ def read(tx: Tx, partner: str, period_key: str, found: Mapping[str, Sequence[Sug
         )
         for company_id in {*imported, *mapped, *(one for one in chosen if one in imported)}
     ]
-    return sorted(rows, key=lambda row: row.order)
+    return sorted(_with_sums(rows), key=lambda row: row.order)
+
+
+def _with_sums(rows: list[CompanyRow]) -> list[CompanyRow]:
+    """The rows, those marked whose addition is shared with one that has changed since their result."""
+    sharing: dict[Ids, list[CompanyRow]] = defaultdict(list)
+    for row in rows:
+        if row.is_mapped:
+            sharing[row.ids].append(row)
+    return [
+        replace(row, is_sum_changed=True)
+        if any(_has_changed_since(other, row.result) for other in sharing[row.ids] if other is not row)
+        else row
+        for row in rows
+    ]
+
+
+def _has_changed_since(other: CompanyRow, result: SyncResult | None) -> bool:
+    if result is None:
+        return False
+    return other.users != other.pushed_users or other.mapped_at is None or other.mapped_at > result.requested_at
 
 
 def _row(

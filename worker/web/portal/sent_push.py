@@ -97,8 +97,7 @@ def read(tx: Tx, partner: str, push_id: str, asked_mode: str = "apply") -> SentP
     read_at = min(
         (row.result.time for row in rows if row.result and row.result.quantity_before is not None), default=None
     )
-    too_old = overtaken.reasons(tx, push, rows) if push is not None and push.mode != "revert" else {}
-    again = to_retry(tx, partner, rows) if too_old else set()
+    too_old, not_again = _overtaken(tx, push, rows)
     return SentPush(
         push_id,
         push,
@@ -111,9 +110,19 @@ def read(tx: Tx, partner: str, push_id: str, asked_mode: str = "apply") -> SentP
         read_at,
         read_at is not None and now(tx) > read_at + OLD,
         asked_mode,
-        overtaken.said(rows, too_old),
-        overtaken.said([row for row in rows if row.company_id in again], too_old),
+        too_old,
+        not_again,
     )
+
+
+def _overtaken(tx: Tx, push: Push | None, rows: list[ResultRow]) -> tuple[str, str]:
+    """Why the lines must not be pushed as they are shown, and why those that failed must not be; empty if they may."""
+    if push is None or push.mode == "revert":
+        return "", ""
+    again = to_retry(tx, push.partner_id, rows)
+    failed = [row for row in rows if row.company_id in again]
+    retry = overtaken.reasons(tx, push, failed, is_retry=True) if failed else {}
+    return overtaken.said(rows, overtaken.reasons(tx, push, rows)), overtaken.said(failed, retry)
 
 
 def to_retry(tx: Tx, partner: str, rows: list[ResultRow]) -> set[str]:

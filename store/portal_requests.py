@@ -1,0 +1,25 @@
+"""Events that the portal's forms have sent: a form that is sent twice asks for one thing."""
+
+from datetime import timedelta
+
+from sqlalchemy import delete, select
+
+from store.database import Tx, db_now, upsert
+from store.schema import portal_requests
+
+KEPT = timedelta(days=1)
+
+
+def find(tx: Tx, partner_id: str, request_id: str) -> str | None:
+    """The event, as JSON, that was sent under this id; None if there is none."""
+    which = (portal_requests.c.partner_id == partner_id, portal_requests.c.request_id == request_id)
+    found = tx.execute(select(portal_requests.c.event_json).where(*which)).scalar()
+    return None if found is None else str(found)
+
+
+def keep(tx: Tx, partner_id: str, request_id: str, event_json: str) -> str:
+    """Remember the event under this id for a day. Returns the one that was there first."""
+    tx.execute(delete(portal_requests).where(portal_requests.c.sent_at < db_now(-KEPT.total_seconds())))
+    values = {"partner_id": partner_id, "request_id": request_id, "event_json": event_json, "sent_at": db_now()}
+    tx.execute(upsert(tx, portal_requests).values(values).on_conflict_do_nothing())
+    return find(tx, partner_id, request_id) or event_json
