@@ -56,7 +56,7 @@ def in_terminal(*arguments: str, folder: Path) -> Iterator[tuple[Iterator[str], 
     )
     os.close(theirs)
     try:
-        with open(ours, encoding="utf-8", newline="") as shown:
+        with os.fdopen(ours, encoding="utf-8", newline="") as shown:
             yield _lines(shown), process
             process.wait(ENDS_WITHIN)
     finally:
