@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import bindparam, case, null, select, tuple_, update
 
+from messages import MappingChanged
 from store.any_of import any_of
 from store.database import Tx, upsert
 from store.schema import mappings
@@ -70,6 +71,25 @@ class Mapping:
         if self.agreement_id is None or self.addition_id is None:
             return None
         return (self.agreement_id, self.addition_id)
+
+
+def of_event(event: MappingChanged, *, check_due_at: datetime | None = None) -> Mapping:
+    """The mapping that an event brings, to be checked at this time."""
+    return Mapping(
+        partner_id=event.partner_id,
+        company_id=event.company_id,
+        changed_at=event.changed_at,
+        message_id=str(event.id),
+        company_name=event.company_name,
+        cw_company_id=event.cw_company_id,
+        agreement_id=event.agreement_id,
+        addition_id=event.addition_id,
+        rule=event.rule,
+        minimum=event.minimum,
+        allow_not_billable=event.allow_not_billable,
+        check_due_at=check_due_at,
+        correlation_id=event.correlation_id,
+    )
 
 
 def save(tx: Tx, new: Mapping) -> bool:

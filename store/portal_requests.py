@@ -1,13 +1,10 @@
 """Events that the portal's forms have sent: a form that is sent twice asks for one thing."""
 
-from datetime import timedelta
-
 from sqlalchemy import delete, select
 
 from store.database import Tx, db_now, upsert
+from store.retention import Retention
 from store.schema import portal_requests
-
-KEPT = timedelta(days=1)
 
 
 def find(tx: Tx, partner_id: str, request_id: str) -> str | None:
@@ -19,7 +16,7 @@ def find(tx: Tx, partner_id: str, request_id: str) -> str | None:
 
 def keep(tx: Tx, partner_id: str, request_id: str, event_json: str) -> str:
     """Remember the event under this id for a day. Returns the one that was there first."""
-    tx.execute(delete(portal_requests).where(portal_requests.c.sent_at < db_now(-KEPT.total_seconds())))
+    tx.execute(delete(portal_requests).where(portal_requests.c.sent_at < db_now(-Retention.requests.total_seconds())))
     values = {"partner_id": partner_id, "request_id": request_id, "event_json": event_json, "sent_at": db_now()}
     tx.execute(upsert(tx, portal_requests).values(values).on_conflict_do_nothing())
     return find(tx, partner_id, request_id) or event_json

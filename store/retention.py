@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import ColumnElement, Table, and_, delete, exists, func, or_, select, tuple_, update
+from sqlalchemy import Column, ColumnElement, Table, and_, delete, exists, func, or_, select, tuple_, update
 
 from store.database import Database, Tx, db_now
 from store.schema import (
@@ -17,6 +17,8 @@ from store.schema import (
     ledger,
     operations,
     outbox,
+    portal_counts,
+    portal_requests,
     push_lines,
     pushes,
     syncs,
@@ -43,11 +45,12 @@ class Retention:
     in_hand: timedelta = timedelta(days=7)
     workers: timedelta = timedelta(days=1)
     catalog: timedelta = timedelta(days=1)
+    requests: timedelta = timedelta(days=1)
 
 
 @dataclass(frozen=True)
 class Pruned:
-    """The number of rows removed, or to be removed. `names`: names removed from pushes and cancellations."""
+    """The number of rows removed, or to be removed. `names`: those removed from rows that stay."""
 
     pushes: int = 0
     push_lines: int = 0
@@ -60,6 +63,8 @@ class Pruned:
     workers: int = 0
     catalog_cache: int = 0
     catalog_questions: int = 0
+    imported_counts: int = 0
+    sent_forms: int = 0
 
 
 def prune(database: Database, retention: Retention, *, dry_run: bool = False) -> Pruned:
@@ -68,12 +73,15 @@ def prune(database: Database, retention: Retention, *, dry_run: bool = False) ->
     removed_pushes, removed_lines = pruner.pushes(_ended(retention.pushes))
     still_named = pushes.c.accepted_at < _before(retention.names)
     still_named_too = cancellations.c.requested_at < _before(retention.names)
+    imported = portal_counts.c.imported_at
+    imported_by = and_(imported < _before(retention.names), imported >= _before(retention.pushes))
     return Pruned(
         pushes=removed_pushes,
         push_lines=removed_lines,
         cancellations=pruner.rows(cancellations, _done_with(retention.pushes)),
-        names=pruner.names(pushes, and_(still_named, _is_ended(), ~_ended(retention.pushes)))
-        + pruner.names(cancellations, and_(still_named_too, ~_done_with(retention.pushes))),
+        names=pruner.names(pushes.c.requested_by, and_(still_named, _is_ended(), ~_ended(retention.pushes)))
+        + pruner.names(cancellations.c.requested_by, and_(still_named_too, ~_done_with(retention.pushes)))
+        + pruner.names(portal_counts.c.imported_by, imported_by),
         ledger=pruner.rows(ledger, _written_over(retention.ledger)),
         dead_letters=pruner.rows(dead_letters, _settled(retention.dead_letters)),
         operations=pruner.rows(operations, operations.c.ended_at < _before(retention.dead_letters)),
@@ -81,6 +89,8 @@ def prune(database: Database, retention: Retention, *, dry_run: bool = False) ->
         workers=pruner.rows(workers, workers.c.seen_at < _before(retention.workers)),
         catalog_cache=pruner.rows(catalog_cache, catalog_cache.c.fetched_at < _before(retention.catalog)),
         catalog_questions=pruner.rows(catalog_questions, _answered(retention.catalog)),
+        imported_counts=pruner.rows(portal_counts, imported < _before(retention.pushes)),
+        sent_forms=pruner.rows(portal_requests, portal_requests.c.sent_at < _before(retention.requests)),
     )
 
 
@@ -173,9 +183,9 @@ class _Pruner:
             which = (pushes.c.partner_id == partner_id, pushes.c.push_id.in_(tx.execute(chosen).scalars().all()))
             return list(tx.execute(delete(pushes).where(*which).returning(pushes.c.line_count)).scalars())
 
-    def names(self, table: Table, where: Where) -> int:
-        """Put NO_NAME into `requested_by`, partner by partner under the partner's lock; returns the number of rows."""
-        where = and_(where, table.c.requested_by != NO_NAME)
+    def names(self, name: Column[str], where: Where) -> int:
+        """Put NO_NAME into the column, partner by partner under the partner's lock; returns the number of rows."""
+        table, where = name.table, and_(where, name != NO_NAME)
         with self._database.begin() as tx:
             if self._dry_run:
                 return _count(tx, table, where)
@@ -184,7 +194,7 @@ class _Pruner:
         for partner_id in partners:
             mine = and_(table.c.partner_id == partner_id, where)
             with self._database.partner(partner_id) as tx:
-                blanked += tx.execute(update(table).where(mine).values(requested_by=NO_NAME)).rowcount
+                blanked += tx.execute(update(table).where(mine).values({name: NO_NAME})).rowcount
         return blanked
 
     def rows(self, table: Table, where: Where) -> int:

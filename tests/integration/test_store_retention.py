@@ -8,8 +8,20 @@ from typing import Any
 import pytest
 from sqlalchemy import Table, delete, func, insert, select, update
 
-from messages import LineCounts, PushCompleted, PushRequested
-from store import Database, company_status, completions, ledger, line_results, now, operations, outbox, targets
+from messages import LineCounts, PushCompleted, PushLine, PushRequested
+from store import (
+    Database,
+    company_status,
+    completions,
+    ledger,
+    line_results,
+    now,
+    operations,
+    outbox,
+    portal,
+    portal_requests,
+    targets,
+)
 from store import schema as tables
 from store.database import db_now
 from store.dead_letter_queries import DeadLetterFilter
@@ -239,6 +251,22 @@ def test_traces_of_what_is_over_go(database: Database) -> None:
 
 
 @pytest.mark.parametrize("backend", ["sqlite"])
+def test_imports_of_the_portal_go_with_the_pushes(database: Database) -> None:
+    """Counts stay as long as pushes do, who imported them as long as other names, what a form has sent for a day."""
+    line, columns = PushLine(company_id="c-1", company_name="Acme", billable_users=3), tables.portal_counts.c
+    with database.begin() as tx:
+        for period, days in (("2024-01", 401), ("2025-08", 91), ("2025-11", 0)):
+            portal.replace_counts(tx, PARTNER, period, [line], "ana")
+            aged = update(tables.portal_counts).where(columns.period_key == period)
+            tx.execute(aged.values(imported_at=db_now(-days * 86_400.0)))
+        portal_requests.keep(tx, PARTNER, "r-1", "{}")
+        tx.execute(update(tables.portal_requests).values(sent_at=db_now(-90_000.0)))
+    assert prune(database, KEEP) == Pruned(imported_counts=1, names=1, sent_forms=1)
+    with database.begin() as tx:
+        kept = tx.execute(select(columns.period_key, columns.imported_by).order_by(columns.period_key)).all()
+    assert [tuple(row) for row in kept] == [("2025-08", NO_NAME), ("2025-11", "ana")]
+
+
 def test_the_command_prints_what_it_removed(database: Database, database_url: str, tmp_path: Any) -> None:
     """`db prune` counts by table, changes nothing with --dry-run, and refuses an age that makes no sense."""
     _ended(database, push("older", at=0))

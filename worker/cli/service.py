@@ -148,8 +148,8 @@ def _days(what: str) -> Any:  # noqa: ANN401 - typer's OptionInfo
 @db.command()
 def prune(
     *,
-    pushes: Annotated[int, _days("Pushes with their lines, and cancellations.")] = KEPT.pushes.days,
-    names: Annotated[int, _days("Names of people in pushes and cancellations.")] = KEPT.names.days,
+    pushes: Annotated[int, _days("Pushes with their lines, cancellations, imported counts.")] = KEPT.pushes.days,
+    names: Annotated[int, _days("Names of people in them.")] = KEPT.names.days,
     ledger: Annotated[int, _days("What was written to ConnectWise.")] = KEPT.ledger.days,
     dead_letters: Annotated[int, _days("Settled dead letters, and operators' actions.")] = KEPT.dead_letters.days,
     in_hand: Annotated[int, _days("Notes of messages that were delivered again.")] = KEPT.in_hand.days,
@@ -168,7 +168,8 @@ def prune(
     was requested. Rows of the ledger go so long after they were closed; each addition keeps its row of the newest
     period, the guard against older ones. Dead letters go so long after they failed last, if they were discarded, or
     replayed and handled; open ones never, nor what is in them. Operators' actions go so long after they ended.
-    Connections, mappings, counts, Sync Status and the outbox are never pruned.
+    Counts that the portal has imported go so long after their import. Connections, mappings, the newest counts of
+    pushes, Sync Status and the outbox are never pruned.
     """
     retention = Retention(
         pushes=timedelta(pushes),

@@ -7,7 +7,6 @@ import structlog
 
 from messages import MappingChanged, MappingChecked, MappingCheckRequested, derived_id
 from store import Tx, leases, mappings, now, outbox, pushes, targets
-from store.mappings import Mapping
 from worker.handlers.context import Context
 from worker.rules.problems import problem
 
@@ -25,7 +24,7 @@ def mappings_changed(context: Context, events: Sequence[MappingChanged]) -> None
             companies = {event.company_id for event in changes}
             # Companies that share an addition are summed, so those who share the old or the new one are due as well.
             before = mappings.sharing_additions(tx, partner_id, companies)
-            newest = {event.id for event in changes if mappings.save(tx, _mapping(event, at))}
+            newest = {event.id for event in changes if mappings.save(tx, mappings.of_event(event, check_due_at=at))}
             others = (before | mappings.sharing_additions(tx, partner_id, companies)) - companies
             mappings.check_now(tx, partner_id, at, others)
             retry_waiting_lines(tx, partner_id, companies | others)
@@ -66,22 +65,4 @@ def _not_mapped(event: MappingCheckRequested, company_id: str, at: datetime) -> 
         changed_at=min(event.requested_at, at),
         status="incomplete",
         warnings=(problem("unmapped"),),
-    )
-
-
-def _mapping(event: MappingChanged, at: datetime) -> Mapping:
-    return Mapping(
-        partner_id=event.partner_id,
-        company_id=event.company_id,
-        changed_at=event.changed_at,
-        message_id=str(event.id),
-        company_name=event.company_name,
-        cw_company_id=event.cw_company_id,
-        agreement_id=event.agreement_id,
-        addition_id=event.addition_id,
-        rule=event.rule,
-        minimum=event.minimum,
-        allow_not_billable=event.allow_not_billable,
-        check_due_at=at,
-        correlation_id=event.correlation_id,
     )

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from threading import Event
+from threading import Event, Lock
 
 from messages import Message
 from store import Database, now
@@ -24,6 +24,8 @@ class Site:
     origin: str | None = None
     throttle: Throttle = field(default_factory=Throttle)
     closing: Event = field(default_factory=Event)
+    choosing: Lock = field(default_factory=Lock)
+    """Held from reading a mapping until it is sent with a change, as it is sent whole."""
     begun: Event = field(default_factory=Event)
     """Set when an operator's action was begun that somebody has to carry out."""
 

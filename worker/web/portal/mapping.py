@@ -66,17 +66,18 @@ def ask(visit: Visit) -> Response:
 def choose(visit: Visit) -> Response:
     """Send what was chosen in a drop-down. Another company takes the agreement back, another agreement the addition."""
     kind, chosen = _kind(visit.field("kind")), _id(visit.field("id"))
-    row = _row(visit, visit.field("company"))
-    _parent(row, kind)
-    place = KINDS.index(kind)
-    if row.ids[place] == chosen:
-        ids, names = row.ids, row.names
-    else:
-        after = (None, None)
-        ids = _three((*row.ids[:place], chosen, *after))
-        names = _three((*row.names[:place], visit.field("name")[:256] or None, *after))
-    event = _event(visit, row, ids=ids)
-    _send(visit, event, names)
+    with visit.site.choosing:
+        row = _row(visit, visit.field("company"))
+        _parent(row, kind)
+        place = KINDS.index(kind)
+        if row.ids[place] == chosen:
+            ids, names = row.ids, row.names
+        else:
+            after = (None, None)
+            ids = _three((*row.ids[:place], chosen, *after))
+            names = _three((*row.names[:place], visit.field("name")[:256] or None, *after))
+        event = _event(visit, row, ids=ids)
+        _send(visit, event, names)
     if visit.is_partial:
         return row_of(visit, row.company_id, saved=True)
     return visit.go("/portal/company", company=row.company_id, period=visit.asked("period"))
@@ -84,24 +85,26 @@ def choose(visit: Visit) -> Response:
 
 def set_terms(visit: Visit) -> Response:
     """Send the terms: the rule of a shared addition, a minimum, and whether it may be not Billable."""
-    row = _row(visit, visit.field("company"))
     minimum = visit.field("minimum").strip()
     if minimum and not (re.fullmatch("[0-9]{1,9}", minimum) and int(minimum) <= MAX_COUNT):
+        row = _row(visit, visit.field("company"))
         return _page(visit, row, {"minimum": f"is no whole number up to {MAX_COUNT:,}"}, 422)
     terms = {
         "rule": "sum" if visit.field("rule") == "sum" else "refuse",
         "minimum": int(minimum) if minimum else None,
         "allow_not_billable": visit.field("allow_not_billable") == "yes",
     }
-    event = _event(visit, row, **terms)
-    _send(visit, event, row.names)
+    with visit.site.choosing:
+        row = _row(visit, visit.field("company"))
+        _send(visit, _event(visit, row, **terms), row.names)
     return visit.go("/portal/company", company=row.company_id, period=visit.asked("period"), saved=1)
 
 
 def unmap(visit: Visit) -> Response:
     """Send that the company is not mapped any more."""
-    row = _row(visit, visit.field("company"))
-    _send(visit, _event(visit, row, ids=company_rows.NOTHING), (None, None, None))
+    with visit.site.choosing:
+        row = _row(visit, visit.field("company"))
+        _send(visit, _event(visit, row, ids=company_rows.NOTHING), (None, None, None))
     return visit.go("/portal/companies", period=visit.asked("period"))
 
 

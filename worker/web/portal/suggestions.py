@@ -1,9 +1,11 @@
 """Suggestions: asked for as the platform does, and accepted one by one or together."""
 
+from collections.abc import Sequence
+
 from starlette.responses import Response
 
-from messages import CatalogRequested, PhinCompany, Suggestion
-from store import Tx, portal
+from messages import CatalogRequested, MappingChanged, PhinCompany, Suggestion
+from store import Tx, mappings, now, portal
 from store.portal import Choice
 from worker.coordination.suggesting import PartnerMappings, certain_mappings, event_of, pages
 from worker.web.pages import Page
@@ -35,21 +37,18 @@ def ask(visit: Visit) -> Response:
 def accept(visit: Visit) -> Response:
     """Map a company as it was suggested."""
     partner, company_id = visit.partner, visit.field("company")
-    at = visit.site.now()
-    with visit.site.database.begin() as tx:
-        period = periods.asked(visit, tx)
-        found = read(tx, partner).found.get(company_id, ())
-        known = PartnerMappings.read(tx, partner)
-        names = {one.company_id: one.company_name for one in _companies(tx, partner, period.key)}
-    wanted = visit.field("cw_company")
-    suggestion = next((one for one in found if str(one.cw_company_id) == wanted), None)
-    if suggestion is None or company_id not in names:
-        raise Refusal(409, "This suggestion is gone", "Load the page anew, and ask for suggestions again.")
-    company = PhinCompany(company_id=company_id, company_name=names[company_id])
-    event = event_of(partner, company, known.filled(company_id, suggestion), known, at)
-    visit.site.send([event])
-    with visit.site.database.begin() as tx:
-        portal.keep_choices(tx, [Choice(event, _names(suggestion))])
+    with visit.site.choosing:
+        with visit.site.database.begin() as tx:
+            at, period = now(tx), periods.asked(visit, tx)
+            found = read(tx, partner).found.get(company_id, ())
+            known = _known(tx, partner)
+            names = {one.company_id: one.company_name for one in _companies(tx, partner, period.key)}
+        wanted = visit.field("cw_company")
+        suggestion = next((one for one in found if str(one.cw_company_id) == wanted), None)
+        if suggestion is None or company_id not in names:
+            raise Refusal(409, "This suggestion is gone", "Load the page anew, and ask for suggestions again.")
+        company = PhinCompany(company_id=company_id, company_name=names[company_id])
+        _send(visit, [event_of(partner, company, known.filled(company_id, suggestion), known, at)], [suggestion])
     if visit.is_partial:
         return row_of(visit, company_id, saved=True)
     return visit.go("/portal/companies", period=period.key, show="unmapped")
@@ -57,17 +56,33 @@ def accept(visit: Visit) -> Response:
 
 def accept_certain(visit: Visit) -> Response:
     """Map all companies whose suggestion is certain."""
-    partner, at = visit.partner, visit.site.now()
-    with visit.site.database.begin() as tx:
-        period = periods.asked(visit, tx)
-        found = read(tx, partner).found
-        known = PartnerMappings.read(tx, partner)
-        events = certain_mappings(partner, _unmapped(tx, partner, period.key), found, known, at)
+    partner = visit.partner
+    with visit.site.choosing:
+        with visit.site.database.begin() as tx:
+            at, period = now(tx), periods.asked(visit, tx)
+            found = read(tx, partner).found
+            events = certain_mappings(partner, _unmapped(tx, partner, period.key), found, _known(tx, partner), at)
+        _send(visit, events, [found[event.company_id][0] for event in events])
+    return visit.go("/portal/companies", period=period.key, accepted=len(events))
+
+
+def _send(visit: Visit, events: Sequence[MappingChanged], suggested: Sequence[Suggestion]) -> None:
     if events:
         visit.site.send(events)
+        chosen = [Choice(event, _names(one)) for event, one in zip(events, suggested, strict=True)]
         with visit.site.database.begin() as tx:
-            portal.keep_choices(tx, [Choice(event, _names(found[event.company_id][0])) for event in events])
-    return visit.go("/portal/companies", period=period.key, accepted=len(events))
+            portal.keep_choices(tx, chosen)
+
+
+def _known(tx: Tx, partner: str) -> PartnerMappings:
+    """The mappings, and in place of those that no worker has stored yet what was chosen."""
+    known = PartnerMappings.read(tx, partner)
+    ahead = {
+        company_id: mappings.of_event(choice.event)
+        for company_id, choice in portal.choices(tx, partner).items()
+        if company_id not in known.stored or choice.event.changed_at > known.stored[company_id].changed_at
+    }
+    return PartnerMappings({**known.stored, **ahead}, {**known.current, **ahead})
 
 
 def _companies(tx: Tx, partner: str, period_key: str) -> list[PhinCompany]:
@@ -78,7 +93,7 @@ def _companies(tx: Tx, partner: str, period_key: str) -> list[PhinCompany]:
 
 
 def _unmapped(tx: Tx, partner: str, period_key: str) -> list[PhinCompany]:
-    known = PartnerMappings.read(tx, partner)
+    known = _known(tx, partner)
     return [one for one in _companies(tx, partner, period_key) if not known.is_mapped(one.company_id)]
 
 
