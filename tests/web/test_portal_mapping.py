@@ -1,4 +1,4 @@
-"""The forms of one company: a mapping is sent whole, so nothing that was just saved is lost; reading asks for nothing."""
+"""The forms of one company: a mapping is sent whole, so nothing just saved is lost; reading asks for nothing."""
 
 import json
 
