@@ -7,9 +7,11 @@ from time import monotonic
 import pytest
 from playwright.sync_api import Browser, expect
 
+from store import pauses
 from tests.support.portal import Portal, portal
 from tests.support.waiting import TIME_FACTOR
 from tests.support.world import World
+from worker.cli import sample
 
 
 @pytest.fixture(params=["rabbitmq", "embedded"])
@@ -81,6 +83,29 @@ def test_failed_companies_are_mended_and_retried_alone(in_portal: Portal) -> Non
     assert "Updated" in in_portal.status("Marlow & Sons")
     assert [write["path"].rpartition("/")[2] for write in coordinator.writes()] == ["7102", "7113"]
     assert coordinator.quantity(7113) == 6
+
+
+def test_a_push_that_waits_says_why_and_can_be_cancelled(in_portal: Portal) -> None:
+    """While an operator's pause holds a push up, its page names it; what is cancelled then is never written."""
+    coordinator, page = in_portal.coordinator, in_portal.page
+    coordinator.connect()
+    coordinator.run("mapping", "import", sample.MAPPINGS, code=1)
+    in_portal.open("/portal/companies")
+    in_portal.take_counts()
+    in_portal.click("Preview the push")
+    in_portal.ends()
+    with coordinator.world.database.begin() as tx:
+        pauses.pause(tx, coordinator.partner, "walt", "ConnectWise has an incident")
+    in_portal.click("Push to ConnectWise")
+    in_portal.sees("You may leave this page")
+    in_portal.sees("It waits: Paused by walt since")
+    in_portal.click("Cancel what is not written yet")
+    with coordinator.world.database.begin() as tx:
+        pauses.resume(tx, coordinator.partner)
+    in_portal.ends()
+    expect(page.get_by_role("heading", name="Cancelled")).to_be_visible()
+    assert "Cancelled" in in_portal.status("Alder & Finch Architects")
+    assert coordinator.writes() == []
 
 
 def test_the_first_month_takes_few_interactions(in_portal: Portal) -> None:
