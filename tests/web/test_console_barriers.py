@@ -1,7 +1,10 @@
 """Everybody can use the console: no barrier that axe knows, in any state, colour or width."""
 
+from pathlib import Path
+
 import pytest
 from playwright.sync_api import Browser, Page
+from pydantic import SecretStr
 
 from store import Database
 from tests.integration.test_corrections import LETTER as WRONG_LETTER
@@ -9,6 +12,8 @@ from tests.integration.test_store_dead_letters import numbered
 from tests.support.axe import Audit, auditor
 from tests.support.browser import opened
 from tests.support.console import console_of, fill
+from tests.support.world import World
+from worker.coordination.sending import Sender
 from worker.web.site import Site
 
 WIDTHS = (360, 1280)
@@ -58,3 +63,31 @@ def test_no_page_has_a_barrier(local_site: Site, database: Database, browser: Br
                 page.goto("/console/letters")
                 page.keyboard.press("?")
                 look_at("keys")
+
+
+@pytest.mark.parametrize("is_away", [False, True], ids=["queues", "RabbitMQ away"])
+def test_the_queues_have_no_barrier(
+    amqp_url: str,
+    postgresql_url: str,
+    tmp_path: Path,
+    browser: Browser,
+    audit: Audit,
+    is_away: bool,  # noqa: FBT001 - parametrized
+) -> None:
+    """The same for the queues of RabbitMQ, read and unread, and for a RabbitMQ that does not answer."""
+    with World(amqp_url, postgresql_url, tmp_path) as world:
+        world.publish(world.connected("p1"))
+        settings = world.settings
+        if is_away:
+            settings = settings.model_copy(update={"broker_url": SecretStr("amqp://guest:guest@127.0.0.1:1/")})
+        with (
+            Sender(settings, world.database) as sender,
+            console_of(Site(settings, world.database, sender, None)) as url,
+        ):
+            for width in WIDTHS:
+                with opened(browser, url, viewport={"width": width, "height": 900}) as page:
+                    page.goto("/console/queues")
+                    shown = "RabbitMQ does not tell" if is_away else "Nobody reads it"
+                    page.get_by_text(shown).first.wait_for()
+                    audit(page, f"queues at {width}")
+                    assert page.evaluate("document.documentElement.scrollWidth") <= width
