@@ -142,9 +142,14 @@ def test_no_error_moves_the_cursor(tmp_path: Path) -> None:
 
 
 def test_a_push_takes_ten_thousand_lines(tmp_path: Path) -> None:
-    """More companies than a push can carry are refused before anything is sent."""
-    rows = "\n".join(f"c-{n},Acme {n},1" for n in range(MAX_LINES + 1))
-    assert mistakes(tmp_path, f"{COUNTS}\n{rows}") == ["counts.csv: 10,001 companies; a push takes at most 10,000"]
+    """More companies than a push can carry are refused before anything is sent; a total is none of them."""
+    rows = [f"c-{n},Acme {n},1" for n in range(MAX_LINES + 1)]
+    for more in ([], ["c-x,Acme,1"] * 5):
+        text = "\n".join([COUNTS, *rows, *more])
+        assert mistakes(tmp_path, text) == ["counts.csv: more than 10,000 companies; a push takes at most 10,000"]
+    file = tmp_path / "total.csv"
+    file.write_text("\n".join([COUNTS, *rows[:-1], f"Total,,{MAX_LINES}"]), encoding="utf-8")
+    assert len(read_counts(file)) == MAX_LINES
 
 
 def test_excel_leaves_out_the_last_separators(tmp_path: Path) -> None:

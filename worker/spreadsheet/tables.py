@@ -113,14 +113,24 @@ def best(sheet: Sheet, columns: Columns) -> Header | None:
     return found
 
 
-def read(header: Header, columns: Columns, make: Callable[[dict[str, Any]], T], total_of: str | None = None) -> list[T]:
-    """Make an object of each row. Raises SpreadsheetError with the mistakes of all rows.
+def read(
+    header: Header,
+    columns: Columns,
+    make: Callable[[dict[str, Any]], T],
+    total_of: str | None = None,
+    at_most: int | None = None,
+) -> list[T]:
+    """Make an object of each row. Raises SpreadsheetError with the mistakes of all rows, or for more than `at_most`.
 
     A last row with the total of the column `total_of` is verified and left out.
     """
-    rows, mistakes = _split(header)
+    rows, mistakes = _split(header, None if at_most is None else at_most + 1)
     if total_of:
         mistakes += _take_total(header, rows, total_of, columns[total_of])
+    if at_most is not None and len(rows) > at_most:
+        raise SpreadsheetError(
+            [f"{header.sheet.name}: more than {at_most:,} companies; a push takes at most {at_most:,}"]
+        )
     made: list[T] = []
     first: dict[str, int] = {}
     capitals: dict[str, tuple[str, int]] = {}
@@ -168,8 +178,11 @@ def _mistakes(header: Header, columns: Columns) -> Iterator[str]:
             yield f"column {column} is there twice: {', '.join(map(quoted, words))}"
 
 
-def _split(header: Header) -> tuple[list[tuple[SheetRow, dict[str, Cell]]], list[str]]:
-    """The rows below the header, each with its cells by column, and the mistakes of whole rows."""
+def _split(header: Header, enough: int | None) -> tuple[list[tuple[SheetRow, dict[str, Cell]]], list[str]]:
+    """The rows below the header, each with its cells by column, and the mistakes of whole rows.
+
+    Once there are more than `enough`, the rest is not looked at.
+    """
     rows: list[tuple[SheetRow, dict[str, Cell]]] = []
     mistakes: list[str] = []
     width = len(header.columns)
@@ -188,6 +201,8 @@ def _split(header: Header) -> tuple[list[tuple[SheetRow, dict[str, Cell]]], list
             mistakes.append(f"{where}, column {nameless[0]}: is not empty, but has no name in the header; clear it")
         else:
             rows.append((row, {column: cell for column, cell in cells if column}))
+        if enough is not None and len(rows) + len(mistakes) > enough:
+            break
     return rows, mistakes
 
 
