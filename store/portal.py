@@ -8,12 +8,14 @@ from datetime import datetime
 from sqlalchemy import delete, func, insert, select
 
 from messages import MappingChanged, PushLine
-from store.catalog import Question, find
+from store.catalog import find
 from store.database import Tx, db_now, upsert
 from store.pushes import chunks
 from store.schema import portal_choices, portal_counts, portal_questions
 
 AT_ONCE = 500
+ANSWERED_WITHIN = 120.0
+"""Seconds for which an answer is awaited."""
 
 
 @dataclass(frozen=True)
@@ -102,14 +104,26 @@ def keep_questions(tx: Tx, partner_id: str, message_ids: Collection[str]) -> Non
     """Remember the questions for suggestions, in place of the former ones."""
     tx.execute(delete(portal_questions).where(portal_questions.c.partner_id == partner_id))
     if message_ids:
-        rows = [{"partner_id": partner_id, "message_id": message_id} for message_id in message_ids]
+        common = {"partner_id": partner_id, "asked_at": tx.execute(select(db_now())).scalar_one()}
+        rows = [common | {"message_id": message_id} for message_id in message_ids]
         tx.execute(insert(portal_questions), rows)
 
 
-def questions(tx: Tx, partner_id: str) -> dict[str, Question | None]:
-    """The questions for suggestions that were asked last, by id; None = it has not arrived."""
-    query = select(portal_questions.c.message_id).where(portal_questions.c.partner_id == partner_id)
-    return {one: find(tx, partner_id, one) for one in sorted(tx.execute(query).scalars())}
+def answers(tx: Tx, partner_id: str) -> tuple[list[str], int]:
+    """The answers to the questions for suggestions that were asked last, and the number that is still awaited.
+
+    One that was not answered for so long may be lost, or its answer was removed since.
+    """
+    recently = func.coalesce(portal_questions.c.asked_at > db_now(-ANSWERED_WITHIN), False)
+    query = select(portal_questions.c.message_id, recently.label("recently"))
+    found, awaited = [], 0
+    for row in tx.execute(query.where(portal_questions.c.partner_id == partner_id).order_by("message_id")).all():
+        question = find(tx, partner_id, row.message_id)
+        if question is not None and question.answer is not None:
+            found.append(question.answer)
+        elif row.recently:
+            awaited += 1
+    return found, awaited
 
 
 def _count(line: PushLine) -> dict[str, object]:

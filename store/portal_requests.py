@@ -1,5 +1,7 @@
 """Events that the portal's forms have sent: a form that is sent twice asks for one thing."""
 
+from datetime import datetime
+
 from sqlalchemy import delete, select
 
 from store.database import Tx, db_now, upsert
@@ -12,6 +14,12 @@ def find(tx: Tx, partner_id: str, request_id: str) -> str | None:
     which = (portal_requests.c.partner_id == partner_id, portal_requests.c.request_id == request_id)
     found = tx.execute(select(portal_requests.c.event_json).where(*which)).scalar()
     return None if found is None else str(found)
+
+
+def sent_at(tx: Tx, partner_id: str, request_id: str) -> datetime | None:
+    """When it was asked for first; None if it was not, or more than a day ago."""
+    which = (portal_requests.c.partner_id == partner_id, portal_requests.c.request_id == request_id)
+    return tx.execute(select(portal_requests.c.sent_at).where(*which)).scalar()
 
 
 def keep(tx: Tx, partner_id: str, request_id: str, event_json: str) -> str:

@@ -663,6 +663,7 @@ portal_questions = Table(
     metadata,
     _key("partner_id"),
     _key("message_id"),
+    _time("asked_at", nullable=True),
     PrimaryKeyConstraint("partner_id", "message_id"),
 )
 

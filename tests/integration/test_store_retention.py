@@ -250,7 +250,6 @@ def test_traces_of_what_is_over_go(database: Database) -> None:
     assert _ids(database, tables.workers.c.id) == ["now"]
 
 
-@pytest.mark.parametrize("backend", ["sqlite"])
 def test_imports_of_the_portal_go_with_the_pushes(database: Database) -> None:
     """Counts stay as long as pushes do, who imported them as long as other names, what a form has sent for a day."""
     line, columns = PushLine(company_id="c-1", company_name="Acme", billable_users=3), tables.portal_counts.c
@@ -267,6 +266,7 @@ def test_imports_of_the_portal_go_with_the_pushes(database: Database) -> None:
     assert [tuple(row) for row in kept] == [("2025-08", NO_NAME), ("2025-11", "ana")]
 
 
+@pytest.mark.parametrize("backend", ["sqlite"])
 def test_the_command_prints_what_it_removed(database: Database, database_url: str, tmp_path: Any) -> None:
     """`db prune` counts by table, changes nothing with --dry-run, and refuses an age that makes no sense."""
     _ended(database, push("older", at=0))

@@ -47,7 +47,8 @@ def opened(browser: Browser, base_url: str, **more: Any) -> Iterator[Page]:
 
     def said(message: ConsoleMessage) -> None:
         # The browser itself says so of each answer that is an error, which a test may well ask for.
-        if message.type in {"error", "warning"} and "Failed to load resource" not in message.text:
+        is_asked_for = any(text in message.text for text in ("Failed to load resource", "Failed to fetch"))
+        if message.type in {"error", "warning"} and not is_asked_for:
             wrong.append(f"{message.text} ({message.location})")
 
     page.on("console", said)

@@ -152,6 +152,13 @@ def test_a_push_takes_ten_thousand_lines(tmp_path: Path) -> None:
     assert len(read_counts(file)) == MAX_LINES
 
 
+def test_a_million_empty_lines_cost_little(tmp_path: Path) -> None:
+    """A sheet that Excel has saved to its last row is read; a longer file, of empty lines, is refused at once."""
+    assert read_counts(counts_file(tmp_path, f"{COUNTS}\nc-1,Acme,7\n" + ",,\n" * 1_048_570))[0].billable_users == 7
+    said = "counts.csv: more than 1,048,576 lines; remove those that are empty, and leave only the table in it"
+    assert mistakes(tmp_path, f"{COUNTS}\nc-1,Acme,7\n" + "\n" * 1_048_576) == [said]
+
+
 def test_excel_leaves_out_the_last_separators(tmp_path: Path) -> None:
     """An exported file that Excel has saved, whose rows end with their last filled cell in some blocks, is the same."""
     full = [f"c-{n},Acme {n},250,7,{n},refuse," for n in range(1, 41)] + ["c-41,Hooli,,,,,", "c-42,Initech,250,,,,"]

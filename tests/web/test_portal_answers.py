@@ -4,7 +4,7 @@ import io
 import zipfile
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Locator, expect
 
 from store import Database, portal
 from tests.support.browser import opened
@@ -99,7 +99,7 @@ def test_the_portal_works_without_scripts(in_portal: Portal, browser: Browser) -
         page.get_by_role("button", name="Preview the push").click()
         expect(page.get_by_text("The preview is complete")).to_be_visible(timeout=30_000)
         page.get_by_role("button", name="Push to ConnectWise").click()
-        expect(page.get_by_role("heading", name="Done")).to_be_visible(timeout=30_000)
+        expect(page.get_by_role("heading", name="Done: 24 not mapped")).to_be_visible(timeout=30_000)
     assert in_portal.coordinator.quantity(7102) == 11
 
 
@@ -125,3 +125,34 @@ def test_a_push_is_followed_without_a_jump(in_portal: Portal, has_events: bool) 
     assert "Updated" in in_portal.status("Whitcomb")
     shifts = page.evaluate("window.shifts")
     assert sum(shift[0] for shift in shifts) == 0, shifts
+
+
+@pytest.mark.parametrize("is_cut", [False, True], ids=["refused", "connection cut"])
+def test_a_choice_that_is_not_saved_says_so(in_portal: Portal, is_cut: bool) -> None:  # noqa: FBT001 - parametrized
+    """A drop-down goes back to what is saved, and says beside it that the choice was not taken."""
+    page = in_portal.page
+    in_portal.coordinator.connect()
+    in_portal.open("/portal/companies")
+    in_portal.take_counts()
+    in_portal.choose("Alder & Finch", "ConnectWise company", "Alder")
+    field = page.get_by_role("combobox", name="ConnectWise company for Alder")
+    away = {"HX-Retarget": "#messages", "HX-Reswap": "innerHTML"}
+    page.route(
+        "**/portal/map?*",
+        lambda route: route.abort() if is_cut else route.fulfill(status=503, body="away", headers=away),
+    )
+    _choose(field, "Bluewater")
+    expect(in_portal.row("Alder & Finch")).to_contain_text("✗ Not saved: Bluewater Dental. Choose it again.")
+    assert field.input_value().startswith("Alder & Finch")
+    expect(page.locator("#status")).to_contain_text("Not saved: Bluewater Dental")
+    page.unroute("**/portal/map?*")
+    _choose(field, "Bluewater")
+    expect(field).to_have_attribute("value", "Bluewater Dental")
+    expect(in_portal.row("Alder & Finch")).not_to_contain_text("Not saved")
+
+
+def _choose(field: Locator, typed: str) -> None:
+    """Type over what a drop-down holds, and take the first that is found."""
+    field.fill(typed)
+    field.page.locator("[role=option][aria-selected=true]").filter(has_text=typed).wait_for()
+    field.press("Enter")

@@ -3,13 +3,16 @@
 import json
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
-from messages import CatalogListed, CatalogRequested, MappingChanged, PhinCompany, Suggestion
+from messages import CatalogListed, CatalogRequested, ConnectionChecked, MappingChanged, PhinCompany, Suggestion
+from messages.catalog import Choice as CatalogChoice
 from store import Database, catalog, connections, portal
-from store.schema import outbox
-from tests.support.samples import PARTNER, connection
+from store.database import db_now
+from store.schema import outbox, portal_questions
+from tests.support.samples import PARTNER, connection, minute
 from tests.support.visitors import Visitor
+from worker.web import partner_locks
 from worker.web.site import Site
 
 pytestmark = pytest.mark.parametrize("backend", ["sqlite"])
@@ -44,11 +47,15 @@ def visitor(local_site: Site, database: Database) -> Visitor:
     return found
 
 
-def _suggested(database: Database) -> None:
+def _suggested(
+    database: Database, agreement: CatalogChoice | None = None, addition: CatalogChoice | None = None
+) -> None:
     """The answer to a question for suggestions."""
     company = PhinCompany(company_id="c-1", company_name="Acme")
     question = CatalogRequested(partner_id=PARTNER, correlation_id="q", kind="suggestions", companies=(company,))
     suggestion = Suggestion(
+        agreement=agreement,
+        addition=addition,
         company_id="c-1",
         cw_company_id=250,
         cw_company_name="Acme",
@@ -82,6 +89,70 @@ def test_a_choice_keeps_terms_that_no_worker_has_yet(visitor: Visitor, database:
     assert _post(visitor, "terms", company="c-1", rule="sum", minimum="8") == 303
     event = _last_mapping(database)
     assert (event.cw_company_id, event.rule, event.minimum) == (250, "sum", 8)
+
+
+def test_a_list_of_another_company_is_not_chosen_from(visitor: Visitor, database: Database) -> None:
+    """A window that is open since before another company was chosen cannot mix the records of both."""
+    choose = {"company": "c-1", "kind": "companies", "parent": ""}
+    assert _post(visitor, "map", **choose, id="250", name="Acme") == 303
+    assert _post(visitor, "map", **choose, id="777", name="Bolt") == 303
+    stale = {"company": "c-1", "kind": "agreements", "id": "7", "name": "Managed"}
+    assert _post(visitor, "map", **stale, parent="250") == 409
+    assert (_last_mapping(database).cw_company_id, _last_mapping(database).agreement_id) == (777, None)
+    assert _post(visitor, "map", **stale, parent="777") == 303
+
+
+def test_a_suggestion_replaces_no_choice(visitor: Visitor, database: Database) -> None:
+    """Who accepts a suggestion for a company that was mapped otherwise meanwhile is told, and nothing is sent."""
+    _suggested(database)
+    assert _post(visitor, "map", company="c-1", kind="companies", id="777", name="Bolt") == 303
+    assert _post(visitor, "suggestions/accept", company="c-1", cw_company="250") == 409
+    with database.begin() as tx:
+        choice = portal.choices(tx, PARTNER)["c-1"]
+    assert (choice.event.cw_company_id, choice.names) == (777, ("Bolt", None, None))
+
+
+def test_what_is_not_mapped_has_no_name(visitor: Visitor, database: Database) -> None:
+    """An addition that is not certain to be Phin's is not shown as mapped where its company and agreement are."""
+    _suggested(database, CatalogChoice(id=7, name="Managed"), CatalogChoice(id=11, name="Backup seats"))
+    assert _post(visitor, "suggestions/accept-certain") == 303
+    with database.begin() as tx:
+        choice = portal.choices(tx, PARTNER)["c-1"]
+    assert (choice.event.addition_id, choice.names) == (None, ("Acme", "Managed", None))
+
+
+def test_suggestions_that_are_lost_can_be_asked_for_again(visitor: Visitor, database: Database) -> None:
+    """Neither a question that nobody answers nor an answer that was pruned keeps the page waiting for ever."""
+    page = f"/portal/companies?partner={PARTNER}&period={PERIOD}"
+    assert _post(visitor, "suggestions") == 303
+    assert "0 of 1 lists are there" in visitor.get(page).text
+    with database.begin() as tx:
+        tx.execute(update(portal_questions).values(asked_at=db_now(-121)))
+    assert "Suggest for 1 company" in visitor.get(page).text
+
+
+def test_one_partner_does_not_wait_for_another(
+    visitor: Visitor, local_site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a change of one partner is being sent, others' go on; a second one of that partner is refused in time."""
+    monkeypatch.setattr(partner_locks, "WAIT_SECONDS", 0.01)
+    choice = {"company": "c-1", "kind": "companies", "id": "250", "name": "Acme"}
+    with local_site.choosing.by("msp-2"):
+        assert _post(visitor, "map", **choice) == 303
+    with local_site.choosing.by(PARTNER):
+        assert _post(visitor, "map", **choice) == 503
+
+
+def test_a_check_that_was_asked_for_is_awaited(visitor: Visitor, database: Database) -> None:
+    """The page of a connection shows no old finding as if it were that of the check which was just asked for."""
+    with database.begin() as tx:
+        checked = ConnectionChecked(partner_id=PARTNER, correlation_id="c", changed_at=minute(-10), status="ok")
+        connections.save_check(tx, connection(at=-10), checked.model_dump(mode="json"))
+    page = visitor.get(FORM).text
+    assert "✓ Connected" in page
+    asked = visitor.post(f"/portal/connect/check?partner={PARTNER}", page=FORM).headers["location"]
+    page = visitor.get(asked).text
+    assert ("ConnectWise is being checked" in page, "✓ Connected" in page) == (True, False)
 
 
 def test_to_look_at_a_list_asks_nothing_of_connectwise(visitor: Visitor, database: Database) -> None:

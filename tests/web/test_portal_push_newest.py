@@ -4,12 +4,15 @@ import re
 from uuid import uuid4
 
 import pytest
+from sqlalchemy import update
 
 from messages import LineStatus
 from store import Database, connections, mappings, newest_versions, portal
+from store.database import db_now
 from store.portal import Choice
+from store.schema import portal_requests, pushes
 from tests.support.portal_pushes import FORM, IMPORT, PUSH, ended, sent
-from tests.support.samples import PARTNER, connection, mapping, mapping_changed, minute, push
+from tests.support.samples import PARTNER, connection, disconnect, mapping, mapping_changed, minute, push
 from tests.support.visitors import Visitor
 from worker.web.site import Site
 
@@ -161,6 +164,89 @@ def test_a_form_that_is_shown_names_itself(local_site: Site, database: Database)
         assert all('name="form_id"' in form for form in forms)
 
 
+def test_a_second_click_brings_no_older_numbers(local_site: Site, database: Database) -> None:
+    """A form that failed to be sent, and is sent again once newer counts are there, is refused like any other."""
+    visitor = Visitor(local_site)
+    _import(visitor, "c-1,Acme,21\n")
+    ended(database, push("old", {"c-1": 21}, mode="preview"), {"c-1": "preview"})
+    form = {"of": "old", "mode": "apply", "form_id": str(uuid4())}
+    assert visitor.post(PUSH, form, page=FORM).status_code == 303
+    _import(visitor, "c-1,Acme,30\n")
+    assert visitor.post(PUSH, form, page=FORM).status_code == 409
+    assert len(sent(database)) == 1
+
+
+@on_sqlite
+def test_a_preview_without_a_new_company_is_not_pushed(local_site: Site, database: Database) -> None:
+    """Users of a company that was imported after the preview are not left out in silence."""
+    visitor = Visitor(local_site)
+    ended(database, push("old", {"c-1": 21}, mode="preview"), {"c-1": "preview"})
+    _import(visitor, "c-1,Acme,21\nc-2,Bolt,50\n")
+    page = _page(visitor, "old")
+    assert ("Bolt: it was imported since, and is not in it" in page, TO_PUSH in page) == (True, False)
+    assert visitor.post(PUSH, {"of": "old", "mode": "apply"}, page=FORM).status_code == 409
+
+
+@on_sqlite
+def test_what_was_taken_back_is_not_pushed_again(local_site: Site, database: Database) -> None:
+    """A preview older than a revert shows quantities that have gone; what the revert left alone may be retried."""
+    visitor = Visitor(local_site)
+    ended(database, push("old", {"c-1": 21, "c-2": 5}), {"c-1": "updated", "c-2": "failed"})
+    ended(database, push("preview", {"c-1": 21}, mode="preview"), {"c-1": "preview"})
+    assert TO_PUSH in _page(visitor, "preview")
+    revert = push("back", {"c-1": 21, "c-2": 5}, at=1)
+    ended(database, revert, {"c-1": "updated", "c-2": "skipped"})
+    with database.begin() as tx:
+        tx.execute(update(pushes).where(pushes.c.push_id == "back").values(mode="revert", reverts="old"))
+    page = _page(visitor, "preview")
+    assert (": it was taken back since" in page, TO_PUSH in page) == (True, False)
+    assert visitor.post(PUSH, {"of": "old", "mode": "apply"}, page=FORM).status_code == 409
+    assert visitor.post(PUSH, {"of": "old", "mode": "apply", "only": "failed"}, page=FORM).status_code == 303
+
+
+@on_sqlite
+@pytest.mark.parametrize("changes", [{"tenant": "other"}, {}], ids=["another", "disconnected"])
+def test_a_preview_of_another_connectwise_is_not_pushed(
+    local_site: Site, database: Database, changes: dict[str, object]
+) -> None:
+    """What one ConnectWise holds says nothing about another."""
+    visitor = Visitor(local_site)
+    with database.begin() as tx:
+        connections.save(tx, connection(at=-10))
+    ended(database, push("old", {"c-1": 21}, mode="preview"), {"c-1": "preview"})
+    assert TO_PUSH in _page(visitor, "old")
+    with database.begin() as tx:
+        connections.save(tx, connection(at=1, **changes) if "tenant" in changes else disconnect(at=1))
+    page = _page(visitor, "old")
+    assert ("Another ConnectWise is connected since, or none." in page, TO_PUSH in page) == (True, False)
+    assert visitor.post(PUSH, {"of": "old", "mode": "apply"}, page=FORM).status_code == 409
+
+
+@on_sqlite
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [("updated", "✓ Done"), ("unchanged", "✓ Done"), ("skipped", "Done: 1 not mapped"), ("held", "Done: 1 held"),
+     ("failed", "Done: 1 failed"), ("superseded", "Done: 1 superseded")],
+)  # fmt: skip
+def test_only_what_went_well_is_done(local_site: Site, database: Database, status: LineStatus, said: str) -> None:
+    """The heading of a push that billed nothing has no check mark."""
+    ended(database, push("old", {"c-1": 21}), {"c-1": status})
+    assert f"data-announce>{said}</h2>" in _page(Visitor(local_site), "old")
+
+
+@on_sqlite
+def test_a_push_that_nobody_takes_up_is_named(local_site: Site, database: Database) -> None:
+    """After a minute the page of a push that no worker has says so; one that was never sent has no page."""
+    visitor = Visitor(local_site)
+    _import(visitor, "c-1,Acme,21\n")
+    page = visitor.post(PUSH, {"mode": "apply"}, page=FORM).headers["location"]
+    assert "A worker is about to take it up" in visitor.get(page).text
+    with database.begin() as tx:
+        tx.execute(update(portal_requests).values(sent_at=db_now(-61)))
+    assert "No worker has taken it up yet" in visitor.get(page).text
+    assert visitor.get(f"{PUSH}&push=never-sent&lines=5").status_code == 404
+
+
 def _choose(database: Database, at: float) -> None:
     """Choose an addition for the company in the portal, without a worker that stores it."""
     event = mapping_changed(1, changed_at=minute(at), cw_company_id=1, agreement_id=7, addition_id=99)
@@ -191,9 +277,14 @@ def test_nothing_but_a_push_pushes(local_site: Site, database: Database, mode: d
 @on_sqlite
 @pytest.mark.parametrize(
     "address",
-    [f"/portal/companies?page={'9' * 5000}", "/portal/companies?page=x", "/portal/connect?since=abc",
-     "/portal/connect?since=2025-11-01"],
-)  # fmt: skip
+    [
+        f"/portal/companies?page={'9' * 5000}",
+        "/portal/companies?page=x",
+        "/portal/connect?since=abc",
+        "/portal/connect?since=2025-11-01",
+        *(f"{page}0001-01-01T00:00:00%2B14:00" for page in ("/portal/history?before=", "/console/letters?since=")),
+    ],
+)
 def test_an_odd_address_is_a_page(local_site: Site, address: str) -> None:
     """A page is shown, whatever stands in its address; a text that it brings is not."""
     assert Visitor(local_site).get(f"{address}&partner=msp-1&accepted=call+us").status_code == 200

@@ -62,14 +62,16 @@ def _pushed(
     month: str = PERIOD,
     before: float = 18.0,
     others: Mapping[str, int] = MappingProxyType({}),
+    wanted: int | None = None,
 ) -> None:
-    """A push that a worker has ended with this status."""
+    """A push that a worker has ended with this status; `wanted`: the quantity of the addition, the users if None."""
     counts = {"c-1": users, **others}
     event = push(f"p-{at:g}", counts, at=at, period=BillingPeriod.parse(month))
     accept(database, event)
-    quantities: dict[str, Any] = {"quantity_before": before, "quantity_wanted": users}
+    wanted = users if wanted is None else wanted
+    quantities: dict[str, Any] = {"quantity_before": before, "quantity_wanted": wanted}
     if status == "updated":
-        quantities["quantity_after"] = users
+        quantities["quantity_after"] = wanted
     with database.partner(PARTNER) as tx:
         line_results.record(tx, now(tx), [sync_result(event, one, status, **quantities) for one in counts])
 
@@ -131,12 +133,32 @@ def test_a_choice_on_its_way_is_not_said_to_be_written(connected: Site, database
 @on_sqlite
 def test_a_sum_is_not_green_once_one_of_its_companies_has_changed(connected: Site, database: Database) -> None:
     """Companies that share an addition count as written only together: what is billed is the sum of both."""
-    _mapped(database, at=-5, company_id="c-2", company_name="Bolt")
+    _mapped(database, at=-5, rule="sum")
+    _mapped(database, at=-5, rule="sum", company_id="c-2", company_name="Bolt")
     _imported(database, 21, others={"c-2": 5})
-    _pushed(database, 21, at=0, others={"c-2": 5})
+    _pushed(database, 21, at=0, others={"c-2": 5}, wanted=26)
     assert _sum(connected) == {"imported": 26, "written": 26}
     _imported(database, 21, others={"c-2": 6})
     assert _sum(connected) == {"imported": 27, "not pushed yet": 27}
+
+
+@on_sqlite
+@pytest.mark.parametrize(
+    "changes",
+    [{"addition_id": 99}, {"cw_company_id": None, "agreement_id": None, "addition_id": None}],
+    ids=["mapped elsewhere", "unmapped"],
+)
+def test_a_sum_is_not_green_once_a_company_has_left_it(
+    connected: Site, database: Database, changes: dict[str, int | None]
+) -> None:
+    """What stays of a sum has to be pushed anew: ConnectWise still bills the company that is mapped elsewhere now."""
+    _mapped(database, at=-5, rule="sum")
+    _mapped(database, at=-5, rule="sum", company_id="c-2", company_name="Bolt")
+    _imported(database, 21, others={"c-2": 5})
+    _pushed(database, 21, at=0, others={"c-2": 5}, wanted=26)
+    assert _sum(connected) == {"imported": 26, "written": 26}
+    _mapped(database, at=1, company_id="c-2", company_name="Bolt", **changes)
+    assert _sum(connected)["not pushed yet"] >= 21
 
 
 @on_sqlite
@@ -282,3 +304,12 @@ def test_the_file_of_the_ledger_holds_all_writes(connected: Site, database: Data
         rows = list(csv.DictReader(io.StringIO(answer.read().decode("utf-8-sig"), newline="")))
     assert [rows[0]["quantity_wanted"], rows[-1]["quantity_wanted"], len(rows)] == ["0", str(count - 1), count]
     assert rows[-1]["company_names"] == "C-1"
+
+
+def test_a_page_that_the_browser_kept_is_made_anew(in_portal: Portal) -> None:
+    """Back shows today's numbers, also in a browser that has kept the page as it was."""
+    page = in_portal.page
+    in_portal.open("/portal/companies?period=2026-11")
+    with page.expect_navigation():
+        page.evaluate("dispatchEvent(new PageTransitionEvent('pageshow', {persisted: true}))")
+    expect(page.get_by_role("heading", name="Companies 2026-11")).to_be_visible()

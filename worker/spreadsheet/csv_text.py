@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from worker.spreadsheet.sheets import Sheet, SheetRow, SpreadsheetError, Unreadable
 
 SEPARATORS = ",;\t|"
+MAX_TEXT_LINES = 2**20
+"""As many as a sheet of Excel has rows, which it may write though all below the table are empty."""
 
 _SAVE_AS = "save the file as “CSV UTF-8”, or as .xlsx"
 # An accented letter in UTF-8; the same bytes in Windows-1252 are a pair of signs that no word contains.
@@ -26,7 +28,8 @@ def _splitting(text: str, separator: str) -> Callable[[], Iterator[SheetRow]]:
         while True:
             line = reader.line_num + 1
             try:
-                yield SheetRow(line, next(reader))
+                if cells := next(reader):
+                    yield SheetRow(line, cells)
             except StopIteration:
                 return
             except csv.Error as error:
@@ -47,6 +50,9 @@ def _decoded(name: str, data: bytes) -> str:
             text = data.decode("cp1252")
         except UnicodeDecodeError as neither:
             raise _undecodable(name, data, neither, "neither UTF-8 nor Windows-1252") from None
+    if max(text.count("\n"), text.count("\r")) > MAX_TEXT_LINES:
+        said = f"more than {MAX_TEXT_LINES:,} lines; remove those that are empty, and leave only the table in it"
+        raise SpreadsheetError([f"{name}: {said}"])
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
         raise SpreadsheetError([f"{name} line {line}: holds a NUL character, so it is no CSV file; {_SAVE_AS}"])

@@ -8,6 +8,7 @@ from messages import PublishError
 from store import SchemaOutdated, StoreError
 from worker.bootstrap import UnroutableMessage
 from worker.messaging.broker import BrokerUnavailable
+from worker.web.partner_locks import Busy
 from worker.web.rendering import render
 from worker.web.users import UsersError
 from worker.web.visit import Refusal, Visit
@@ -18,7 +19,7 @@ _OF_STATUS = {
     404: ("There is no such page", "Go to the first page, and choose from there."),
     405: ("This cannot be done here", "Go to the first page, and choose from there."),
     411: ("This request names no length", "Use a browser."),
-    413: ("This is too large", "Nothing was read or changed. Choose a smaller file."),
+    413: ("This is too large", "Nothing was read or changed. Send less: a smaller file, or a shorter text."),
 }
 _UNKNOWN = (
     "Something went wrong here",
@@ -50,6 +51,8 @@ def _refusal(visit: Visit, error: Exception) -> Refusal:
         case PublishError() | UnroutableMessage() | BrokerUnavailable():
             log.warning("web.unavailable", path=visit.request.url.path, error=str(error))
             return Refusal(503, "It could not be sent", "The queue does not take it now. Try again; repeating is safe.")
+        case Busy():
+            return Refusal(503, "Your last change is still being sent", "This one was not. Try again in a moment.")
         case UsersError():
             log.error("web.users_unreadable", error=str(error))
             return Refusal(503, "Nobody can sign in now", "The file of users cannot be read.")

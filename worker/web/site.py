@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from threading import Event, Lock
+from threading import Event
 
 from messages import Message
 from store import Database, now
 from worker.coordination.sending import Sender
 from worker.settings import Settings
+from worker.web.partner_locks import PartnerLocks
 from worker.web.throttle import Throttle
 from worker.web.users import Users
 
@@ -24,7 +25,7 @@ class Site:
     origin: str | None = None
     throttle: Throttle = field(default_factory=Throttle)
     closing: Event = field(default_factory=Event)
-    choosing: Lock = field(default_factory=Lock)
+    choosing: PartnerLocks = field(default_factory=PartnerLocks)
     """Held from reading a mapping until it is sent with a change, as it is sent whole."""
     begun: Event = field(default_factory=Event)
     """Set when an operator's action was begun that somebody has to carry out."""

@@ -8,15 +8,19 @@ from urllib.parse import urlencode
 from uuid import uuid4
 
 from markupsafe import Markup
+from pydantic import TypeAdapter, ValidationError
 from starlette.datastructures import FormData, UploadFile
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from messages.values import Id
 from worker.web import tokens
 from worker.web.navigation import LINKS, area_of
 from worker.web.rendering import render
 from worker.web.rights import Right, User
 from worker.web.site import Site
+
+_PARTNER: TypeAdapter[str] = TypeAdapter(Id)
 
 
 class Refusal(Exception):
@@ -56,6 +60,8 @@ class Visit:
             raise Refusal(403, "This partner is not yours", "Sign in as its coordinator.")
         if not (own or asked):
             raise Refusal(404, "No partner is named", "Choose one on the first page.")
+        if own is None and not _is_identifier(asked):
+            raise Refusal(404, "There is no such partner", "Choose one on the first page.")
         return own or asked
 
     def asked(self, name: str, default: str = "") -> str:
@@ -119,6 +125,14 @@ class Visit:
     def _csrf(self) -> Markup:
         """The field that every form carries."""
         return Markup('<input type="hidden" name="form_token" value="{}">').format(tokens.form_token(self.token))
+
+
+def _is_identifier(text: str) -> bool:
+    try:
+        _PARTNER.validate_python(text)
+    except ValidationError:
+        return False
+    return True
 
 
 def _once() -> Markup:

@@ -1,4 +1,4 @@
-"""Requests that the portal's forms have sent, so that a form that is sent twice asks once; and the newest connection."""
+"""Requests that the portal's forms have sent, the newest connection, and when questions for suggestions were asked."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -18,6 +18,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("partner_id", "request_id", name=op.f("pk_portal_requests")),
     )
     op.create_index("ix_portal_requests_sent_at", "portal_requests", ["sent_at"])
+    op.add_column("portal_questions", sa.Column("asked_at", sa.DateTime(timezone=True), nullable=True))
     op.create_table(
         "portal_connections",
         sa.Column("partner_id", sa.String(length=128), nullable=False),

@@ -17,6 +17,7 @@ from worker.web.console import filters
 from worker.web.console.filters import Chosen
 from worker.web.pages import Page
 from worker.web.rights import Right
+from worker.web.times import time_of
 from worker.web.visit import Refusal, Visit
 
 KIND_WORDS = {"replay": "Replay", "discard": "Discard", "restore": "Restore"}
@@ -89,7 +90,7 @@ def _choice(visit: Visit) -> Choice:
         raise Refusal(400, "No dead letter is chosen", "Choose some, or choose all that match.")
     if visit.field("everything") != "yes":
         return Choice(cast("Kind", kind), ids, chosen)
-    choice, before = Choice(cast("Kind", kind), (), chosen), filters.time_of(visit.field("before"))
+    choice, before = Choice(cast("Kind", kind), (), chosen), time_of(visit.field("before"))
     return choice if before is None else choice.looked_at(before)
 
 

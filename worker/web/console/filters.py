@@ -8,6 +8,7 @@ from typing import Literal
 from urllib.parse import urlencode
 
 from store.dead_letter_queries import DeadLetterFilter
+from worker.web.times import time_of
 from worker.web.visit import Refusal
 
 STATES = ("open", "replayed", "discarded", "all")
@@ -92,22 +93,11 @@ def of_ids(letter_ids: Sequence[str]) -> DeadLetterFilter:
     return DeadLetterFilter(ids=tuple(letter_ids))
 
 
-def time_of(text: str) -> datetime | None:
-    """The time that a form of ours carries; None = none, or not ours."""
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return at if at.tzinfo is not None else None
-
-
 def key_of(text: str) -> tuple[datetime, str] | None:
     """The key of the last row of a page, as `key_text` wrote it; None = none, or not ours."""
-    at, _, name = text.partition("~")
-    try:
-        return (datetime.fromisoformat(at), name) if name else None
-    except ValueError:
-        return None
+    written, _, name = text.partition("~")
+    at = time_of(written)
+    return (at, name) if at is not None and name else None
 
 
 def key_text(at: datetime, name: str) -> str:
@@ -126,4 +116,4 @@ def _time(text: str) -> datetime | timedelta | None:
     if ago is not None:
         return min(int(ago[1]) * _UNITS[ago[2]], timedelta(days=36500))
     given = datetime.fromisoformat(text)
-    return given.replace(tzinfo=UTC) if given.tzinfo is None else given
+    return given.replace(tzinfo=UTC) if given.tzinfo is None else given.astimezone(UTC)

@@ -24,7 +24,7 @@ from worker.web.visit import Refusal, Visit
 MAX_LINES, MAX_LINE, MAX_SHOWN = 3000, 20_000, 256 * 1024
 """Lines of a body, characters of a line, and of all lines that a page shows."""
 MAX_CORRECTED = 1024 * 1024
-"""Characters of a body that a page shows for correction."""
+"""Bytes of a body that a page shows for correction."""
 
 
 def show(visit: Visit) -> Response:

@@ -25,14 +25,11 @@ class Asked:
 
 def read(tx: Tx, partner: str) -> Asked:
     """The suggestions that were asked for last."""
-    answers = [
-        CatalogListed.model_validate_json(question.answer, extra="ignore") if question and question.answer else None
-        for question in portal.questions(tx, partner).values()
-    ]
-    given = [one for one in answers if one is not None]
+    answers, awaited = portal.answers(tx, partner)
+    given = [CatalogListed.model_validate_json(answer, extra="ignore") for answer in answers]
     return Asked(
         by_company([suggestion for one in given for suggestion in one.suggestions]),
-        len(answers) - len(given),
+        awaited,
         len(given),
         next((one.problem for one in given if one.problem is not None), None),
     )

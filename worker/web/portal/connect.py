@@ -1,22 +1,29 @@
 """Connect: the four fields, what their check found, and disconnecting."""
 
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Self
 
 from pydantic import ValidationError
 from starlette.responses import Response
 
 from messages import ConnectionChanged, ConnectionCheckRequested
-from store import Tx, connections, mappings, newest_versions
+from store import Tx, connections, mappings, newest_versions, now
 from store.connections import ConnectionVersion
 from worker.checks.connection_check import last_check
+from worker.coordination import waiting
 from worker.coordination.connecting import connected
 from worker.handlers.connections import tenant_of
 from worker.validation_words import in_words
 from worker.web.live import stream
 from worker.web.pages import Page
 from worker.web.rights import Right
+from worker.web.times import time_of
 from worker.web.visit import Visit
 
+LATE = timedelta(minutes=1)
+"""After so long something is wrong with an event, or with the workers."""
+LOST = "No worker has answered yet. Ask the operators: it may be among the dead letters."
 FIELDS = ("site_url", "company_identifier", "public_key", "private_key", "ca_bundle")
 
 
@@ -24,9 +31,9 @@ def show(visit: Visit) -> Response:
     """Show the connection, or the form."""
     version = _current(visit)
     asks = version is None or version.tenant is None or bool(visit.asked("change"))
-    waits = _waits(version, visit.asked("since"))
-    if waits or not asks:
-        return visit.page("portal/connect.html", **_told(visit, version))
+    told = _told(visit, version)
+    if told["waits"] or not asks:
+        return visit.page("portal/connect.html", **told)
     values = {name: getattr(version, name) or "" if version and version.tenant else "" for name in FIELDS[:3]}
     return _form(visit, values)
 
@@ -38,11 +45,12 @@ def part(visit: Visit) -> Response:
 
 def events(visit: Visit) -> Response:
     """Changes while the check goes on."""
-    partner, since = visit.partner, visit.asked("since")
+    partner, awaited = visit.partner, _Awaited.by(visit)
 
     def look(tx: Tx) -> tuple[object, bool]:
         version = connections.current(tx, partner)
-        return (version and (version.version, version.check, version.check_due_at)), not _waits(version, since)
+        state = version and (version.version, version.check, version.check_due_at)
+        return (state, awaited.cause(tx, visit)), not awaited.waits(tx, version)
 
     return stream(visit, look)
 
@@ -116,15 +124,19 @@ def _form(visit: Visit, values: dict[str, str], problems: dict[str, str] | None 
 
 
 def _told(visit: Visit, version: ConnectionVersion | None) -> dict[str, object]:
-    since = visit.asked("since")
+    awaited = _Awaited.by(visit)
     with visit.site.database.begin() as tx:
         mapped = sum(one.addition is not None for one in mappings.of_partner(tx, visit.partner))
+        waits = awaited.waits(tx, version)
+        cause = awaited.cause(tx, visit) if waits else None
     return {
         "version": version,
         "checked": last_check(version) if version is not None and version.tenant is not None else None,
-        "waits": _waits(version, since),
-        "is_stored": _is_stored(version, since),
-        "since": since,
+        "waits": waits,
+        "cause": cause,
+        "is_stored": awaited.is_stored(version),
+        "since": visit.asked("since"),
+        "checking": visit.asked("checking"),
         "mapped": mapped,
     }
 
@@ -146,20 +158,41 @@ def _current(visit: Visit) -> ConnectionVersion | None:
         return connections.current(tx, visit.partner)
 
 
-def _waits(version: ConnectionVersion | None, since: str) -> bool:
-    """True if the version that was sent is not stored yet, or is still to be checked."""
-    if not _is_stored(version, since):
-        return True
-    return version is not None and version.check_due_at is not None
+@dataclass(frozen=True)
+class _Awaited:
+    """The times of what was sent last and is not answered yet, as the address of the page names them."""
 
+    since: datetime | None
+    checking: datetime | None
 
-def _is_stored(version: ConnectionVersion | None, since: str) -> bool:
-    """True if the version that was sent at this time is stored, or if that is no time."""
-    try:
-        sent = datetime.fromisoformat(since).astimezone()
-    except (ValueError, OverflowError):
-        return True
-    return version is not None and version.changed_at >= sent
+    @classmethod
+    def by(cls, visit: Visit) -> Self:
+        """Read the address of a page; a text that is no time is none."""
+        return cls(time_of(visit.asked("since")), time_of(visit.asked("checking")))
+
+    def is_stored(self, version: ConnectionVersion | None) -> bool:
+        """True if a worker has stored the connection that was sent."""
+        return self.since is None or (version is not None and version.changed_at >= self.since)
+
+    def waits(self, tx: Tx, version: ConnectionVersion | None) -> bool:
+        """True if the connection that was sent is not stored or not checked yet, or another check was asked for."""
+        if not self.is_stored(version):
+            return True
+        if version is None:
+            return False
+        checked = last_check(version) if version.tenant is not None else None
+        again = self.checking is not None and checked is not None and checked.time < self.checking
+        # A worker whose clock is slow dates its answer before the question.
+        is_late = self.checking is not None and now(tx) > self.checking + LATE
+        return version.check_due_at is not None or (again and not is_late)
+
+    def cause(self, tx: Tx, visit: Visit) -> str | None:
+        """The reason why it waits; None = not known, and not for long."""
+        found = waiting.cause(tx, visit.site.settings, visit.partner)
+        if found is not None:
+            return found.why
+        sent = self.since or self.checking
+        return LOST if sent is not None and now(tx) > sent + LATE else None
 
 
 PAGES = (

@@ -4,7 +4,6 @@ import csv
 import io
 from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
 from itertools import islice
 
 from starlette.responses import Response, StreamingResponse
@@ -14,6 +13,7 @@ from store.ledger_queries import LedgerFilter, LedgerWrite
 from worker.coordination.ledger_rows import COLUMNS, named, row
 from worker.web.pages import Page
 from worker.web.rights import Right
+from worker.web.times import time_of
 from worker.web.visit import Visit
 
 PUSHES, WRITES = 25, 100
@@ -21,7 +21,7 @@ PUSHES, WRITES = 25, 100
 
 def show(visit: Visit) -> Response:
     """Pushes, previews and reverts, the newest first."""
-    before = _time(visit.asked("before"))
+    before = time_of(visit.asked("before"))
     with visit.site.database.begin() as tx:
         found = push_list.recent(tx, visit.partner, before, PUSHES + 1)
         counts = {push.push_id: line_results.count_by_status(tx, visit.partner, push.push_id) for push in found}
@@ -73,14 +73,6 @@ def proof(visit: Visit) -> Response:
 def _which(visit: Visit) -> LedgerFilter:
     given = {name: visit.asked(name)[:128] or None for name in ("push", "company", "period")}
     return LedgerFilter(visit.partner, given["push"], given["company"], given["period"])
-
-
-def _time(text: str) -> datetime | None:
-    try:
-        found = datetime.fromisoformat(text) if text else None
-    except ValueError:
-        return None
-    return found if found is not None and found.tzinfo is not None else None
 
 
 PAGES = (

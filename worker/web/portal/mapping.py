@@ -66,9 +66,10 @@ def ask(visit: Visit) -> Response:
 def choose(visit: Visit) -> Response:
     """Send what was chosen in a drop-down. Another company takes the agreement back, another agreement the addition."""
     kind, chosen = _kind(visit.field("kind")), _id(visit.field("id"))
-    with visit.site.choosing:
+    with visit.site.choosing.by(visit.partner):
         row = _row(visit, visit.field("company"))
-        _parent(row, kind)
+        if _parent(row, kind) != _id(visit.field("parent")):
+            raise Refusal(409, "It was mapped otherwise meanwhile", "Load the page anew, and look at what is chosen.")
         place = KINDS.index(kind)
         if row.ids[place] == chosen:
             ids, names = row.ids, row.names
@@ -94,7 +95,7 @@ def set_terms(visit: Visit) -> Response:
         "minimum": int(minimum) if minimum else None,
         "allow_not_billable": visit.field("allow_not_billable") == "yes",
     }
-    with visit.site.choosing:
+    with visit.site.choosing.by(visit.partner):
         row = _row(visit, visit.field("company"))
         _send(visit, _event(visit, row, **terms), row.names)
     return visit.go("/portal/company", company=row.company_id, period=visit.asked("period"), saved=1)
@@ -102,7 +103,7 @@ def set_terms(visit: Visit) -> Response:
 
 def unmap(visit: Visit) -> Response:
     """Send that the company is not mapped any more."""
-    with visit.site.choosing:
+    with visit.site.choosing.by(visit.partner):
         row = _row(visit, visit.field("company"))
         _send(visit, _event(visit, row, ids=company_rows.NOTHING), (None, None, None))
     return visit.go("/portal/companies", period=visit.asked("period"))
@@ -111,10 +112,13 @@ def unmap(visit: Visit) -> Response:
 def _page(visit: Visit, row: CompanyRow, problems: dict[str, str] | None = None, status: int = 200) -> Response:
     kind, question, search = visit.asked("kind"), visit.asked("question"), visit.asked("search")
     answer: dict[str, Any] = {}
+    parent = None
     if kind in KINDS and (kind == KINDS[0] or row.ids[KINDS.index(_kind(kind)) - 1] is not None):
-        event = _question(visit, _kind(kind), _parent(row, _kind(kind)), search)
+        parent = _parent(row, _kind(kind))
+        event = _question(visit, _kind(kind), parent, search)
         answer = _choices(visit, event, question) or (_waiting(question) if question else {})
-    given = {"row": row, "kind": kind, "answer": answer, "problems": problems or {}, "search": search}
+    given = {"row": row, "kind": kind, "parent": parent, "answer": answer, "problems": problems or {}}
+    given["search"] = search
     return visit.page("portal/company.html", status, period=visit.asked("period"), **given)
 
 

@@ -2,11 +2,12 @@
 
 import csv
 import io
+from datetime import datetime, timedelta
 
 from starlette.responses import Response
 
 from messages import Confirmation, PushCancelRequested, PushLine, PushMode, PushRequested, RevertRequested
-from store import Tx, line_results, portal, pushes
+from store import Tx, line_results, now, portal, portal_requests, pushes
 from store.pushes import Push
 from worker.coordination import pushing, results, waiting
 from worker.coordination.confirmations import confirmation_of, is_confirmable
@@ -32,6 +33,8 @@ COLUMNS = (
     "where",
     "link",
 )
+LATE = timedelta(minutes=1)
+"""After so long something is wrong with an event, or with the workers."""
 LARGE_FORM = 2 * 1024 * 1024
 
 
@@ -54,7 +57,7 @@ def events(visit: Visit) -> Response:
         counts = line_results.count_by_status(tx, partner, push_id)
         is_over = found is not None and found.state != "accepted"
         waits = None if is_over else waiting.cause(tx, visit.site.settings, partner)
-        return (found is not None, counts, waits), is_over
+        return (found is not None, counts, waits, _is_late(tx, portal_requests.sent_at(tx, partner, push_id))), is_over
 
     return stream(visit, look)
 
@@ -81,18 +84,18 @@ def send(visit: Visit) -> Response:
                 failed = sent_push.to_retry(tx, partner, rows)
                 rows = [row for row in rows if row.company_id in failed]
             lines = [_line(row) for row in rows]
-            why = overtaken.said(rows, overtaken.reasons(tx, push, rows, is_retry=is_retry)) if mode == "apply" else ""
+            why = overtaken.why(tx, push, rows, is_retry=is_retry) if mode == "apply" else ""
         else:
             period, confirmed, why = periods.asked(visit, tx), (), ""
             lines = portal.counts(tx, partner, period.key)
+        push_id = once.request_id(visit, mode, period.key, *(one.model_dump_json() for one in (*lines, *confirmed)))
+        is_there = pushes.find(tx, partner, push_id) is not None
     if not lines:
         raise Refusal(409, "There is nothing to push", "Import the counts of this period first.")
-    push_id = once.request_id(visit, mode, period.key, *(one.model_dump_json() for one in (*lines, *confirmed)))
-    event = once.sent_before(visit, push_id, PushRequested)
-    if event is None:
-        if why:
-            raise Refusal(409, "These numbers are not the newest", f"{why} Load Companies and preview again.")
-        event = pushing.requested(
+    if why and not is_there:
+        raise Refusal(409, "These numbers are not the newest", f"{why} Load Companies and preview again.")
+    if not is_there:
+        event = once.sent_before(visit, push_id, PushRequested) or pushing.requested(
             visit.site.database,
             partner,
             period,
@@ -102,13 +105,16 @@ def send(visit: Visit) -> Response:
             confirmations=confirmed,
             push_id=push_id,
         )
-    once.send(visit, push_id, event)
+        once.send(visit, push_id, event)
     return visit.go("/portal/push", push=push_id, lines=len(lines), mode=mode)
 
 
 def cancel(visit: Visit) -> Response:
     """Stop what is not written yet."""
-    at, push_id = visit.site.now(), visit.field("push")
+    push_id = visit.field("push")
+    with visit.site.database.begin() as tx:
+        at = now(tx)
+        _known(tx, visit.partner, push_id)
     event = PushCancelRequested(
         partner_id=visit.partner,
         correlation_id=f"cancel {at.isoformat()}",
@@ -121,11 +127,11 @@ def cancel(visit: Visit) -> Response:
 
 
 def revert(visit: Visit) -> Response:
-    """Put back what additions held before a push, of the ticked companies or of all."""
-    push_id, companies = visit.field("push"), visit.fields("company")
+    """Put back what additions held before a push."""
+    push_id = visit.field("push")
     with visit.site.database.begin() as tx:
         push = _known(tx, visit.partner, push_id)
-    revert_id = once.request_id(visit, "revert", push_id, *companies)
+    revert_id = once.request_id(visit, "revert", push_id)
     event = RevertRequested(
         partner_id=visit.partner,
         correlation_id=revert_id,
@@ -133,7 +139,6 @@ def revert(visit: Visit) -> Response:
         push_id=push_id,
         requested_at=visit.site.now(),
         requested_by=visit.by,
-        company_ids=tuple(companies) or None,
     )
     once.send(visit, revert_id, event)
     return visit.go("/portal/push", push=revert_id, lines=push.line_count, mode="revert")
@@ -168,16 +173,23 @@ def _told(visit: Visit) -> dict[str, object]:
         asked = visit.asked("mode")
         found = sent_push.read(tx, visit.partner, push_id, asked if asked in sent_push.TITLES else "apply")
         waits = None if found.is_over else waiting.cause(tx, visit.site.settings, visit.partner)
-    if found.push is None and not visit.number("lines"):
+        sent_at = portal_requests.sent_at(tx, visit.partner, push_id)
+        is_late = _is_late(tx, sent_at)
+    if found.push is None and sent_at is None:
         raise Refusal(404, "There is no such push", "History names all pushes.")
     return {
         "found": found,
         "push": found.push,
         "lines": visit.number("lines"),
         "waits": waits,
+        "is_late": is_late,
         "is_past": found.push is not None and periods.is_past(found.push.period),
         "confirmable": {row.company_id for row in found.confirmable},
     }
+
+
+def _is_late(tx: Tx, sent_at: datetime | None) -> bool:
+    return sent_at is not None and now(tx) > sent_at + LATE
 
 
 def _known(tx: Tx, partner: str, push_id: str) -> Push:

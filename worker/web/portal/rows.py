@@ -1,6 +1,5 @@
 """The rows of the page of companies: imported users, what is chosen in ConnectWise, and what the last push brought."""
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -24,8 +23,8 @@ class CompanyRow:
     """A company of Phin. `users` None = it is not in the import; `pushed_users`: what the result is about.
 
     `mapped_at`: the time of the mapping that a worker stored; None = none of this ConnectWise, or a newer one is on its
-    way to it. `has_later`: a later period was pushed, and no result about this one is kept. `is_sum_changed`: another
-    company that shares the addition has other users, or another mapping, than when the result was found.
+    way to it. `has_later`: a later period was pushed, and no result about this one is kept. `due`: the quantity that
+    the addition is to have, of all companies that are mapped to it now; None = not all of them are imported.
     """
 
     company_id: str
@@ -43,7 +42,7 @@ class CompanyRow:
     suggestion: Suggestion | None = None
     mapped_at: datetime | None = None
     has_later: bool = False
-    is_sum_changed: bool = False
+    due: int | None = None
 
     @property
     def is_mapped(self) -> bool:
@@ -51,11 +50,17 @@ class CompanyRow:
         return self.ids[2] is not None
 
     @property
+    def addition(self) -> tuple[int | None, ...]:
+        """The ids of agreement and addition."""
+        return self.ids[1:]
+
+    @property
     def is_current(self) -> bool:
         """True if the result is about the users that are imported now, and about the mapping as it is now."""
-        if self.result is None or self.mapped_at is None or self.is_sum_changed:
+        if self.result is None or self.mapped_at is None:
             return False
-        return self.users == self.pushed_users and self.mapped_at <= self.result.requested_at
+        is_same = self.users == self.pushed_users and self.result.quantity_wanted in {None, self.due}
+        return is_same and self.mapped_at <= self.result.requested_at
 
     @property
     def is_invalid(self) -> bool:
@@ -111,23 +116,13 @@ def read(tx: Tx, partner: str, period_key: str, found: Mapping[str, Sequence[Sug
 
 
 def _with_sums(rows: list[CompanyRow]) -> list[CompanyRow]:
-    """The rows, those marked whose addition is shared with one that has changed since their result."""
-    sharing: dict[Ids, list[CompanyRow]] = defaultdict(list)
+    """The rows, each with the quantity that its addition is to have now, of all companies that are mapped to it."""
+    sums: dict[object, int | None] = {}
     for row in rows:
-        if row.is_mapped:
-            sharing[row.ids].append(row)
-    return [
-        replace(row, is_sum_changed=True)
-        if any(_has_changed_since(other, row.result) for other in sharing[row.ids] if other is not row)
-        else row
-        for row in rows
-    ]
-
-
-def _has_changed_since(other: CompanyRow, result: SyncResult | None) -> bool:
-    if result is None:
-        return False
-    return other.users != other.pushed_users or other.mapped_at is None or other.mapped_at > result.requested_at
+        quantity = None if row.users is None else max(row.users, row.minimum or 0)
+        before = sums.get(row.addition, 0)
+        sums[row.addition] = None if quantity is None or before is None else before + quantity
+    return [replace(row, due=sums[row.addition]) if row.is_mapped else row for row in rows]
 
 
 def _row(

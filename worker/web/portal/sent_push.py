@@ -1,5 +1,6 @@
 """A push, a preview or a revert as its page shows it, also while it runs and before a worker has it."""
 
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -13,6 +14,14 @@ from worker.coordination.results import ResultRow
 from worker.web.portal import overtaken, sums
 from worker.web.portal.sums import Term
 
+TROUBLES = {
+    "failed": "failed",
+    "held": "held",
+    "skipped": "not mapped",
+    "superseded": "superseded",
+    "cancelled": "cancelled",
+}
+GOOD = frozenset({"updated", "unchanged", "reverted"})
 TITLES = {"apply": "Push", "preview": "Preview", "revert": "Revert"}
 
 OLD = timedelta(minutes=10)
@@ -73,6 +82,18 @@ class SentPush:
         return [row for row in held if row.result is not None and is_confirmable(row.result)]
 
     @property
+    def ended_well(self) -> bool:
+        """True if every line is what was asked for."""
+        return all(row.shown in GOOD for row in self.rows)
+
+    @property
+    def troubles(self) -> list[tuple[int, str]]:
+        """How many lines ended otherwise, and how."""
+        counts = Counter(row.status for row in self.rows)
+        words = TROUBLES | ({"skipped": "not written"} if self.mode == "revert" else {})
+        return [(counts[status], word) for status, word in words.items() if counts[status]]
+
+    @property
     def compared(self) -> int:
         """The lines whose addition was read."""
         return sum(row.result is not None and row.result.quantity_before is not None for row in self.rows)
@@ -116,13 +137,15 @@ def read(tx: Tx, partner: str, push_id: str, asked_mode: str = "apply") -> SentP
 
 
 def _overtaken(tx: Tx, push: Push | None, rows: list[ResultRow]) -> tuple[str, str]:
-    """Why the lines must not be pushed as they are shown, and why those that failed must not be; empty if they may."""
-    if push is None or push.mode == "revert":
+    """Why the lines must not be pushed as they are shown, and why those that failed must not be; empty if they may.
+
+    Of a push that runs, or a revert, nothing is pushed again.
+    """
+    if push is None or push.mode == "revert" or push.state == "accepted":
         return "", ""
     again = to_retry(tx, push.partner_id, rows)
     failed = [row for row in rows if row.company_id in again]
-    retry = overtaken.reasons(tx, push, failed, is_retry=True) if failed else {}
-    return overtaken.said(rows, overtaken.reasons(tx, push, rows)), overtaken.said(failed, retry)
+    return overtaken.why(tx, push, rows), overtaken.why(tx, push, failed, is_retry=True) if failed else ""
 
 
 def to_retry(tx: Tx, partner: str, rows: list[ResultRow]) -> set[str]:

@@ -37,7 +37,7 @@ def ask(visit: Visit) -> Response:
 def accept(visit: Visit) -> Response:
     """Map a company as it was suggested."""
     partner, company_id = visit.partner, visit.field("company")
-    with visit.site.choosing:
+    with visit.site.choosing.by(visit.partner):
         with visit.site.database.begin() as tx:
             at, period = now(tx), periods.asked(visit, tx)
             found = read(tx, partner).found.get(company_id, ())
@@ -48,7 +48,10 @@ def accept(visit: Visit) -> Response:
         if suggestion is None or company_id not in names:
             raise Refusal(409, "This suggestion is gone", "Load the page anew, and ask for suggestions again.")
         company = PhinCompany(company_id=company_id, company_name=names[company_id])
-        _send(visit, [event_of(partner, company, known.filled(company_id, suggestion), known, at)], [suggestion])
+        ids = known.filled(company_id, suggestion)
+        if ids[0] != suggestion.cw_company_id:
+            raise Refusal(409, "Another company is chosen already", "Load the page anew, and look at what is chosen.")
+        _send(visit, [event_of(partner, company, ids, known, at)], [suggestion])
     if visit.is_partial:
         return row_of(visit, company_id, saved=True)
     return visit.go("/portal/companies", period=period.key, show="unmapped")
@@ -57,7 +60,7 @@ def accept(visit: Visit) -> Response:
 def accept_certain(visit: Visit) -> Response:
     """Map all companies whose suggestion is certain."""
     partner = visit.partner
-    with visit.site.choosing:
+    with visit.site.choosing.by(visit.partner):
         with visit.site.database.begin() as tx:
             at, period = now(tx), periods.asked(visit, tx)
             found = read(tx, partner).found
@@ -69,7 +72,7 @@ def accept_certain(visit: Visit) -> Response:
 def _send(visit: Visit, events: Sequence[MappingChanged], suggested: Sequence[Suggestion]) -> None:
     if events:
         visit.site.send(events)
-        chosen = [Choice(event, _names(one)) for event, one in zip(events, suggested, strict=True)]
+        chosen = [Choice(event, _names(event, one)) for event, one in zip(events, suggested, strict=True)]
         with visit.site.database.begin() as tx:
             portal.keep_choices(tx, chosen)
 
@@ -97,11 +100,13 @@ def _unmapped(tx: Tx, partner: str, period_key: str) -> list[PhinCompany]:
     return [one for one in _companies(tx, partner, period_key) if not known.is_mapped(one.company_id)]
 
 
-def _names(one: Suggestion) -> tuple[str | None, str | None, str | None]:
+def _names(event: MappingChanged, one: Suggestion) -> tuple[str | None, str | None, str | None]:
+    """The names of the records that the event maps to."""
+    agreement, addition = one.agreement, one.addition
     return (
         one.cw_company_name,
-        one.agreement.name if one.agreement else None,
-        one.addition.name if one.addition else None,
+        agreement.name if agreement and agreement.id == event.agreement_id else None,
+        addition.name if addition and addition.id == event.addition_id else None,
     )
 
 

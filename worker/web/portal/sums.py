@@ -52,17 +52,22 @@ def of_push(found: Sum, *, is_preview: bool, is_over: bool) -> list[Term]:
 def compared(rows: Sequence[CompanyRow], period: str) -> str:
     """How many companies were compared with ConnectWise, and why not more."""
     imported = [row for row in rows if row.users is not None]
-    done = [row for row in imported if row.is_current and row.result and row.result.quantity_before is not None]
+    done = [row for row in imported if _is_compared(row)]
+    others = [row for row in imported if not _is_compared(row)]
     why = {
         "not mapped": sum(not row.is_mapped for row in imported),
-        "failed": sum(row.state == "failed" and row not in done for row in imported),
+        "failed": sum(row.state == "failed" for row in others),
         NO_RESULT: sum(_term(row) == NO_RESULT for row in imported),
-        "not pushed": sum(_term(row) == "not pushed yet" and row not in done for row in imported),
+        "not pushed": sum(_term(row) == "not pushed yet" for row in others),
     }
     said = ", ".join(f"{count:,} {word}" for word, count in why.items() if count)
     if not imported:
         return f"Nothing is imported for {period} yet, so nothing is compared."
     return f"{len(done):,} of {len(imported):,} compared with ConnectWise{f': {said}' if said else ''}."
+
+
+def _is_compared(row: CompanyRow) -> bool:
+    return row.is_current and row.result is not None and row.result.quantity_before is not None
 
 
 def _term(row: CompanyRow) -> str:

@@ -19,7 +19,7 @@
     const inside = at && part.contains(at);
     const types = open || inside && at.matches("input, textarea, select") && !at.matches("[type=checkbox], [type=radio]")
       && (at.value !== at.defaultValue || at.getAttribute("aria-expanded") === "true");
-    const ticked = part.querySelector("input[type=checkbox]:checked");
+    const ticked = part.querySelector("input[type=checkbox]:checked, [data-unsaved]");
     const picked = getSelection();
     return types || ticked || (picked && !picked.isCollapsed && part.contains(picked.anchorNode));
   };
@@ -98,6 +98,7 @@
   const show = (input) => {
     if (open === input || input.disabled) return;
     close();
+    for (const told of all("[data-unsaved]")) told.remove();
     open = input;
     input.parentElement.append(list);
     list.setAttribute("aria-label", input.getAttribute("aria-label"));
@@ -112,14 +113,28 @@
     return after.find((one) => one && !one.value) || row.querySelector(`[data-kind=${kind}] input`);
   };
   document.addEventListener("htmx:before:swap", (event) => { if (open && event.target.contains(open) && event.target.matches("tr")) close(); });
+  /* A choice that the pages have not taken goes back to what is saved, and says so where it was made. */
+  const notSaved = (input, name) => {
+    input.value = input.defaultValue;
+    const told = document.createElement("span");
+    told.className = "small bad-text"; told.dataset.unsaved = ""; told.textContent = `✗ Not saved: ${name}. Choose it again.`;
+    input.parentElement.append(told);
+    say(told.textContent);
+    input.focus();
+  };
   const choose = async (option) => {
     const combo = open.parentElement, row = combo.closest("tr"), kind = combo.dataset.kind, id = row.id;
-    const values = {form_token: formToken(), company: combo.dataset.company, kind, id: option.dataset.id, name: option.dataset.name};
-    open.value = option.dataset.name;
+    const values = {form_token: formToken(), company: combo.dataset.company, kind, parent: combo.dataset.parent,
+      id: option.dataset.id, name: option.dataset.name};
+    const input = open;
+    input.value = option.dataset.name;
     close(true);
-    await htmx.ajax("POST", here("/portal/map"), {source: row, target: row, swap: "outerHTML", values});
+    try {
+      await htmx.ajax("POST", here("/portal/map"), {source: row, target: row, swap: "outerHTML", values});
+    } catch { /* the row is still the old one */ }
     const fresh = document.getElementById(id);
     if (!fresh) return;
+    if (fresh === row) { notSaved(input, values.name); return; }
     if (fresh.querySelector("[data-saved]")) say(`Saved: ${values.name}`);
     // Whoever has gone on meanwhile is not called back.
     const at = document.activeElement;
@@ -169,6 +184,7 @@
     const after = buttons[buttons.indexOf(form.querySelector("[data-accept]")) + 1];
     const row = after && after.closest("tr").id;
     setTimeout(() => {
+      if (document.contains(form)) { say("Not saved"); return; }
       say("Saved");
       const target = row && document.getElementById(row);
       const button = target && target.querySelector("[data-accept]");
@@ -221,5 +237,7 @@
     for (const link of all("[data-again]")) setTimeout(() => { location.replace(link.href); }, 1000);
     for (const button of all("[data-print]")) { button.hidden = false; button.addEventListener("click", () => print()); }
   };
+  // A page that the browser has kept, and shows for Back, is of another time: its numbers and its forms are made anew.
+  addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
   if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", start); else start();
 })();
