@@ -9,6 +9,7 @@ from pydantic import SecretStr
 from store import Database
 from tests.integration.test_corrections import LETTER as WRONG_LETTER
 from tests.integration.test_store_dead_letters import numbered
+from tests.support import axe
 from tests.support.axe import Audit, auditor
 from tests.support.browser import opened
 from tests.support.console import console_of, fill
@@ -16,7 +17,8 @@ from tests.support.world import World
 from worker.coordination.sending import Sender
 from worker.web.site import Site
 
-WIDTHS = (360, 1280)
+WIDTHS = {1280: axe.ALL, 360: axe.LIGHT}
+"""The colours do not depend on the width."""
 EMPTY = ("now", "queues", "letters", "letters/groups", "partners", "operations", "letters/one?id=unknown")
 
 
@@ -30,14 +32,16 @@ def audit(tmp_path_factory: pytest.TempPathFactory) -> Audit:
 def test_no_page_has_a_barrier(local_site: Site, database: Database, browser: Browser, audit: Audit) -> None:
     """Empty, full and wrong: each page of the console passes axe, and no page is wider than a narrow screen."""
     with console_of(local_site) as address:
-        for width in WIDTHS:
+        for width, schemes in WIDTHS.items():
             with opened(browser, address, viewport={"width": width, "height": 900}) as page:
 
-                def look_at(name: str, width: int = width, page: Page = page) -> None:
-                    audit(page, f"{name} at {width}")
+                def look_at(
+                    name: str, width: int = width, page: Page = page, schemes: tuple[axe.Scheme, ...] = schemes
+                ) -> None:
+                    audit(page, f"{name} at {width}", schemes)
                     assert page.evaluate("document.documentElement.scrollWidth") <= width, name
 
-                if width == WIDTHS[0]:
+                if width == next(iter(WIDTHS)):
                     for name in EMPTY:
                         page.goto(f"/console/{name}")
                         look_at(f"empty {name}")
@@ -84,10 +88,10 @@ def test_the_queues_have_no_barrier(
             Sender(settings, world.database) as sender,
             console_of(Site(settings, world.database, sender, None)) as url,
         ):
-            for width in WIDTHS:
+            for width, schemes in WIDTHS.items():
                 with opened(browser, url, viewport={"width": width, "height": 900}) as page:
                     page.goto("/console/queues")
                     shown = "RabbitMQ does not tell" if is_away else "Nobody reads it"
                     page.get_by_text(shown).first.wait_for()
-                    audit(page, f"queues at {width}")
+                    audit(page, f"queues at {width}", schemes)
                     assert page.evaluate("document.documentElement.scrollWidth") <= width
