@@ -11,7 +11,9 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
 from tests.support.waiting import within
 
-MISSING = "Chromium is missing: apt-get install chromium"
+MISSING = "Chromium is missing: apt-get install chromium-headless-shell"
+PROGRAMS = ("chromium-headless-shell", "chromium")
+"""The first that is there: without windows to draw it takes a fifth less time."""
 OPTIONS = (
     "--no-sandbox",  # root has none
     "--disable-gpu",
@@ -26,7 +28,7 @@ OPTIONS = (
 @contextmanager
 def chromium() -> Iterator[Browser]:
     """Start the browser."""
-    program = shutil.which("chromium")
+    program = next(filter(None, map(shutil.which, PROGRAMS)), None)
     if program is None:
         _skip(MISSING)
     with sync_playwright() as playwright:

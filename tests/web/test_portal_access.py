@@ -121,9 +121,9 @@ def test_the_keyboard_alone_is_enough(in_portal: Portal) -> None:
     in_portal.take_counts()
     press("j")
     press("j")
-    expect(page.locator("tr.at")).to_contain_text("Cartwright")
+    expect(page.locator("tr:focus-within")).to_contain_text("Cartwright")
     press("k")
-    expect(page.locator("tr.at")).to_contain_text("Whitcomb")
+    expect(page.locator("tr:focus-within")).to_contain_text("Whitcomb")
     press("Tab")
     for typed in ("whitcomb", "managed", "phin"):
         page.keyboard.type(typed)

@@ -199,10 +199,9 @@
   const keys = () => document.getElementById("keys");
   const rows = () => all("[data-row]").filter((row) => row.offsetParent !== null);
   const step = (by) => {
-    const found = rows(), at = found.findIndex((row) => row.classList.contains("at") || row.contains(document.activeElement));
+    const found = rows(), at = found.findIndex((row) => row.contains(document.activeElement));
     const row = found[Math.min(Math.max(at + by, 0), found.length - 1)];
     if (!row) return;
-    for (const one of found) one.classList.toggle("at", one === row);
     const target = row.querySelector("[data-accept], [data-open], a, button");
     if (target) target.focus();
     row.scrollIntoView({block: "nearest"});

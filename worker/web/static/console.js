@@ -21,7 +21,7 @@
     // A browser that goes back keeps what was chosen.
     addEventListener("pageshow", count);
     document.addEventListener("keydown", (event) => {
-      const row = document.querySelector("[data-row].at");
+      const row = document.activeElement.closest("[data-row]");
       if (event.key !== "x" || !row || !isForKeys(event)) return;
       const box = row.querySelector("[data-choose]");
       box.checked = !box.checked;
