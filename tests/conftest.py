@@ -2,6 +2,7 @@
 
 import shutil
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -17,6 +18,8 @@ from tests.support.servers import POSTGRESQL, RABBITMQ
 
 pytest_plugins = ["tests.support.side_by_side", "tests.support.skips"]
 
+# jsonschema takes two seconds to load this one's grammars, for a format that none of our schemas has.
+sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment] # that is how an import is made to fail
 # In the background of a shell Ctrl-C is ignored, and it would be by the commands that tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 # A busy machine fails nothing.

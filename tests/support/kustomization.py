@@ -8,11 +8,8 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any, Literal
 
-import kubernetes_validate
 import yaml
 from pydantic import BaseModel, ConfigDict
-
-from tests.support import keda
 
 VERSION = "1.37"
 
@@ -61,6 +58,11 @@ class Kustomization(Strict):
 
 def validate(manifest: Manifest) -> None:
     """Raise kubernetes_validate's or pydantic's ValidationError if the cluster would refuse or ignore a part of it."""
+    # They take long to load, and are needed by one file of tests.
+    import kubernetes_validate
+
+    from tests.support import keda
+
     if str(manifest.get("apiVersion")).startswith("keda.sh/"):
         keda.validate(manifest)
     else:
