@@ -14,7 +14,10 @@ import sys
 import threading
 from contextlib import suppress
 from importlib import import_module
+from pkgutil import iter_modules
 from typing import Any
+
+from worker import cli
 
 LOADED = (
     "alembic.command",
@@ -24,8 +27,11 @@ LOADED = (
     "sqlalchemy.dialects.postgresql.psycopg",
     "sqlalchemy.dialects.sqlite.pysqlite",
     "store.migrate",
+    "uvicorn.lifespan.off",
+    "uvicorn.loops.asyncio",
+    "uvicorn.protocols.http.h11_impl",
     "worker.app",
-    "worker.cli",
+    *(f"worker.cli.{module.name}" for module in iter_modules(cli.__path__) if module.name != "__main__"),
     "worker.messaging.rabbitmq",
     "worker.rules.problems",
 )

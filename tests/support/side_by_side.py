@@ -1,5 +1,6 @@
 """Tests are spread over several processes by `pytest -n auto`, which `make test` calls."""
 
+import gc
 import os
 from collections.abc import Iterable
 from contextlib import ExitStack
@@ -84,6 +85,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
     """Give out groups in the order of the tests."""
     config.option.loadscopereorder = False
     return ByFile(config, log)
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector not look at what stays: all modules and tests."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
