@@ -183,14 +183,19 @@
     const buttons = all("[data-accept]");
     const after = buttons[buttons.indexOf(form.querySelector("[data-accept]")) + 1];
     const row = after && after.closest("tr").id;
-    setTimeout(() => {
-      if (document.contains(form)) { say("Not saved"); return; }
+    // The row of an accepted one is replaced soon after the answer; that of a refused one stays.
+    const go = (tries) => {
+      if (document.contains(form)) {
+        if (tries) setTimeout(() => go(tries - 1), 30); else say("Not saved");
+        return;
+      }
       say("Saved");
       const target = row && document.getElementById(row);
       const button = target && target.querySelector("[data-accept]");
       const at = document.activeElement;
       if (button && (!at || at === document.body || !at.matches("input"))) button.focus();
-    }, 30);
+    };
+    go(50);
   });
 
   /* Keys: never while one types, and they can be switched off. */
