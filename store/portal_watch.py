@@ -2,8 +2,17 @@
 
 from sqlalchemy import func, select
 
-from store.database import Tx
-from store.schema import catalog_questions, company_status, mappings, portal_choices, portal_counts, pushes
+from store.database import Tx, db_now
+from store.portal import ANSWERED_WITHIN
+from store.schema import (
+    catalog_questions,
+    company_status,
+    mappings,
+    portal_choices,
+    portal_counts,
+    portal_questions,
+    pushes,
+)
 
 
 def state_of_partner(tx: Tx, partner_id: str) -> tuple[object, ...]:
@@ -19,6 +28,9 @@ def state_of_partner(tx: Tx, partner_id: str) -> tuple[object, ...]:
             pushes.c.partner_id == partner_id, pushes.c.state == "accepted"
         ),
         select(func.count(catalog_questions.c.answer_json)).where(catalog_questions.c.partner_id == partner_id),
+        select(func.count()).where(
+            portal_questions.c.partner_id == partner_id, portal_questions.c.asked_at > db_now(-ANSWERED_WITHIN)
+        ),
         select(func.max(portal_choices.c.changed_at)).where(portal_choices.c.partner_id == partner_id),
         select(func.max(portal_counts.c.imported_at)).where(portal_counts.c.partner_id == partner_id),
     )

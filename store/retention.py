@@ -90,7 +90,7 @@ def prune(database: Database, retention: Retention, *, dry_run: bool = False) ->
         catalog_cache=pruner.rows(catalog_cache, catalog_cache.c.fetched_at < _before(retention.catalog)),
         catalog_questions=pruner.rows(catalog_questions, _answered(retention.catalog)),
         imported_counts=pruner.rows(portal_counts, imported < _before(retention.pushes)),
-        sent_forms=pruner.rows(portal_requests, portal_requests.c.sent_at < _before(retention.requests)),
+        sent_forms=pruner.rows(portal_requests, taken_up(retention)),
     )
 
 
@@ -152,6 +152,13 @@ def _settled(age: timedelta) -> Where:
     """Dead letters that last failed so long ago, and were discarded or replayed and handled; never open ones."""
     handled = and_(dead_letters.c.state == "replayed", dead_letters.c.applied >= dead_letters.c.replays)
     return and_(dead_letters.c.last_failed_at < _before(age), or_(dead_letters.c.state == "discarded", handled))
+
+
+def taken_up(retention: Retention) -> Where:
+    """Requests of the portal's forms that a worker has had for so long; others are kept as long as pushes are."""
+    mine = and_(pushes.c.partner_id == portal_requests.c.partner_id, pushes.c.push_id == portal_requests.c.request_id)
+    is_there = and_(portal_requests.c.sent_at < _before(retention.requests), exists().where(mine))
+    return or_(is_there, portal_requests.c.sent_at < _before(retention.pushes))
 
 
 # --- removal

@@ -251,7 +251,8 @@ def test_traces_of_what_is_over_go(database: Database) -> None:
 
 
 def test_imports_of_the_portal_go_with_the_pushes(database: Database) -> None:
-    """Counts stay as long as pushes do, who imported them as long as other names, what a form has sent for a day."""
+    """Counts stay as long as pushes do, names as others do, what a form has sent until a worker has had it a day."""
+    accept(database, push("r-1"))
     line, columns = PushLine(company_id="c-1", company_name="Acme", billable_users=3), tables.portal_counts.c
     with database.begin() as tx:
         for period, days in (("2024-01", 401), ("2025-08", 91), ("2025-11", 0)):
@@ -259,6 +260,7 @@ def test_imports_of_the_portal_go_with_the_pushes(database: Database) -> None:
             aged = update(tables.portal_counts).where(columns.period_key == period)
             tx.execute(aged.values(imported_at=db_now(-days * 86_400.0)))
         portal_requests.keep(tx, PARTNER, "r-1", "{}")
+        portal_requests.keep(tx, PARTNER, "on its way", "{}")
         tx.execute(update(tables.portal_requests).values(sent_at=db_now(-90_000.0)))
     assert prune(database, KEEP) == Pruned(imported_counts=1, names=1, sent_forms=1)
     with database.begin() as tx:

@@ -13,7 +13,7 @@ from tests.support.store import accept
 
 PUSH = f"/portal/push?partner={PARTNER}&period=2025-11"
 IMPORT = f"/portal/counts?partner={PARTNER}"
-FORM = f"/portal/connect?partner={PARTNER}"
+FORM = f"/portal/connect?partner={PARTNER}&change=1"
 
 
 def ended(database: Database, event: PushRequested, by: Mapping[str, LineStatus], end: Any = "completed") -> None:

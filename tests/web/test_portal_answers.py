@@ -17,7 +17,7 @@ from worker.web.table import PAGES
 
 on_sqlite = pytest.mark.parametrize("backend", ["sqlite"])
 HEADER = "company_id,company_name,billable_users\n"
-FORM = "/portal/connect?partner=msp-1"
+FORM = "/portal/connect?partner=msp-1&change=1"
 KEY = "a-private-key-that-must-not-come-back"
 
 
@@ -65,9 +65,7 @@ def test_a_private_key_never_comes_back(local_site: Site) -> None:
     path = "/portal/connect?partner=msp-1"
     answers = [
         visitor.post(path, fields | {"private_key": KEY}, page=FORM),
-        visitor.post(
-            path, fields | {"private_key": KEY, "company_identifier": "x" * 200}, page="/portal/connect?partner=msp-1"
-        ),
+        visitor.post(path, fields | {"private_key": KEY, "company_identifier": "x" * 200}, page=FORM),
         visitor.post(path, fields | {"private_key": KEY, "ca_bundle": "none"}, page=FORM),
     ]
     assert [answer.status_code for answer in answers] == [303, 422, 422]

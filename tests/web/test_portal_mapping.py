@@ -7,9 +7,10 @@ from sqlalchemy import select, update
 
 from messages import CatalogListed, CatalogRequested, ConnectionChecked, MappingChanged, PhinCompany, Suggestion
 from messages.catalog import Choice as CatalogChoice
-from store import Database, catalog, connections, portal
+from store import Database, catalog, connections, newest_versions, now, portal
 from store.database import db_now
-from store.schema import outbox, portal_questions
+from store.portal_watch import state_of_partner
+from store.schema import outbox, portal_connections, portal_questions
 from tests.support.samples import PARTNER, connection, minute
 from tests.support.visitors import Visitor
 from worker.web import partner_locks
@@ -18,7 +19,7 @@ from worker.web.site import Site
 pytestmark = pytest.mark.parametrize("backend", ["sqlite"])
 PERIOD = "2025-11"
 COMPANY = f"/portal/company?partner={PARTNER}&period={PERIOD}&company=c-1"
-FORM = f"/portal/connect?partner={PARTNER}"
+FORM = f"/portal/connect?partner={PARTNER}&change=1"
 
 
 def _post(visitor: Visitor, page: str, **fields: str) -> int:
@@ -148,11 +149,34 @@ def test_a_check_that_was_asked_for_is_awaited(visitor: Visitor, database: Datab
     with database.begin() as tx:
         checked = ConnectionChecked(partner_id=PARTNER, correlation_id="c", changed_at=minute(-10), status="ok")
         connections.save_check(tx, connection(at=-10), checked.model_dump(mode="json"))
-    page = visitor.get(FORM).text
+    page = visitor.get(f"/portal/connect?partner={PARTNER}").text
     assert "✓ Connected" in page
     asked = visitor.post(f"/portal/connect/check?partner={PARTNER}", page=FORM).headers["location"]
     page = visitor.get(asked).text
     assert ("ConnectWise is being checked" in page, "✓ Connected" in page) == (True, False)
+
+
+def test_a_page_hears_that_nothing_is_awaited_any_more(visitor: Visitor, database: Database) -> None:
+    """The end of waiting for suggestions is a change that an open page follows, though nothing has come."""
+    assert _post(visitor, "suggestions") == 303
+    with database.begin() as tx:
+        before = state_of_partner(tx, PARTNER)
+        tx.execute(update(portal_questions).values(asked_at=db_now(-121)))
+        assert state_of_partner(tx, PARTNER) != before
+
+
+def test_a_connection_that_does_not_arrive_is_named(visitor: Visitor, database: Database) -> None:
+    """New keys that no worker has are said on the page, whoever opens it, and can be entered again after a minute."""
+    page = f"/portal/connect?partner={PARTNER}"
+    with database.begin() as tx:
+        newest_versions.keep_connection(tx, PARTNER, now(tx))
+    assert "Your connection is on its way" in visitor.get(page).text
+    assert "Enter it again" not in visitor.get(page).text
+    with database.begin() as tx:
+        tx.execute(update(portal_connections).values(changed_at=db_now(-61)))
+    shown = visitor.get(page).text
+    assert ("No worker has it yet" in shown, "Enter it again" in shown) == (True, True)
+    assert 'name="private_key"' in visitor.get(f"{page}&change=1").text
 
 
 def test_to_look_at_a_list_asks_nothing_of_connectwise(visitor: Visitor, database: Database) -> None:

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import expect
-from sqlalchemy import insert
+from sqlalchemy import insert, update
 
 from messages import BillingPeriod, LineStatus, PushLine
 from store import Database, company_status, connections, ledger_queries, line_results, mappings, now, portal
 from store.portal import Choice
-from store.schema import ledger
+from store.schema import ledger, pushes
 from tests.support.portal import Portal
 from tests.support.samples import (
     NOVEMBER,
@@ -159,6 +159,24 @@ def test_a_sum_is_not_green_once_a_company_has_left_it(
     assert _sum(connected) == {"imported": 26, "written": 26}
     _mapped(database, at=1, company_id="c-2", company_name="Bolt", **changes)
     assert _sum(connected)["not pushed yet"] >= 21
+
+
+@on_sqlite
+def test_a_revert_of_which_nobody_knows_the_end_has_failed(connected: Site, database: Database) -> None:
+    """What may or may not have been put back is not shown as if nothing had been pushed."""
+    _pushed(database, 21, at=0)
+    event = push("back", {"c-1": 21}, at=1)
+    accept(database, event)
+    with database.partner(PARTNER) as tx:
+        tx.execute(update(pushes).where(pushes.c.push_id == "back").values(mode="revert", reverts="p-0"))
+        unknown: dict[str, Any] = {
+            "reverts": "p-0",
+            "perhaps_written": True,
+            "quantity_before": 21.0,
+            "quantity_wanted": 18,
+        }
+        line_results.record(tx, now(tx), [sync_result(event, "c-1", "failed", **unknown)])
+    assert "✗ Failed" in _status(connected)
 
 
 @on_sqlite

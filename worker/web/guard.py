@@ -64,8 +64,11 @@ async def _answer(page: Page, visit: Visit) -> Response:
     return await run_in_threadpool(page.answer, visit)
 
 
-def user_of(site: Site, token: str) -> User | None:
-    """The user whose session this token is; None if there is none, it is over, or the user or password has changed."""
+def user_of(site: Site, token: str, *, is_use: bool = True) -> User | None:
+    """The user whose session this token is; None if there is none, it is over, or the user or password has changed.
+
+    `is_use`: somebody uses the pages now, so the session lasts longer.
+    """
     if site.users is None:
         return LOCAL_USER
     name = tokens.session_id(token)
@@ -76,7 +79,8 @@ def user_of(site: Site, token: str) -> User | None:
         stored = site.users.find(session.user_name)
         if stored is None or stored.credential != session.credential:
             return None
-        web_sessions.seen(tx, name)
+        if is_use:
+            web_sessions.seen(tx, name)
     return stored.user
 
 

@@ -78,7 +78,7 @@ async def _events(visit: Visit, look: Callable[[Tx], tuple[object, bool]]) -> As
 
 def _is_let_in(visit: Visit) -> bool:
     """True as long as the visitor's session and rights are those that the stream began with."""
-    return user_of(visit.site, visit.token) == visit.user
+    return user_of(visit.site, visit.token, is_use=False) == visit.user
 
 
 def _look(visit: Visit, look: Callable[[Tx], tuple[object, bool]]) -> tuple[object, bool]:

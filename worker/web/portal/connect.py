@@ -23,7 +23,7 @@ from worker.web.visit import Visit
 
 LATE = timedelta(minutes=1)
 """After so long something is wrong with an event, or with the workers."""
-LOST = "No worker has answered yet. Ask the operators: it may be among the dead letters."
+LOST = "No worker has it yet. Ask the operators: it may be among the dead letters. Pushes wait for it, and fail then."
 FIELDS = ("site_url", "company_identifier", "public_key", "private_key", "ca_bundle")
 
 
@@ -32,7 +32,7 @@ def show(visit: Visit) -> Response:
     version = _current(visit)
     asks = version is None or version.tenant is None or bool(visit.asked("change"))
     told = _told(visit, version)
-    if told["waits"] or not asks:
+    if (told["waits"] and not visit.asked("change")) or not asks:
         return visit.page("portal/connect.html", **told)
     values = {name: getattr(version, name) or "" if version and version.tenant else "" for name in FIELDS[:3]}
     return _form(visit, values)
@@ -45,12 +45,13 @@ def part(visit: Visit) -> Response:
 
 def events(visit: Visit) -> Response:
     """Changes while the check goes on."""
-    partner, awaited = visit.partner, _Awaited.by(visit)
+    partner = visit.partner
 
     def look(tx: Tx) -> tuple[object, bool]:
+        awaited = _Awaited.by(tx, visit)
         version = connections.current(tx, partner)
         state = version and (version.version, version.check, version.check_due_at)
-        return (state, awaited.cause(tx, visit)), not awaited.waits(tx, version)
+        return (state, awaited.cause(tx, visit, version)), not awaited.waits(tx, version)
 
     return stream(visit, look)
 
@@ -124,11 +125,11 @@ def _form(visit: Visit, values: dict[str, str], problems: dict[str, str] | None 
 
 
 def _told(visit: Visit, version: ConnectionVersion | None) -> dict[str, object]:
-    awaited = _Awaited.by(visit)
     with visit.site.database.begin() as tx:
+        awaited = _Awaited.by(tx, visit)
         mapped = sum(one.addition is not None for one in mappings.of_partner(tx, visit.partner))
         waits = awaited.waits(tx, version)
-        cause = awaited.cause(tx, visit) if waits else None
+        cause = awaited.cause(tx, visit, version) if waits else None
     return {
         "version": version,
         "checked": last_check(version) if version is not None and version.tenant is not None else None,
@@ -160,15 +161,16 @@ def _current(visit: Visit) -> ConnectionVersion | None:
 
 @dataclass(frozen=True)
 class _Awaited:
-    """The times of what was sent last and is not answered yet, as the address of the page names them."""
+    """The times of what was sent last: the connection, and the request for a check that the address names."""
 
     since: datetime | None
     checking: datetime | None
 
     @classmethod
-    def by(cls, visit: Visit) -> Self:
-        """Read the address of a page; a text that is no time is none."""
-        return cls(time_of(visit.asked("since")), time_of(visit.asked("checking")))
+    def by(cls, tx: Tx, visit: Visit) -> Self:
+        """Read the store, and the address of the page; a text that is no time is none."""
+        sent = newest_versions.read(tx, visit.partner, ()).connection
+        return cls(time_of(visit.asked("since")) or sent, time_of(visit.asked("checking")))
 
     def is_stored(self, version: ConnectionVersion | None) -> bool:
         """True if a worker has stored the connection that was sent."""
@@ -186,13 +188,13 @@ class _Awaited:
         is_late = self.checking is not None and now(tx) > self.checking + LATE
         return version.check_due_at is not None or (again and not is_late)
 
-    def cause(self, tx: Tx, visit: Visit) -> str | None:
+    def cause(self, tx: Tx, visit: Visit, version: ConnectionVersion | None) -> str | None:
         """The reason why it waits; None = not known, and not for long."""
         found = waiting.cause(tx, visit.site.settings, visit.partner)
         if found is not None:
             return found.why
-        sent = self.since or self.checking
-        return LOST if sent is not None and now(tx) > sent + LATE else None
+        is_lost = self.since is not None and not self.is_stored(version) and now(tx) > self.since + LATE
+        return LOST if is_lost else None
 
 
 PAGES = (

@@ -157,6 +157,9 @@ def _choices(visit: Visit, event: CatalogRequested, question: str) -> dict[str, 
     if asked is None or asked.answer is None:
         return None
     answer = CatalogListed.model_validate_json(asked.answer, extra="ignore")
+    if any(getattr(answer, name) != getattr(event, name) for name in ("kind", "cw_company_id", "agreement_id")):
+        # The address names a question about what was chosen before.
+        return None
     return {"choices": answer.choices, "more": answer.more, "problem": answer.problem, "question": None}
 
 

@@ -84,7 +84,7 @@ def send(visit: Visit) -> Response:
                 failed = sent_push.to_retry(tx, partner, rows)
                 rows = [row for row in rows if row.company_id in failed]
             lines = [_line(row) for row in rows]
-            why = overtaken.why(tx, push, rows, is_retry=is_retry) if mode == "apply" else ""
+            why = overtaken.why(tx, push, rows, "preview" if mode == "preview" else "retry" if is_retry else "push")
         else:
             period, confirmed, why = periods.asked(visit, tx), (), ""
             lines = portal.counts(tx, partner, period.key)
@@ -93,7 +93,7 @@ def send(visit: Visit) -> Response:
     if not lines:
         raise Refusal(409, "There is nothing to push", "Import the counts of this period first.")
     if why and not is_there:
-        raise Refusal(409, "These numbers are not the newest", f"{why} Load Companies and preview again.")
+        raise Refusal(409, "These numbers are not the newest", f"{why} Load its page anew, and go on from there.")
     if not is_there:
         event = once.sent_before(visit, push_id, PushRequested) or pushing.requested(
             visit.site.database,

@@ -59,7 +59,9 @@ class CompanyRow:
         """True if the result is about the users that are imported now, and about the mapping as it is now."""
         if self.result is None or self.mapped_at is None:
             return False
-        is_same = self.users == self.pushed_users and self.result.quantity_wanted in {None, self.due}
+        # A revert wants what was there before.
+        wanted = None if self.result.reverts else self.result.quantity_wanted
+        is_same = self.users == self.pushed_users and wanted in {None, self.due}
         return is_same and self.mapped_at <= self.result.requested_at
 
     @property

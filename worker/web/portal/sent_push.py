@@ -47,6 +47,8 @@ class SentPush:
     """Why the lines must not be pushed as they are shown; empty if they may be."""
     retry_overtaken: str
     """The same for the lines of a retry of those that failed."""
+    preview_overtaken: str
+    """The same for another preview of all lines."""
 
     @property
     def is_over(self) -> bool:
@@ -118,7 +120,7 @@ def read(tx: Tx, partner: str, push_id: str, asked_mode: str = "apply") -> SentP
     read_at = min(
         (row.result.time for row in rows if row.result and row.result.quantity_before is not None), default=None
     )
-    too_old, not_again = _overtaken(tx, push, rows)
+    too_old, not_again, not_previewed = _overtaken(tx, push, rows)
     return SentPush(
         push_id,
         push,
@@ -133,19 +135,24 @@ def read(tx: Tx, partner: str, push_id: str, asked_mode: str = "apply") -> SentP
         asked_mode,
         too_old,
         not_again,
+        not_previewed,
     )
 
 
-def _overtaken(tx: Tx, push: Push | None, rows: list[ResultRow]) -> tuple[str, str]:
-    """Why the lines must not be pushed as they are shown, and why those that failed must not be; empty if they may.
+def _overtaken(tx: Tx, push: Push | None, rows: list[ResultRow]) -> tuple[str, str, str]:
+    """Why the lines must not be pushed as shown, those that failed not be retried, and all not be previewed again.
 
     Of a push that runs, or a revert, nothing is pushed again.
     """
     if push is None or push.mode == "revert" or push.state == "accepted":
-        return "", ""
+        return "", "", ""
     again = to_retry(tx, push.partner_id, rows)
     failed = [row for row in rows if row.company_id in again]
-    return overtaken.why(tx, push, rows), overtaken.why(tx, push, failed, is_retry=True) if failed else ""
+    return (
+        overtaken.why(tx, push, rows),
+        overtaken.why(tx, push, failed, "retry") if failed else "",
+        overtaken.why(tx, push, rows, "preview"),
+    )
 
 
 def to_retry(tx: Tx, partner: str, rows: list[ResultRow]) -> set[str]:

@@ -19,7 +19,7 @@
     const inside = at && part.contains(at);
     const types = open || inside && at.matches("input, textarea, select") && !at.matches("[type=checkbox], [type=radio]")
       && (at.value !== at.defaultValue || at.getAttribute("aria-expanded") === "true");
-    const ticked = part.querySelector("input[type=checkbox]:checked, [data-unsaved]");
+    const ticked = part.querySelector("input[type=checkbox]:checked");
     const picked = getSelection();
     return types || ticked || (picked && !picked.isCollapsed && part.contains(picked.anchorNode));
   };
@@ -58,6 +58,16 @@
   const list = document.createElement("ul");
   list.id = "choices"; list.setAttribute("role", "listbox"); list.hidden = true;
   let asked = 0, wait = 0;
+  let unsaved = null; // the choice that was not saved: row, kind, text
+  const tellUnsaved = () => {
+    for (const told of all("[data-unsaved]")) told.remove();
+    const combo = unsaved && document.querySelector(`#${unsaved.row} [data-kind=${unsaved.kind}]`);
+    if (!combo) return;
+    const told = document.createElement("span");
+    told.className = "small bad-text"; told.dataset.unsaved = ""; told.textContent = unsaved.text;
+    combo.append(told);
+  };
+  document.addEventListener("htmx:after:swap", tellUnsaved);
   const options = () => all("[role=option]", list);
   const current = () => list.querySelector("[aria-selected=true]");
   const mark = (option) => {
@@ -98,7 +108,7 @@
   const show = (input) => {
     if (open === input || input.disabled) return;
     close();
-    for (const told of all("[data-unsaved]")) told.remove();
+    unsaved = null; tellUnsaved();
     open = input;
     input.parentElement.append(list);
     list.setAttribute("aria-label", input.getAttribute("aria-label"));
@@ -113,14 +123,17 @@
     return after.find((one) => one && !one.value) || row.querySelector(`[data-kind=${kind}] input`);
   };
   document.addEventListener("htmx:before:swap", (event) => { if (open && event.target.contains(open) && event.target.matches("tr")) close(); });
-  /* A choice that the pages have not taken goes back to what is saved, and says so where it was made. */
-  const notSaved = (input, name) => {
+  /* A choice that the pages have not taken: the row is read anew, and says so beside the field until the next choice. */
+  const notSaved = async (input, name) => {
+    const part = input.closest("[data-part]");
+    unsaved = {row: input.closest("tr").id, kind: input.parentElement.dataset.kind, text: `✗ Not saved: ${name}. Choose it again.`};
     input.value = input.defaultValue;
-    const told = document.createElement("span");
-    told.className = "small bad-text"; told.dataset.unsaved = ""; told.textContent = `✗ Not saved: ${name}. Choose it again.`;
-    input.parentElement.append(told);
-    say(told.textContent);
-    input.focus();
+    say(unsaved.text);
+    tellUnsaved();
+    try {
+      if (part) await htmx.ajax("GET", part.dataset.part, {source: part, target: part, swap: "innerMorph"});
+    } catch { /* it stays as it is */ }
+    tellUnsaved();
   };
   const choose = async (option) => {
     const combo = open.parentElement, row = combo.closest("tr"), kind = combo.dataset.kind, id = row.id;
@@ -134,7 +147,7 @@
     } catch { /* the row is still the old one */ }
     const fresh = document.getElementById(id);
     if (!fresh) return;
-    if (fresh === row) { notSaved(input, values.name); return; }
+    if (fresh === row) { await notSaved(input, values.name); input.focus(); return; }
     if (fresh.querySelector("[data-saved]")) say(`Saved: ${values.name}`);
     // Whoever has gone on meanwhile is not called back.
     const at = document.activeElement;
