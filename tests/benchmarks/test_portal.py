@@ -11,15 +11,17 @@ from store import portal
 from tests.benchmarks.as_it_is import at_work, seconds, set_up, show
 from tests.support.browser import chromium, opened
 from tests.support.served import served
+from tests.support.waiting import wait_for
 from tests.support.world import NOVEMBER, World
 
 pytestmark = pytest.mark.benchmark
 
-COMPANIES, MAPPED, ROUNDS = 1_000, 970, 9
+COMPANIES, MAPPED, PUSHED, ROUNDS = 1_000, 970, 100, 9
+# More take minutes, as ConnectWise's limit of requests holds here too.
 FIRST_CONTENT, SAVED = 1.0, 0.2
 PAGE = f"/portal/companies?partner=p1&period={NOVEMBER.key}"
 
-_PAINTED = "performance.getEntriesByName('first-contentful-paint')[0].startTime"
+_PAINTED = "(performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? 0)"
 # From the key that chooses to the mark in the row, which the answer to it puts in place.
 _TIMED = """row => { window.saved = new Promise(done => {
   document.addEventListener('keydown', event => {
@@ -40,7 +42,7 @@ def test_a_portal_of_1000_companies(
     """Something is seen within 1 s, and a choice in a drop-down is saved within 0.2 s, in the median."""
     with at_work(amqp_url, postgresql_url, tmp_path, ["p1"], COMPANIES) as world, chromium() as browser:
         set_up(world, "p1", companies=MAPPED)
-        seconds(world, world.push("p1", dict.fromkeys(range(1, MAPPED + 1), 3)))
+        seconds(world, world.push("p1", dict.fromkeys(range(1, PUSHED + 1), 1)))
         _import(world)
         with served(tmp_path, world.given) as address, opened(browser, address) as page:
             painted = [_painted(page) for _ in range(ROUNDS)]
@@ -59,7 +61,7 @@ def test_a_portal_of_1000_companies(
 
 def _import(world: World) -> None:
     lines = [
-        PushLine(company_id=f"c{number}", company_name=f"Company {number}", billable_users=3)
+        PushLine(company_id=f"c{number}", company_name=f"Company {number}", billable_users=1)
         for number in range(1, COMPANIES + 1)
     ]
     with world.database.begin() as tx:
@@ -68,8 +70,7 @@ def _import(world: World) -> None:
 
 def _painted(page: Page) -> float:
     page.goto(PAGE)
-    page.wait_for_function(f"{_PAINTED} > 0")
-    return float(page.evaluate(_PAINTED)) / 1000
+    return float(wait_for(lambda: page.evaluate(_PAINTED), "the first paint")) / 1000
 
 
 def _saved(page: Page, number: int) -> float:
