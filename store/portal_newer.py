@@ -1,4 +1,4 @@
-"""What has become newer than a push or a preview that a page shows: counts, pushes, reverts, the connection."""
+"""Counts, pushes, reverts and the connection that are newer than a push or a preview which a page shows."""
 
 import json
 from collections.abc import Iterator

@@ -676,7 +676,8 @@ portal_connections = Table(
     PrimaryKeyConstraint("partner_id"),
 )
 
-# The portal's own: the events that its forms have sent, for a day. A form that is sent twice sends the same event.
+# The portal's own: the events that its forms have sent, until a worker has had them for a day. A form that is sent
+# twice sends the same event.
 portal_requests = Table(
     "portal_requests",
     metadata,

@@ -1,4 +1,7 @@
-"""The operators' console without a browser: what it shows, what it does, and what it refuses."""
+"""The operators' console without a browser: what it shows, what it does, and what it refuses.
+
+Long, as its lists, actions and refusals are tried on the same letters and users.
+"""
 
 import json
 import re

@@ -104,7 +104,7 @@ def test_a_list_of_another_company_is_not_chosen_from(visitor: Visitor, database
 
 
 def test_a_suggestion_replaces_no_choice(visitor: Visitor, database: Database) -> None:
-    """Who accepts a suggestion for a company that was mapped otherwise meanwhile is told, and nothing is sent."""
+    """A suggestion for a company that was mapped otherwise meanwhile is refused with a word, and nothing is sent."""
     _suggested(database)
     assert _post(visitor, "map", company="c-1", kind="companies", id="777", name="Bolt") == 303
     assert _post(visitor, "suggestions/accept", company="c-1", cw_company="250") == 409

@@ -263,7 +263,7 @@ def test_what_was_taken_back_is_not_pushed_again(local_site: Site, database: Dat
 def test_a_preview_of_another_connectwise_is_not_pushed(
     local_site: Site, database: Database, changes: dict[str, object]
 ) -> None:
-    """What one ConnectWise holds says nothing about another."""
+    """The quantities of one ConnectWise say nothing about another."""
     visitor = Visitor(local_site)
     with database.begin() as tx:
         connections.save(tx, connection(at=-10))

@@ -151,7 +151,7 @@ def test_a_sum_is_not_green_once_one_of_its_companies_has_changed(connected: Sit
 def test_a_sum_is_not_green_once_a_company_has_left_it(
     connected: Site, database: Database, changes: dict[str, int | None]
 ) -> None:
-    """What stays of a sum has to be pushed anew: ConnectWise still bills the company that is mapped elsewhere now."""
+    """The rest of a sum has to be pushed anew: ConnectWise still bills the company that is mapped elsewhere now."""
     _mapped(database, at=-5, rule="sum")
     _mapped(database, at=-5, rule="sum", company_id="c-2", company_name="Bolt")
     _imported(database, 21, others={"c-2": 5})
@@ -163,7 +163,7 @@ def test_a_sum_is_not_green_once_a_company_has_left_it(
 
 @on_sqlite
 def test_a_revert_of_which_nobody_knows_the_end_has_failed(connected: Site, database: Database) -> None:
-    """What may or may not have been put back is not shown as if nothing had been pushed."""
+    """A quantity that may or may not have been put back is not shown as if nothing had been pushed."""
     _pushed(database, 21, at=0)
     event = push("back", {"c-1": 21}, at=1)
     accept(database, event)

@@ -9,6 +9,7 @@ import typer
 from rich.text import Text
 
 from messages import CatalogRequested, PhinCompany, Suggestion
+from store import mappings
 from store.mappings import Mapping as StoredMapping
 from worker.catalog.suggestions import looks_like_phin
 from worker.cli.catalog import Refresh, ask, explain
@@ -136,22 +137,7 @@ def _write(
         best = next(iter(found.get(company.company_id, ())), None)
         if best is not None and not best.ambiguous:
             ids = known.filled(company.company_id, best)
-        event = event_of(partner, company, ids, known, at)
-        rows.append(
-            StoredMapping(
-                partner_id=partner,
-                company_id=event.company_id,
-                changed_at=event.changed_at,
-                message_id=str(event.id),
-                company_name=event.company_name,
-                cw_company_id=event.cw_company_id,
-                agreement_id=event.agreement_id,
-                addition_id=event.addition_id,
-                rule=event.rule,
-                minimum=event.minimum,
-                allow_not_billable=event.allow_not_billable,
-            )
-        )
+        rows.append(mappings.of_event(event_of(partner, company, ids, known, at)))
     # Excel takes UTF-8 for another code page unless it begins with a byte order mark.
     file.write_text(write_mappings(rows), encoding="utf-8-sig", newline="")
 

@@ -21,11 +21,11 @@ class SimilarIds:
     alike: list[tuple[str, str]]
 
     def mistakes(self) -> list[str]:
-        """What is wrong, and what to do, in sentences."""
+        """Sentences that say what is wrong, and what to do."""
         return _named(self.mistaken, "{} is not mapped, but {} is, which differs only in capitals. Correct the id.")
 
     def hints(self) -> list[str]:
-        """What may be wrong, in sentences."""
+        """Sentences that say what may be wrong."""
         return _named(self.alike, "{} is not mapped, but {} is. If they are the same company, correct the id.")
 
 

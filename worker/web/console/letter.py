@@ -110,7 +110,7 @@ def _form(visit: Visit, letter: StoredDeadLetter, body: str, why: str, problem: 
 
 
 def _fingerprint(letter: StoredDeadLetter) -> str:
-    """What a form is about: the body that its operator has seen."""
+    """The mark of the body that an operator has seen, for the form about it."""
     return sha256(letter.body).hexdigest()
 
 

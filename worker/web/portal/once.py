@@ -19,13 +19,6 @@ def request_id(visit: Visit, *content: str) -> str:
     return str(uuid5(form, "\n".join(content)))
 
 
-def sent_before(visit: Visit, name: str, kind: type[E]) -> E | None:
-    """The event that was sent for this request; None = it is asked for the first time."""
-    with visit.site.database.begin() as tx:
-        found = portal_requests.find(tx, visit.partner, name)
-    return None if found is None else kind.model_validate_json(found)
-
-
 def send(visit: Visit, name: str, event: E) -> None:
     """Send the event, or the one that another click has made for this request meanwhile.
 

@@ -15,7 +15,7 @@ TAKEN_BACK = "it was taken back since"
 MAPPED = "its mapping was changed since"
 
 Use = Literal["push", "retry", "preview"]
-"""What the lines are to be used for: the push of all, of those that failed, or another preview."""
+"""The use of the lines: the push of all, of those that failed, or another preview."""
 
 
 def why(tx: Tx, push: Push, rows: Sequence[ResultRow], use: Use = "push") -> str:

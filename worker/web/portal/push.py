@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from starlette.responses import Response
 
-from messages import Confirmation, PushCancelRequested, PushLine, PushMode, PushRequested, RevertRequested
+from messages import Confirmation, PushCancelRequested, PushLine, PushMode, RevertRequested
 from store import Tx, line_results, now, portal, portal_requests, pushes
 from store.pushes import Push
 from worker.coordination import pushing, results, waiting
@@ -95,7 +95,7 @@ def send(visit: Visit) -> Response:
     if why and not is_there:
         raise Refusal(409, "These numbers are not the newest", f"{why} Load its page anew, and go on from there.")
     if not is_there:
-        event = once.sent_before(visit, push_id, PushRequested) or pushing.requested(
+        event = pushing.requested(
             visit.site.database,
             partner,
             period,
