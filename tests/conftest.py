@@ -16,7 +16,7 @@ from tests.support.own_servers import OwnPostgresql, OwnRabbitMQ, own
 from tests.support.rabbitmq import Broker, declared
 from tests.support.servers import POSTGRESQL, RABBITMQ
 
-pytest_plugins = ["tests.support.side_by_side", "tests.support.skips"]
+pytest_plugins = ["tests.support.side_by_side", "tests.support.skips", "tests.support.worker_logs"]
 
 # jsonschema takes two seconds to load this one's grammars, for a format that none of our schemas has.
 sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment] # that is how an import is made to fail

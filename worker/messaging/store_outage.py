@@ -39,5 +39,7 @@ class StoreOutage:
                 self._readiness.trouble("store", error, expected=isinstance(error, StoreError))
             else:
                 self._readiness.fine("store")
-                self._is_on = False
+                # By the lock after it has begun, however late the thread that began it goes on.
+                with self._lock:
+                    self._is_on = False
                 return
