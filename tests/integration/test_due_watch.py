@@ -69,15 +69,24 @@ def test_a_commit_of_another_process_is_found(database: Database, database_url: 
         assert not any(_has_rung(database, each) for each in get_args(Kind) if each != kind)
 
 
+def test_sqlite_tells_of_a_commit_at_once(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a command commits beside an embedded worker does not wait until the worker asks again."""
+    monkeypatch.setattr(due_watch, "ASK_SECONDS", 3600.0)
+    with closing(Database(sqlite_url)) as database, watched(database), closing(Database(sqlite_url)) as other:
+        with other.begin() as tx:
+            _send(tx)
+        assert database.wakeups.wait("outbox", within(10.0))
+
+
 def test_work_is_due_by_time_alone(database: Database) -> None:
     """A message for later is not looked for before its time, and is then found without any commit."""
-    with due_watch.asking(database) as kinds_due:
+    with due_watch.asking(database) as question:
         with database.begin() as tx:
             outbox.put_rows(tx, [_row()], not_before=now(tx) + timedelta(hours=1))
-        assert kinds_due() == []
+        assert question.kinds_due() == []
         with database.begin() as tx:
             outbox.put_rows(tx, [_row()], not_before=now(tx) + timedelta(seconds=0.2))
-        wait_for(lambda: kinds_due() == ["outbox"], "the message to be due")
+        wait_for(lambda: question.kinds_due() == ["outbox"], "the message to be due")
 
 
 def test_work_in_hand_is_not_due(database: Database) -> None:
@@ -88,11 +97,11 @@ def test_work_in_hand_is_not_due(database: Database) -> None:
     with database.begin() as tx:
         leases.claim(tx, 1)
         claimed = outbox.claim(tx, 1, 3600.0)
-    with due_watch.asking(database) as kinds_due:
-        assert kinds_due() == []
+    with due_watch.asking(database) as question:
+        assert question.kinds_due() == []
         with database.begin() as tx:
             outbox.extend(tx, claimed, 0.2)
-        wait_for(lambda: kinds_due() == ["outbox"], "the claim to end")
+        wait_for(lambda: question.kinds_due() == ["outbox"], "the claim to end")
 
 
 def test_a_cut_connection_loses_no_work(postgresql_url: str) -> None:
