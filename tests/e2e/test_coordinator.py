@@ -287,3 +287,30 @@ def test_a_push_is_stopped(mapped: Coordinator) -> None:
     ended = mapped.told(*status)
     assert (ended["push"]["state"], ended["counts"]) == ("cancelled", {"updated": 2, "cancelled": 1})
     assert (mapped.quantity(7101), mapped.quantity(7103)) == (21, 64)
+
+
+def test_a_company_is_meant_by_its_name_too(mapped: Coordinator) -> None:
+    """What a table calls a company is enough to map, unmap, look up and take back; it makes no company of that name."""
+    mapped.run("mapping", "set", "--company", "bluewater dental", *ids(2002, 402, 7102), "--minimum", "15")
+    before = {one["company_id"]: one["minimum"] for one in mapped.told("mapping", "list")["mappings"]}
+    assert before["c-102"] == 15
+    assert "bluewater dental" not in before
+    push_id = mapped.push({"c-102": 11, "c-117": 31, "c-118": 12})["push"]["push_id"]
+    (write,) = mapped.told("ledger", "list", "--company", "Bluewater Dental")["writes"]
+    assert (write["company_ids"], write["quantity_after"]) == (["c-102"], 15)
+    assert "c-102" in mapped.run("ledger", "export", "--company", "Bluewater Dental")
+    reverted = mapped.told("revert", "--push", push_id, "--company", "Bluewater Dental", "--company", "c-102", "--yes")
+    assert [(line["company_id"], line["status"]) for line in reverted["lines"]] == [("c-102", "updated")]
+    mapped.run("mapping", "remove", "--company", "Bluewater Dental", "--yes")
+    mapped.run("status", "dismiss", "--company", "Bluewater Dental")
+    assert {line["company_id"] for line in mapped.told("status")["lines"]} == {"c-117", "c-118"}
+
+
+def test_a_name_of_two_companies_is_refused(mapped: Coordinator) -> None:
+    """Of two companies of one name the id is to be given, which a list of mappings shows then."""
+    mapped.run("mapping", "set", "--company", "c-900", "--name", "Bluewater Dental", *ids(2003, 403, 7103), code=1)
+    said = mapped.run("mapping", "remove", "--company", "Bluewater Dental", "--yes", code=2, to="stderr")
+    assert "c-102, c-900" in " ".join(said.split())
+    listed = " ".join(mapped.run("mapping", "list").split())
+    assert "Bluewater Dental (c-102)" in listed
+    assert "Cartwright Logistics (" not in listed

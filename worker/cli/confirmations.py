@@ -1,12 +1,13 @@
 """`push --confirm`: lets held lines through at the quantities that were shown."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import typer
 
 from messages import Confirmation, PushLine, SyncResult
 from store import Database, line_results
 from worker.cli.display.output import complain, err, safe
+from worker.cli.known_company import id_or_name
 from worker.coordination.confirmations import confirmation_of, is_confirmable
 
 ALL = "all"
@@ -27,7 +28,7 @@ def confirm_held(
     with database.begin() as tx:
         last = line_results.newest_of_period(tx, partner_id, period_key, users)
     held = {result.company_id: result for result in last if result.status == "held" and is_confirmable(result)}
-    company_ids = [_id_of(company, names) for company in wanted]
+    company_ids = [ALL if company == ALL else id_or_name(company, names, "--confirm") for company in wanted]
     unknown = [company for company in company_ids if company not in held and company != ALL]
     if unknown:
         raise typer.BadParameter(
@@ -38,18 +39,6 @@ def confirm_held(
         _ask(names, list(held.values()), yes=yes)
     chosen = held.values() if ALL in company_ids else [held[company] for company in dict.fromkeys(company_ids)]
     return tuple(confirmation_of(result) for result in chosen)
-
-
-def _id_of(wanted: str, names: Mapping[str, str]) -> str:
-    """The id of the company with this id, or with this unique name. Raises typer.BadParameter for an ambiguous name."""
-    if wanted == ALL or wanted in names:
-        return wanted
-    matching = [company_id for company_id, name in names.items() if name.casefold() == wanted.casefold()]
-    if len(matching) > 1:
-        raise typer.BadParameter(
-            f"several companies are called {wanted!r}; give the id: {', '.join(matching)}", param_hint="--confirm"
-        )
-    return matching[0] if matching else wanted
 
 
 def _ask(names: dict[str, str], held: Sequence[SyncResult], *, yes: bool) -> None:

@@ -4,6 +4,7 @@ import csv
 import sys
 from collections.abc import Mapping
 from contextlib import nullcontext
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
@@ -13,10 +14,11 @@ import typer
 from rich.text import Text
 
 from messages import BillingPeriod
-from store import ledger_queries
+from store import Tx, ledger_queries
 from store.ledger_queries import LedgerFilter, LedgerWrite
 from worker.cli.commands import Commands
 from worker.cli.display.output import complain, dump, mark, plural, safe, say, table
+from worker.cli.known_company import company_id_of
 from worker.cli.known_partner import require_known_partner
 from worker.cli.options import AsJson, CsvFile, Partner, identifier, time_of, usage
 from worker.cli.session import session
@@ -27,7 +29,10 @@ commands = Commands(no_args_is_help=True)
 OfPush = Annotated[
     str | None, typer.Option("--push", metavar="ID", help="Of this push or revert.", callback=identifier)
 ]
-OfCompany = Annotated[str | None, typer.Option("--company", metavar="ID", help="Of this company.", callback=identifier)]
+OfCompany = Annotated[
+    str | None,
+    typer.Option("--company", metavar="COMPANY", help="Of this company, by id or name.", callback=identifier),
+]
 OfPeriod = Annotated[
     str | None, typer.Option("--period", metavar="PERIOD", help="For this billing period: 2026-11, or both days.")
 ]
@@ -54,7 +59,7 @@ def list_(
     which = _chosen(partner, push_id, company, period, since)
     with session() as opened, opened.database.begin() as tx:
         require_known_partner(tx, partner)
-        found = ledger_queries.newest(tx, which, limit + 1)
+        found = ledger_queries.newest(tx, _of_named(tx, which), limit + 1)
         names = ledger_queries.company_names(tx, partner)
     more, found = len(found) > limit, found[:limit]
     if as_json:
@@ -87,6 +92,7 @@ def export(
         with opened.database.begin() as tx:
             require_known_partner(tx, partner)
             names = ledger_queries.company_names(tx, partner)
+            which = _of_named(tx, which)
         # Excel takes UTF-8 for another code page unless it begins with a byte order mark.
         to_file = file != Path("-")
         with file.open("w", encoding="utf-8-sig", newline="") if to_file else nullcontext(sys.stdout) as out:
@@ -107,6 +113,13 @@ def _chosen(
     with usage("--period"):
         key = None if period is None else BillingPeriod.parse(period).key
     return LedgerFilter(partner, push_id, company, key, time_of(since, "--since"))
+
+
+def _of_named(tx: Tx, which: LedgerFilter) -> LedgerFilter:
+    """The filter, by the id of its company if the company is named."""
+    if which.company_id is None:
+        return which
+    return replace(which, company_id=company_id_of(tx, which.partner_id, which.company_id))
 
 
 def _pushed(write: LedgerWrite) -> str:

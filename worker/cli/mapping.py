@@ -15,9 +15,10 @@ from worker.cli.display import mapping_table as table
 from worker.cli.display.causes import listed
 from worker.cli.display.output import complain, dump, plural, say
 from worker.cli.exits import UNFINISHED, USAGE
+from worker.cli.known_company import company_id_of
 from worker.cli.known_partner import require_known_partner
 from worker.cli.mapping_terms import terms, with_kept
-from worker.cli.options import AsJson, By, CsvFile, NoWait, Partner, Timeout, Yes, agree, identifier, usage
+from worker.cli.options import AsJson, By, Company, CsvFile, NoWait, Partner, Timeout, Yes, agree, usage
 from worker.cli.session import Session, WorkProgress, session, still_running
 from worker.cli.similar_ids import check_similar_ids
 from worker.spreadsheet import MAX_CW_ID, read_mappings, write_mappings
@@ -25,7 +26,6 @@ from worker.spreadsheet import MAX_CW_ID, read_mappings, write_mappings
 commands = Commands(no_args_is_help=True)
 
 CwId = Annotated[int, typer.Option(min=1, max=MAX_CW_ID, metavar="ID", help="Id of the record in ConnectWise.")]
-Company = Annotated[str, typer.Option("--company", metavar="ID", help="The company's id in Phin.", callback=identifier)]
 
 
 @commands.command("set")
@@ -67,6 +67,7 @@ def set_(
         at = opened.now()
         with opened.database.begin() as tx:
             require_known_partner(tx, partner)
+            company = company_id_of(tx, partner, company)
             stored = mappings.of_companies(tx, partner, {company}).get(company)
         check_similar_ids(opened.database, partner, [company])
         with usage():
@@ -102,6 +103,7 @@ def remove(
         at = opened.now()
         with opened.database.begin() as tx:
             require_known_partner(tx, partner)
+            company = company_id_of(tx, partner, company)
             stored = mappings.of_companies(tx, partner, {company}).get(company)
         if stored is None or stored.cw_company_id is None:
             complain(f"The company {company} is not mapped.")

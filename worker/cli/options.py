@@ -74,6 +74,10 @@ def user() -> str:
 
 
 Partner = Annotated[str, typer.Option("--partner", metavar="ID", help="The partner's id in Phin.", callback=identifier)]
+Company = Annotated[
+    str,
+    typer.Option("--company", metavar="COMPANY", help="The company's id in Phin, or its name.", callback=identifier),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document, and nothing else, to standard output.")]
 NoWait = Annotated[bool, typer.Option("--no-wait", help="Return as soon as it is sent.")]
 Timeout = Annotated[float, typer.Option("--timeout", min=1, metavar="SECONDS", help="Wait at most so long.")]

@@ -9,6 +9,7 @@ from messages import RevertRequested
 from store import pushes
 from worker.cli.display.output import complain, plural
 from worker.cli.exits import UNFINISHED, USAGE
+from worker.cli.known_company import company_id_of
 from worker.cli.known_partner import require_known_partner
 from worker.cli.options import AsJson, By, NoWait, Partner, Timeout, Yes, agree, identifier, usage
 from worker.cli.push import push_progress
@@ -24,7 +25,9 @@ def revert(
     ],
     companies: Annotated[
         list[str] | None,
-        typer.Option("--company", metavar="ID", help="Only this company; may be given again. By default all."),
+        typer.Option(
+            "--company", metavar="COMPANY", help="Only this company, by id or name; may be given again. By default all."
+        ),
     ] = None,
     by: By,
     yes: Yes = False,
@@ -41,6 +44,10 @@ def revert(
     Example: phin-connectwise revert --partner msp-1 --push 0198… --company c-17
     """
     with session(works=not no_wait) as opened:
+        with opened.database.begin() as tx:
+            reverted = pushes.find(tx, partner, push_id)
+            require_known_partner(tx, partner)
+            company_ids = tuple(dict.fromkeys(company_id_of(tx, partner, company) for company in companies or ()))
         with usage():
             revert_id = str(uuid7())
             event = RevertRequested(
@@ -50,18 +57,15 @@ def revert(
                 push_id=push_id,
                 requested_at=opened.now(),
                 requested_by=by,
-                company_ids=tuple(companies) if companies else None,
+                company_ids=company_ids or None,
             )
-        with opened.database.begin() as tx:
-            reverted = pushes.find(tx, partner, push_id)
-            require_known_partner(tx, partner)
         if reverted is None:
             complain(f"No push {push_id} of partner {partner} is known; `phin-connectwise ledger list` names pushes.")
             raise typer.Exit(USAGE)
-        whose = f"{plural(len(companies), 'company', 'companies')} of it" if companies else "all of it"
+        whose = f"{plural(len(company_ids), 'company', 'companies')} of it" if company_ids else "all of it"
         agree(f"Put back what push {push_id} of {reverted.period} wrote, {whose}?", yes=yes)
         see = f"phin-connectwise status --partner {partner} --push {revert_id}"
-        expected = len(companies) if companies else reverted.line_count
+        expected = len(company_ids) or reverted.line_count
         finished = opened.carry_out(
             [event],
             lambda tx: push_progress(tx, partner, revert_id, expected),

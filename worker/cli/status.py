@@ -12,8 +12,9 @@ from worker.cli.display import causes, preview_totals, results_table, totals
 from worker.cli.display.output import complain, dump, say
 from worker.cli.exits import UNFINISHED, USAGE
 from worker.cli.implied_command import IMPLIED, ImpliedCommand, ImpliedGroup
+from worker.cli.known_company import company_id_of
 from worker.cli.known_partner import require_known_partner
-from worker.cli.options import AsJson, Partner, identifier
+from worker.cli.options import AsJson, Company, Partner
 from worker.cli.session import Session, session
 from worker.coordination import preview_totals as previews
 from worker.coordination import results, waiting
@@ -49,9 +50,7 @@ def status(
 @commands.command()
 def dismiss(
     partner: Partner,
-    company: Annotated[
-        str, typer.Option("--company", metavar="ID", help="The company's id in Phin.", callback=identifier)
-    ],
+    company: Company,
 ) -> None:
     """Put away the row of a company that is gone; it comes back with the company's next result.
 
@@ -59,6 +58,7 @@ def dismiss(
     """
     with session() as opened, opened.database.begin() as tx:
         require_known_partner(tx, partner)
+        company = company_id_of(tx, partner, company)
         dismissed = company_status.dismiss(tx, partner, company)
         mapped = mappings.of_companies(tx, partner, {company}).get(company)
     if not dismissed:

@@ -26,7 +26,9 @@ def show(found: Sequence[Mapping]) -> None:
         one for one in found if (why := _first(checks[one.company_id])) is None or causes.wording_of(why) not in once
     ]
     if shown:
-        table(("Company", "ConnectWise", "", "State"), [_cells(mapping) for mapping in shown])
+        called = Counter(mapping.company_name for mapping in found)
+        cells = [_cells(mapping, with_id=called[mapping.company_name] > 1) for mapping in shown]
+        table(("Company", "ConnectWise", "", "State"), cells)
         say()
     if told := [cause for one in found for cause in _causes(one, checks[one.company_id])]:
         causes.show(told)
@@ -52,7 +54,7 @@ def warnings(mapping: Mapping) -> tuple[Problem, ...]:
     return checked.warnings if checked else ()
 
 
-def _cells(mapping: Mapping) -> list[Text]:
+def _cells(mapping: Mapping, *, with_id: bool) -> list[Text]:
     checked = last_check(mapping)
     names = (checked.cw_company_name, checked.agreement_name, checked.addition_name) if checked else (None,) * 3
     ids = (mapping.cw_company_id, mapping.agreement_id, mapping.addition_id)
@@ -67,7 +69,7 @@ def _cells(mapping: Mapping) -> list[Text]:
         details.append("cost only")
     where = " > ".join(chosen) + (f" ({', '.join(details)})" if details and chosen else "")
     return [
-        safe(mapping.company_name),
+        safe(f"{mapping.company_name} ({mapping.company_id})" if with_id else mapping.company_name),
         safe(where),
         mark(MARK_OF_STATE[state(mapping)]),
         safe(_label(mapping, checked)),
