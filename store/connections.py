@@ -130,6 +130,12 @@ def tenant_at(history: Sequence[tuple[datetime, str | None]], when: datetime) ->
     return next((tenant for changed_at, tenant in reversed(history) if tenant and changed_at <= when), None)
 
 
+def is_same_tenant(tx: Tx, partner_id: str, then: datetime, at: datetime) -> bool:
+    """True if the tenant that was connected `then` is the one that is connected `at`."""
+    history = tenant_history(tx, partner_id)
+    return tenant_at(history, then) == tenant_at(history, at)
+
+
 def save_check(tx: Tx, version: ConnectionVersion, check: dict[str, Any]) -> None:
     """Store what the check of this version found. It stays due if another check was requested after this one began."""
     due_at = case((connections.c.check_due_at == version.check_due_at, null()), else_=connections.c.check_due_at)

@@ -175,7 +175,7 @@ def test_a_company_of_the_same_name_is_named_once(mapped: Installation) -> None:
 
 
 def test_one_company_is_mapped_and_unmapped(mapped: Installation) -> None:
-    """`mapping set` shows the records that it found, and needs their ids; `mapping remove` unmaps, once it is sure."""
+    """`mapping set` shows the records that it found, and needs a change; `mapping remove` unmaps, once it is sure."""
     ids = ("--cw-company", "2001", "--agreement", "401", "--addition", "7101")
     done = mapped.run("mapping", "set", "--partner", "msp-1", "--company", "c-101", *ids, "--minimum", "5")
     assert done.returncode == 0, done.stderr

@@ -126,7 +126,7 @@ def test_a_useless_file_sends_nothing(folder: Path) -> None:
         (("demo", "--simulator-url", "https://127.0.0.1:1"), "--ca-file"),
         (("push", "--partner", "p"), "Usage: phin-connectwise push [OPTIONS]"),
         (("push", "--partner", "p"), "Missing option '--period', '--counts'."),
-        (("mapping", "set", "--company", "c", "--addition", "4"), "'--partner', '--cw-company', '--agreement'."),
+        (("mapping", "set", "--addition", "4"), "'--partner', '--company'."),
         (("mapping", "import"), "'--partner', 'file'."),
         (("pusch",), "No such command"),
     ],

@@ -3,19 +3,20 @@
 Its last two rows, ledger and revert, are in test_cli_revert.py.
 """
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cwclient.simulator import faults
+from cwclient.simulator import StateDocument, faults
 from cwclient.simulator.faults import Match
 from store import mappings, partners
 from tests.support.coordinator import Coordinator
 from tests.support.databases import Postgresql
 from tests.support.waiting import wait_for
-from tests.support.world import World, now
+from tests.support.world import PRIVATE_KEY, World, now
 from worker.cli import sample
 from worker.spreadsheet import read_mappings
 
@@ -226,6 +227,37 @@ def test_terms_that_are_not_named_are_kept(mapped: Coordinator) -> None:
     assert (left["rule"], left["minimum"], left["allow_not_billable"]) == ("refuse", None, False)
 
 
+def test_what_a_fix_names_is_all_that_is_to_be_given(mapped: Coordinator) -> None:
+    """A term of a mapped company changes without its ids, which stay; an id to the right of a new one never does."""
+    for company, code in (("c-119", 1), ("c-120", 0)):
+        mapped.run("mapping", "set", "--company", company, "--rule", "sum", code=code)
+    mapped.run("mapping", "set", "--company", "c-113", "--allow-not-billable")
+    found = {one["company_id"]: one for one in mapped.told("mapping", "list")["mappings"]}
+    assert [found[company]["state"] for company in ("c-113", "c-119", "c-120")] == ["complete"] * 3
+    assert [found["c-120"][name] for name in ("cw_company_id", "agreement_id", "addition_id")] == [2019, 419, 7119]
+
+    said = mapped.run("mapping", "set", "--company", "c-101", "--agreement", "402", code=2, to="stderr")
+    assert "'--addition': to be given, as only ids to the left" in " ".join(said.split())
+    for company in ("c-108", "c-123"):  # never mapped, and mapped to nothing
+        said = mapped.run("mapping", "set", "--company", company, "--rule", "sum", code=2, to="stderr")
+        assert "--cw-company', '--agreement', '--addition'" in " ".join(said.replace("│", "").split())
+
+
+def test_ids_of_another_connectwise_are_not_kept(mapped: Coordinator) -> None:
+    """Once another ConnectWise is connected, a stored id may be anybody's there, so all are to be given."""
+    other = json.loads(sample.SIMULATOR_STATE.read_text("utf-8"))["tenants"][0]
+    other |= {
+        "company_identifier": f"other-{mapped.partner}",
+        "keys": [{"public": "public", "private": PRIVATE_KEY}],
+    }
+    mapped.world.simulator.state.merge(StateDocument.model_validate({"tenants": [other]}))
+    site = ("--site", mapped.world.simulator.url, "--ca-file", str(mapped.world.simulator.ca_file))
+    anew = ("--company-identifier", f"other-{mapped.partner}", "--public-key", "public", "--yes")
+    mapped.run("connection", "set", *site, *anew, typed=f"{PRIVATE_KEY}\n")
+    said = mapped.run("mapping", "set", "--company", "c-101", "--minimum", "5", code=2, to="stderr")
+    assert "'--cw-company', '--agreement', '--addition'" in " ".join(said.split())
+
+
 def test_a_mapping_that_has_gone_bad_names_its_successor(mapped: Coordinator) -> None:
     """`mapping health` says what is wrong and what to map to instead; once that is mapped it is silent about it."""
     mapped.world.simulator.state.cancel_addition(mapped.tenant, 7101)
@@ -237,7 +269,7 @@ def test_a_mapping_that_has_gone_bad_names_its_successor(mapped: Coordinator) ->
     found = bad()["c-101"]
     assert [problem["code"] for problem in found["problems"]] == ["addition_cancelled"]
     assert (found["successor"]["agreement_id"], found["successor"]["addition_id"]) == (401, 7901)
-    mapped.run("mapping", "set", "--company", "c-101", *ids(2001, 401, 7901))
+    mapped.run("mapping", "set", "--company", "c-101", "--agreement", "401", "--addition", "7901")
     assert "c-101" not in bad()
 
 

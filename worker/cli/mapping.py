@@ -8,7 +8,7 @@ import typer
 
 from messages import MappingChanged, MappingCheckRequested, SharingRule
 from messages.values import MAX_COUNT
-from store import Tx, mappings
+from store import Tx, connections, mappings
 from store.mappings import Mapping
 from worker.cli.commands import Commands
 from worker.cli.display import mapping_table as table
@@ -17,7 +17,7 @@ from worker.cli.display.output import complain, dump, plural, say
 from worker.cli.exits import UNFINISHED, USAGE
 from worker.cli.known_company import company_id_of
 from worker.cli.known_partner import require_known_partner
-from worker.cli.mapping_terms import terms, with_kept
+from worker.cli.mapping_terms import records, terms, with_kept
 from worker.cli.options import AsJson, By, Company, CsvFile, NoWait, Partner, Timeout, Yes, agree, usage
 from worker.cli.session import Session, WorkProgress, session, still_running
 from worker.cli.similar_ids import check_similar_ids
@@ -25,16 +25,16 @@ from worker.spreadsheet import MAX_CW_ID, read_mappings, write_mappings
 
 commands = Commands(no_args_is_help=True)
 
-CwId = Annotated[int, typer.Option(min=1, max=MAX_CW_ID, metavar="ID", help="Id of the record in ConnectWise.")]
+CwId = Annotated[int | None, typer.Option(min=1, max=MAX_CW_ID, metavar="ID", help="Id of the record in ConnectWise.")]
 
 
 @commands.command("set")
 def set_(
     partner: Partner,
     company: Company,
-    cw_company: CwId,
-    agreement: CwId,
-    addition: CwId,
+    cw_company: CwId = None,
+    agreement: CwId = None,
+    addition: CwId = None,
     *,
     name: Annotated[str | None, typer.Option(help="The company's name; by default the stored one.")] = None,
     rule: Annotated[
@@ -55,21 +55,25 @@ def set_(
 ) -> None:
     """Map one company. Prints what the check found, exit code 1 if invalid. `mapping remove` unmaps.
 
-    Of a company that is mapped, the rule, the minimum and what is allowed stay as they are unless they are named.
+    Of a company that is mapped, the rule, the minimum and what is allowed stay as they are unless they are named. So do
+    its records in ConnectWise, but those to the right of a named one are to be named as well.
 
     Example: phin-connectwise mapping set --partner msp-1 --company c-17 --cw-company 250 --agreement 7 --addition 11
     """
     if no_minimum and minimum is not None:
         raise typer.BadParameter("give either --minimum or --no-minimum")
-    given = {"rule": rule, "minimum": minimum, "allow_not_billable": allow_not_billable}
-    named = {name: value for name, value in given.items() if value is not None or (name == "minimum" and no_minimum)}
+    options = {"rule": rule, "minimum": minimum, "allow_not_billable": allow_not_billable}
+    named = {name: value for name, value in options.items() if value is not None or (name == "minimum" and no_minimum)}
     with session(works=not no_wait) as opened:
         at = opened.now()
         with opened.database.begin() as tx:
             require_known_partner(tx, partner)
             company = company_id_of(tx, partner, company)
             stored = mappings.of_companies(tx, partner, {company}).get(company)
+            is_same = stored is not None and connections.is_same_tenant(tx, partner, stored.changed_at, at)
         check_similar_ids(opened.database, partner, [company])
+        given = (cw_company, agreement, addition)
+        chosen = records(stored if is_same else None, given, is_named=bool(named or name))
         with usage():
             event = MappingChanged(
                 partner_id=partner,
@@ -77,9 +81,7 @@ def set_(
                 changed_at=at,
                 company_id=company,
                 company_name=name or (stored.company_name if stored else company),
-                cw_company_id=cw_company,
-                agreement_id=agreement,
-                addition_id=addition,
+                **chosen,
                 **terms(stored, named),
             )
         _save_and_show(opened, partner, [event], wait=not no_wait, timeout=timeout, as_json=as_json)

@@ -1,8 +1,10 @@
-"""The terms of a mapping that a command does not name: the stored ones stay, and the user is told which."""
+"""The records and terms of a mapping that a command does not name: the stored ones stay, and the user is told which."""
 
 from collections.abc import Mapping as ById
 from collections.abc import Sequence
 from typing import Any
+
+import typer
 
 from messages import MappingChanged
 from store.mappings import Mapping
@@ -11,6 +13,25 @@ from worker.cli.display.output import complain
 
 TAKEN_AWAY_BY = {"rule": "--rule refuse", "minimum": "--no-minimum", "allow_not_billable": "--no-allow-not-billable"}
 """The terms of a mapping, each with the option of `mapping set` that removes it."""
+
+RECORDS = {"cw_company_id": "--cw-company", "agreement_id": "--agreement", "addition_id": "--addition"}
+"""The records of a mapping, from left to right, each with its option."""
+
+
+def records(stored: Mapping | None, given: Sequence[int | None], *, is_named: bool) -> dict[str, Any]:
+    """Return the ids of a mapping's records: the given ones, and of those to the left of them the stored ones.
+
+    If none is given, but something else is to change (`is_named`), all are the stored ones. Raises typer.BadParameter
+    for those that are missing.
+    """
+    first = next((number for number, record in enumerate(given) if record is not None), len(given) if is_named else 0)
+    kept = [getattr(stored, name) if stored and number < first else None for number, name in enumerate(RECORDS)]
+    found = {name: one or other for name, one, other in zip(RECORDS, given, kept, strict=True)}
+    if missing := [RECORDS[name] for name, record in found.items() if record is None]:
+        is_mapped = stored is not None and stored.cw_company_id is not None
+        why = "only ids to the left of a named one are kept" if is_mapped else "nothing of this ConnectWise is stored"
+        raise typer.BadParameter(f"to be given, as {why}", param_hint=", ".join(f"'{option}'" for option in missing))
+    return {name: record for name, record in found.items() if record is not None}
 
 
 def terms(stored: Mapping | None, named: ById[str, Any]) -> dict[str, Any]:
