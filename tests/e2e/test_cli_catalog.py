@@ -98,6 +98,26 @@ def test_a_company_agreement_and_addition_are_found(connected: Installation) -> 
     assert len(connected.simulator.log) == asked
 
 
+def test_a_list_that_was_kept_says_how_to_read_it_anew(connected: Installation) -> None:
+    """A record that was added in ConnectWise a moment ago is not in the list that was kept, which names the option."""
+    agreements = ("catalog", "agreements", *PARTNER, "--cw-company", "8")
+    first, again = connected.run(*agreements), connected.run(*agreements)
+    assert "--refresh" not in first
+    assert first.splitlines()[-1].removesuffix(".") in again
+    assert again.splitlines()[-1].endswith(" UTC; --refresh asks ConnectWise again.")
+    connected.simulator.state.merge(
+        StateDocument.model_validate(
+            {
+                "tenants": [
+                    {"company_identifier": "cw-p1", "agreements": [{"id": 81, "company": {"id": 8}, "name": "New"}]}
+                ]
+            }
+        )
+    )
+    assert "New" not in connected.run(*agreements)
+    assert "New" in connected.run(*agreements, "--refresh")
+
+
 def test_what_stands_in_the_way_is_said(connected: Installation) -> None:
     """Without a connection the command ends with 1, and its text says what to do."""
     connected.run("connection", "remove", *PARTNER, "--yes")

@@ -118,11 +118,11 @@ def _list(partner: str, kind: CatalogKind, fields: dict[str, Any], timeout: floa
     elif listed.problem is not None:
         explain(listed)
     else:
-        _show(listed)
+        _show(listed, is_cached=listed.fetched_at is not None and listed.fetched_at < event.time)
     raise typer.Exit(0 if listed.problem is None else UNFINISHED)
 
 
-def _show(listed: CatalogListed) -> None:
+def _show(listed: CatalogListed, *, is_cached: bool) -> None:
     headers, cells = TABLES[listed.kind]
     if listed.choices:
         table(headers, [cells(choice) for choice in listed.choices], right=("Id", "Quantity", "Price"))
@@ -133,6 +133,7 @@ def _show(listed: CatalogListed) -> None:
     count = len(listed.choices)
     counted = plural(count, ONE[listed.kind], listed.kind)
     since = f", as of {listed.fetched_at:%H:%M:%S} UTC" if listed.fetched_at else ""
+    since += "; --refresh asks ConnectWise again" if is_cached else ""
     say(f"{counted}{since}. {f'There are more: --page {listed.page + 1}' if listed.more else ''}".rstrip())
 
 
