@@ -134,7 +134,7 @@ def test_suggestions_are_shown_and_nothing_is_mapped(connected: Installation) ->
     text = " ".join(shown.split())
     assert "✓ Acme #7: same name" in text
     assert "Gold > Phin SAT" in text
-    assert "? Hooli #10: other capitals" in text
+    assert "? Hooli #10: other capitals 97 choose agreement and addition" in text
     assert "no suggestion" in text
     assert "4 companies: 1 certain, 2 to look at, 1 without a suggestion" in text
     assert connected.mappings() == {}

@@ -168,7 +168,7 @@ def _cells(one: Suggestion) -> list[Text]:
 
 def _proposed(one: Suggestion) -> str:
     if one.agreement is None:
-        return ""
+        return "choose agreement and addition"
     if one.addition is None:
         return f"{one.agreement.name} > choose the addition"
     only = "" if looks_like_phin(one.addition) else " (the only one)"
