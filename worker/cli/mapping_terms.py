@@ -29,7 +29,8 @@ def records(stored: Mapping | None, given: Sequence[int | None], *, is_named: bo
     found = {name: one or other for name, one, other in zip(RECORDS, given, kept, strict=True)}
     if missing := [RECORDS[name] for name, record in found.items() if record is None]:
         is_mapped = stored is not None and stored.cw_company_id is not None
-        why = "only ids to the left of a named one are kept" if is_mapped else "nothing of this ConnectWise is stored"
+        unmapped = "this company is mapped to nothing in this ConnectWise"
+        why = "only ids to the left of a named one are kept" if is_mapped else unmapped
         raise typer.BadParameter(f"to be given, as {why}", param_hint=", ".join(f"'{option}'" for option in missing))
     return {name: record for name, record in found.items() if record is not None}
 
