@@ -2,6 +2,7 @@
 
 import ast
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
@@ -75,6 +76,21 @@ def test_json_in_the_docs_is_an_example() -> None:
     shown = {block.text for block in BLOCKS if block.language == "json"}
     assert shown
     assert shown <= examples
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", DOCS / "architecture.md"], ids=lambda page: page.name)
+def test_a_platform_knows_all_that_the_contract_needs(page: Path) -> None:
+    """Whoever copies the folder `messages/` alone finds behind it every library to install."""
+    imported = set()
+    for path in (ROOT / "messages").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Import):
+                imported |= {name.name.partition(".")[0] for name in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                imported.add(node.module.partition(".")[0])
+    (named,) = re.findall(r"^messages/ {2,}the contract {2,}(.+)$", page.read_text("utf-8"), re.MULTILINE)
+    needed = imported - {*sys.stdlib_module_names, "messages", "pydantic_core"}  # which pydantic brings
+    assert {{"PyNaCl": "nacl"}.get(library, library) for library in named.split(", ")} == needed
 
 
 def test_the_page_of_messages_has_every_reason_of_a_refusal() -> None:
