@@ -200,6 +200,18 @@ REFUSED: dict[str, tuple[bytes, str]] = {
         "an older workbook, or one with a password; open it",
     ),
     "damaged workbook": (page(*PLAIN)[:-40], "damaged (File is not a zip file); open it"),
+    "two numbers in a cell": (
+        text(HEADER, 'c-1,Acme,"42\n107"'),
+        'line 2, column billable_users: "42�107" has several lines; leave one value in the cell',
+    ),
+    "two ids in a cell": (
+        text(HEADER, '"c-1\nc-2",Acme,42'),
+        'line 2, column company_id: "c-1�c-2" has several lines; leave one value in the cell',
+    ),
+    "workbook with two numbers in a cell": (
+        page(NAMES, ("c-1", "Acme", "42\n107")),
+        'row 2, column billable_users: "42�107" has several lines; leave one value in the cell',
+    ),
 }
 
 

@@ -94,9 +94,17 @@ def text(cell: str) -> str:
     return _LINE_BREAK.sub(" ", unescape(cell))
 
 
+def _line(cell: str) -> str:
+    """One line, stripped. Raises ValueError for several, each of which may be a value of its own."""
+    found = text(cell.strip())
+    if _LINE_BREAK.search(cell.strip()):
+        raise ValueError(f"{quoted(unescape(cell.strip()))} has several lines; leave one value in the cell")
+    return found
+
+
 def identifier(cell: str) -> str:
     """An id, stripped. Raises ValueError for one that a spreadsheet took for a number."""
-    found = text(cell.strip())
+    found = _line(cell)
     if found == cell.strip() and _NUMBER_FOR_ID.fullmatch(found):
         said = "format the column as text, enter the id again, and save the file as .xlsx"
         raise ValueError(f"{quoted(cell)} is an id that a spreadsheet took for a number; {said}")
@@ -107,7 +115,7 @@ def whole(low: int, high: int) -> Parse:
     """A parser of whole numbers: 42, 42.0, 42,00, 1 234, 1'234, 1,234,567 or 1,234.0; 1,234 may be a fraction."""
 
     def parse(cell: str) -> int:
-        number = text(cell.strip()).strip()
+        number = _line(cell).strip()
         if _AMBIGUOUS.fullmatch(number):
             raise ValueError(f"{quoted(number)} may be {re.sub('[.,]', '', number)} or a fraction; write digits only")
         matched = _WHOLE.fullmatch(number)
