@@ -212,6 +212,9 @@ REFUSED: dict[str, tuple[bytes, str]] = {
         page(NAMES, ("c-1", "Acme", "42\n107")),
         'row 2, column billable_users: "42�107" has several lines; leave one value in the cell',
     ),
+    "a price": (text("Company ID,Client,Seats ($)", "c-1,Acme,105"), 'line 1: column "Seats ($)" is not known'),
+    "a share": (text("Company ID,Client,% Seats", "c-1,Acme,100"), 'line 1: column "% Seats" is not known'),
+    "a difference": (text("Company ID,Client,Seats +/-", "c-1,Acme,3"), 'line 1: column "Seats +/-" is not known'),
 }
 
 

@@ -1,10 +1,10 @@
 """Finds the header of a file and makes an object of each row below it, or reports every mistake with its place."""
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice, zip_longest
 from typing import Any, TypeVar
+from unicodedata import category
 
 from pydantic import BaseModel, ValidationError
 
@@ -160,8 +160,11 @@ def read(
 
 
 def _key(word: str) -> str:
-    """Normalise a column name: `billableusers` for "Billable Users" and billable_users."""
-    return re.sub(r"[\W_]+", "", word.casefold())
+    """Normalise a column name: `billableusers` for "Billable Users" and billable_users.
+
+    Signs of an amount, a share or a difference stay, so "Seats ($)", "Seats %" and "Seats +/-" are not known.
+    """
+    return "".join(sign for sign in word.casefold() if sign.isalnum() or category(sign)[0] == "S" or sign in "%‰/")
 
 
 def _text(cell: Cell) -> str:
