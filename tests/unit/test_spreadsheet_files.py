@@ -63,6 +63,7 @@ READ: dict[str, tuple[bytes, dict[str, int]]] = {
     "workbook with the rows below hidden": (page(*PLAIN, only_used=True), BOTH),
     "workbook with notes beside": (workbook(Page([["Ask Ana"]], "Notes"), Page(PLAIN, "Nov")), BOTH),
     "workbook far down": (page(*[()] * 400, *[(None, None, *row) for row in PLAIN]), BOTH),
+    "texts kept as they are": (text(HEADER, '="c-1",="Acme",="42"', '"=""007""",Initech,7'), {"c-1": 42, "007": 7}),
 }
 
 REFUSED: dict[str, tuple[bytes, str]] = {

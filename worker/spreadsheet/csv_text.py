@@ -5,6 +5,7 @@ import io
 import re
 from collections.abc import Callable, Iterator
 
+from worker.spreadsheet.cells import escape
 from worker.spreadsheet.sheets import Sheet, SheetRow, SpreadsheetError, Unreadable
 
 SEPARATORS = ",;\t|"
@@ -14,6 +15,8 @@ MAX_TEXT_LINES = 2**20
 _SAVE_AS = "save the file as “CSV UTF-8”, or as .xlsx"
 # An accented letter in UTF-8; the same bytes in Windows-1252 are a pair of signs that no word contains.
 _UTF8_LETTER = re.compile(rb"[\xc3-\xde][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}")
+# Programs write ="007" for a text that Excel is to leave as it is.
+_KEPT_TEXT = re.compile(r'="([^"]*)"')
 
 
 def sheets(name: str, data: bytes) -> list[Sheet]:
@@ -29,13 +32,19 @@ def _splitting(text: str, separator: str) -> Callable[[], Iterator[SheetRow]]:
             line = reader.line_num + 1
             try:
                 if cells := next(reader):
-                    yield SheetRow(line, cells)
+                    yield SheetRow(line, [_plain(cell) if cell.startswith("=") else cell for cell in cells])
             except StopIteration:
                 return
             except csv.Error as error:
                 yield SheetRow(line, (), Unreadable(f"the quotes do not fit ({error}); double those within a cell"))
 
     return rows
+
+
+def _plain(cell: str) -> str:
+    """The text that ="…" keeps, escaped so that it stays text; any other cell as it is."""
+    kept = _KEPT_TEXT.fullmatch(cell)
+    return escape(kept[1]) if kept else cell
 
 
 def _decoded(name: str, data: bytes) -> str:
