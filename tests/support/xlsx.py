@@ -13,6 +13,7 @@ _PACKAGE = "http://schemas.openxmlformats.org/package/2006/relationships"
 _TYPES = "http://schemas.openxmlformats.org/package/2006/content-types"
 _CONTENT = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet.main+xml"
 _HIDDEN = ' hidden="1"'
+_FLAT = ' ht="0" customHeight="1"'
 _EPOCH = date(1899, 12, 30)
 
 
@@ -30,13 +31,21 @@ class Failed:
     error: str
 
 
-Value = str | float | bool | date | Formula | Failed | None
+@dataclass(frozen=True)
+class Shared:
+    """A text of those that all sheets share, by its index."""
+
+    index: int
+
+
+Value = str | float | bool | date | Formula | Failed | Shared | None
 
 
 @dataclass(frozen=True)
 class Page:
     """One sheet, its first row first; rows are hidden by number, cells merged by range.
 
+    `flat`: rows without a height, by number.
     `only_used`: the rows below are hidden, as Excel does it, by the height of all rows that the sheet does not have.
     """
 
@@ -45,27 +54,34 @@ class Page:
     state: str = "visible"
     hidden: frozenset[int] = frozenset()
     merged: Sequence[str] = ()
+    flat: frozenset[int] = frozenset()
     only_used: bool = False
 
 
-def workbook(*pages: Page, properties: str = "") -> bytes:
-    """The bytes of a workbook with these sheets; `properties` is XML that follows the list of sheets."""
+def workbook(*pages: Page, properties: str = "", shared: Sequence[str] = ()) -> bytes:
+    """The bytes of a workbook with these sheets; `properties` is XML that follows the list of sheets.
+
+    `shared`: the XML of each text that is shared.
+    """
     ids = range(1, len(pages) + 1)
     listed = "".join(
         f'<sheet name={quoteattr(page.name)} sheetId="{n}" state="{page.state}" r:id="rId{n}"/>'
         for n, page in zip(ids, pages, strict=True)
     )
     links = "".join(_link(f"rId{n}", "worksheet", f"worksheets/sheet{n}.xml") for n in ids)
+    texts = _link("rId", "sharedStrings", "sharedStrings.xml") if shared else ""
     parts = {
         "[Content_Types].xml": f'<Types xmlns="{_TYPES}"><Default Extension="xml" ContentType="application/xml"/>'
         f'<Override PartName="/xl/workbook.xml" ContentType="{_CONTENT}"/></Types>',
         "_rels/.rels": _links(_link("rId1", "officeDocument", "xl/workbook.xml")),
         "xl/workbook.xml": f'<workbook xmlns="{_MAIN}" xmlns:r="{_OFFICE}"><sheets>{listed}</sheets>{properties}'
         "</workbook>",
-        "xl/_rels/workbook.xml.rels": _links(links + _link("rId0", "styles", "styles.xml")),
+        "xl/_rels/workbook.xml.rels": _links(links + _link("rId0", "styles", "styles.xml") + texts),
         "xl/styles.xml": f'<styleSheet xmlns="{_MAIN}"><cellXfs count="2"><xf numFmtId="0"/><xf numFmtId="14"/>'
         "</cellXfs></styleSheet>",
     }
+    if shared:
+        parts["xl/sharedStrings.xml"] = f'<sst xmlns="{_MAIN}">{"".join(f"<si>{one}</si>" for one in shared)}</sst>'
     parts |= {f"xl/worksheets/sheet{n}.xml": _page(page) for n, page in zip(ids, pages, strict=True)}
     return packed(parts)
 
@@ -81,7 +97,7 @@ def packed(parts: dict[str, str]) -> bytes:
 
 def _page(page: Page) -> str:
     rows = "".join(
-        f'<row r="{n}"{_HIDDEN * (n in page.hidden)}>{"".join(map(_cell, row))}</row>'
+        f'<row r="{n}"{_HIDDEN * (n in page.hidden)}{_FLAT * (n in page.flat)}>{"".join(map(_cell, row))}</row>'
         for n, row in enumerate(page.rows, 1)
     )
     merged = "".join(f'<mergeCell ref="{one}"/>' for one in page.merged)
@@ -98,6 +114,8 @@ def _cell(value: Value) -> str:
             return f"<c><f>1+1</f>{result}</c>"
         case Failed(error):
             return f'<c t="e"><f>1/0</f><v>{error}</v></c>'
+        case Shared(index):
+            return f'<c t="s"><v>{index}</v></c>'
         case bool():
             return f'<c t="b"><v>{value:d}</v></c>'
         case date():

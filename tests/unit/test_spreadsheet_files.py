@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.xlsx import Failed, Formula, Page, packed, workbook
+from tests.support.xlsx import Failed, Formula, Page, Shared, packed, workbook
 from worker.spreadsheet import SpreadsheetError, read_companies, read_counts
 
 HEADER = "company_id,company_name,billable_users"
@@ -15,6 +15,8 @@ BOTH = {"c-1": 42, "c-2": 7}
 ACME, INITECH = ("c-1", "Acme", 42), ("c-2", "Initech", 7)
 TABS = ("company_id\tcompany_name\tbillable_users", "c-1\tMüller\t42", "c-2\tInitech\t7")
 PLAIN = (NAMES, ACME, INITECH)
+RAISED = '<r><rPr><vertAlign val="superscript"/></rPr><t>1</t></r>'
+STRUCK = "<r><rPr><strike/></rPr><t>42</t></r>"
 
 
 def page(*rows: tuple[object, ...], **more: object) -> bytes:
@@ -64,6 +66,13 @@ READ: dict[str, tuple[bytes, dict[str, int]]] = {
     "workbook with notes beside": (workbook(Page([["Ask Ana"]], "Notes"), Page(PLAIN, "Nov")), BOTH),
     "workbook far down": (page(*[()] * 400, *[(None, None, *row) for row in PLAIN]), BOTH),
     "texts kept as they are": (text(HEADER, '="c-1",="Acme",="42"', '"=""007""",Initech,7'), {"c-1": 42, "007": 7}),
+    "workbook with bold digits and a raised sign": (
+        workbook(
+            Page((NAMES, ("c-1", Shared(0), Shared(1)), INITECH)),
+            shared=[f"<r><t>Acme</t></r>{RAISED}", "<r><t>4</t></r><r><rPr><b/></rPr><t>2</t></r>"],
+        ),
+        BOTH,
+    ),
 }
 
 REFUSED: dict[str, tuple[bytes, str]] = {
@@ -216,6 +225,18 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "a price": (text("Company ID,Client,Seats ($)", "c-1,Acme,105"), 'line 1: column "Seats ($)" is not known'),
     "a share": (text("Company ID,Client,% Seats", "c-1,Acme,100"), 'line 1: column "% Seats" is not known'),
     "a difference": (text("Company ID,Client,Seats +/-", "c-1,Acme,3"), 'line 1: column "Seats +/-" is not known'),
+    "workbook with a row of no height": (
+        page(*PLAIN, flat={3}),
+        "row 3: the row is hidden, maybe by a filter; show it, or delete it",
+    ),
+    "workbook with a footnote's mark": (
+        workbook(Page((NAMES, ("c-1", "Acme", Shared(0)))), shared=[f"<r><t>42</t></r>{RAISED}"]),
+        "row 2, column billable_users: some of its digits are struck out, raised or lowered; enter the number again",
+    ),
+    "workbook with a number struck out": (
+        workbook(Page((NAMES, ("c-1", "Acme", Shared(1)))), shared=["<t>x</t>", f"{STRUCK}<r><t> 107</t></r>"]),
+        "row 2, column billable_users: some of its digits are struck out, raised or lowered; enter the number again",
+    ),
 }
 
 

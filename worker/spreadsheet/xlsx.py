@@ -27,6 +27,7 @@ MAX_CELLS = 1_000_000
 _ZIP, _OLE = b"PK\x03\x04", b"\xd0\xcf\x11\xe0"
 _REFERENCE = re.compile(r"([A-Z]{1,3})([0-9]{1,7})")
 _TRUE = {"1", "true"}
+_NUMBER = re.compile(r"[\s\d.,'\u2019]+")
 _SAVE_AS = "open it in Excel or LibreOffice, and save it as .xlsx without a password, or as “CSV UTF-8”"
 _DAMAGED = (
     CalamineError,
@@ -69,8 +70,9 @@ def sheets(name: str, data: bytes) -> list[Sheet]:
             raise SpreadsheetError([f"{name}: a workbook of another kind than .xlsx; {_SAVE_AS}"])
         workbook = CalamineWorkbook.from_filelike(_packed(parts))
         paths, is_calculated = _directory(parts)
+        marked = _marked(parts.get("xl/sharedStrings.xml", b""))
         layouts = {
-            one.name: _layout(parts[paths[one.name]], is_calculated)
+            one.name: _layout(parts[paths[one.name]], marked, is_calculated)
             for one in workbook.sheets_metadata
             if one.typ == SheetTypeEnum.WorkSheet and one.visible == SheetVisibleEnum.Visible
         }
@@ -134,7 +136,21 @@ def _directory(parts: dict[str, bytes]) -> tuple[dict[str, str], bool]:
     return paths, _TRUE.isdisjoint(asks)
 
 
-def _layout(part: bytes, is_calculated: bool) -> _Layout:  # noqa: FBT001 - of the workbook, for each sheet
+def _marked(part: bytes) -> set[str]:
+    """The shared texts that are numbers with marked digits, by their index."""
+    if b"strike" not in part and b"vertAlign" not in part:
+        return set()
+    texts = (one for _, one in ET.iterparse(io.BytesIO(part)) if one.tag.endswith("}si"))  # noqa: S314 - see _parsed
+    return {str(index) for index, one in enumerate(texts) if _is_marked(one)}
+
+
+def _is_marked(text: "ET.Element[str]") -> bool:
+    """True for a number of which digits are struck out, or are raised like the mark of a footnote."""
+    marks = [mark for path in ("strike", "vertAlign") for mark in text.iterfind(f"{{*}}r/{{*}}rPr/{{*}}{path}")]
+    return bool(marks and _NUMBER.fullmatch("".join(one.text or "" for one in text.iterfind("{*}r/{*}t"))))
+
+
+def _layout(part: bytes, marked: set[str], is_calculated: bool) -> _Layout:  # noqa: FBT001 - of the workbook, for each sheet
     layout = _Layout()
     number = 0
     data = None
@@ -144,7 +160,7 @@ def _layout(part: bytes, is_calculated: bool) -> _Layout:  # noqa: FBT001 - of t
             data = element if tag == "sheetData" else data
         elif tag == "row":
             number = int(element.get("r") or number + 1)
-            _add_row(layout, number, element, is_calculated=is_calculated)
+            _add_row(layout, number, element, marked, is_calculated=is_calculated)
             if data is not None:
                 data.clear()
         elif tag == "mergeCell":
@@ -153,20 +169,24 @@ def _layout(part: bytes, is_calculated: bool) -> _Layout:  # noqa: FBT001 - of t
     return layout
 
 
-def _add_row(layout: _Layout, number: int, row: "ET.Element[str]", *, is_calculated: bool) -> None:
-    if row.get("hidden") in _TRUE:
+def _add_row(layout: _Layout, number: int, row: "ET.Element[str]", marked: set[str], *, is_calculated: bool) -> None:
+    # Excel hides a row of no height, also if nothing says that it is hidden.
+    if row.get("hidden") in _TRUE or float(row.get("ht") or 1) == 0:
         layout.hidden.add(number)
     column = 0
     for cell in row.iterfind("{*}c"):
         column = _place(cell.get("r", ""))[1] if cell.get("r") else column + 1
-        kind, value, formula = cell.get("t"), cell.findtext("{*}v"), cell.find("{*}f")
-        if not value and formula is None and cell.find("{*}is") is None:
+        kind, value, formula, inline = cell.get("t"), cell.findtext("{*}v"), cell.find("{*}f"), cell.find("{*}is")
+        if not value and formula is None and inline is None:
             continue
         layout.last = (max(layout.last[0], number), max(layout.last[1], column))
         if kind == "e":
             layout.instead[number, column] = value or "#N/A"
         elif formula is not None and not (is_calculated and (value or kind == "str")):
             said = "the formula was not calculated; open the file in Excel or LibreOffice, and save it"
+            layout.instead[number, column] = Unreadable(said)
+        elif (kind == "s" and value in marked) or (inline is not None and _is_marked(inline)):
+            said = "some of its digits are struck out, raised or lowered; enter the number again"
             layout.instead[number, column] = Unreadable(said)
 
 
