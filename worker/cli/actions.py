@@ -20,7 +20,7 @@ def actions(
     partner: Annotated[
         str | None, typer.Option("--partner", metavar="ID", help="For this partner.", callback=identifier)
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="Show at most so many, the newest.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="Show at most so many, the newest.")] = 20,
     stop: Annotated[
         str | None, typer.Option(metavar="ID", help="Stop this one: what was sent is waited for, the rest stays.")
     ] = None,

@@ -7,7 +7,6 @@ from inspect import signature
 from typing import Annotated, Any, Literal
 
 import typer
-from typer.core import TyperArgument, TyperCommand
 
 from store import Tx, dead_letter_queries
 from store.dead_letter_queries import DeadLetterFilter
@@ -25,24 +24,6 @@ Since = Annotated[
 Until = Annotated[str | None, typer.Option(metavar="TIME", help="Failed last before that.")]
 State = Annotated[Literal["open", "replayed", "discarded", "all"], typer.Option(help="In this state.")]
 All = Annotated[bool, typer.Option("--all", help="All that are there.")]
-
-
-class _RepeatableArgument(TyperArgument):
-    """An argument that may be repeated: its help does not show Python's list type."""
-
-    def display_type_rich(self, ctx: Any) -> str | None:  # noqa: ANN401, ARG002 - click's Context, which typer hides
-        """Show no type beside the name."""
-        return None
-
-
-class CommandWithIds(TyperCommand):
-    """A command that takes `Ids`."""
-
-    def __init__(self, *given: Any, **named: Any) -> None:  # noqa: ANN401 - typer's
-        super().__init__(*given, **named)
-        for param in self.params:
-            if isinstance(param, TyperArgument) and param.nargs == -1:
-                param.__class__ = _RepeatableArgument
 
 
 def takes_filter(command: Callable[..., None]) -> Callable[..., None]:

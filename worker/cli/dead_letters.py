@@ -17,7 +17,6 @@ from worker.bootstrap import key_ring
 from worker.cli.commands import Commands
 from worker.cli.dead_letter_options import (
     All,
-    CommandWithIds,
     Ids,
     State,
     full_id,
@@ -38,14 +37,14 @@ from worker.operations.questions import can_be_replayed, in_full
 commands = Commands(no_args_is_help=True)
 
 
-@commands.command("list", cls=CommandWithIds)
+@commands.command("list")
 @takes_filter
 def list_(
     ids: Ids = None,
     *,
     letters: DeadLetterFilter,
     state: State = "open",
-    limit: Annotated[int, typer.Option(min=1, help="Show at most so many, the newest.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="Show at most so many, the newest.")] = 50,
     as_json: AsJson = False,
 ) -> None:
     """List dead letters, the newest first.
@@ -106,7 +105,7 @@ def show(
         display.show(letter, keys)
 
 
-@commands.command(cls=CommandWithIds)
+@commands.command()
 @takes_filter
 def replay(
     ids: Ids = None,
@@ -114,8 +113,8 @@ def replay(
     letters: DeadLetterFilter,
     everything: All = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be replayed.")] = False,
-    limit: Annotated[int | None, typer.Option(min=1, help="Replay at most so many, the oldest.")] = None,
-    rate: Annotated[float | None, typer.Option(min=0.01, help="Replay at most so many a second.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="Replay at most so many, the oldest.")] = None,
+    rate: Annotated[float | None, typer.Option(min=0.01, metavar="N", help="Replay at most so many a second.")] = None,
     by: By,
     why: Annotated[str | None, typer.Option(metavar="TEXT", help="Kept with each of them.")] = None,
     timeout: Annotated[
@@ -171,7 +170,7 @@ def replay(
     raise typer.Exit(0 if is_done else UNFINISHED)
 
 
-@commands.command(cls=CommandWithIds)
+@commands.command()
 @takes_filter
 def discard(
     ids: Ids = None,
@@ -186,7 +185,7 @@ def discard(
     say(f"Discarded {_change('discard', letters, ids, by=by, why=why):,}.")
 
 
-@commands.command(cls=CommandWithIds)
+@commands.command()
 @takes_filter
 def restore(
     ids: Ids = None,

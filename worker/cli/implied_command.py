@@ -3,15 +3,14 @@
 from typing import Any
 
 import typer
-from typer.core import TyperGroup
 
-from worker.cli.commands import Command
+from worker.cli.commands import Command, Group
 
 IMPLIED = "implied"
 """The name of the implied command, which is never typed."""
 
 
-class ImpliedGroup(TyperGroup):
+class ImpliedGroup(Group):
     """A group that has a hidden command IMPLIED of the class ImpliedCommand, and others."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - click's Context, which typer hides

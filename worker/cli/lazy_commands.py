@@ -9,7 +9,7 @@ from typing import Any, Final
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from worker.cli.commands import Commands
+from worker.cli.commands import Commands, Group
 
 MARKUP: Final = "markdown"
 
@@ -52,7 +52,7 @@ def _before() -> None:
 def lazy_group(commands: Mapping[str, LazyCommand]) -> type[TyperGroup]:
     """Return a class of group that has these commands, in this order."""
 
-    class LazyGroup(TyperGroup):
+    class LazyGroup(Group):
         def __init__(self, **given: Any) -> None:  # noqa: ANN401 - as a TyperGroup's
             super().__init__(**given)
             self.commands = {name: command.stand_in(name) for name, command in commands.items()}

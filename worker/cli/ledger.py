@@ -49,7 +49,7 @@ def list_(
     company: OfCompany = None,
     period: OfPeriod = None,
     since: Since = None,
-    limit: Annotated[int, typer.Option(min=1, help="Show at most so many, the newest.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="Show at most so many, the newest.")] = 50,
     as_json: AsJson = False,
 ) -> None:
     """List a partner's writes, the newest first.

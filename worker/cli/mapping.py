@@ -36,7 +36,9 @@ def set_(
     agreement: CwId = None,
     addition: CwId = None,
     *,
-    name: Annotated[str | None, typer.Option(help="The company's name; by default the stored one.")] = None,
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The company's name; by default the stored one.")
+    ] = None,
     rule: Annotated[
         SharingRule | None,
         typer.Option(help="If other companies are mapped to the same addition: refuse (the default), or sum users."),

@@ -35,7 +35,10 @@ NO_BROKER = "Nothing to do: `local:` needs no RabbitMQ."
 
 
 def worker(
-    *, processes: Annotated[int, typer.Option(min=1, max=64, help="Processes that work side by side, one a core.")] = 1
+    *,
+    processes: Annotated[
+        int, typer.Option(min=1, max=64, metavar="N", help="Processes that work side by side, one a core.")
+    ] = 1,
 ) -> None:
     """Work until SIGTERM or SIGINT: take events, make ConnectWise match, publish results.
 
@@ -93,8 +96,8 @@ def simulator(
     state: Annotated[
         Path, typer.Option(exists=True, dir_okay=False, show_default="the sample's", help="The state document.")
     ] = SIMULATOR_STATE,
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on, 0 = a free one.")] = 0,
+    host: Annotated[str, typer.Option(metavar="ADDRESS", help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, metavar="N", help="Port to listen on, 0 = a free one.")] = 0,
     log: Annotated[Path | None, typer.Option(help="Append one line of JSON per request to this file.")] = None,
     tls_dir: Annotated[Path | None, typer.Option(help="Keep the certificates here.")] = None,
     host_name: Annotated[
