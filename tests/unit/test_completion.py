@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from messages import LineStatus, Tally, Totals
 from store.absent import NOT_BILLED, UnpushedCompany
 from tests.support.samples import push, sync_result
-from worker.cli.display.totals import say_absent
+from worker.cli.display import output
+from worker.cli.display.totals import say_absent, say_sum
 from worker.coordination.results import ResultRow
 from worker.coordination.totals import WORDS, sum_of
 from worker.rules.problems import CATALOGUE
@@ -45,6 +46,18 @@ def test_the_sum_of_a_message_closes(terms: list[tuple[str, int, int]]) -> None:
     made = totals(terms)
     assert made.imported.users == sum(users for _, _, users in terms)
     assert made.written.companies == sum(companies for name, companies, _ in terms if name == "written")
+
+
+def test_a_long_sum_stands_below_what_was_imported(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a narrow terminal the terms that need another line are indented like the first ones."""
+    monkeypatch.setattr(output.out, "width", 60)
+    say_sum(sum_of(_rows([(status, 40, True) for status in get_args(LineStatus)])), "preview")
+    first, *terms = capsys.readouterr().out.splitlines()
+    assert first.startswith("Imported ")
+    assert len(terms) > 1
+    assert all(line.startswith("  ") and len(line) <= 60 for line in terms)
 
 
 def test_a_sum_that_does_not_close_is_no_message() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import typer
 from rich import box
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -48,9 +49,9 @@ def plural(count: float, one: str, more: str | None = None) -> str:
     return f"{count:,} {one if count == 1 else more or one + 's'}"
 
 
-def paragraph(line: str) -> None:
-    """Print text on standard output, wrapped to the terminal's width."""
-    out.print(safe(line))
+def paragraph(line: str, indent: int = 0) -> None:
+    """Print text on standard output, wrapped to the terminal's width; all its lines are indented."""
+    out.print(Padding.indent(safe(line), indent))
 
 
 def note(kind: str, lines: Sequence[str]) -> None:

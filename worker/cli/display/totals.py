@@ -14,7 +14,7 @@ def say_sum(found: Mapping[str, tuple[int, int]], mode: str) -> None:
     words = WORDS | ({"written": "to be written"} if mode == "preview" else {})
     terms = [f"{found[name][0]:,} {word} ({found[name][1]:,})" for name, word in words.items() if name in found]
     say(f"Imported {plural(companies, 'company', 'companies')} ({plural(users, 'user')}) =")
-    paragraph(f"  {' + '.join(terms)}")
+    paragraph(" + ".join(terms), indent=2)
 
 
 def say_absent(where: str, missing: Absent) -> None:
