@@ -71,4 +71,7 @@ def test_a_held_company_is_confirmed_by_its_name(mapped: Installation) -> None:
     assert "several companies are called 'Quill'; give the id: c-102, c-103" in " ".join(
         several.stderr.replace("│", " ").split()
     )
+    asked = mapped.run(*push, "--confirm", "all")
+    assert asked.returncode == 1
+    assert asked.stderr.endswith("Nothing was done. With --yes it is done without asking.\n")
     assert mapped.json(*push, "--confirm", "alder")["counts"] == {"updated": 1, "held": 2}

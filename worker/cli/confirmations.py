@@ -8,6 +8,7 @@ from messages import Confirmation, PushLine, SyncResult
 from store import Database, line_results
 from worker.cli.display.output import complain, err, safe
 from worker.cli.known_company import id_or_name
+from worker.cli.options import agree
 from worker.coordination.confirmations import confirmation_of, is_confirmable
 
 ALL = "all"
@@ -42,7 +43,7 @@ def confirm_held(
 
 
 def _ask(names: dict[str, str], held: Sequence[SyncResult], *, yes: bool) -> None:
-    """Show the lines to be confirmed, and ask the user unless `yes`; typer.Abort if the user declines."""
+    """Show the lines to be confirmed, and ask the user unless `yes`. Ends the program if the user declines."""
     if not held:
         complain("Nothing is held that can be confirmed.")
         return
@@ -50,5 +51,4 @@ def _ask(names: dict[str, str], held: Sequence[SyncResult], *, yes: bool) -> Non
         before, wanted = result.quantity_before or 0, result.quantity_wanted or 0
         reasons = "; ".join(problem.title for problem in result.reasons)
         err.print(safe(f"{names[result.company_id]}: {before:,} → {wanted:,}. {reasons}"), soft_wrap=True)
-    if not yes:
-        typer.confirm(f"Confirm {'this' if len(held) == 1 else f'these {len(held):,}'}?", abort=True, err=True)
+    agree(f"Confirm {'this' if len(held) == 1 else f'these {len(held):,}'}?", yes=yes)

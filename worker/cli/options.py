@@ -101,7 +101,7 @@ By = Annotated[
 
 
 def agree(question: str, *, yes: bool) -> None:
-    """Ask before something stops billing. Ends the program (exit code 1) unless the user agrees, or `yes` is set."""
+    """Ask before something stops billing, or is billed as it is. Ends the program (exit code 1) without a yes."""
     if yes:
         return
     try:
