@@ -1,13 +1,13 @@
 """Files of counts as people and programs make them, one oddity each: the right numbers, or a refusal that helps."""
 
 import zipfile
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
 
 from tests.support.xlsx import Failed, Formula, Page, Shared, packed, workbook
-from worker.spreadsheet import SpreadsheetError, read_companies, read_counts
+from worker.spreadsheet import SpreadsheetError, read_companies, read_counts, read_mappings
 
 HEADER = "company_id,company_name,billable_users"
 NAMES = ("company_id", "company_name", "billable_users")
@@ -260,6 +260,16 @@ def test_what_may_mean_something_else_is_refused(tmp_path: Path, oddity: str) ->
         read_counts(file)
     assert said in str(caught.value)
     assert all(line.startswith("counts.xlsx") for line in str(caught.value).splitlines())
+
+
+def test_a_truth_of_a_workbook_is_a_yes(tmp_path: Path) -> None:
+    """Where yes or no is asked for, true and false are read as spreadsheets keep them, not only as they write them."""
+    names = ("company_id", "company_name", "cw_company_id", "agreement_id", "addition_id", "rule", "minimum")
+    mapped = [("c-1", "Acme", 1, 2, 3, "", "", True), ("c-2", "Initech", 1, 2, 4, "", "", False)]
+    file = tmp_path / "mappings.xlsx"
+    file.write_bytes(page((*names, "allow_not_billable"), *mapped))
+    read = read_mappings(file, "msp-1", datetime(2026, 11, 22, tzinfo=UTC))
+    assert [one.allow_not_billable for one in read] == [True, False]
 
 
 def test_a_small_file_that_unpacks_to_much_is_refused(tmp_path: Path) -> None:

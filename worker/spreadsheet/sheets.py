@@ -23,6 +23,13 @@ class Unreadable:
     said: str
 
 
+@dataclass(frozen=True)
+class Truth(Unreadable):
+    """Replaces a cell with true or false, which only a column of yes or no takes."""
+
+    is_true: bool
+
+
 Cell = str | Unreadable
 
 

@@ -8,8 +8,8 @@ from unicodedata import category
 
 from pydantic import BaseModel, ValidationError
 
-from worker.spreadsheet.cells import Parse
-from worker.spreadsheet.sheets import Cell, Sheet, SheetRow, SpreadsheetError, Unreadable, is_filled, quoted
+from worker.spreadsheet.cells import Parse, yes
+from worker.spreadsheet.sheets import Cell, Sheet, SheetRow, SpreadsheetError, Truth, Unreadable, is_filled, quoted
 from worker.validation_words import in_words
 
 HEADER_WITHIN = 20
@@ -246,6 +246,9 @@ def _values(
             continue
         cell = cells.get(column, "")
         where = header.where(row, column)
+        if isinstance(cell, Truth) and parse is yes:
+            values[column] = cell.is_true
+            continue
         if isinstance(cell, Unreadable):
             wrong.append(f"{where}: {cell.said}")
             continue

@@ -17,7 +17,7 @@ from xml.etree import ElementTree as ET
 from python_calamine import CalamineError, CalamineWorkbook, SheetTypeEnum, SheetVisibleEnum
 
 from worker.spreadsheet.cells import escape
-from worker.spreadsheet.sheets import Cell, Sheet, SheetRow, SpreadsheetError, Unreadable
+from worker.spreadsheet.sheets import Cell, Sheet, SheetRow, SpreadsheetError, Truth, Unreadable
 
 MAX_UNPACKED = 64 * 2**20
 """The limit of unpacked bytes; 10,000 companies take about 3 MB."""
@@ -225,7 +225,7 @@ def _cell(value: Any) -> Cell:  # noqa: ANN401 - whatever a cell may hold
         case str():
             return value if value.startswith("'") else escape(value)
         case bool():
-            return Unreadable(f"{str(value).upper()} is neither a text nor a number; enter it again")
+            return Truth(f"{str(value).upper()} is neither a text nor a number; enter it again", is_true=value)
         case int() | float():
             # Spreadsheets keep only 15 digits of a number, so a longer one cannot be an id.
             return str(int(value)) if float(value).is_integer() and abs(value) < 10**15 else str(value)
