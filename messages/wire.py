@@ -144,7 +144,9 @@ def decode(
     shapes: set[tuple[str, ...]] = set()
     content = _parse(body, shapes)
     named = content.get("type")
-    kind = KINDS.get(named) if isinstance(named, str) else None
+    # A body that names no type is refused, but its sender waits for the answer to what AMQP names.
+    meant = type if named is None else named
+    kind = KINDS.get(meant) if isinstance(meant, str) else None
     from_header = _taken((headers or {}).get("traceparent"), _TRACEPARENT)
     refusal = partial(
         ContractError,

@@ -242,6 +242,16 @@ def test_a_refusal_can_be_addressed() -> None:
     assert (error.push_id, error.correlation_id) == (content["push_id"], content["correlation_id"])
 
 
+@pytest.mark.parametrize("kind", ["push.requested.v1", "revert.requested.v1", "mapping.changed.v1"])
+def test_a_body_without_a_type_is_answered_by_that_of_amqp(kind: str) -> None:
+    """A client that forgets the type in the body is refused, and learns of it where it waits."""
+    content = _golden(kind)
+    del content["type"]
+    error = _refusal(json.dumps(content).encode(), type=kind)
+    assert (error.reason, error.type, error.correlation_id) == ("type_mismatch", kind, content["correlation_id"])
+    assert error.push_id == content.get("revert_id", content.get("push_id"))
+
+
 @pytest.mark.parametrize("correlation_id", ["界" * 100, "", "a\0b", "\ud800", None, 5])
 def test_a_refusal_names_no_correlation_that_an_answer_refuses(correlation_id: object) -> None:
     """A correlation id of 300 bytes is readable, but AMQP cannot carry it: the answer goes without."""
