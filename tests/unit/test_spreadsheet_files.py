@@ -58,6 +58,10 @@ READ: dict[str, tuple[bytes, dict[str, int]]] = {
     "workbook with ids as numbers": (page(NAMES, (101, "Acme", 42), (102.0, "Initech", 7)), {"101": 42, "102": 7}),
     "workbook with ids as text": (page(NAMES, ("1.0", "Acme", 42), ("1E+05", "In", 7)), {"1.0": 42, "1E+05": 7}),
     "workbook with results": (page(NAMES, ("c-1", "Acme", Formula("<v>42</v>")), INITECH, ("Total", None, 49)), BOTH),
+    "workbook with a result of 0": (
+        workbook(Page((NAMES, ("c-1", "Acme", Formula("<v>0</v>")))), properties="<calcPr/>"),
+        {"c-1": 0},
+    ),
     "workbook with an old sheet hidden": (
         workbook(Page((NAMES, ("c-1", "Acme", 1)), "Oct", "hidden"), Page(PLAIN, "Nov")),
         BOTH,
@@ -168,6 +172,10 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     ),
     "workbook with no result": (
         page(NAMES, ("c-1", "Acme", Formula("<v/>"))),
+        "row 2, column billable_users: the formula was not calculated; open the file",
+    ),
+    "workbook with results that POI left at 0": (
+        page(NAMES, ("c-1", "Acme", Formula("<v>0.0</v>"))),
         "row 2, column billable_users: the formula was not calculated; open the file",
     ),
     "workbook with invented results": (

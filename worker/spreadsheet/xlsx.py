@@ -8,7 +8,7 @@ import io
 import re
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from posixpath import join, normpath
 from typing import Any
@@ -42,6 +42,8 @@ _DAMAGED = (
 
 Place = tuple[int, int]
 """(row, column), both from 1."""
+IsMissing = Callable[[str | None, str | None], bool]
+"""True if a formula was never calculated, by the type of its cell and its stored result."""
 
 
 @dataclass
@@ -69,10 +71,10 @@ def sheets(name: str, data: bytes) -> list[Sheet]:
         if "xl/workbook.xml" not in parts:
             raise SpreadsheetError([f"{name}: a workbook of another kind than .xlsx; {_SAVE_AS}"])
         workbook = CalamineWorkbook.from_filelike(_packed(parts))
-        paths, is_calculated = _directory(parts)
+        paths, is_missing = _directory(parts)
         marked = _marked(parts.get("xl/sharedStrings.xml", b""))
         layouts = {
-            one.name: _layout(parts[paths[one.name]], marked, is_calculated)
+            one.name: _layout(parts[paths[one.name]], marked, is_missing)
             for one in workbook.sheets_metadata
             if one.typ == SheetTypeEnum.WorkSheet and one.visible == SheetVisibleEnum.Visible
         }
@@ -123,17 +125,26 @@ def _packed(parts: dict[str, bytes]) -> io.BytesIO:
     return packed
 
 
-def _directory(parts: dict[str, bytes]) -> tuple[dict[str, str], bool]:
-    """The path of each sheet by name, and True if formulas were calculated before the file was saved."""
+def _directory(parts: dict[str, bytes]) -> tuple[dict[str, str], IsMissing]:
+    """The path of each sheet by name, and the judgement whether formulas were calculated before the file was saved."""
     root = _parsed(parts["xl/workbook.xml"])
     targets = {one.get("Id"): one.get("Target", "") for one in _parsed(parts["xl/_rels/workbook.xml.rels"])}
     paths: dict[str, str] = {}
     for sheet in root.iterfind("{*}sheets/{*}sheet"):
         relation = next(value for key, value in sheet.items() if key.endswith("}id"))
         paths[sheet.get("name", "")] = normpath(join("/xl", targets[relation])).lstrip("/")
-    # Programs that write formulas without calculating them ask for it this way, and store 0 or nothing.
-    asks = (one.get("fullCalcOnLoad") for one in root.iterfind("{*}calcPr"))
-    return paths, _TRUE.isdisjoint(asks)
+    return paths, _is_missing(root)
+
+
+def _is_missing(root: "ET.Element[str]") -> IsMissing:
+    """Make the judgement of results of formulas: programs that calculate none store 0 or nothing."""
+    properties = root.find("{*}calcPr")
+    if properties is None:
+        # Spreadsheet programs write these properties, Apache POI does not.
+        return lambda kind, result: kind != "str" and result in {None, "", "0", "0.0"}
+    # Other programs that write formulas without calculating them ask for it this way.
+    asks = properties.get("fullCalcOnLoad") in _TRUE
+    return lambda kind, result: asks or not (result or kind == "str")
 
 
 def _marked(part: bytes) -> set[str]:
@@ -150,7 +161,7 @@ def _is_marked(text: "ET.Element[str]") -> bool:
     return bool(marks and _NUMBER.fullmatch("".join(one.text or "" for one in text.iterfind("{*}r/{*}t"))))
 
 
-def _layout(part: bytes, marked: set[str], is_calculated: bool) -> _Layout:  # noqa: FBT001 - of the workbook, for each sheet
+def _layout(part: bytes, marked: set[str], is_missing: IsMissing) -> _Layout:
     layout = _Layout()
     number = 0
     data = None
@@ -160,7 +171,7 @@ def _layout(part: bytes, marked: set[str], is_calculated: bool) -> _Layout:  # n
             data = element if tag == "sheetData" else data
         elif tag == "row":
             number = int(element.get("r") or number + 1)
-            _add_row(layout, number, element, marked, is_calculated=is_calculated)
+            _add_row(layout, number, element, marked, is_missing)
             if data is not None:
                 data.clear()
         elif tag == "mergeCell":
@@ -169,7 +180,7 @@ def _layout(part: bytes, marked: set[str], is_calculated: bool) -> _Layout:  # n
     return layout
 
 
-def _add_row(layout: _Layout, number: int, row: "ET.Element[str]", marked: set[str], *, is_calculated: bool) -> None:
+def _add_row(layout: _Layout, number: int, row: "ET.Element[str]", marked: set[str], is_missing: IsMissing) -> None:
     # Excel hides a row of no height, also if nothing says that it is hidden.
     if row.get("hidden") in _TRUE or float(row.get("ht") or 1) == 0:
         layout.hidden.add(number)
@@ -182,7 +193,7 @@ def _add_row(layout: _Layout, number: int, row: "ET.Element[str]", marked: set[s
         layout.last = (max(layout.last[0], number), max(layout.last[1], column))
         if kind == "e":
             layout.instead[number, column] = value or "#N/A"
-        elif formula is not None and not (is_calculated and (value or kind == "str")):
+        elif formula is not None and is_missing(kind, value):
             said = "the formula was not calculated; open the file in Excel or LibreOffice, and save it"
             layout.instead[number, column] = Unreadable(said)
         elif (kind == "s" and value in marked) or (inline is not None and _is_marked(inline)):
