@@ -50,6 +50,7 @@ AGREEMENT: list[tuple[dict[str, Any], BillingPeriod, str | None]] = [
     ({"endDate": _day("2026-10-31"), "agreementStatus": "Expired"}, OCTOBER, None),
     ({"startDate": _day("2026-12-01")}, DECEMBER, None),
     ({"dateCancelled": _day("2026-10-31"), "agreementStatus": "Cancelled"}, OCTOBER, None),
+    ({"dateCancelled": _day("2035-01-31"), "cancelledFlag": True, "agreementStatus": "Cancelled"}, NOVEMBER, None),
     ({"endDate": _day("2026-10-31")}, NOVEMBER, "agreement_expired"),
     ({"startDate": _day("2026-11-15")}, NOVEMBER, "agreement_not_begun"),
     ({"dateCancelled": _day("2026-11-20")}, NOVEMBER, "agreement_cancelled"),

@@ -121,6 +121,9 @@ TERMS: list[tuple[dict[str, Any], str | None, object]] = [
     ({"cancelled_date": "2025-11-22"}, "Cancelled", (None, ["agreement_cancelled"], False)),
     ({"cancelled_date": "2025-11-21", "end_date": "2025-12-31"}, "Cancelled", (None, ["agreement_cancelled"], False)),
     ({"cancelled_date": "2025-12-31", "end_date": "2025-11-21"}, "Expired", (None, ["agreement_expired"], False)),
+    # A cancellation that shows before its day has come.
+    ({"cancelled_date": "2025-11-30", "status": "Cancelled"}, "Cancelled", WRITE),
+    ({"cancelled_date": "2025-11-29", "status": "Cancelled"}, "Cancelled", (None, ["agreement_cancelled"], False)),
     # A status that the dates do not explain.
     ({"end_date": "2025-12-31"}, "Expired", ("agreement_expired", [], False)),
     ({"status": "Cancelled"}, "Active", ("agreement_cancelled", [], False)),
@@ -166,6 +169,8 @@ def _checked(status: MappingStatus = "complete", *codes: str, **fields: Any) -> 
 
 BEFORE, AFTER = minute(-1), minute(1)
 ENDED = AgreementTerm(status="Expired", end_date=date(2025, 10, 31))
+ENDING = AgreementTerm(status="Active", cancelled_date=date(2025, 12, 31))
+CANCELLED_LATER = AgreementTerm(status="Cancelled", cancelled_date=date(2025, 12, 31))
 
 
 @pytest.mark.parametrize(
@@ -183,6 +188,8 @@ ENDED = AgreementTerm(status="Expired", end_date=date(2025, 10, 31))
         pytest.param(_checked(agreement=ENDED), AFTER, {}, True, id="held by days of an earlier check"),
         pytest.param(_checked(agreement=ENDED), BEFORE, {}, False, id="held by days of a new check"),
         pytest.param(_checked(), AFTER, {"agreement_status": "Expired"}, True, id="a status that no date explains"),
+        pytest.param(_checked(agreement=ENDING), AFTER, {"agreement_status": "Cancelled"}, True, id="cancelled since"),
+        pytest.param(_checked(agreement=CANCELLED_LATER), AFTER, {"agreement_status": "Cancelled"}, False, id="later"),
         pytest.param(_checked(), AFTER, {"bill_customer": "NoCharge"}, False, id="refused anyway"),
         pytest.param(None, AFTER, {"agreement_id": 8}, False, id="refused anyway, never checked"),
     ],

@@ -124,8 +124,10 @@ def assess_agreement(term: AgreementTerm, period: BillingPeriod, today: date, st
     if first is not None and first > period.start:
         unbilled_days.append(problem("agreement_not_begun", start=first))
     runs = (first is None or first < today) and (last is None or today < last)
+    # A cancellation may show at once, though it is dated later: until that day the agreement is billed.
+    explained = {None, "Active"} | ({"Cancelled"} if term.cancelled_date is not None else set())
     # Within a day of the dates the status may be ahead of ours or behind: time zones differ.
-    unexplained = [text for text in (status, term.status) if text not in {None, "Active"} and runs]
+    unexplained = [text for text in (status, term.status) if text not in explained and runs]
     return Assessment(
         refused=_agreement_status(str(unexplained[0])) if unexplained else None,
         unbilled_days=tuple(unbilled_days),
@@ -157,8 +159,11 @@ def needs_check(
         was_elsewhere = any(finding.code == "agreement_elsewhere" for finding in facts.standing)
         if term_of(agreement) != facts.agreement or belongs_elsewhere(agreement, mapping) != was_elsewhere:
             return True
-    reasons = facts.standing or assess_agreement(facts.agreement, period, today, actual.agreement_status).problems
-    return bool(reasons) and facts.checked_at < since
+    shown = actual.agreement_status
+    # The day that the check saw may not be the one of this cancellation.
+    is_newly_cancelled = shown == "Cancelled" and facts.agreement.status != shown
+    reasons = facts.standing or assess_agreement(facts.agreement, period, today, shown).problems
+    return (is_newly_cancelled or bool(reasons)) and facts.checked_at < since
 
 
 def term_of(agreement: Agreement) -> AgreementTerm:
