@@ -1,6 +1,7 @@
 """Mapped companies that a push, or a whole period, does not mention: ConnectWise goes on billing them."""
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -28,7 +29,7 @@ NOT_BILLED = frozenset(
         "not_billable",
     }
 )
-"""Problem codes under which ConnectWise bills nothing. Those about future days are left out, as it bills until then."""
+"""Problem codes under which ConnectWise bills nothing, from the day that they name."""
 
 
 @dataclass(frozen=True)
@@ -207,4 +208,15 @@ def _not_billed_by_result(result: dict[str, Any]) -> bool | None:
     if result["status"] in {"updated", "unchanged"}:
         return False
     problems = [*result.get("reasons", ()), *([result["problem"]] if result.get("problem") else [])]
-    return True if any(problem["code"] in NOT_BILLED for problem in problems) else None
+    ends = [problem for problem in problems if problem["code"] in NOT_BILLED]
+    return any(_is_over(end, result["time"]) for end in ends) if ends else None
+
+
+# The day of a record's end stands in the problem's own words only.
+_DAY = re.compile(r"\b[0-9]{4}-[0-9]{2}-[0-9]{2}\b")
+
+
+def _is_over(end: dict[str, Any], at: str) -> bool:
+    """True unless the end has a day that is still to come: the period of a line may reach beyond that."""
+    days = _DAY.findall(end["detail"])
+    return not days or days[-1] < at[:10]

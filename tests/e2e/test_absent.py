@@ -117,6 +117,18 @@ def test_a_line_that_was_refused_tells_that_nothing_is_billed(case: Case) -> Non
         assert (ended.not_billed, ended.quantity) == (counted, 0 if counted else 3)
 
 
+def test_an_end_to_come_is_billed_until_then(case: Case) -> None:
+    """A line may be held for a period that reaches beyond the end of its agreement: that end has not come yet."""
+    for day, counted in (("2035-01-10", 0), ("2026-10-31", 1)):
+        case.world.simulator.state.change("cw-p1", "agreements", 1002, endDate=f"{day}T00:00:00Z")
+        _check_all(case)
+        held = case.push(7, period=BillingPeriod.parse("2035-01"), companies=(2,))["c2"]
+        assert [why.code for why in held.reasons] == ["agreement_expired"]
+        ended = _completed(case, case.world.push("p1", {1: 5})).absent
+        assert ended is not None
+        assert (ended.not_billed, ended.quantity) == (counted, 1 - counted)
+
+
 def test_what_is_counted_for_its_cost_only_is_not_billed(case: Case) -> None:
     """A mapping that allows what is not Billable is checked and written like any other, but nobody is billed for it."""
     allowed = case.world.mapped("p1", 2).model_copy(update={"allow_not_billable": True})
