@@ -151,8 +151,9 @@ _BY_TEXT: dict[str, type[ConnectWiseError]] = {
 }
 #: A refusal that passes: of a database that had to choose (SQL Server's words), or of a record that is in use.
 _BUSY = re.compile(
-    "deadlock|lock request time[ -]?out|timeout (expired|has occur)|concurren"
-    "|another (user|process|session|transaction)"
+    "deadlock|lock request time[ -]?out|timeout (expired|has occur)|wait operation timed out|concurren|update conflict"
+    "|another (member|person|process|session|transaction|user)|(someone|somebody) else"
+    "|locked by|being (changed|edited|modified|updated|used) by|(changed|modified|updated) since"
     "|(record|object|row|agreement|addition) is (currently |being )?(in use|locked|used|edited|updated|changed)",
     re.IGNORECASE,
 )

@@ -30,6 +30,8 @@ CONFLICTS = [
     pytest.param(_says(400, "Lock request time out period exceeded."), id="400, a lock"),
     pytest.param(_says(400, "Timeout expired. The timeout period elapsed."), id="400, a timeout"),
     pytest.param(_says(400, "The record was changed by another user."), id="400, somebody else"),
+    pytest.param(_says(400, "Agreement 1001 is locked by John Smith."), id="400, locked by somebody"),
+    pytest.param(_says(400, "The agreement 'Managed' is being edited by Jane."), id="400, edited by somebody"),
     pytest.param(faults.Answer(status=400, body=DEADLOCK, media_type="text/plain", match=PATCH, times=2), id="text"),
 ]
 

@@ -144,6 +144,24 @@ def test_words_alike_are_not_taken_for_a_version(body: str, kind: type[ConnectWi
     assert type(from_response(400, {}, body.encode())) is kind
 
 
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        ("This record has been locked by jsmith.", RecordBusy),
+        ("Someone else is editing this record. Please try again.", RecordBusy),
+        ("The record has been modified since it was last read.", RecordBusy),
+        ("Snapshot isolation transaction aborted due to update conflict.", RecordBusy),
+        ("The wait operation timed out.", RecordBusy),
+        ("The period is closed. Please try again with another product.", RecordRefused),
+        ("The quantity cannot be changed, since the addition is invoiced.", RecordRefused),
+        ("Quantity must be changed by a user with more rights.", RecordRefused),
+    ],
+)
+def test_a_conflict_is_told_from_a_refusal_by_its_words(said: str, kind: type[ConnectWiseError]) -> None:
+    """Who holds a record lets it go again; what a rule forbids stays forbidden, though it says to try again."""
+    assert type(from_response(400, {}, json.dumps({"code": "X", "message": said}).encode())) is kind
+
+
 def test_only_the_html_of_a_page_is_withheld_from_the_message() -> None:
     """A coordinator never reads raw HTML, and a page that mentions clientId does not raise an alarm about ours."""
     error = from_response(403, {"Content-Type": "text/html; charset=utf-8"}, b"blocked, clientId 7")
