@@ -125,6 +125,18 @@ def test_a_proxy_that_refuses_is_no_fault_of_a_record(case: Case, status: int) -
     assert case.world.quantity("p1", 100_001) == 5
 
 
+@pytest.mark.parametrize("said", ["404 page not found", "", '{"message":"no Route matched with those values"}'])
+def test_a_proxy_that_knows_no_route_for_writes_is_no_record_that_is_gone(case: Case, said: str) -> None:
+    """The addition was just read, so a 404 that is not in the API's form is a proxy's; the writes pass in the end."""
+    match = Match(path=READ, method="PATCH")
+    case.world.simulator.faults.set([Answer(status=404, body=said, media_type="text/plain", match=match, times=2)])
+    push = case.world.push("p1", {1: 5, 2: 6})
+    case.world.publish(push)
+    wait_for(lambda: case.world.state_of(push) == "completed", "the push's completion", 60)
+    assert {answer and answer.status for answer in case.world.answers(push).values()} == {"updated"}
+    assert [row.http_status for row in case.world.ledger() if row.outcome == "refused"] == [404, 404]
+
+
 def test_a_proxy_that_stops_every_write_is_named_to_the_end(case: Case) -> None:
     """A coordinator whose line was given up reads what stood in the way; the ledger says that nothing was applied."""
     match = Match(path=READ, method="PATCH")

@@ -41,6 +41,7 @@ from worker.rules.errors import (
     RouteUnknown,
     Unconfirmed,
     WriteRefused,
+    as_gateway,
     as_maintenance,
 )
 from worker.rules.problems import AGREEMENT_INQUIRE, COMPANY_INQUIRE
@@ -140,7 +141,10 @@ class ConnectWiseSession:
             self._switch_version(client, error)
             raise Moved from error
         except (RecordNotFound, WrongRoute) as error:
-            self._rediscover(client, error, begun)
+            try:
+                self._rediscover(client, error, begun)
+            except RecordNotFound as gone:
+                raise as_gateway(gone) from error
             raise Moved from error
 
     def counts(self) -> dict[str, int | None]:

@@ -10,6 +10,8 @@ from cwclient import (
     CertificateRefused,
     ConnectWiseError,
     ForbiddenHost,
+    GatewayRefused,
+    RecordNotFound,
     UnknownCompany,
     Unreachable,
     WrongRoute,
@@ -97,3 +99,15 @@ def as_maintenance(error: WrongRoute) -> ConnectWiseError:
     unreachable = Unreachable(error.message, sent=True, status=error.status)
     unreachable.said = error.said
     return unreachable
+
+
+def as_gateway(error: RecordNotFound) -> ConnectWiseError:
+    """Return a 404 without the API's form as GatewayRefused: the record was read a moment ago, but no PATCH gets there.
+
+    Any other error stays as it is.
+    """
+    if error.code:
+        return error
+    refused = GatewayRefused(error.message, sent=False, status=error.status)
+    refused.said = error.said
+    return refused

@@ -9,7 +9,8 @@ An HTTP status becomes an outcome in three steps:
    - a read, 403: RightRefused if the role lacks an Inquire right, else RestrictedAgreement
    - a write, 401 or 403: WriteRefused; `worker/connectwise/write_answers.py` turns it into RecordDenied (this record),
      Unconfirmed (nobody knows yet), or the connection's own: BadCredentials for 401, RightRefused for 403
-   - 404: RecordNotFound, once the base URL has been looked up again and the connection is fine
+   - 404: RecordNotFound, once the base URL has been looked up again and the connection is fine; of a write
+     GatewayRefused, unless it is in the API's form
 3. `classify`, here, gives the outcome: fail the line, fail all lines of the partner, retry the line, pause the partner.
 """
 
