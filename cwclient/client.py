@@ -127,8 +127,12 @@ class ConnectWise:
         """One addition, by one GET that takes so many seconds at most, if that is less than the transport's budget."""
         return _record(Addition, addition_id, self._get(_addition_path(agreement_id, addition_id), seconds))
 
-    def set_quantity(self, agreement_id: int, addition_id: int, quantity: float) -> Addition:
+    def set_quantity(
+        self, agreement_id: int, addition_id: int, quantity: float, seconds: float | None = None
+    ) -> Addition:
         """Set the quantity of an addition, and nothing else, by one PATCH; return the addition as it then is.
+
+        It takes so many `seconds` at most, if that is less than the transport's budget.
 
         Raises QuantityNotKept if another quantity comes back, as a 200 may change nothing (connectwise-api.md 6.1);
         Unreachable and ServerTrouble say by `sent` whether it may have been applied; ValueError for a quantity that
@@ -140,7 +144,7 @@ class ConnectWise:
         # An array of operations, its path without a slash and case-sensitive (connectwise-api.md 6.1).
         patch = [{"op": "replace", "path": "quantity", "value": value}]
         url = f"{self.base_url}/{_addition_path(agreement_id, addition_id)}"
-        response = self._transport.request("PATCH", url, headers=self._headers, json=patch)
+        response = self._transport.request("PATCH", url, headers=self._headers, json=patch, seconds=seconds)
         addition = _record(Addition, addition_id, response.json(self._secrets))
         if addition.quantity != quantity:
             raise QuantityNotKept(quantity, addition.quantity)

@@ -68,11 +68,11 @@ class MismatchedWrite:
 
 
 def open_entries(
-    tx: Tx, partner_id: str, tenant: str, entries: Sequence[LedgerEntry], call_seconds: float
+    tx: Tx, partner_id: str, tenant: str, entries: Sequence[LedgerEntry], call_seconds: Sequence[float]
 ) -> dict[Addition, OpenEntry]:
     """Open a row for each write, in the transaction that has checked the lease's token. Returns them by addition.
 
-    Each write is certainly over `call_seconds` after this.
+    Each write is certainly over its `call_seconds` after this.
     """
     if not entries:
         return {}
@@ -89,9 +89,9 @@ def open_entries(
             "companies_json": json.dumps(entry.company_ids),
             "quantity_before": entry.quantity_before,
             "quantity_wanted": entry.quantity_wanted,
-            "call_seconds": call_seconds,
+            "call_seconds": seconds,
         }
-        for entry in entries
+        for entry, seconds in zip(entries, call_seconds, strict=True)
     ]
     return {entry.addition: entry for entry in map(_entry, tx.execute(_OPEN, rows))}
 

@@ -86,6 +86,27 @@ def test_the_last_try_of_a_line_does_not_take_the_time_of_a_whole_call(
             assert [answer and code(answer) for answer in world.answers(push).values()] == ["exhausted"]
 
 
+def test_the_last_write_of_a_line_is_over_in_time(
+    sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Writes without an answer: the last one, after which the addition is left alone, is not given a whole call."""
+    monkeypatch.setattr(random, "random", lambda: 1.0)
+    retry_for, match = timedelta(seconds=90), Match(path=r"/additions/10000\d$", method="PATCH")
+    with World("local:", sqlite_url, tmp_path, retry_for=retry_for.total_seconds(), call_timeout=60.0) as world:
+        case = Case(world)
+        with app.build(world.settings):
+            world.publish(world.connected("p1"), world.mapped("p1", 1), world.mapped("p1", 2))
+            wait_for(case.is_checked, "the checks")
+            wait_for(lambda: not case.is_running(), "the end of the checks' run")
+            world.simulator.faults.set([faults.Reset(match=match)])
+            push = world.push("p1", {1: 5, 2: 5})
+            world.publish(push)
+            taken = _time_of_giving_up(world, push)
+            assert [answer and code(answer) for answer in world.answers(push).values()] == ["exhausted"] * 2
+            assert {row.outcome for row in world.ledger()} == {"not_applied"}
+    assert retry_for <= taken <= retry_for + timedelta(seconds=15 + within(5.0))
+
+
 @pytest.mark.parametrize(
     "fault",
     [

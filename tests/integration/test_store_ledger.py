@@ -27,7 +27,7 @@ ENTRY = LedgerEntry(
 
 def _open(database: Database, *entries: LedgerEntry, tenant: str = TENANT) -> dict[Addition, OpenEntry]:
     with database.partner(PARTNER) as tx:
-        return ledger.open_entries(tx, PARTNER, tenant, entries, 75.0)
+        return ledger.open_entries(tx, PARTNER, tenant, entries, [75.0] * len(entries))
 
 
 def _close(database: Database, entry_id: int, outcome: Outcome = "written", after: float | None = 42.0) -> None:

@@ -29,7 +29,7 @@ ENTRY = LedgerEntry(
 def _write(tx: Tx, *entries: LedgerEntry) -> None:
     """Write these one after the other."""
     for entry in entries:
-        opened = ledger.open_entries(tx, PARTNER, TENANT, [entry], 75.0)[entry.addition]
+        opened = ledger.open_entries(tx, PARTNER, TENANT, [entry], [75.0])[entry.addition]
         ledger.close(tx, [Closing(opened.id, "written", entry.quantity_wanted, 200)])
 
 
@@ -93,7 +93,7 @@ def test_who_wanted_it_is_the_pushs(written: Database) -> None:
 def test_a_write_that_is_under_way_is_shown(database: Database) -> None:
     """Its end is not known; what it is about to overwrite is."""
     with database.partner(PARTNER) as tx:
-        ledger.open_entries(tx, PARTNER, TENANT, [ENTRY], 75.0)
+        ledger.open_entries(tx, PARTNER, TENANT, [ENTRY], [75.0])
     (write,) = ledger_queries.oldest_first(database, LedgerFilter(PARTNER))
     assert (write.quantity_before, write.quantity_after, write.outcome, write.closed_at) == (4.5, None, None, None)
     assert (write.tenant, write.agreement_id, write.addition_id) == (TENANT, 7, 11)

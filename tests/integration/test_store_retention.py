@@ -153,7 +153,7 @@ def _write(database: Database, *, month: Any, addition: int = 11, outcome: Any =
         quantity_wanted=42.0,
     )
     with database.partner(PARTNER) as tx:
-        [opened] = ledger.open_entries(tx, PARTNER, TENANT, [entry], 75.0).values()
+        [opened] = ledger.open_entries(tx, PARTNER, TENANT, [entry], [75.0]).values()
         if closed:
             ledger.close(tx, [Closing(opened.id, outcome, 42.0, 200)])
             aged = update(tables.ledger).where(tables.ledger.c.id == opened.id)

@@ -194,10 +194,12 @@ def has_bug(point: str) -> bool:
     elif point == "bug_in_a_write":
         write = ConnectWiseSession.set_quantity
 
-        def written(self: ConnectWiseSession, agreement_id: int, addition_id: int, quantity: float) -> Any:
+        def written(
+            self: ConnectWiseSession, agreement_id: int, addition_id: int, quantity: float, seconds: float | None = None
+        ) -> Any:
             if addition_id == 100_001:
                 mistake()
-            return write(self, agreement_id, addition_id, quantity)
+            return write(self, agreement_id, addition_id, quantity, seconds)
 
         ConnectWiseSession.set_quantity = written  # type: ignore[method-assign] # a test may
     elif point == "bug_after_a_write":

@@ -16,7 +16,7 @@ from worker.rules.errors import NotStarted
 from worker.rules.health import health_after
 from worker.rules.outcomes import ErrorOutcome, FailLine, FailPartner, classify
 from worker.rules.problems import exhausted
-from worker.rules.retry import RATE_LIMITED_FOR, is_given_up, longest_wait, seconds_for_call
+from worker.rules.retry import RATE_LIMITED_FOR, is_given_up, longest_wait, seconds_for_call, seconds_for_write
 
 log = structlog.get_logger()
 
@@ -58,8 +58,12 @@ class CircuitBreaker:
         return min(until, since + self.retry_for)
 
     def seconds_for_call(self, first_failed_at: datetime | None, now: datetime) -> float | None:
-        """Return the seconds that a call may take for a line that has been failing since then. None = no limit."""
+        """Return the seconds that a read may take for a line that has been failing since then. None = no limit."""
         return seconds_for_call((first_failed_at, self.health.unreachable_since), now, self.retry_for)
+
+    def seconds_for_write(self, first_failed_at: datetime | None, now: datetime) -> float | None:
+        """Return the seconds that a write may take for a line that has been failing since then. None = no limit."""
+        return seconds_for_write((first_failed_at, self.health.unreachable_since), now, self.retry_for)
 
     def end_passed_pause(self, now: datetime) -> None:
         """End a pause that has passed. The count of failures to reach the server stays."""

@@ -126,12 +126,17 @@ class ConnectWiseSession:
         before_next = self._before_next(before_page)
         return self._read(lambda client: list(client.additions(agreement_id, before_next=before_next)))
 
-    def set_quantity(self, agreement_id: int, addition_id: int, quantity: float) -> Addition:
-        """Write the quantity: one PATCH. Raises WriteRefused on 401 and 403, Moved if it is to be sent elsewhere."""
+    def set_quantity(
+        self, agreement_id: int, addition_id: int, quantity: float, seconds: float | None = None
+    ) -> Addition:
+        """Write the quantity: one PATCH, in so many seconds at most.
+
+        Raises WriteRefused on 401 and 403, Moved if it is to be sent elsewhere.
+        """
         client, begun = self.client(), monotonic()
         self.budget.spend()
         try:
-            return client.set_quantity(agreement_id, addition_id, quantity)
+            return client.set_quantity(agreement_id, addition_id, quantity, seconds)
         except MissingRight as error:
             raise WriteRefused(error) from error
         except OF_THE_CONNECTION as error:

@@ -10,8 +10,10 @@ RETRY_MAX = 300.0
 UNEXPECTED_TRIES = 3
 # The pause between two attempts at a ConnectWise that refuses what only we can mend.
 OUR_FAULT_PAUSE = timedelta(minutes=5)
-# A call gets so many seconds beyond the time at which its line is given up.
+# A read gets so many seconds beyond the time at which its line is given up.
 LAST_TRY = 10.0
+# A write gets none beyond it, but at least these.
+LAST_WRITE = 5.0
 # The pause after a 429 that names none.
 RATE_LIMIT_PAUSE = timedelta(seconds=30)
 # A server may answer nothing but 429 for so long before its lines are given up.
@@ -40,6 +42,17 @@ def is_given_up(first_failed_at: datetime | None, now: datetime, retry_for: time
 
 
 def seconds_for_call(failing_since: Sequence[datetime | None], now: datetime, retry_for: timedelta) -> float | None:
-    """Return the seconds that a call may take: until its line is given up, and LAST_TRY more. None = no limit."""
+    """Return the seconds that a read may take: until its line is given up, and LAST_TRY more. None = no limit."""
+    left = _seconds_left(failing_since, now, retry_for)
+    return None if left is None else max(0.0, left) + LAST_TRY
+
+
+def seconds_for_write(failing_since: Sequence[datetime | None], now: datetime, retry_for: timedelta) -> float | None:
+    """Return the seconds that a write may take: until its line is given up, then it is read. None = no limit."""
+    left = _seconds_left(failing_since, now, retry_for)
+    return None if left is None else max(left, LAST_WRITE)
+
+
+def _seconds_left(failing_since: Sequence[datetime | None], now: datetime, retry_for: timedelta) -> float | None:
     since = min((at for at in failing_since if at is not None), default=None)
-    return None if since is None else max(0.0, (since + retry_for - now).total_seconds()) + LAST_TRY
+    return None if since is None else (since + retry_for - now).total_seconds()

@@ -191,7 +191,7 @@ class Calls:
 
         def call(session: ConnectWiseSession) -> Addition:
             self._guard.check_write(job.start_by)
-            return session.set_quantity(*job.address, job.quantity)
+            return session.set_quantity(*job.address, job.quantity, job.seconds)
 
         def done(future: Future[Any]) -> None:
             error = future.exception()

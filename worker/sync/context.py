@@ -29,7 +29,7 @@ class RunContext:
     unusual: JumpLimits
     draining: Event = field(default_factory=Event)
 
-    @property
-    def call_seconds(self) -> float:
-        """Counted from the opening of a ledger row: after this its PATCH is certainly over."""
-        return guard.START_WITHIN + self.call_budget.total + guard.LEASE_LEFT_FOR_PATCH
+    def call_seconds(self, limit: float | None) -> float:
+        """Counted from the opening of a ledger row: after this its PATCH, of `limit` seconds, is certainly over."""
+        total = self.call_budget.total if limit is None else min(limit, self.call_budget.total)
+        return guard.START_WITHIN + total + guard.LEASE_LEFT_FOR_PATCH

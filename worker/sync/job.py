@@ -67,7 +67,8 @@ class Job:
     `summed`: lines of the same push that are counted in the quantity, but are not answered by this job.
     `sharing`: the mappings behind the quantity, as last checked; none if a revert puts it back.
     `left`: the quantities that the push which a revert takes back may have left.
-    `previous`: a write before this run whose end is not known. `entry`: the open ledger row of this job's own write.
+    `previous`: a write before this run whose end is not known. `entry`: the open ledger row of this job's own write,
+    which begins by `start_by` and may take so many `seconds` (None = no limit of its own).
     `shown`: the other quantity that the answer to that write showed.
     """
 
@@ -84,6 +85,7 @@ class Job:
     sharing: list[ToCheck] = field(default_factory=list)
     entry: OpenEntry | None = None
     start_by: float = 0.0
+    seconds: float | None = None
     closings: list[Closing] = field(default_factory=list)
     shown: MismatchedWrite | None = None
     outcome: Final | RetryAt | None = None

@@ -234,8 +234,11 @@ class Run:
             if edit and edit != edit_stored and connection_check.record_edit_right(tx, *edit):
                 edit_stored = edit
             tenant = (connection.tenant if connection else None) or ""
+            for job in committed.to_write:
+                job.seconds = self._guard.circuit.seconds_for_write(job.first_failed_at, renewed.at)
             entries = [transitions.entry_of(job) for job in committed.to_write]
-            opened = ledger.open_entries(tx, self._partner_id, tenant, entries, self._context.call_seconds)
+            call_seconds = [self._context.call_seconds(job.seconds) for job in committed.to_write]
+            opened = ledger.open_entries(tx, self._partner_id, tenant, entries, call_seconds)
             if committed.is_outdated:
                 self._scheduler.forget()
             self._scheduler.save(tx)
