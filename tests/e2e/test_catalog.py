@@ -1,8 +1,10 @@
 """Choices for the drop-downs: what is offered, how it is found, and where it comes from."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from cwclient.simulator import StateDocument, faults
 from cwclient.simulator.document import Rights
@@ -12,6 +14,7 @@ from tests.support.case import Case
 from tests.support.waiting import wait_for
 from tests.support.world import World
 from worker import app
+from worker.rules import retry
 
 COMPANIES = r"/company/companies$"
 AGREEMENTS = r"/finance/agreements$"
@@ -164,6 +167,19 @@ def test_a_right_that_lines_do_without_fails_no_push(case: Case) -> None:
     assert listed.problem is not None
     assert listed.problem.code == "missing_company_inquire"
     assert "Company Maintenance" in listed.problem.fix
+    assert case.push()["c1"].status == "updated"
+
+
+def test_a_condition_that_is_refused_stops_no_push(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The form of a list is refused: answer and log say that it is ours, and pushes, which list nothing, go on."""
+    monkeypatch.setattr(retry, "OUR_FAULT_PAUSE", timedelta(hours=1))
+    said = '{"code":"ApiFindCondition","message":"deletedFlag is not known"}'
+    case.world.simulator.faults.set([faults.Answer(status=400, body=said, match=faults.Match(path=COMPANIES))])
+    with capture_logs() as logs:
+        listed = ask(case.world, question("companies"))
+    assert listed.problem is not None
+    assert (listed.problem.code, listed.problem.said) == ("request_refused", "deletedFlag is not known")
+    assert [entry["log_level"] for entry in logs if entry["event"] == "request.refused"] == ["error"]
     assert case.push()["c1"].status == "updated"
 
 

@@ -103,6 +103,12 @@ class CircuitBreaker:
             self.give_up(outcome.problem, now)
         return outcome
 
+    def note_refused_question(self, error: BaseException) -> ErrorOutcome:
+        """Return the outcome of an error that only questions meet: it is logged if it is ours, and stops no line."""
+        outcome = classify(error, attempts=0, chance=0.0)
+        _alert(error, outcome)
+        return outcome
+
     def give_up(self, last: Problem, now: datetime) -> None:
         """Fail all lines if ConnectWise has been silent, or has limited requests, for too long; `last`: the cause."""
         silent_since = self.health.unreachable_since if self.health.paused_until else None

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import structlog
 
-from cwclient import Addition, Agreement, MissingRight, QuantityNotKept
+from cwclient import Addition, Agreement, MissingRight, QuantityNotKept, RequestRefused, VersionRefused
 from messages import RightState
 from store.connections import ConnectionVersion
 from store.mappings import Mapping
@@ -29,7 +29,7 @@ from worker.connectwise.session import ConnectWiseSession
 from worker.connectwise.write_answers import WriteAnswers
 from worker.rules.errors import REFUSED_IN_A_ROW, NotStarted, RightRefused, Unconfirmed, WriteRefused
 from worker.rules.links import with_link
-from worker.rules.outcomes import RETRIED, PausePartner, classify
+from worker.rules.outcomes import RETRIED, PausePartner
 from worker.rules.problems import AGREEMENT_EDIT
 from worker.rules.retry import is_given_up
 from worker.sync import transitions
@@ -293,7 +293,10 @@ class Calls:
             elif isinstance(error, RightRefused):
                 # Lines may do without this right, so they find out by themselves.
                 self._guard.circuit.note_success(self._now())
-                task.failed(questions.problem_of_outcome(classify(error, attempts=0, chance=0.0)))
+                task.failed(questions.problem_of_outcome(self._guard.circuit.note_refused_question(error)))
+            elif isinstance(error, RequestRefused) and not isinstance(error, VersionRefused):
+                # Lists have conditions and an order, which lines do without.
+                task.failed(questions.problem_of_outcome(self._guard.circuit.note_refused_question(error)))
             else:
                 log.info("call.failed", error=str(error), error_type=type(error).__name__)
                 task.failed(questions.problem_of_outcome(self._guard.circuit.note_failure(error, self._now())))
