@@ -31,6 +31,8 @@ NOT_BILLED = frozenset(
 )
 """Problem codes under which ConnectWise bills nothing, from the day that they name."""
 
+WRITTEN = frozenset({"updated", "unchanged"})
+
 
 @dataclass(frozen=True)
 class UnpushedCompany:
@@ -47,11 +49,15 @@ class UnpushedCompany:
 
 @dataclass(frozen=True)
 class _Observation:
-    """The state of an addition as a check, a result or a write showed it; None = it did not show this."""
+    """The state of an addition as a check, a result or a write showed it; None = it did not show this.
+
+    `last_day`: the last one that is certainly billed, or, if it is `not_billed`, the last one that was.
+    """
 
     at: datetime
     quantity: float | None
     not_billed: bool | None = None
+    last_day: str | None = None
 
 
 class AbsentInPeriod(NamedTuple):
@@ -146,9 +152,16 @@ _OF_MAPPING = (
 
 
 def _is_not_billed(observations: Sequence[_Observation]) -> bool:
-    """True if the newest observation that can tell says that ConnectWise bills nothing."""
+    """True if the newest observation that can tell says that ConnectWise bills nothing.
+
+    A late push of a period up to the end that was found before does not say that there is none.
+    """
     judged = [observation for observation in observations if observation.not_billed is not None]
-    return bool(judged) and bool(max(judged, key=lambda observation: observation.at).not_billed)
+    newest = max(judged, key=lambda observation: observation.at, default=None)
+    if newest is None or newest.not_billed or newest.last_day is None:
+        return newest is not None and bool(newest.not_billed)
+    ends = [observation.last_day for observation in judged if observation.not_billed]
+    return any(end is not None and newest.last_day <= end for end in ends)
 
 
 def _last_pushed(tx: Tx, partner_id: str, absent: Sequence[Any]) -> dict[str, float]:
@@ -174,9 +187,10 @@ _LAST_PUSHED = (
 
 def _from_check(text: str) -> _Observation:
     check = json.loads(text)
-    codes = {problem["code"] for problem in check.get("problems", ())}
-    not_billed = check.get("billable") is False or not NOT_BILLED.isdisjoint(codes)
-    return _Observation(datetime.fromisoformat(check["time"]), check.get("quantity"), not_billed)
+    ends = [problem for problem in check.get("problems", ()) if problem["code"] in NOT_BILLED]
+    not_billed = check.get("billable") is False or bool(ends)
+    last_day = max(filter(None, map(_last_day, ends)), default=None)
+    return _Observation(datetime.fromisoformat(check["time"]), check.get("quantity"), not_billed, last_day)
 
 
 def _from_results(tx: Tx, partner_id: str, absent: Sequence[Any]) -> list[tuple[str, _Observation]]:
@@ -189,7 +203,8 @@ def _from_results(tx: Tx, partner_id: str, absent: Sequence[Any]) -> list[tuple[
         if at >= since[company_id]:
             after = result["quantity_after"]
             quantity = result["quantity_before"] if after is None else after
-            observations.append((company_id, _Observation(at, quantity, _not_billed_by_result(result))))
+            last_day = result["period"]["end"] if result["status"] in WRITTEN else None
+            observations.append((company_id, _Observation(at, quantity, _not_billed_by_result(result), last_day)))
     return observations
 
 
@@ -205,7 +220,7 @@ def _not_billed_by_result(result: dict[str, Any]) -> bool | None:
     """
     if result.get("billable") is False:
         return True
-    if result["status"] in {"updated", "unchanged"}:
+    if result["status"] in WRITTEN:
         return False
     problems = [*result.get("reasons", ()), *([result["problem"]] if result.get("problem") else [])]
     ends = [problem for problem in problems if problem["code"] in NOT_BILLED]
@@ -218,5 +233,10 @@ _DAY = re.compile(r"\b[0-9]{4}-[0-9]{2}-[0-9]{2}\b")
 
 def _is_over(end: dict[str, Any], at: str) -> bool:
     """True unless the end has a day that is still to come: the period of a line may reach beyond that."""
-    days = _DAY.findall(end["detail"])
-    return not days or days[-1] < at[:10]
+    last_day = _last_day(end)
+    return last_day is None or last_day < at[:10]
+
+
+def _last_day(end: dict[str, Any]) -> str | None:
+    days: list[str] = _DAY.findall(end["detail"])
+    return days[-1] if days else None

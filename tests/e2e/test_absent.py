@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from cwclient.simulator import StateDocument
 from messages import BillingPeriod, MappingCheckRequested, PushCompleted, PushRequested
 from store import completions, mappings
 from tests.support.case import Case
@@ -127,6 +128,21 @@ def test_an_end_to_come_is_billed_until_then(case: Case) -> None:
         ended = _completed(case, case.world.push("p1", {1: 5})).absent
         assert ended is not None
         assert (ended.not_billed, ended.quantity) == (counted, 1 - counted)
+
+
+def test_a_late_push_revives_nothing(case: Case) -> None:
+    """October is pushed after its addition has ended with it: nothing is billed any more, until a later day is."""
+    case.world.simulator.state.merge(StateDocument(closed_records="accept"))
+    for end, counted in (("2026-10-31", 1), ("2035-10-31", 0)):
+        case.world.simulator.state.change("cw-p1", "additions", 100_002, cancelledDate=f"{end}T00:00:00Z")
+        _check_all(case)
+        assert case.push(7, period=BillingPeriod.parse("2026-10"), companies=(2,))["c2"].status in {
+            "updated",
+            "unchanged",
+        }
+        ended = _completed(case, case.world.push("p1", {1: 5})).absent
+        assert ended is not None
+        assert (ended.not_billed, ended.quantity) == (counted, 0 if counted else 7)
 
 
 def test_what_is_counted_for_its_cost_only_is_not_billed(case: Case) -> None:
