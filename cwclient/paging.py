@@ -47,13 +47,16 @@ def records(
                 seen.add(record.id)
                 yield record
         links = _links(headers.get("link", ""))
-        last = max(last, _page_of(links.get("last", "")))
+        page_of_last = _page_of(links.get("last", ""))
+        last = max(last, page_of_last)
         if not page and ("next" in links or (is_promised and number < last)):
             raise ServerTrouble(
                 f"The list breaks off: page {number} is empty, and not the last.", sent=True, status=200
             )
         is_promised = "next" in links
-        without_word = not links and len(page) >= min(DEFAULT_PAGE_SIZE, int(query["pageSize"]))
+        # A last page that cannot be read says that there is one, but not which.
+        is_unclear = not links or ("last" in links and not page_of_last)
+        without_word = is_unclear and len(page) >= min(DEFAULT_PAGE_SIZE, int(query["pageSize"]))
         if not page or not (is_promised or number < last or without_word):
             return
         if len(seen) == known:

@@ -89,6 +89,13 @@ def test_a_link_that_forgets_the_next_page_is_not_believed(start: Start, connect
     assert (ids, len(queries)) == (list(range(1, COMPANIES + 1)), 6)
 
 
+@pytest.mark.parametrize("last", ["?page=99999999999999999999", "?pageId=500", "?page=", "/companies/last"])
+def test_a_last_page_that_cannot_be_read_ends_no_list(last: str, start: Start, connect: Connect) -> None:
+    """A proxy that rewrites the query of the link to the last page cuts no list short."""
+    ids, queries = _listed(start, connect, lambda *_: f'<{last}>; rel="last"')
+    assert (ids, len(queries)) == (list(range(1, COMPANIES + 1)), 7)
+
+
 def test_a_list_that_has_come_to_its_end_costs_no_further_request(start: Start, connect: Connect) -> None:
     """A last page that is full, and says that it is the last, is believed."""
     _, queries = _listed(start, connect, lambda *_: '<?page=1>; rel="first", <?page=1>; rel="last"', size=60)
