@@ -9,7 +9,7 @@ import pytest
 
 from cwclient.simulator import faults
 from cwclient.simulator.faults import Match
-from messages import MappingChecked, Message, PushRequested, SyncResult, encode
+from messages import MappingChecked, Message, PushRequested, SyncResult, encode, generate_keypair
 from tests.support.case import code
 from tests.support.letters import Letters
 from tests.support.passing import is_left_alone, time_passes
@@ -153,6 +153,36 @@ def test_a_refused_client_id_stops_one_partner_until_it_is_accepted(
         answered = _final(world, refused).values()
         assert {(answer.status, answer.attempts) for answer in answered} == {("updated", 1)}
         assert {one["level"] for one in _logged(world, 0, "client_id.refused")} == {"error"}
+        assert Letters(world).all() == []
+
+
+@on_servers
+def test_a_lost_seal_key_fails_no_line(stack: tuple[str, str], tmp_path: Path) -> None:
+    """A worker that starts with other seal keys leaves partners alone, and says so; with the right ones they go on."""
+    with World(*stack, tmp_path, companies=1) as world:
+        connection, mapping = world.connected("p1"), world.mapped("p1", 1)
+        first = world.push("p1", {1: 5}, connection=connection, mappings=[mapping])
+        world.start_worker()
+        world.publish(connection, mapping, first)
+        assert _final(world, first)["c1"].status == "updated"
+        world.end_workers()
+
+        right, world.keys = world.keys, generate_keypair()
+        world.start_worker()
+        push = world.push("p1", {1: 6})
+        world.publish(push)
+        wait_for(lambda: is_left_alone(world.database, "p1"), "the pause")
+        told = _logged(world, 1, "seal_key.missing")
+        assert [(one["level"], one["partner"]) for one in told] == [("error", "p1")]
+        (answer,) = world.answers(push).values()
+        assert answer is not None
+        assert (answer.status, code(answer), answer.attempts) == ("retrying", "seal_key_missing", 0)
+        world.end_workers()
+
+        world.keys = right
+        world.start_worker()
+        time_passes(world.database, retry.OUR_FAULT_PAUSE)
+        assert _final(world, push)["c1"].status == "updated"
         assert Letters(world).all() == []
 
 

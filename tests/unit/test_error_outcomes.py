@@ -78,6 +78,7 @@ OUTCOMES: list[tuple[BaseException, type[ErrorOutcome], str, str | float | None]
     (UnknownCompany("acme"), FailPartner, "unknown_company", "connection"),
     (ClientIdRefused("no"), PausePartner, "client_id", 300.0),
     (RequestRefused("no"), PausePartner, "request_refused", 300.0),
+    (SealKeyMissing("no"), PausePartner, "seal_key_missing", 300.0),
     (VersionRefused("no"), PausePartner, "api_version", 300.0),
     (errors.RouteUnknown(WrongRoute("no", status=400), 200.0), PausePartner, "moved", 200.0),
     (GatewayRefused("no", sent=True), RetryLine, "gateway_refused", 2.0),

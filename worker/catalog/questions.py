@@ -33,6 +33,7 @@ _WHY_PAUSED = {
     "client_id": problem("client_id"),
     "api_version": problem("api_version"),
     "request_refused": problem("request_refused", reason="every request so far."),
+    "seal_key_missing": problem("seal_key_missing"),
     "moved": problem("moved", reason="it is looked up again."),
 }
 

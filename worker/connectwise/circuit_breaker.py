@@ -21,7 +21,7 @@ from worker.rules.retry import RATE_LIMITED_FOR, is_given_up, longest_wait, seco
 log = structlog.get_logger()
 
 # Pauses that a check of the connection, asked for by a person, does not wait for: the cause may be mended by now.
-PROBED = ("unreachable", "client_id", "api_version", "request_refused", "moved")
+PROBED = ("unreachable", "client_id", "api_version", "request_refused", "seal_key_missing", "moved")
 
 
 def half_open(health: Health) -> Health:
@@ -140,6 +140,8 @@ def _alert(error: BaseException, outcome: ErrorOutcome) -> None:
             log.error("client_id.refused", said=outcome.problem.said)
         case "api_version":
             log.error("api_version.refused", said=outcome.problem.said)
+        case "seal_key_missing":
+            log.error("seal_key.missing", error=str(error))
         case "request_refused":
             log.error("request.refused", error=str(error), said=outcome.problem.said)
         case "unexpected" if not isinstance(error, NotStarted):

@@ -197,7 +197,7 @@ class ConnectWiseSession:
                     self.find_base_url()
                 self._client = ConnectWise(
                     base_url=self.discovery.base_url or "",
-                    credentials=credentials_of(self.connection, self.key_ring),
+                    credentials=credentials_of(self.connection, self.key_ring, were_taken=self.discovery.answered),
                     client_id=self.client_id,
                     transport=self.open_transport(),
                     version=self.versions.current,

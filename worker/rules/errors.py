@@ -88,6 +88,10 @@ class SealKeyUnknown(KeyUnreadable):
     """The private key is sealed with a key that is not, or no longer, in SEAL_KEYS."""
 
 
+class SealKeyMissing(Exception):
+    """SEAL_KEYS lacks the key of a private key that was opened before, and taken by ConnectWise."""
+
+
 def as_maintenance(error: WrongRoute) -> ConnectWiseError:
     """Return a redirect, or a web server's 404, as Unreachable. Any other error stays as it is.
 

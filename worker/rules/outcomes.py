@@ -55,6 +55,7 @@ from worker.rules.errors import (
     RestrictedAgreement,
     RightRefused,
     RouteUnknown,
+    SealKeyMissing,
     SealKeyUnknown,
     Unconfirmed,
 )
@@ -155,6 +156,8 @@ def classify(error: BaseException, *, attempts: int, chance: float, longest: flo
         case UnknownCompany():
             return _connection_fails("unknown_company", reason=error.message)
         # --- what only we can mend
+        case SealKeyMissing():
+            return _our_fault("seal_key_missing", said=None)
         case ClientIdRefused():
             return _our_fault("client_id", said=said)
         case VersionRefused():

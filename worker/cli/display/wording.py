@@ -73,6 +73,10 @@ FIXES = {
         f"Set {PREFIX}API_VERSION to one that this ConnectWise serves, and start the worker again; pushes then go on."
     ),
     "request_refused": "See the worker's log, and report what ConnectWise said; once it is mended pushes go on.",
+    "seal_key_missing": (
+        f"Put the seal key that is missing back into {PREFIX}SEAL_KEYS, behind the current one, and start the worker"
+        " again; pushes then go on. If it is lost, run `connection set` again."
+    ),
     "client_id": f"Correct {PREFIX}CLIENT_ID and start the worker again; pushes then go on by themselves.",
     "certificate_untrusted": (
         "Install the full certificate chain on the server, or name its authority by `connection set --ca-file`."
@@ -115,11 +119,13 @@ TITLES = {
     "api_version": "ConnectWise refused the API version",
     "client_id": "ConnectWise refused the clientId",
     "request_refused": "ConnectWise refused the form of a request",
+    "seal_key_missing": "A seal key is missing",
     "unexpected": "An internal error of the worker",
 }
 DETAILS = {
     "api_version": f"ConnectWise does not serve the version of {PREFIX}API_VERSION, and names no older one.",
     "client_id": f"ConnectWise does not know the clientId of {PREFIX}CLIENT_ID, or takes it from others only.",
+    "seal_key_missing": f"The keys were sealed with a key that is not, or not any more, in {PREFIX}SEAL_KEYS.",
     "unexpected": "The worker met an error of its own.",
 }
 """Details for an operator, who can mend these problems, by the code of the problem."""

@@ -51,6 +51,13 @@ CONNECTION = (
         SUPPORT,
     ),
     ProblemKind(
+        "seal_key_missing",
+        "We are fixing a setting of ours",
+        "The key that opens your saved keys is missing on our side. Your settings are not the cause.",
+        "Nothing to do: pushes go on by themselves.",
+        SUPPORT,
+    ),
+    ProblemKind(
         "api_version",
         "We are adapting to your version of ConnectWise",
         "ConnectWise does not serve the version of its interface that we ask for. Your settings are not the cause.",
