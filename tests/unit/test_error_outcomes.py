@@ -40,7 +40,7 @@ from cwclient import (
 from store.leases import Health
 from tests.support.samples import TEN, minute
 from worker.rules import errors, retry
-from worker.rules.errors import RecordDenied, Unconfirmed
+from worker.rules.errors import RecordDenied, SealKeyMissing, Unconfirmed
 from worker.rules.health import health_after
 from worker.rules.outcomes import ErrorOutcome, FailLine, FailPartner, PausePartner, RetryLine, classify
 from worker.rules.problems import AGREEMENT_EDIT, MISSING_RIGHT
