@@ -38,12 +38,20 @@ class Shared:
     index: int
 
 
-Value = str | float | bool | date | Formula | Failed | Shared | None
+@dataclass(frozen=True)
+class Formatted:
+    """A number in one of the workbook's own formats, by its index."""
+
+    number: float
+    index: int = 0
+
+
+Value = str | float | bool | date | Formula | Failed | Shared | Formatted | None
 
 
 @dataclass(frozen=True)
 class Page:
-    """One sheet, its first row first; rows are hidden by number, cells merged by range.
+    """One sheet, its first row first; rows and columns are hidden by number, cells merged by range.
 
     `flat`: rows without a height, by number.
     `only_used`: the rows below are hidden, as Excel does it, by the height of all rows that the sheet does not have.
@@ -56,13 +64,19 @@ class Page:
     merged: Sequence[str] = ()
     flat: frozenset[int] = frozenset()
     only_used: bool = False
+    hidden_columns: frozenset[int] = frozenset()
 
 
-def workbook(*pages: Page, properties: str = "", shared: Sequence[str] = ()) -> bytes:
+def workbook(*pages: Page, properties: str = "", shared: Sequence[str] = (), formats: Sequence[str] = ()) -> bytes:
     """The bytes of a workbook with these sheets; `properties` is XML that follows the list of sheets.
 
-    `shared`: the XML of each text that is shared.
+    `shared`: the XML of each text that is shared. `formats`: the codes of number formats.
     """
+    own = range(164, 164 + len(formats))
+    cell_formats = "".join(f'<xf numFmtId="{n}"/>' for n in own)
+    codes = "".join(
+        f'<numFmt numFmtId="{n}" formatCode={quoteattr(code)}/>' for n, code in zip(own, formats, strict=True)
+    )
     ids = range(1, len(pages) + 1)
     listed = "".join(
         f'<sheet name={quoteattr(page.name)} sheetId="{n}" state="{page.state}" r:id="rId{n}"/>'
@@ -77,8 +91,8 @@ def workbook(*pages: Page, properties: str = "", shared: Sequence[str] = ()) -> 
         "xl/workbook.xml": f'<workbook xmlns="{_MAIN}" xmlns:r="{_OFFICE}"><sheets>{listed}</sheets>{properties}'
         "</workbook>",
         "xl/_rels/workbook.xml.rels": _links(links + _link("rId0", "styles", "styles.xml") + texts),
-        "xl/styles.xml": f'<styleSheet xmlns="{_MAIN}"><cellXfs count="2"><xf numFmtId="0"/><xf numFmtId="14"/>'
-        "</cellXfs></styleSheet>",
+        "xl/styles.xml": f'<styleSheet xmlns="{_MAIN}"><numFmts>{codes}</numFmts><cellXfs><xf numFmtId="0"/>'
+        f'<xf numFmtId="14"/>{cell_formats}</cellXfs></styleSheet>',
     }
     if shared:
         parts["xl/sharedStrings.xml"] = f'<sst xmlns="{_MAIN}">{"".join(f"<si>{one}</si>" for one in shared)}</sst>'
@@ -102,7 +116,8 @@ def _page(page: Page) -> str:
     )
     merged = "".join(f'<mergeCell ref="{one}"/>' for one in page.merged)
     height = '<sheetFormatPr defaultRowHeight="15" zeroHeight="1"/>' if page.only_used else ""
-    cells = f"{height}<sheetData>{rows}</sheetData><mergeCells>{merged}</mergeCells>"
+    columns = "".join(f'<col min="{n}" max="{n}"{_HIDDEN}/>' for n in page.hidden_columns)
+    cells = f"{height}<cols>{columns}</cols><sheetData>{rows}</sheetData><mergeCells>{merged}</mergeCells>"
     return f'<worksheet xmlns="{_MAIN}">{cells}</worksheet>'
 
 
@@ -114,6 +129,8 @@ def _cell(value: Value) -> str:
             return f"<c><f>1+1</f>{result}</c>"
         case Failed(error):
             return f'<c t="e"><f>1/0</f><v>{error}</v></c>'
+        case Formatted(number, index):
+            return f'<c s="{2 + index}"><v>{number!r}</v></c>'
         case Shared(index):
             return f'<c t="s"><v>{index}</v></c>'
         case bool():

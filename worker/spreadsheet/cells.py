@@ -34,6 +34,7 @@ _RETYPED = re.compile(
 # More digits than any bound has are too many anyway, and `int` is slow for a million of them.
 _GROUPED = r"[1-9][0-9]{0,2}(?P<by>[ .,'\u2019\u00a0\u2009\u202f])[0-9]{3}(?:(?P=by)[0-9]{3}){0,3}"
 _WHOLE = re.compile(rf"(?P<whole>[0-9]{{1,12}}|{_GROUPED})(?:(?!(?P=by))[.,]0{{1,2}})?")
+_ZEROS_FIRST = re.compile(r"0[0-9]")
 _AMBIGUOUS = re.compile(r"[1-9][0-9]{0,2}[.,][0-9]{3}")
 # Forms of an id that a spreadsheet took for a number: 1E+05, 1.0, 1,234, and zeros after the first 15 digits.
 _NUMBER_FOR_ID = re.compile(
@@ -124,6 +125,19 @@ def whole(low: int, high: int) -> Parse:
         raise ValueError(f"{quoted(number)} is not a whole number from {low} to {high:,}; write digits only")
 
     return parse
+
+
+def record_id(highest: int) -> Parse:
+    """A parser of the ids of records in ConnectWise. Raises ValueError for one that begins with 0, which none does."""
+    parse = whole(1, highest)
+
+    def parse_id(cell: str) -> Any:  # noqa: ANN401 - a parser's
+        if _ZEROS_FIRST.match(cell.strip()):
+            said = "begins with 0, maybe as the rest of a number that its separator has cut"
+            raise ValueError(f"{quoted(cell.strip())} {said}; write digits only")
+        return parse(cell)
+
+    return parse_id
 
 
 def yes(cell: str) -> bool:

@@ -51,12 +51,14 @@ class SheetRow:
 class Sheet:
     """A table of a file: a sheet of a workbook, or text split by one of the separators.
 
-    `name` and `unit` locate a row: `counts.csv line 5`, `counts.xlsx sheet "Nov" row 5`.
+    `name` and `unit` locate a row: `counts.csv line 5`, `counts.xlsx sheet "Nov" row 5`. `hidden`: columns that nobody
+    sees, from 1.
     """
 
     name: str
     unit: str
     rows: Callable[[], Iterable[SheetRow]]
+    hidden: frozenset[int] = frozenset()
 
     def where(self, number: int) -> str:
         """The place of a row, to display."""

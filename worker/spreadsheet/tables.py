@@ -44,6 +44,9 @@ WORDS = {
 OPTIONAL = frozenset({"allow_not_billable"})
 """Columns that a file may omit."""
 
+QUANTITIES = frozenset({"billable_users", "minimum"})
+"""Columns that somebody must have seen; ids are often hidden on purpose."""
+
 TOTALS = frozenset({"total", "totals", "grand total", "sum", "summe", "gesamt", "gesamtsumme", "gesamtergebnis"})
 """Words in place of a company that mark a row of totals."""
 
@@ -176,6 +179,9 @@ def _mistakes(header: Header, columns: Columns) -> Iterator[str]:
         yield header.row.trouble.said
     yield from (f"column {column} is missing" for column in columns if column not in {*header.known, *OPTIONAL})
     yield from (f"column {quoted(word)} is not known" for word in dict.fromkeys(header.words(None)))
+    for number, (cell, column) in enumerate(zip(header.row.cells, header.columns, strict=True), 1):
+        if column in QUANTITIES and number in header.sheet.hidden:
+            yield f"column {quoted(_text(cell))} is hidden; show it, or delete it"
     for column in columns:
         if len(words := header.words(column)) > 1:
             yield f"column {column} is there twice: {', '.join(map(quoted, words))}"

@@ -8,7 +8,7 @@ import io
 import re
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from posixpath import join, normpath
 from typing import Any
@@ -18,16 +18,18 @@ from python_calamine import CalamineError, CalamineWorkbook, SheetTypeEnum, Shee
 
 from worker.spreadsheet.cells import escape
 from worker.spreadsheet.sheets import Cell, Sheet, SheetRow, SpreadsheetError, Truth, Unreadable
+from worker.spreadsheet.xlsx_doubts import TRUE, Doubts, parsed
 
 MAX_UNPACKED = 64 * 2**20
 """The limit of unpacked bytes; 10,000 companies take about 3 MB."""
 MAX_CELLS = 1_000_000
 """The limit of rows times columns of all sheets together, up to the last row and column with content of each."""
 
+MAX_COLUMNS = 16_384
+"""A sheet of Excel has no more."""
+
 _ZIP, _OLE = b"PK\x03\x04", b"\xd0\xcf\x11\xe0"
 _REFERENCE = re.compile(r"([A-Z]{1,3})([0-9]{1,7})")
-_TRUE = {"1", "true"}
-_NUMBER = re.compile(r"[\s\d.,'\u2019]+")
 _SAVE_AS = "open it in Excel or LibreOffice, and save it as .xlsx without a password, or as “CSV UTF-8”"
 _DAMAGED = (
     CalamineError,
@@ -42,8 +44,6 @@ _DAMAGED = (
 
 Place = tuple[int, int]
 """(row, column), both from 1."""
-IsMissing = Callable[[str | None, str | None], bool]
-"""True if a formula was never calculated, by the type of its cell and its stored result."""
 
 
 @dataclass
@@ -55,6 +55,7 @@ class _Layout:
 
     last: Place = (0, 0)
     hidden: set[int] = field(default_factory=set)
+    hidden_columns: set[int] = field(default_factory=set)
     merged: list[tuple[str, Place, Place]] = field(default_factory=list)
     instead: dict[Place, Cell] = field(default_factory=dict)
 
@@ -71,10 +72,9 @@ def sheets(name: str, data: bytes) -> list[Sheet]:
         if "xl/workbook.xml" not in parts:
             raise SpreadsheetError([f"{name}: a workbook of another kind than .xlsx; {_SAVE_AS}"])
         workbook = CalamineWorkbook.from_filelike(_packed(parts))
-        paths, is_missing = _directory(parts)
-        marked = _marked(parts.get("xl/sharedStrings.xml", b""))
+        paths, doubts = _paths(parts), Doubts(parts)
         layouts = {
-            one.name: _layout(parts[paths[one.name]], marked, is_missing)
+            one.name: _layout(parts[paths[one.name]], doubts)
             for one in workbook.sheets_metadata
             if one.typ == SheetTypeEnum.WorkSheet and one.visible == SheetVisibleEnum.Visible
         }
@@ -125,80 +125,53 @@ def _packed(parts: dict[str, bytes]) -> io.BytesIO:
     return packed
 
 
-def _directory(parts: dict[str, bytes]) -> tuple[dict[str, str], IsMissing]:
-    """The path of each sheet by name, and the judgement whether formulas were calculated before the file was saved."""
-    root = _parsed(parts["xl/workbook.xml"])
-    targets = {one.get("Id"): one.get("Target", "") for one in _parsed(parts["xl/_rels/workbook.xml.rels"])}
+def _paths(parts: dict[str, bytes]) -> dict[str, str]:
+    """The path of each sheet by its name."""
+    root = parsed(parts["xl/workbook.xml"])
+    targets = {one.get("Id"): one.get("Target", "") for one in parsed(parts["xl/_rels/workbook.xml.rels"])}
     paths: dict[str, str] = {}
     for sheet in root.iterfind("{*}sheets/{*}sheet"):
         relation = next(value for key, value in sheet.items() if key.endswith("}id"))
         paths[sheet.get("name", "")] = normpath(join("/xl", targets[relation])).lstrip("/")
-    return paths, _is_missing(root)
+    return paths
 
 
-def _is_missing(root: "ET.Element[str]") -> IsMissing:
-    """Make the judgement of results of formulas: programs that calculate none store 0 or nothing."""
-    properties = root.find("{*}calcPr")
-    if properties is None:
-        # Spreadsheet programs write these properties, Apache POI does not.
-        return lambda kind, result: kind != "str" and result in {None, "", "0", "0.0"}
-    # Other programs that write formulas without calculating them ask for it this way.
-    asks = properties.get("fullCalcOnLoad") in _TRUE
-    return lambda kind, result: asks or not (result or kind == "str")
-
-
-def _marked(part: bytes) -> set[str]:
-    """The shared texts that are numbers with marked digits, by their index."""
-    if b"strike" not in part and b"vertAlign" not in part:
-        return set()
-    texts = (one for _, one in ET.iterparse(io.BytesIO(part)) if one.tag.endswith("}si"))  # noqa: S314 - see _parsed
-    return {str(index) for index, one in enumerate(texts) if _is_marked(one)}
-
-
-def _is_marked(text: "ET.Element[str]") -> bool:
-    """True for a number of which digits are struck out, or are raised like the mark of a footnote."""
-    marks = [mark for path in ("strike", "vertAlign") for mark in text.iterfind(f"{{*}}r/{{*}}rPr/{{*}}{path}")]
-    return bool(marks and _NUMBER.fullmatch("".join(one.text or "" for one in text.iterfind("{*}r/{*}t"))))
-
-
-def _layout(part: bytes, marked: set[str], is_missing: IsMissing) -> _Layout:
+def _layout(part: bytes, doubts: Doubts) -> _Layout:
     layout = _Layout()
     number = 0
     data = None
-    for event, element in ET.iterparse(io.BytesIO(part), events=("start", "end")):  # noqa: S314 - see _parsed
+    for event, element in ET.iterparse(io.BytesIO(part), events=("start", "end")):  # noqa: S314 - see parsed
         tag = element.tag.rpartition("}")[2]
         if event == "start":
             data = element if tag == "sheetData" else data
         elif tag == "row":
             number = int(element.get("r") or number + 1)
-            _add_row(layout, number, element, marked, is_missing)
+            _add_row(layout, number, element, doubts)
             if data is not None:
                 data.clear()
+        elif tag == "col" and element.get("hidden") in TRUE:
+            last = min(int(element.get("max", "0")), MAX_COLUMNS)
+            layout.hidden_columns.update(range(int(element.get("min", "1")), last + 1))
         elif tag == "mergeCell":
             first, _, last = element.get("ref", "").partition(":")
             layout.merged.append((f"{first}:{last}", _place(first), _place(last or first)))
     return layout
 
 
-def _add_row(layout: _Layout, number: int, row: "ET.Element[str]", marked: set[str], is_missing: IsMissing) -> None:
+def _add_row(layout: _Layout, number: int, row: "ET.Element[str]", doubts: Doubts) -> None:
     # Excel hides a row of no height, also if nothing says that it is hidden.
-    if row.get("hidden") in _TRUE or float(row.get("ht") or 1) == 0:
+    if row.get("hidden") in TRUE or float(row.get("ht") or 1) == 0:
         layout.hidden.add(number)
     column = 0
     for cell in row.iterfind("{*}c"):
         column = _place(cell.get("r", ""))[1] if cell.get("r") else column + 1
-        kind, value, formula, inline = cell.get("t"), cell.findtext("{*}v"), cell.find("{*}f"), cell.find("{*}is")
-        if not value and formula is None and inline is None:
+        if not (cell.findtext("{*}v") or any(cell.find(f"{{*}}{part}") is not None for part in ("f", "is"))):
             continue
         layout.last = (max(layout.last[0], number), max(layout.last[1], column))
-        if kind == "e":
-            layout.instead[number, column] = value or "#N/A"
-        elif formula is not None and is_missing(kind, value):
-            said = "the formula was not calculated; open the file in Excel or LibreOffice, and save it"
-            layout.instead[number, column] = Unreadable(said)
-        elif (kind == "s" and value in marked) or (inline is not None and _is_marked(inline)):
-            said = "some of its digits are struck out, raised or lowered; enter the number again"
-            layout.instead[number, column] = Unreadable(said)
+        if cell.get("t") == "e":
+            layout.instead[number, column] = cell.findtext("{*}v") or "#N/A"
+        elif doubt := doubts.of(cell):
+            layout.instead[number, column] = doubt
 
 
 def _sheet(where: str, workbook: CalamineWorkbook, name: str, layout: _Layout) -> Sheet:
@@ -219,7 +192,7 @@ def _sheet(where: str, workbook: CalamineWorkbook, name: str, layout: _Layout) -
                 if (row, column) != (top, left):
                     table[row - 1][column - 1] = Unreadable(f"belongs to the merged cells {reference}; unmerge them")
     rows = list(_rows(table, layout.hidden))
-    return Sheet(where, "row", lambda: rows)
+    return Sheet(where, "row", lambda: rows, frozenset(layout.hidden_columns))
 
 
 def _rows(table: list[list[Cell]], hidden: set[int]) -> Iterator[SheetRow]:
@@ -251,8 +224,3 @@ def _place(reference: str) -> Place:
     for letter in matched[1]:
         column = column * 26 + ord(letter) - 64
     return int(matched[2]), column
-
-
-def _parsed(part: bytes) -> "ET.Element[str]":
-    # The size is bounded, expat bounds the expansion of entities, and it loads nothing external.
-    return ET.fromstring(part)  # noqa: S314
