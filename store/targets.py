@@ -156,10 +156,13 @@ _HELD_PERIODS = (
 )
 
 
-def unsettled(tx: Tx, partner_id: str) -> list[Target]:
-    """All targets of a partner that are not settled, due or not."""
+def unsettled(tx: Tx, partner_id: str, limit: int | None = None, *, after: TargetKey | None = None) -> list[Target]:
+    """Targets of a partner that are not settled, due or not, by key; `after`: those whose key is a larger one."""
+    key = (syncs.c.company_id, syncs.c.period_key)
     query = select(syncs).where(syncs.c.partner_id == partner_id, syncs.c.due_at.is_not(None))
-    return [_target(row) for row in tx.execute(query.order_by(syncs.c.company_id, syncs.c.period_key))]
+    if after is not None:
+        query = query.where(tuple_(*key) > tuple_(*after))
+    return [_target(row) for row in tx.execute(query.order_by(*key).limit(limit))]
 
 
 def due(tx: Tx, partner_id: str, at: datetime, limit: int) -> list[Target]:

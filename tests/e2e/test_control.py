@@ -9,10 +9,9 @@ from cwclient.simulator import faults
 from cwclient.simulator.faults import Match
 from messages import PushCancelRequested, PushCompleted, PushRequested
 from store import cancellations, leases, pauses
-from tests.support.case import Case
+from tests.support.case import Case, answered_at_once
 from tests.support.waiting import wait_for, within
 from tests.support.world import World, now
-from worker.sync import fail_open_lines
 
 ADDITION = Match(path=r"/additions/10000\d$")
 PATCH = Match(path=r"/additions/10000\d$", method="PATCH")
@@ -138,11 +137,12 @@ def test_a_preview_of_a_paused_partner_says_so(case: Case) -> None:
 def test_no_line_of_a_large_preview_is_left_waiting_for_the_end_of_a_pause(
     case: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However many lines wait: one run answers them all, as no other comes."""
-    monkeypatch.setattr(fail_open_lines, "MAX_LINES", 1)
+    """However many lines wait: one run answers them all, as no other comes, but only some in each transaction."""
+    sizes = answered_at_once(monkeypatch, 1)
     with case.world.database.partner("p1") as tx:
         pauses.pause(tx, "p1", "olga", "test")
     preview = case.world.push("p1", {1: 5, 2: 6}).model_copy(update={"mode": "preview"})
     case.world.publish(preview)
     wait_for(lambda: case.world.state_of(preview) == "completed", "the preview")
     assert {answer.status for answer in case.world.answers(preview).values() if answer} == {"failed"}
+    assert max(sizes) == 1

@@ -4,12 +4,14 @@ import json
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from cwclient.simulator import faults
 from cwclient.simulator.document import Rights
 from cwclient.simulator.faults import Match
 from store import mappings
-from tests.support.case import Case, code
+from store.schema import dead_letters
+from tests.support.case import Case, answered_at_once, code
 from tests.support.letters import Letters
 from tests.support.waiting import wait_for
 from tests.support.world import World
@@ -29,6 +31,21 @@ def test_refused_keys_fail_all_lines_without_hammering(case: Case) -> None:
     assert {(answer.status, code(answer)) for answer in answers.values()} == {("failed", "bad_credentials")}
     assert len(case.world.simulator.log) - before == 2
     assert case.dead() == {"credentials": 1}
+
+
+def test_many_lines_fail_some_at_a_time_with_one_dead_letter(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The memory of a worker does not grow with the lines of a partner that fail, nor is anything asked again."""
+    sizes = answered_at_once(monkeypatch, 1)
+    case.world.simulator.faults.set([faults.Status(status=401, match=API)])
+    before = len(case.world.simulator.log)
+    answers = case.push(companies=(1, 2))
+    assert {code(answer) for answer in answers.values()} == {"bad_credentials"}
+    assert max(sizes) == 1
+    assert len(case.world.simulator.log) - before == 2
+    assert case.dead() == {"credentials": 1}
+    with case.world.database.begin() as tx:
+        (body,) = tx.execute(select(dead_letters.c.body)).scalars()
+    assert {line["company_id"] for line in json.loads(body)["lines"]} == {"c1", "c2"}
 
 
 def test_a_missing_edit_right_is_named(case: Case) -> None:

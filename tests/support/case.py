@@ -1,18 +1,21 @@
 """A partner whose ConnectWise is connected and mapped, with a worker in this process, to spoil and to push."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import pytest
 from sqlalchemy import select
 
 from cwclient.simulator import StateDocument
 from cwclient.simulator.document import Rights
 from messages import BillingPeriod, SyncResult
-from store import connections, dead_letters, mappings
+from store import Tx, connections, dead_letters, mappings
 from store.schema import leases
 from tests.support.waiting import wait_for
 from tests.support.world import NOVEMBER, PRIVATE_KEY, World
+from worker.sync import completion, fail_open_lines
 
 
 @dataclass
@@ -103,6 +106,21 @@ class Case:
         with self.world.database.begin() as tx:
             connection = connections.current(tx, "p1")
         return connection.tenant if connection else None
+
+
+def answered_at_once(monkeypatch: pytest.MonkeyPatch, limit: int) -> list[int]:
+    """Have at most so many lines fail in one transaction. Returns the numbers of results that are stored together."""
+    sizes: list[int] = []
+    record = completion.record
+
+    def recorded(tx: Tx, at: datetime, partner_id: str, results: Iterable[SyncResult]) -> None:
+        together = list(results)
+        sizes.append(len(together))
+        record(tx, at, partner_id, together)
+
+    monkeypatch.setattr(fail_open_lines, "AT_ONCE", limit, raising=False)
+    monkeypatch.setattr(completion, "record", recorded)
+    return sizes
 
 
 def code(answer: SyncResult) -> str | None:

@@ -6,13 +6,12 @@ Started by `supervisor`, gone on with by `run_threads` whenever one of its calls
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from datetime import datetime, timedelta
 from time import monotonic
 
 import structlog
 
-from messages import SyncResult
 from store import StoreError, Tx, connections, leases, ledger
 from worker import metrics, tracing
 from worker.catalog import questions
@@ -28,7 +27,7 @@ from worker.sync.calls import CallResults, Calls, EditRight
 from worker.sync.commit import commit_jobs, log_results, version_of
 from worker.sync.context import RunContext
 from worker.sync.due_work import load_due_work
-from worker.sync.fail_open_lines import fail_open_lines, refuse_waiting
+from worker.sync.fail_open_lines import Answered, fail_open_lines, refuse_waiting
 from worker.sync.guard import Guard
 from worker.sync.job import Job
 from worker.sync.run_threads import Steps
@@ -90,7 +89,7 @@ class Run:
                     yield from self._step()
                     if self._only_questions() and monotonic() >= self._load_at:
                         self._load()
-                if self._release():
+                if (yield from self._release()):
                     return
         finally:
             # However it ended: calls that are still queued make no request beside the next run.
@@ -274,37 +273,53 @@ class Run:
 
     # --- the end of the run
 
-    def _release(self) -> bool:
-        """Release the lease until the next work is due; False = more has come meanwhile, and the run goes on."""
-        results: list[SyncResult] = []
-        with self._context.database.begin() as tx:
-            at = self._renew_lease(tx).at
-            stored = connections.current(tx, self._partner_id)
-            outdated = self._has_loaded and version_of(stored) != version_of(self._guard.connection)
-            if not outdated:
-                if stored is not None and stored.check_due_at is not None:
-                    self._guard.circuit.half_open()
-                results = self._give_up(tx, at)
-            due = leases.due_times(tx, self._partner_id).first
-            if due is None:
-                self._guard.circuit.forget_outage()
-            self._store_learned(tx, outdated=outdated)
-            if due is not None and due <= at and not self._is_ending():
-                return False
-            if self._has_loaded:
-                # A run that has loaded nothing, as ConnectWise is left alone, does not prove that the bug is gone.
-                self._guard.circuit.note_clean_run()
-                self._guard.circuit.store(tx, self._partner_id)
-            due = self._or_open_writes(tx, at, due)
-            if due is not None:
-                # What is due now waits its turn behind other partners.
-                due = max(due, at, self._guard.circuit.open_until or due)
-            # The end of an operator's pause wakes the partner.
-            leases.release(tx, self._partner_id, self._token, None if self._guard.is_paused else due)
-        log_results(results)
+    def _release(self) -> Generator[float, None, bool]:
+        """Release the lease until the next work is due; False = more has come meanwhile, and the run goes on.
+
+        Yields between the transactions that answer what cannot succeed: other runs are ready too.
+        """
+        while True:
+            with self._context.database.begin() as tx:
+                at = self._renew_lease(tx).at
+                stored = connections.current(tx, self._partner_id)
+                outdated = self._has_loaded and version_of(stored) != version_of(self._guard.connection)
+                answered = Answered([], is_all=True)
+                if not outdated:
+                    if stored is not None and stored.check_due_at is not None:
+                        self._guard.circuit.half_open()
+                    answered = self._give_up(tx, at)
+                is_cut_short = not answered.is_all and self._context.draining.is_set()
+                is_released = is_cut_short
+                if is_cut_short:
+                    leases.release(tx, self._partner_id, self._token, at)
+                elif answered.is_all:
+                    is_released = self._let_go(tx, at, outdated=outdated)
+            log_results(answered.results)
+            if answered.is_all or is_cut_short:
+                return is_released
+            yield monotonic()
+
+    def _let_go(self, tx: Tx, at: datetime, *, outdated: bool) -> bool:
+        """Release the lease, unless more is due. Returns False then."""
+        due = leases.due_times(tx, self._partner_id).first
+        if due is None:
+            self._guard.circuit.forget_outage()
+        self._store_learned(tx, outdated=outdated)
+        if due is not None and due <= at and not self._is_ending():
+            return False
+        if self._has_loaded:
+            # A run that has loaded nothing, as ConnectWise is left alone, does not prove that the bug is gone.
+            self._guard.circuit.note_clean_run()
+            self._guard.circuit.store(tx, self._partner_id)
+        due = self._or_open_writes(tx, at, due)
+        if due is not None:
+            # What is due now waits its turn behind other partners.
+            due = max(due, at, self._guard.circuit.open_until or due)
+        # The end of an operator's pause wakes the partner.
+        leases.release(tx, self._partner_id, self._token, None if self._guard.is_paused else due)
         return True
 
-    def _give_up(self, tx: Tx, at: datetime) -> list[SyncResult]:
+    def _give_up(self, tx: Tx, at: datetime) -> Answered:
         """Fail what cannot succeed. While ConnectWise is left alone say so to those who wait for an answer."""
         circuit, is_paused = self._guard.circuit, self._guard.is_paused
         why_paused = questions.problem_of_pause(circuit.health.paused_why)
@@ -316,7 +331,7 @@ class Run:
             return refuse_waiting(tx, at, self._partner_id, problem("paused"))
         if circuit.is_open:
             return refuse_waiting(tx, at, self._partner_id, why_paused)
-        return []
+        return Answered([], is_all=True)
 
     def _or_open_writes(self, tx: Tx, at: datetime, due: datetime | None) -> datetime | None:
         """Also look again at writes whose end is not known, but not more than once a minute for that alone."""

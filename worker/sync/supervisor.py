@@ -70,6 +70,9 @@ def _pause_after_bug(context: RunContext, partner_id: str, token: str) -> None:
 
 
 def _give_up(context: RunContext, partner_id: str) -> None:
-    with context.database.partner(partner_id) as tx:
-        results = fail_open_lines(tx, now(tx), partner_id, FailPartner(problem("unexpected"), "unexpected"))
-    log_results(results)
+    is_all = False
+    while not is_all and not context.draining.is_set():
+        with context.database.partner(partner_id) as tx:
+            answered = fail_open_lines(tx, now(tx), partner_id, FailPartner(problem("unexpected"), "unexpected"))
+        log_results(answered.results)
+        is_all = answered.is_all
