@@ -4,14 +4,19 @@ import zlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import Row, bindparam, delete, func, insert, select, update
+from sqlalchemy import Integer, Row, and_, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
 
 from store.database import Tx, detach_if_large, now, upsert
 from store.schema import catalog_cache, catalog_questions
 
 READ_AT_ONCE = 500
+# Bytes of a question's JSON. One that names thousands of companies takes ten times as many once it is decoded.
+LARGE_QUESTION = 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -83,16 +88,46 @@ def ask(tx: Tx, partner_id: str, message_id: str, event: str) -> Question | None
     return known if known is not None and known.answer is not None else None
 
 
+class _octets(FunctionElement[int]):  # noqa: N801 - reads as the SQL function it is
+    """The bytes of a text, which PostgreSQL knows without reading it."""
+
+    type = Integer()
+    inherit_cache = True
+
+
+@compiles(_octets, "postgresql")
+def _octets_postgresql(element: _octets, compiler: SQLCompiler, **kw: Any) -> str:  # noqa: ANN401 - SQLAlchemy's
+    return f"octet_length({compiler.process(element.clauses, **kw)})"
+
+
+@compiles(_octets, "sqlite")
+def _octets_sqlite(element: _octets, compiler: SQLCompiler, **kw: Any) -> str:  # noqa: ANN401 - SQLAlchemy's
+    return f"length(CAST({compiler.process(element.clauses, **kw)} AS BLOB))"
+
+
+_ORDER = (catalog_questions.c.due_at, catalog_questions.c.message_id)
+_IS_LARGE = _octets(catalog_questions.c.event_json) > LARGE_QUESTION
+_WAITING = (
+    select(
+        catalog_questions.c.message_id,
+        _IS_LARGE.label("is_large"),
+        func.row_number().over(partition_by=_IS_LARGE, order_by=_ORDER).label("number"),
+    )
+    .where(catalog_questions.c.partner_id == bindparam("partner"), catalog_questions.c.due_at.is_not(None))
+    .cte("waiting")
+)
+_CHOSEN = select(_WAITING.c.message_id).where(
+    or_(_WAITING.c.number == 1, and_(~_WAITING.c.is_large, _WAITING.c.number <= bindparam("limit")))
+)
 _DUE = (
     select(catalog_questions)
-    .where(catalog_questions.c.partner_id == bindparam("partner"), catalog_questions.c.due_at.is_not(None))
-    .order_by(catalog_questions.c.due_at, catalog_questions.c.message_id)
-    .limit(bindparam("limit"))
+    .where(catalog_questions.c.partner_id == bindparam("partner"), catalog_questions.c.message_id.in_(_CHOSEN))
+    .order_by(*_ORDER)
 )
 
 
 def due(tx: Tx, partner_id: str, limit: int) -> list[Question]:
-    """Unanswered questions, the oldest first."""
+    """Unanswered questions, the oldest first; of large ones the oldest only, as all are in memory together."""
     return [_question(row) for row in tx.execute(_DUE, {"partner": partner_id, "limit": limit})]
 
 

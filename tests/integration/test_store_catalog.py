@@ -1,5 +1,7 @@
 """Questions for choices and their cache: nothing is lost, nothing is answered twice."""
 
+import json
+
 from store import Database, catalog
 from store.catalog import Cached
 from tests.support.samples import PARTNER, TENANT, minute
@@ -20,6 +22,22 @@ def test_a_question_waits_until_it_is_answered(database: Database) -> None:
         assert (again.answer, again.event) == ("first", None)
         assert catalog.due(tx, PARTNER, 10) == []
         assert catalog.count_answered(tx, PARTNER, ["q-1", "q-2"]) == (1, 1)
+
+
+def test_large_questions_are_read_one_at_a_time(database: Database) -> None:
+    """A hundred questions about ten thousand companies each do not fill the memory; small ones do not wait for them."""
+    large = json.dumps({"companies": ["x" * 70_000]})
+    asked = {"q-1": "{}", "q-2": large, "q-3": large, "q-4": "{}", "q-5": large, "q-6": "{}"}
+    for message_id, event in asked.items():
+        with database.partner(PARTNER) as tx:
+            catalog.ask(tx, PARTNER, message_id, event)
+    read: list[list[str]] = []
+    with database.partner(PARTNER) as tx:
+        while waiting := [question.message_id for question in catalog.due(tx, PARTNER, 2)]:
+            read.append(waiting)
+            for message_id in waiting:
+                catalog.answer(tx, PARTNER, message_id, "answer")
+    assert read == [["q-1", "q-2", "q-4"], ["q-3", "q-6"], ["q-5"]]
 
 
 def test_what_was_read_is_kept_for_one_connectwise(database: Database) -> None:
