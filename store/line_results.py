@@ -70,7 +70,7 @@ def record(tx: Tx, at: datetime, results: Iterable[SyncResult]) -> set[str]:
         lines = [_line_values(result, text, at) for result, text in recorded]
         update_many(tx, push_lines, ("partner_id", "push_id", "company_id"), lines)
         company_status.keep_newest(tx, [each for each in recorded if each.result.changes_status])
-        _send(tx, batch[0].partner_id, rows, at)
+        send(tx, batch[0].partner_id, rows, at)
         ended.update(result.push_id for result in batch if result.status in FINAL)
     return ended
 
@@ -103,8 +103,10 @@ def _line_values(result: SyncResult, text: str, at: datetime) -> dict[str, Any]:
     }
 
 
-def _send(tx: Tx, partner_id: str, rows: Sequence[OutboxRow], at: datetime) -> datetime:
+def send(tx: Tx, partner_id: str, rows: Sequence[OutboxRow], at: datetime) -> datetime:
     """Send results of one partner, those beyond BURST at PER_SECOND. Returns the time at which the last is sent."""
+    if not rows:
+        return at
     step = timedelta(seconds=1 / PER_SECOND)
     until = tx.execute(_RESULTS_UNTIL, {"partner": partner_id}).scalar()
     first = max(until or at, at) - BURST * step
@@ -133,7 +135,7 @@ def republish(tx: Tx, partner_id: str, push_id: str) -> int:
     recorded = list(tx.execute(query).scalars())
     last = now(tx)
     for batch in chunks(recorded, AT_ONCE):
-        last = _send(tx, partner_id, [outbox.row_of(read_result(text)) for text in batch], now(tx))
+        last = send(tx, partner_id, [outbox.row_of(read_result(text)) for text in batch], now(tx))
     completed = select(pushes.c.completed_json).where(pushes.c.partner_id == partner_id, pushes.c.push_id == push_id)
     for text in tx.execute(completed).scalars():
         if text is not None:

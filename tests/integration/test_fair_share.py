@@ -2,20 +2,27 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from queue import Queue
 from threading import Event
+from time import monotonic
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 
-from messages import KeyRing, generate_keypair
+from messages import KeyRing, MappingCheckRequested, generate_keypair
 from store import Database
 from store.database import db_now
+from store.line_results import BURST, PER_SECOND
 from store.outbox import OutboxRow, claim_deferred, read
 from store.schema import EXCHANGE_DEFERRED, outbox
+from tests.support.samples import minute
+from worker.handlers import HANDLERS
+from worker.handlers.context import Context
 from worker.health import Readiness
-from worker.messaging.broker import Delivery, Settlement
+from worker.messaging.broker import Delivery, Settle, Settlement
 from worker.messaging.dead_letters import DeadLetters
 from worker.messaging.fair_share import LARGE_BYTES, FairShare
+from worker.messaging.intake import Intake
 from worker.messaging.rates import BYTES_PER_MESSAGE, PartnerRates, Rate
 from worker.messaging.store_outage import StoreOutage
 from worker.messaging.store_retry import StoreRetry
@@ -168,3 +175,47 @@ def test_whoever_has_a_name_that_no_table_holds_is_deferred_too(database: Databa
     odd = _message("p\0", 1, size=LARGE_BYTES)
     assert _take(_fair_share(database, Handled()), [odd]) == []
     assert [row.body for row in _deferred(database)] == [odd.body]
+
+
+def test_a_partner_in_haste_does_not_come_before_all_others(database: Database) -> None:
+    """Small messages may take seconds each, such as cancellations of ten thousand lines: each partner has its turn."""
+    begun, go_on = Queue[str](), Event()
+
+    def handle(deliveries: Sequence[Delivery]) -> list[Settlement]:
+        begun.put(str(deliveries[0].message_id))
+        go_on.wait()
+        return [Settlement.ACK] * len(deliveries)
+
+    intake = Intake(FairShare(PartnerRates({}), database, LETTERS.sealed, handle, _store_retry()), handle)
+    settled = Queue[Settlement]()
+    order = ["p1-0", "p1-1", "p2-0", "p1-2", "p1-3"]
+    for name in ("p1-0", "p1-1", "p1-2", "p1-3", "p2-0"):
+        partner, _, number = name.partition("-")
+        message = replace(_message(partner, int(number)), kind="push.cancel_requested.v1")
+        intake.deliver(message, Settle(lambda _, settlement: settled.put(settlement)))
+        if name == "p1-0":
+            assert begun.get() == "p1-0"
+    go_on.set()
+    assert [settled.get() for _ in order] == [Settlement.ACK] * len(order)
+    assert [begun.get() for _ in order[1:]] == order[1:]
+    assert intake.stop(monotonic() + 60.0)
+
+
+def test_answers_to_one_question_about_many_companies_leave_at_a_pace(database: Database) -> None:
+    """Ten thousand at once would leave before all other results; nor does the next question add to them."""
+    companies = tuple(f"c{number}" for number in range(2 * BURST))
+    event = MappingCheckRequested(
+        partner_id="p1", correlation_id="q", requested_at=minute(0), requested_by="ana", company_ids=companies
+    )
+    answered = HANDLERS[MappingCheckRequested](Context(database), event)
+    with database.begin() as tx:
+        (first, last), number = (
+            tx.execute(select(func.min(outbox.c.not_before), func.max(outbox.c.not_before))).one(),
+            tx.execute(select(func.count()).select_from(outbox)).scalar_one(),
+        )
+    assert (answered, number) == (2 * BURST, 2 * BURST)
+    assert (last - first).total_seconds() == pytest.approx(BURST / PER_SECOND, rel=0.1)
+    rates = PartnerRates()
+    rates.charge_results("p1", number)
+    assert rates.wait("mapping.check_requested.v1", "p1", 100) > 0
+    assert rates.wait("mapping.check_requested.v1", "p2", 100) == 0

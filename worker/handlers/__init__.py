@@ -34,7 +34,7 @@ HANDLERS: Mapping[type[Message], Callable[..., int | None]] = {
     CatalogRequested: catalog_requested,
     RevertRequested: revert_requested,
 }
-"""Handlers of one message. A number that one returns is that of the results which it published again."""
+"""Handlers of one message. A number that one returns is that of the results or answers which it published besides."""
 
 REPLAYABLE = (PushRequested, RevertRequested)
 """The handlers of these also take the Replay by which the message came, if any."""

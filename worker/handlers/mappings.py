@@ -6,7 +6,7 @@ from datetime import datetime
 import structlog
 
 from messages import MappingChanged, MappingChecked, MappingCheckRequested, derived_id
-from store import Tx, leases, mappings, now, outbox, pushes, targets
+from store import Tx, leases, line_results, mappings, now, outbox, pushes, targets
 from worker.handlers.context import Context
 from worker.rules.problems import problem
 
@@ -33,17 +33,25 @@ def mappings_changed(context: Context, events: Sequence[MappingChanged]) -> None
             log.info("mapping.changed", **named, newest=event.id in newest)
 
 
-def mapping_check_requested(context: Context, event: MappingCheckRequested) -> None:
-    """Have these mappings checked again. A company without a mapping is answered at once."""
+def mapping_check_requested(context: Context, event: MappingCheckRequested) -> int:
+    """Have these mappings checked again. A company without a mapping is answered at once.
+
+    Returns the number of these answers.
+    """
     with context.database.partner(event.partner_id) as tx:
         at, company_ids = now(tx), event.company_ids or ()
         mappings.check_now(tx, event.partner_id, at, event.company_ids, event.correlation_id)
         stored = mappings.of_companies(tx, event.partner_id, company_ids)
-        for company_id in company_ids:
-            if company_id not in stored or stored[company_id].cw_company_id is None:
-                outbox.put(tx, _not_mapped(event, company_id, at))
+        unmapped = [
+            company_id
+            for company_id in company_ids
+            if company_id not in stored or stored[company_id].cw_company_id is None
+        ]
+        rows = [outbox.row_of(_not_mapped(event, company_id, at)) for company_id in unmapped]
+        line_results.send(tx, event.partner_id, rows, at)
         leases.wake(tx, event.partner_id)
     log.info("mapping.check_requested", requested_by=event.requested_by)
+    return len(unmapped)
 
 
 def retry_waiting_lines(tx: Tx, partner_id: str, company_ids: Collection[str] | None = None) -> None:

@@ -1,7 +1,7 @@
 """Threads that handle deliveries: each kind has a pool of its own, so that a slow kind delays no other."""
 
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections import OrderedDict, deque
+from collections.abc import Callable, Hashable, Sequence
 from threading import Condition, Event, Thread, current_thread
 from time import monotonic
 from typing import Generic, TypeVar
@@ -22,8 +22,8 @@ T = TypeVar("T")
 class HandlerPool(Generic[T]):
     """The threads of one kind, which start when they are needed and end when they have been idle for a while.
 
-    A thread takes the items that are there, up to `batch` at once, so batches grow only under load. If `size` gives
-    the bytes of an item, a batch has AT_ONCE_BYTES at most, or is a single item.
+    A thread takes the items that are there, one of each `owner` in turn, up to `batch` at once, so batches grow only
+    under load. If `size` gives the bytes of an item, a batch has AT_ONCE_BYTES at most, or is a single item.
     """
 
     def __init__(
@@ -34,9 +34,10 @@ class HandlerPool(Generic[T]):
         threads: int,
         batch: int = 1,
         size: Callable[[T], int] = lambda _: 0,
+        owner: Callable[[T], Hashable] = lambda _: None,
     ) -> None:
         self._kind, self._handle, self._most, self._batch, self._size = kind, handle, threads, batch, size
-        self._items: deque[tuple[T, Settle]] = deque()
+        self._items: _InTurn[tuple[T, Settle]] = _InTurn(lambda item: owner(item[0]))
         self._threads: list[Thread] = []
         self._waiting = 0
         self._stopping = False
@@ -45,7 +46,7 @@ class HandlerPool(Generic[T]):
     def put(self, item: T, settle: Settle) -> None:
         """Have an item handled; `settle` is called with its settlement."""
         with self._changed:
-            self._items.append((item, settle))
+            self._items.put((item, settle))
             if len(self._items) <= self._waiting:
                 self._changed.notify()
             elif len(self._threads) < self._most:
@@ -91,11 +92,42 @@ class HandlerPool(Generic[T]):
                 self._threads.remove(current_thread())
             taken, room = list[tuple[T, Settle]](), AT_ONCE_BYTES
             while self._items and len(taken) < self._batch:
-                room -= self._size(self._items[0][0])
+                room -= self._size(self._items.next[0])
                 if taken and room < 0:
                     break
-                taken.append(self._items.popleft())
+                taken.append(self._items.take())
             return taken
+
+
+class _InTurn(Generic[T]):
+    """Items that wait: one of each owner in turn, of the same owner the oldest first."""
+
+    def __init__(self, owner: Callable[[T], Hashable]) -> None:
+        self._owner = owner
+        self._by_owner: OrderedDict[Hashable, deque[T]] = OrderedDict()
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def put(self, item: T) -> None:
+        """Add an item."""
+        self._by_owner.setdefault(self._owner(item), deque()).append(item)
+        self._count += 1
+
+    @property
+    def next(self) -> T:
+        """The item that `take` returns."""
+        return next(iter(self._by_owner.values()))[0]
+
+    def take(self) -> T:
+        """Take the item whose turn it is."""
+        owner, items = self._by_owner.popitem(last=False)
+        item = items.popleft()
+        if items:
+            self._by_owner[owner] = items
+        self._count -= 1
+        return item
 
 
 def _is_void(settle: Settle) -> bool:

@@ -10,6 +10,7 @@ from worker.messaging import deferred
 from worker.messaging.broker import Delivery, Settle, Settlement
 from worker.messaging.fair_share import FairShare
 from worker.messaging.handler_pool import HandlerPool
+from worker.messaging.rates import partner_of
 from worker.topology import KIND_DEAD
 
 THREADS = {
@@ -41,7 +42,7 @@ class Intake:
     def __init__(self, fair_share: FairShare, handle: Callable[[Sequence[Delivery]], list[Settlement]]) -> None:
         self._fair_share = fair_share
         self._by_kind = {
-            kind: HandlerPool(kind, handle, threads=threads, batch=BATCHES.get(kind, 1), size=_size)
+            kind: HandlerPool(kind, handle, threads=threads, batch=BATCHES.get(kind, 1), size=_size, owner=_partner)
             for kind, threads in THREADS.items()
         }
         self._deferring = HandlerPool(
@@ -66,3 +67,8 @@ class Intake:
 
 def _size(delivery: Delivery) -> int:
     return len(delivery.body)
+
+
+def _partner(delivery: Delivery) -> str | None:
+    """Return the partner: a small message may have an effect on ten thousand lines, for which no other waits."""
+    return partner_of(delivery.body)

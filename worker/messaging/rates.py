@@ -13,8 +13,9 @@ from store.line_results import PER_SECOND
 # A message counts as one, and once more for each of these bytes: about 2,000 lines of a push.
 BYTES_PER_MESSAGE = 250_000
 
-# A repeat of these publishes results again; the partner's next ones are deferred until these results have left.
-REPUBLISHING = frozenset({"push.requested.v1", "revert.requested.v1"})
+# A repeat of these publishes results again, or one names thousands of unmapped companies, each of which is answered;
+# the partner's next ones are deferred until these results have left.
+REPUBLISHING = frozenset({"push.requested.v1", "revert.requested.v1", "mapping.check_requested.v1"})
 
 _PARTNER = re.compile(rb'"partner_id"\s*:\s*"([^"]{1,512})"')
 _FORGET_ABOVE = 1_000
