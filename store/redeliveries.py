@@ -1,6 +1,6 @@
 """Redelivered messages being handled (table `in_hand`), to detect one that kills its worker again and again."""
 
-from sqlalchemy import delete
+from sqlalchemy import delete, update
 
 from store.database import Tx, db_now, upsert
 from store.schema import in_hand
@@ -14,6 +14,13 @@ def count_attempt(tx: Tx, queue: str, message_key: str) -> int:
     ).returning(in_hand.c.tries)
     tries: int = tx.execute(counting, {"message_key": message_key}).scalar_one()
     return tries
+
+
+def take_back(tx: Tx, queue: str, message_key: str) -> None:
+    """Take an attempt back that ended because it had to wait: nothing failed."""
+    this = (in_hand.c.queue == queue, in_hand.c.message_key == message_key)
+    tx.execute(delete(in_hand).where(*this, in_hand.c.tries == 1))
+    tx.execute(update(in_hand).where(*this).values(tries=in_hand.c.tries - 1))
 
 
 def note_new(tx: Tx, queue: str, *message_keys: str) -> set[str]:

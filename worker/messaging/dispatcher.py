@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from threading import Event, Lock
 from time import perf_counter
@@ -168,8 +169,8 @@ class Dispatcher:
     def _handle_redelivered(self, delivery: Delivery) -> None:
         """Handle a message after a note of it is committed, so that one which kills the process is recognised.
 
-        While the store is away the note of a message that is released cannot be deleted, but then the broker has not
-        counted a failed delivery either.
+        A message that is released was not tried: its note is taken back. While the store is away that cannot be done,
+        but then the broker has not counted a failed delivery either.
         """
         key = _key(delivery)
         noted = self._store_retry.do(lambda: self._note_in_hand(delivery, key))
@@ -181,6 +182,8 @@ class Dispatcher:
             try:
                 self._handle_or_reject(delivery)
             except StoreNotReady:
+                with suppress(StoreNotReady):
+                    self._store_retry.do(lambda: self._take_back_note(delivery, key))
                 raise
             except Exception as error:
                 if tries < TRIES:
@@ -279,6 +282,10 @@ class Dispatcher:
     def _note_in_hand(self, delivery: Delivery, key: str) -> int:
         with self._context.database.begin() as tx:
             return redeliveries.count_attempt(tx, delivery.queue, key)
+
+    def _take_back_note(self, delivery: Delivery, key: str) -> None:
+        with self._context.database.begin() as tx:
+            redeliveries.take_back(tx, delivery.queue, key)
 
     def _delete_notes(self, delivery: Delivery, *keys: str) -> None:
         with self._context.database.begin() as tx:
