@@ -5,10 +5,11 @@ from collections.abc import Iterator
 
 import pika
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 
 from messages import Message
-from store import Database, dead_letters, outbox
+from store import Database, Tx, dead_letters, outbox
+from store.outbox import Claim, OutboxRow
 from store.schema import outbox as table
 from tests.support.samples import mapping_changed, push, sync_result
 from tests.support.waiting import wait_for
@@ -95,3 +96,25 @@ def test_a_full_queue_is_waited_for_and_holds_up_nothing_else(
     assert "publisher" not in readiness.troubles
     with database.begin() as tx:
         assert dead_letters.count_by_reason(tx) == {}
+
+
+def test_what_an_outage_of_the_store_cut_off_leaves_once_it_is_over(
+    database: Database, broker: RabbitBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection that ends in the middle of a batch does not have all of it wait for the end of its claim."""
+    event = push(users={f"c-{number}": 1 for number in range(20)})
+    _put(database, *(sync_result(event, line.company_id) for line in event.lines))
+    relay, read, cut_off = Relay(database, broker, Readiness(), lambda row: row), outbox.read, list[int]()
+
+    def reading(tx: Tx, claimed: Claim) -> list[OutboxRow]:
+        if not cut_off:
+            cut_off.extend(claimed.ids)
+            tx.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
+        return read(tx, claimed)
+
+    monkeypatch.setattr(outbox, "read", reading)
+    assert not relay.relay_batch()
+    assert len(cut_off) == len(event.lines)
+    for _ in cut_off:
+        assert relay.relay_batch()
+    assert _waiting(database) == {}

@@ -45,6 +45,7 @@ class Relay:
         self._pause = 0.0  # after a failure
         self._full = FullQueues()
         self._in_trouble = False
+        self._cut_off = Claim("", [])  # by an outage of the store, so its rows were not given back
 
     def run(self, stop: Event) -> None:
         """Relay until `stop`, then the rows that are due by then."""
@@ -62,9 +63,14 @@ class Relay:
 
     def relay_batch(self) -> bool:
         """Relay one batch. Returns False if none was due, or if the next is to be tried after a pause only."""
+        claimed = Claim("", [])
         try:
             with self._database.begin() as tx:
+                if self._cut_off.ids:
+                    # Each is claimed alone now, as one of them may be the cause.
+                    outbox.extend(tx, self._cut_off, 0.0)
                 claimed = self._claim(tx)
+            self._cut_off = Claim("", [])
             stored = self._read(claimed)
             if not stored:
                 self._idle()
@@ -81,6 +87,8 @@ class Relay:
             self._slow_down()
             return False
         except Exception as error:  # noqa: BLE001 - readiness tells it
+            if isinstance(error, StoreError) and len(claimed.ids) > 1:
+                self._cut_off = claimed  # a single row waits for the end of its claim: it may be the cause
             self._readiness.trouble("store", error, expected=isinstance(error, StoreError))
             self._slow_down()
             return False
