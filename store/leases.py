@@ -149,10 +149,10 @@ def release(tx: Tx, partner_id: str, token: str, wake_at: datetime | None = None
     return tx.execute(update(leases).where(*mine).values(token=None, until=None, wake_at=wake_at)).rowcount == 1
 
 
-def expire(tx: Tx, partner_id: str, token: str) -> None:
-    """Let the lease expire now, as if its holder had vanished: its budget counts as spent."""
+def expire(tx: Tx, partner_id: str, token: str, after: float) -> None:
+    """Let the lease expire in so many seconds, as if its holder had vanished: its budget counts as spent."""
     mine = (leases.c.partner_id == partner_id, leases.c.token == token)
-    tx.execute(update(leases).where(*mine).values(until=db_now()))
+    tx.execute(update(leases).where(*mine).values(until=db_now(after)))
 
 
 def health(tx: Tx, partner_id: str) -> Health:

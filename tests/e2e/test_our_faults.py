@@ -1,12 +1,13 @@
 """A fault of ours: it fails what meets it, is told, and hurts nobody else."""
 
 from datetime import timedelta
+from time import monotonic
 from typing import Any
 
 import pytest
 
 from cwclient.simulator import faults
-from store import StoreConflict, leases, ledger, now
+from store import StoreConflict, StoreUnavailable, leases, ledger, now
 from tests.support.asking import ask, question
 from tests.support.case import Case
 from tests.support.waiting import wait_for
@@ -167,3 +168,21 @@ def test_a_transaction_that_met_another_does_not_keep_the_partner_waiting(
     monkeypatch.setattr(run, "commit_jobs", meets_another)
     assert case.push()["c1"].status == "updated"
     assert met
+
+
+def test_a_store_that_takes_no_results_does_not_have_connectwise_asked_without_end(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that is nearly full still takes claims: each is followed by a pause, and the first good one by results."""
+    begun: list[float] = []
+
+    def is_full(*given: Any, **named: Any) -> Any:
+        begun.append(monotonic())
+        if len(begun) <= 2:
+            raise StoreUnavailable("could not extend file: No space left on device")
+        return commit.commit_jobs(*given, **named)
+
+    monkeypatch.setattr(supervisor, "STORE_PAUSE_SECONDS", 1.0)
+    monkeypatch.setattr(run, "commit_jobs", is_full)
+    assert case.push()["c1"].status == "updated"
+    assert begun[2] - begun[0] > 2.0

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import structlog
 
-from store import StoreError, leases, now
+from store import StoreConflict, StoreError, leases, now
 from store.leases import Lease
 from worker import metrics, tracing
 from worker.rules.outcomes import FailPartner
@@ -20,6 +20,7 @@ from worker.sync.run import LeaseLost, Run
 from worker.sync.run_threads import Steps
 
 BUG_PAUSE = timedelta(minutes=1)
+STORE_PAUSE_SECONDS = 2.0
 
 log = structlog.get_logger()
 
@@ -35,10 +36,12 @@ def supervise(context: RunContext, lease: Lease, lease_until: float, wake: Calla
             yield from Run(context, lease, lease_until, wake).work()
     except LeaseLost:
         log.warning("lease.lost")
-    except StoreError:
-        # The partner is claimed again as soon as the store allows it: then the lease must not be in the way.
+    except StoreError as error:
+        # The partner is claimed again as soon as the store allows it: then the lease must not be in the way. But a
+        # store that takes claims and no results (a disk nearly full) must not have ConnectWise asked without end.
+        pause = 0.0 if isinstance(error, StoreConflict) else STORE_PAUSE_SECONDS
         with suppress(StoreError), context.database.begin() as tx:
-            leases.expire(tx, lease.partner_id, lease.token)
+            leases.expire(tx, lease.partner_id, lease.token, pause)
         raise
     except Exception:
         log.exception("run.failed")
