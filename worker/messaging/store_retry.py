@@ -41,12 +41,13 @@ class StoreRetry:
                 conflicts += 1
                 if conflicts > CONFLICTS:
                     raise
-            except StoreBusy as error:
-                # A lock is no failure, however long it lasts.
-                self._readiness.trouble("store", error)
+            except (StoreBusy, StoreUnavailable) as error:
+                if isinstance(error, StoreUnavailable):
+                    if self._outage.meet(error):
+                        raise StoreNotReady from error
+                else:
+                    self._readiness.trouble("store", error)
+                # Neither a lock nor this is a failure, however long it lasts.
                 if self._stop.wait(pause) or monotonic() > until:
                     raise StoreNotReady from error
                 pause = min(pause * 2, PAUSE_MOST)
-            except StoreUnavailable as error:
-                self._outage.begin(error)
-                raise StoreNotReady from error
