@@ -28,7 +28,7 @@ class StorePooled(StoreUnavailable):
 
 
 class StoreBusy(StoreError):
-    """The wait for a lock or a connection took too long: the work is repeated until it succeeds."""
+    """The wait for a lock or a connection took too long, or a right is missing: repeated until it succeeds."""
 
 
 class StoreConflict(StoreError):
@@ -55,6 +55,8 @@ SQLSTATES: Mapping[str, Remedy] = {
     "3D000": StoreUnavailable,
     # The server has undone one of two transactions. Nothing of it is left, so it can be repeated.
     "40": StoreConflict,
+    # A right is missing, after a restore or while a role is changed: until somebody grants it. The session is fine.
+    "42501": StoreBusy,
     # Disk, memory or connections are used up: until somebody makes room, or another server takes over.
     "53": StoreUnavailable,
     # Another session uses or locks it for longer than one wait: a migration, VACUUM FULL.

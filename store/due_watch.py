@@ -10,10 +10,11 @@ from threading import Event
 from time import monotonic, sleep
 from typing import Any, cast
 
-from sqlalchemy import select
+from sqlalchemy import func, select, true
 
 from store import leases, outbox
 from store.database import Database
+from store.database_errors import StoreUnavailable
 from store.wakeups import Kind
 
 ASK_SECONDS = 0.1
@@ -42,7 +43,7 @@ def watch(database: Database, stop: Event) -> None:
 class Question:
     """Asks by a connection of its own, without transactions: this is nearly all that an idle worker does.
 
-    Both methods raise the driver's errors.
+    Both methods raise the driver's errors, and `kinds_due` StoreUnavailable too.
     """
 
     def __init__(self, connection: Any, text: str, kinds: Sequence[Kind], *, is_sqlite: bool) -> None:  # noqa: ANN401 - the driver's
@@ -52,7 +53,9 @@ class Question:
 
     def kinds_due(self) -> list[Kind]:
         """Return the kinds of which there is work that is due."""
-        found = self._cursor.execute(self._text).fetchall()[0]
+        *found, takes_writes = self._cursor.execute(self._text).fetchall()[0]
+        if not takes_writes:
+            raise StoreUnavailable("the server takes no writes")
         return [kind for kind, is_due in zip(self._kinds, found, strict=True) if is_due]
 
     def wait(self, stop: Event) -> bool:
@@ -74,12 +77,14 @@ class Question:
 def asking(database: Database) -> Iterator[Question]:
     """Yield the question; SQLAlchemy is used for its text only. Raises the driver's errors."""
     kinds = {"partners": leases.any_due(), "outbox": outbox.any_to_send(), "deferred": outbox.any_deferred()}
-    query = select(*kinds.values()).compile(database.engine, compile_kwargs={"literal_binds": True})
+    is_sqlite = database.engine.dialect.name == "sqlite"
+    # A server that was demoted would go on to answer, by what was true then.
+    takes_writes = true() if is_sqlite else func.current_setting("transaction_read_only") == "off"
+    query = select(*kinds.values(), takes_writes).compile(database.engine, compile_kwargs={"literal_binds": True})
     pooled = database.engine.raw_connection()
     pooled.detach()
     try:
         connection = cast("Any", pooled.dbapi_connection)
-        is_sqlite = database.engine.dialect.name == "sqlite"
         if not is_sqlite:
             connection.autocommit = True
         yield Question(connection, str(query), cast("list[Kind]", list(kinds)), is_sqlite=is_sqlite)

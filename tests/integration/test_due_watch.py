@@ -4,14 +4,17 @@ from collections.abc import Callable
 from contextlib import closing, suppress
 from datetime import timedelta
 from typing import get_args
+from urllib.parse import urlsplit
 
 import pytest
 from sqlalchemy import text
 
-from store import Database, Tx, due_watch, leases, now, outbox
+from store import Database, StoreUnavailable, Tx, due_watch, leases, now, outbox
 from store.outbox import OutboxRow, new_row
 from store.schema import EXCHANGE_DEFERRED
 from store.wakeups import Kind
+from tests.support.databases import migrate_to_newest
+from tests.support.own_servers import OwnPostgresql
 from tests.support.samples import PARTNER
 from tests.support.waiting import wait_for, within
 from tests.support.watched import watched
@@ -127,3 +130,23 @@ def _connections(database: Database) -> int:
     with database.begin() as tx:
         query = text("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()")
         return int(tx.execute(query).scalar_one())
+
+
+def test_a_server_that_takes_no_writes_any_more_is_left(own_postgresql: OwnPostgresql) -> None:
+    """After a switch-over the old server answers every question, by what was due then: another one is to be asked."""
+    url = urlsplit(own_postgresql.url)._replace(path="/watched").geturl()
+    own_postgresql.ask("CREATE DATABASE watched")
+    migrate_to_newest(url)
+    with closing(Database(url)) as database, due_watch.asking(database) as kinds_due:
+        assert kinds_due() == []
+        own_postgresql.read_only(on=True)
+        try:
+
+            def is_left() -> bool:
+                with suppress(StoreUnavailable):
+                    return bool(kinds_due())
+                return True
+
+            wait_for(is_left, "the server to be left")
+        finally:
+            own_postgresql.read_only(on=False)

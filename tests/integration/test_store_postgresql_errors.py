@@ -26,6 +26,7 @@ STATES: dict[str, Remedy] = {
     "3D000": StoreUnavailable,  # invalid_catalog_name
     "40001": StoreConflict,  # serialization_failure
     "40P01": StoreConflict,  # deadlock_detected
+    "42501": StoreBusy,  # insufficient_privilege
     "53100": StoreUnavailable,  # disk_full
     "53200": StoreUnavailable,  # out_of_memory
     "53300": StoreUnavailable,  # too_many_connections
