@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -59,6 +59,33 @@ def test_processes_end_with_the_one_that_started_them(sqlite_url: str, tmp_path:
         wait_for(lambda: len(_pids(world)) == 2, "two workers")
         running.kill()
         wait_for(lambda: not _pids(world), "the end of all")
+
+
+SLOW_TO_BEGIN = """
+import os, sys, time
+from worker.cli.processes import run_processes, stop_on_signal, wait_for_end
+
+def work(number):
+    os.write(1, b"begun\\n")
+    time.sleep(2)
+    wait_for_end(stop_on_signal())
+
+sys.exit(run_processes(2, work))
+"""
+
+
+def test_a_signal_while_processes_begin_ends_them() -> None:
+    """On a busy machine it takes a second until a process listens to signals: SIGTERM does not get lost in it."""
+    command = [sys.executable, "-c", SLOW_TO_BEGIN]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, process_group=0) as running:
+        try:
+            assert running.stdout is not None
+            assert [running.stdout.readline() for _ in range(2)] == [b"begun\n"] * 2
+            running.terminate()
+            assert running.wait(within(10)) == 0
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(running.pid, signal.SIGKILL)
 
 
 def test_what_stops_one_process_stops_the_command(tmp_path: Path) -> None:

@@ -137,14 +137,14 @@ def test_a_server_that_takes_no_writes_any_more_is_left(own_postgresql: OwnPostg
     url = urlsplit(own_postgresql.url)._replace(path="/watched").geturl()
     own_postgresql.ask("CREATE DATABASE watched")
     migrate_to_newest(url)
-    with closing(Database(url)) as database, due_watch.asking(database) as kinds_due:
-        assert kinds_due() == []
+    with closing(Database(url)) as database, due_watch.asking(database) as question:
+        assert question.kinds_due() == []
         own_postgresql.read_only(on=True)
         try:
 
             def is_left() -> bool:
                 with suppress(StoreUnavailable):
-                    return bool(kinds_due())
+                    return bool(question.kinds_due())
                 return True
 
             wait_for(is_left, "the server to be left")

@@ -14,6 +14,7 @@ from worker.cli.exits import explain_errors
 
 RESTART_SECONDS = 1.0
 LOOK_SECONDS = 0.5
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 log = structlog.get_logger()
 
@@ -26,7 +27,7 @@ def stop_on_signal() -> Event:
         signal.signal(number, signal.SIG_DFL)
         stop.set()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in SIGNALS:
         signal.signal(number, on_signal)
     return stop
 
@@ -64,16 +65,26 @@ def run_processes(number: int, work: Callable[[int], None]) -> int:
     for process in running:
         process.join()
         codes.append(process.exitcode or 0)
-    return max(codes)
+    # One that a signal has ended before it worked has the number of that, below 0.
+    return max(0, *codes)
 
 
 def _start(work: Callable[[int], None], number: int) -> BaseProcess:
     # Forked, before there is any thread: what is loaded is then shared.
     process = get_context("fork").Process(target=_work, args=(work, number))
-    process.start()
+    # A signal that comes now waits for `_work`: Python forgets one that a process gets while it is being forked.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return process
 
 
 def _work(work: Callable[[int], None], number: int) -> None:
+    # Until the process has handlers of its own a signal ends it: of one that its parent's took nobody would hear.
+    for each in SIGNALS:
+        signal.signal(each, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     with explain_errors():
         work(number)
