@@ -114,6 +114,32 @@ def _sign_in(page: Page, password: str) -> None:
     page.get_by_role("button", name="Sign in").click()
 
 
+# Withholds the answers to accepted suggestions, as a slow network does.
+WITHHOLD = """() => { const fetched = window.fetch; window.fetch = async (...asked) => {
+  const answer = await fetched(...asked);
+  if (String(asked[0].url || asked[0]).includes("/suggestions/accept")) await new Promise(() => {});
+  return answer;
+}; }"""
+
+
+def test_the_next_suggestion_has_the_focus_also_without_an_answer(in_portal: Portal) -> None:
+    """A worker may store an accepted suggestion, and its row be replaced, before the answer to the click is read."""
+    page = in_portal.page
+    in_portal.coordinator.connect()
+    in_portal.open("/portal/companies")
+    in_portal.take_counts()
+    in_portal.click("Suggest for")
+    in_portal.sees("same name")
+    page.evaluate(WITHHOLD)
+    first, second = page.locator("[data-accept]").all()[:2]
+    after = second.get_attribute("aria-label")
+    label = first.get_attribute("aria-label")
+    first.focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name=label)).to_have_count(0)
+    expect(page.get_by_role("button", name=after)).to_be_focused()
+
+
 def test_the_keyboard_alone_is_enough(in_portal: Portal) -> None:
     """Connect, map by list and by suggestion, preview and push without a mouse; keys never act while one types."""
     page, press = in_portal.page, in_portal.page.keyboard.press

@@ -190,26 +190,27 @@
   document.addEventListener("focusout", (event) => { if (event.target === open) setTimeout(() => { if (open && document.activeElement !== open) close(); }); });
 
   /* Accepting suggestions one after the other: the next button has the focus, so Enter goes on. */
-  document.addEventListener("htmx:after:request", (event) => {
+  document.addEventListener("submit", (event) => {
     const form = event.target;
-    if (!form.matches || !form.matches("form.suggestion")) return;
+    if (!form.matches("form.suggestion")) return;
     const buttons = all("[data-accept]");
     const after = buttons[buttons.indexOf(form.querySelector("[data-accept]")) + 1];
     const row = after && after.closest("tr").id;
-    // The row of an accepted one is replaced soon after the answer; that of a refused one stays.
-    const go = (tries) => {
-      if (document.contains(form)) {
-        if (tries) setTimeout(() => go(tries - 1), 30); else say("Not saved");
-        return;
-      }
+    // The row of an accepted one is replaced soon after the answer, or before it by an event; that of a refused one stays.
+    let tries = Infinity;
+    form.addEventListener("htmx:after:request", () => { tries = 50; }, {once: true});
+    const look = setInterval(() => {
+      const stays = document.contains(form);
+      if (stays && (tries -= 1) > 0) return;
+      clearInterval(look);
+      if (stays) { say("Not saved"); return; }
       say("Saved");
       const target = row && document.getElementById(row);
       const button = target && target.querySelector("[data-accept]");
       const at = document.activeElement;
       if (button && (!at || at === document.body || !at.matches("input"))) button.focus();
-    };
-    go(50);
-  });
+    }, 30);
+  }, true);
 
   /* Keys: never while one types, and they can be switched off. */
   const KEYS = "phin-keys-off";
