@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import expect
 from sqlalchemy import insert, update
 
-from messages import BillingPeriod, LineStatus, PushLine
+from messages import BillingPeriod, LineStatus, MappingChecked, PushLine
 from store import Database, company_status, connections, ledger_queries, line_results, mappings, now, portal
 from store.portal import Choice
 from store.schema import ledger, pushes
@@ -29,6 +29,7 @@ from tests.support.samples import (
 )
 from tests.support.store import accept
 from tests.support.visitors import Visitor
+from worker.rules.problems import problem
 from worker.web.rendering import MINUS
 from worker.web.site import Site
 
@@ -117,6 +118,30 @@ def test_what_was_mapped_since_a_push_is_not_said_to_be_written(
     assert "Changed since the push" in _status(connected)
     assert _sum(connected) == {"imported": 21, "not pushed yet": 21}
     assert "0 of 1 compared with ConnectWise: 1 not pushed" in _text(Visitor(connected).get(PAGE).text)
+
+
+@on_sqlite
+@pytest.mark.parametrize(
+    ("code", "told"), [("agreement_expired", "✓ Updated"), ("agreement_elsewhere", "✗ Cannot be billed")]
+)
+def test_what_was_confirmed_and_written_is_green(connected: Site, database: Database, code: str, told: str) -> None:
+    """The days that a check found not to be billed are no trouble of a month that was confirmed; all else is."""
+    found = MappingChecked(
+        partner_id=PARTNER,
+        company_id="c-1",
+        changed_at=minute(-5),
+        correlation_id="test",
+        time=minute(-4),
+        status="invalid",
+        cw_company_name="Acme",
+        problems=(problem(code, status="Expired"),),
+    )
+    with database.begin() as tx:
+        (stored,) = mappings.of_partner(tx, PARTNER)
+        mappings.save_check(tx, stored, found.model_dump(mode="json"))
+    assert "✗ Cannot be billed" in _status(connected)
+    _pushed(database, 21, at=0)
+    assert told in _status(connected)
 
 
 @on_sqlite

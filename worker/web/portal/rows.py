@@ -12,6 +12,7 @@ from worker.checks.mapping_check import last_check
 from worker.coordination import results
 from worker.coordination.results import ResultRow
 from worker.coordination.suggesting import Ids
+from worker.rules.billable import DATE_REASONS
 
 Names = tuple[str | None, str | None, str | None]
 
@@ -66,8 +67,11 @@ class CompanyRow:
 
     @property
     def is_invalid(self) -> bool:
-        """True if the check of the mapping found that it cannot bill the company."""
-        return self.checked is not None and self.checked.status == "invalid"
+        """True if the check of the mapping found that it cannot bill the company, and nobody has confirmed it."""
+        if self.checked is None or self.checked.status != "invalid":
+            return False
+        is_written = self.result is not None and self.result.status in {"updated", "unchanged"} and self.is_current
+        return not is_written or not {one.code for one in self.checked.problems} <= DATE_REASONS
 
     @property
     def state(self) -> str:
