@@ -39,7 +39,7 @@ from store.wakeups import Kind, Wakeups
 Tx = Connection
 """A transaction, as `Database.begin` gives it."""
 
-# With those that a worker uses for its heartbeat and to watch for due work, at most ten per process.
+# With those for its heartbeat, for due work and for the probes of its status server: at most eleven a process.
 POOL_SIZE = 8
 POOL_TIMEOUT = 60.0
 LARGE = 1024 * 1024
@@ -113,7 +113,7 @@ def insert_of(dialect: str, table: Table) -> "postgresql.Insert | sqlite.Insert"
 def detach_if_large(tx: Tx, size: int) -> None:
     """Close the connection after its transaction if it carried `size` bytes at once and that is more than LARGE.
 
-    libpq's buffers grow to the largest message and never shrink; ten connections would keep them for good.
+    libpq's buffers grow to the largest message and never shrink; eleven connections would keep them for good.
     """
     if size > LARGE and tx.dialect.name == "postgresql":
         tx.detach()

@@ -23,12 +23,12 @@ class StorePooled(StoreUnavailable):
     def __init__(self, _cause: str = "") -> None:
         super().__init__(
             "DATABASE_URL leads to a pooler of connections, such as PgBouncer; name PostgreSQL itself, as the worker's"
-            " sessions have settings and prepared statements of their own (each process has at most ten)"
+            " sessions have settings and prepared statements of their own (each process has at most eleven)"
         )
 
 
 class StoreBusy(StoreError):
-    """The wait for a lock or a connection took too long, or a right is missing: repeated until it succeeds."""
+    """The wait for a lock or a connection took too long, or a table is missing: repeated until it succeeds."""
 
 
 class StoreConflict(StoreError):
@@ -55,8 +55,10 @@ SQLSTATES: Mapping[str, Remedy] = {
     "3D000": StoreUnavailable,
     # The server has undone one of two transactions. Nothing of it is left, so it can be repeated.
     "40": StoreConflict,
-    # A right is missing, after a restore or while a role is changed: until somebody grants it. The session is fine.
+    # A right, a table or a schema is missing, while a backup is restored or a role is changed. The session is fine.
+    "3F000": StoreBusy,
     "42501": StoreBusy,
+    "42P01": StoreBusy,
     # Disk, memory or connections are used up: until somebody makes room, or another server takes over.
     "53": StoreUnavailable,
     # Another session uses or locks it for longer than one wait: a migration, VACUUM FULL.

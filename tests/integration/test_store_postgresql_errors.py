@@ -26,7 +26,9 @@ STATES: dict[str, Remedy] = {
     "3D000": StoreUnavailable,  # invalid_catalog_name
     "40001": StoreConflict,  # serialization_failure
     "40P01": StoreConflict,  # deadlock_detected
+    "3F000": StoreBusy,  # invalid_schema_name
     "42501": StoreBusy,  # insufficient_privilege
+    "42P01": StoreBusy,  # undefined_table
     "53100": StoreUnavailable,  # disk_full
     "53200": StoreUnavailable,  # out_of_memory
     "53300": StoreUnavailable,  # too_many_connections
@@ -44,7 +46,7 @@ STATES: dict[str, Remedy] = {
     "22P02": DBAPIError,  # invalid_text_representation
     "23505": DBAPIError,  # unique_violation
     "25P02": DBAPIError,  # in_failed_sql_transaction
-    "42P01": DBAPIError,  # undefined_table
+    "42703": DBAPIError,  # undefined_column
     "54000": DBAPIError,  # program_limit_exceeded
     "55000": DBAPIError,  # object_not_in_prerequisite_state
     "XX000": DBAPIError,  # internal_error
