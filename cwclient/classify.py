@@ -153,7 +153,7 @@ _BY_TEXT: dict[str, type[ConnectWiseError]] = {
 _BUSY = re.compile(
     "deadlock|lock request time[ -]?out|timeout (expired|has occur)|wait operation timed out|concurren|update conflict"
     "|another (member|person|process|session|transaction|user)|(someone|somebody) else"
-    "|locked by|being (changed|edited|modified|updated|used) by|(changed|modified|updated) since"
+    "|locked by|being (changed|edited|modified|updated|used) by|(?<!be )(changed|modified|updated) since"
     "|(record|object|row|agreement|addition) is (currently |being )?(in use|locked|used|edited|updated|changed)",
     re.IGNORECASE,
 )

@@ -154,6 +154,7 @@ def test_words_alike_are_not_taken_for_a_version(body: str, kind: type[ConnectWi
         ("The wait operation timed out.", RecordBusy),
         ("The period is closed. Please try again with another product.", RecordRefused),
         ("The quantity cannot be changed, since the addition is invoiced.", RecordRefused),
+        ("The agreement cannot be modified since it is closed.", RecordRefused),
         ("Quantity must be changed by a user with more rights.", RecordRefused),
     ],
 )
