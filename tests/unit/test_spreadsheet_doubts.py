@@ -40,7 +40,21 @@ def test_a_number_is_read_in_formats_that_show_it(tmp_path: Path, code: str) -> 
     assert line.billable_users == 21
 
 
-@pytest.mark.parametrize("code", ["0,", "#,##0,", '0.0,,"M"', "#,##0,;-#,##0,", "00000", "000-0000", "[Red]00"])
+@pytest.mark.parametrize(
+    "code",
+    [
+        "0,",
+        "#,##0,",
+        '0.0,,"M"',
+        "#,##0,;-#,##0,",
+        "00000",
+        "000-0000",
+        "[Red]00",
+        '[<100]0;0,"k"',
+        ";;;",
+        '"none";-0',
+    ],
+)
 def test_a_number_is_refused_in_a_format_that_shows_another(tmp_path: Path, code: str) -> None:
     """21,000 that shows as 21 is not pushed as 21,000, nor is an id that shows as 00101 taken for 101."""
     for row in (("c-1", "Acme", Formatted(21_000)), (Formatted(101), "Acme", 21)):

@@ -15,6 +15,9 @@ _NO_DIGITS = re.compile(r'"[^"]*"|[\\_*].|\[[^\]]*\]')
 # Thousands (a comma behind the last digit), or zeros before the number.
 _SHOWS_ANOTHER = re.compile(r"[0#?],+(?![0#?,])|(?<![0#?.,+\-])0{2,}(?![0#?]*[.,/:])")
 
+# With a condition each part of a format may be for positive numbers, otherwise the first is.
+_CONDITION = re.compile(r"\[[<>=]")
+
 _IsMissing = Callable[[str | None, str | None], bool]
 """True if a formula was never calculated, by the type of its cell and its stored result."""
 
@@ -36,7 +39,7 @@ class Doubts:
         elif (kind == "s" and value in self._marked) or (inline is not None and _is_marked(inline)):
             said = "some of its digits are struck out, raised or lowered; enter the number again"
         elif kind in {None, "n"} and value not in {None, "", "0"} and cell.get("s") in self._formats:
-            said = "the format of the cell shows another number than it holds; enter as text what is meant"
+            said = "the format of the cell shows another number than it holds, or none; enter as text what is meant"
         return Unreadable(said) if said else None
 
 
@@ -72,10 +75,15 @@ def _is_marked(text: "ET.Element[str]") -> bool:
 
 
 def _formats_that_show_another(part: bytes) -> set[str]:
-    """The formats of cells that show 21,000 as 21, or 101 as 00101, by their index."""
+    """The formats of cells that show 21,000 as 21, 101 as 00101, or no number at all, by their index."""
     root = parsed(part)
     codes = {one.get("numFmtId"): one.get("formatCode", "") for one in root.iterfind("{*}numFmts/{*}numFmt")}
-    # The first of its parts is for positive numbers.
-    shown = {key: _NO_DIGITS.sub("", code).partition(";")[0] for key, code in codes.items()}
     formats = enumerate(root.iterfind("{*}cellXfs/{*}xf"))
-    return {str(index) for index, one in formats if _SHOWS_ANOTHER.search(shown.get(one.get("numFmtId"), ""))}
+    return {str(index) for index, one in formats if _shows_another(codes.get(one.get("numFmtId"), ""))}
+
+
+def _shows_another(code: str) -> bool:
+    parts = _NO_DIGITS.sub("", code).split(";")
+    shown = parts if _CONDITION.search(code) else parts[:1]
+    is_unseen = len(parts) > 1 and not parts[0].strip()
+    return is_unseen or any(map(_SHOWS_ANOTHER.search, shown))
