@@ -4,14 +4,14 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, bindparam, exists, func, select, true
 
 from store import connections
 from store.any_of import any_of
-from store.database import Tx
+from store.database import Tx, now
 from store.ledger import last_written_rows
 from store.pushes import chunks
 from store.schema import company_status, mappings, push_lines, syncs
@@ -195,7 +195,7 @@ def _from_check(text: str) -> _Observation:
 
 def _from_results(tx: Tx, partner_id: str, absent: Sequence[Any]) -> list[tuple[str, _Observation]]:
     """The last result of each of these companies, by company id, unless it is older than the mapping."""
-    since = {row.company_id: row.changed_at for row in absent}
+    since, today = {row.company_id: row.changed_at for row in absent}, now(tx).date()
     observations = []
     for company_id, text in tx.execute(_ANSWERED, {"partner": partner_id, "companies": since.keys()}):
         result = json.loads(text)
@@ -204,7 +204,8 @@ def _from_results(tx: Tx, partner_id: str, absent: Sequence[Any]) -> list[tuple[
             after = result["quantity_after"]
             quantity = result["quantity_before"] if after is None else after
             last_day = result["period"]["end"] if result["status"] in WRITTEN else None
-            observations.append((company_id, _Observation(at, quantity, _not_billed_by_result(result), last_day)))
+            not_billed = _not_billed_by_result(result, today)
+            observations.append((company_id, _Observation(at, quantity, not_billed, last_day)))
     return observations
 
 
@@ -213,7 +214,7 @@ _ANSWERED = select(company_status.c.company_id, company_status.c.result_json).wh
 )
 
 
-def _not_billed_by_result(result: dict[str, Any]) -> bool | None:
+def _not_billed_by_result(result: dict[str, Any], today: date) -> bool | None:
     """None if the result cannot tell, since the line ended for another reason.
 
     A line that was written tells it, too: a mapping may allow an addition that is not Billable.
@@ -224,17 +225,17 @@ def _not_billed_by_result(result: dict[str, Any]) -> bool | None:
         return False
     problems = [*result.get("reasons", ()), *([result["problem"]] if result.get("problem") else [])]
     ends = [problem for problem in problems if problem["code"] in NOT_BILLED]
-    return any(_is_over(end, result["time"]) for end in ends) if ends else None
+    return any(_is_over(end, today) for end in ends) if ends else None
 
 
 # The day of a record's end stands in the problem's own words only.
 _DAY = re.compile(r"\b[0-9]{4}-[0-9]{2}-[0-9]{2}\b")
 
 
-def _is_over(end: dict[str, Any], at: str) -> bool:
+def _is_over(end: dict[str, Any], today: date) -> bool:
     """True unless the end has a day that is still to come: the period of a line may reach beyond that."""
     last_day = _last_day(end)
-    return last_day is None or last_day < at[:10]
+    return last_day is None or last_day < today.isoformat()
 
 
 def _last_day(end: dict[str, Any]) -> str | None:

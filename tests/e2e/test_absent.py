@@ -1,6 +1,7 @@
 """Companies that are mapped but missing from the counts are named, with what they go on being billed."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 
 from cwclient.simulator import StateDocument
 from messages import BillingPeriod, MappingCheckRequested, PushCompleted, PushRequested
-from store import completions, mappings
+from store import absent, completions, mappings
 from tests.support.case import Case
 from tests.support.reverting import carried_out, completion_of, revert_of
 from tests.support.waiting import wait_for
@@ -125,6 +126,18 @@ def test_an_end_to_come_is_billed_until_then(case: Case) -> None:
         _check_all(case)
         held = case.push(7, period=BillingPeriod.parse("2035-01"), companies=(2,))["c2"]
         assert [why.code for why in held.reasons] == ["agreement_expired"]
+        ended = _completed(case, case.world.push("p1", {1: 5})).absent
+        assert ended is not None
+        assert (ended.not_billed, ended.quantity) == (counted, 1 - counted)
+
+
+def test_an_end_that_has_come_since_is_billed_no_more(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line that was held before the end of its agreement tells, after that day, that nothing is billed."""
+    case.world.simulator.state.change("cw-p1", "agreements", 1002, endDate="2035-01-10T00:00:00Z")
+    _check_all(case)
+    assert case.push(7, period=BillingPeriod.parse("2035-01"), companies=(2,))["c2"].status == "held"
+    for day, counted in ((10, 0), (11, 1)):
+        monkeypatch.setattr(absent, "now", lambda _, day=day: datetime(2035, 1, day, tzinfo=UTC), raising=False)
         ended = _completed(case, case.world.push("p1", {1: 5})).absent
         assert ended is not None
         assert (ended.not_billed, ended.quantity) == (counted, 1 - counted)
