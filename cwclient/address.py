@@ -39,7 +39,7 @@ _EXAMPLE = "Enter the address you use to log in to ConnectWise, for example http
 
 @dataclass(frozen=True)
 class Site:
-    """Where a tenant's ConnectWise lives: the login host, in lower case, also if its API host was entered."""
+    """The address of a tenant's ConnectWise: the login host, in lower case, also if its API host was entered."""
 
     scheme: str
     host: str

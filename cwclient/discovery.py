@@ -28,7 +28,7 @@ _CODEBASE = re.compile(r"v[0-9]{4}_[0-9]{1,2}/|v4_6_release/")
 
 @dataclass(frozen=True)
 class BaseUrl:
-    """Where a tenant's API is: `url` without a slash at its end, such as https://api-na.…/v2025_1/apis/3.0."""
+    """The address of a tenant's API: `url` without a slash at its end, such as https://api-na.…/v2025_1/apis/3.0."""
 
     url: str
     company_name: str

@@ -14,12 +14,12 @@ _PATH = "/v4_6_release/services/system_io/router/openrecord.rails"
 
 
 def agreement_link(site_url: str, company_identifier: str, agreement_id: int) -> str | None:
-    """Where the agreement opens in ConnectWise; None if the site cannot be read."""
+    """The address at which the agreement opens in ConnectWise; None if the site cannot be read."""
     return _link(site_url, company_identifier, "AgreementFV", agreement_id)
 
 
 def company_link(site_url: str, company_identifier: str, company_id: int) -> str | None:
-    """Where the company opens in ConnectWise; None if the site cannot be read."""
+    """The address at which the company opens in ConnectWise; None if the site cannot be read."""
     return _link(site_url, company_identifier, "CompanyFV", company_id)
 
 

@@ -41,7 +41,7 @@ def show_table(scenario: Scenario, rounds: Sequence[Round]) -> None:
 
 
 def folder() -> Path:
-    """Where figures are kept, and the newest log of each contestant."""
+    """The folder of the figures, and the newest log of each contestant."""
     RESULTS.mkdir(exist_ok=True)
     return RESULTS
 

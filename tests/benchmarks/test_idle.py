@@ -1,4 +1,4 @@
-"""What a worker takes that has nothing to do: `make bench`."""
+"""The cost of a worker that has nothing to do: `make bench`."""
 
 import threading
 from pathlib import Path

@@ -322,7 +322,7 @@ def test_a_push_is_stopped(mapped: Coordinator) -> None:
 
 
 def test_a_company_is_meant_by_its_name_too(mapped: Coordinator) -> None:
-    """What a table calls a company is enough to map, unmap, look up and take back; it makes no company of that name."""
+    """A company's name in a table is enough to map, unmap, look up and take back; it makes no company of that name."""
     mapped.run("mapping", "set", "--company", "bluewater dental", *ids(2002, 402, 7102), "--minimum", "15")
     before = {one["company_id"]: one["minimum"] for one in mapped.told("mapping", "list")["mappings"]}
     assert before["c-102"] == 15

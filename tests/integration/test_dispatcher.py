@@ -1,4 +1,4 @@
-"""What a delivery becomes: waiting for the store is no failure of the message."""
+"""The ends of a delivery: waiting for the store is no failure of the message."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace

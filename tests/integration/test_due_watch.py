@@ -64,7 +64,7 @@ def test_a_rollback_wakes_nobody(database: Database) -> None:
 
 @pytest.mark.parametrize("kind", get_args(Kind))
 def test_a_commit_of_another_process_is_found(database: Database, database_url: str, kind: Kind) -> None:
-    """What a command or another worker has committed is taken up, though nothing rings here."""
+    """The commit of a command or another worker is taken up, though nothing rings here."""
     with watched(database), closing(Database(database_url)) as other:
         with other.partner(PARTNER) as tx:
             WORK[kind](tx)
@@ -73,7 +73,7 @@ def test_a_commit_of_another_process_is_found(database: Database, database_url: 
 
 
 def test_sqlite_tells_of_a_commit_at_once(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a command commits beside an embedded worker does not wait until the worker asks again."""
+    """The commit of a command beside an embedded worker does not wait until the worker asks again."""
     monkeypatch.setattr(due_watch, "ASK_SECONDS", 3600.0)
     with closing(Database(sqlite_url)) as database, watched(database), closing(Database(sqlite_url)) as other:
         with other.begin() as tx:

@@ -235,7 +235,7 @@ def test_the_end_of_the_pages_interrupts_nothing(database: Database) -> None:
 
 
 def test_actions_without_dead_letters_are_kept_too(database: Database) -> None:
-    """Who paused a partner, when and why, stands beside replays, newest first, and can be asked for by partner."""
+    """The pauses of a partner, with their reasons, stand beside replays, newest first, and can be asked for."""
     _letters(database, 1)
     _begin(database)
     with database.begin() as tx:

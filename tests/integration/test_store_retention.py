@@ -219,7 +219,7 @@ def test_only_dead_letters_that_are_dealt_with_go(database: Database) -> None:
 
 
 def test_actions_of_operators_go_with_the_letters(database: Database) -> None:
-    """Who did what is known as long as the letters are; an action that is not over stays, however old."""
+    """It is known who did what as long as the letters are; an action that is not over stays, however old."""
     with database.begin() as tx:
         for name in ("old", "new"):
             operations.note(tx, "pause", by=name, why=None, origin="page", partner_id=PARTNER)

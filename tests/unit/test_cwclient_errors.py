@@ -159,7 +159,7 @@ def test_words_alike_are_not_taken_for_a_version(body: str, kind: type[ConnectWi
     ],
 )
 def test_a_conflict_is_told_from_a_refusal_by_its_words(said: str, kind: type[ConnectWiseError]) -> None:
-    """Who holds a record lets it go again; what a rule forbids stays forbidden, though it says to try again."""
+    """A record that somebody holds is let go again; what a rule forbids stays so, though it says to try again."""
     assert type(from_response(400, {}, json.dumps({"code": "X", "message": said}).encode())) is kind
 
 

@@ -271,7 +271,7 @@ def test_what_may_mean_something_else_is_refused(tmp_path: Path, oddity: str) ->
 
 
 def test_a_truth_of_a_workbook_is_a_yes(tmp_path: Path) -> None:
-    """Where yes or no is asked for, true and false are read as spreadsheets keep them, not only as they write them."""
+    """In a column of yes or no, true and false are read as spreadsheets keep them, not only as they write them."""
     names = ("company_id", "company_name", "cw_company_id", "agreement_id", "addition_id", "rule", "minimum")
     mapped = [("c-1", "Acme", 1, 2, 3, "", "", True), ("c-2", "Initech", 1, 2, 4, "", "", False)]
     file = tmp_path / "mappings.xlsx"

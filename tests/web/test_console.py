@@ -381,7 +381,7 @@ def test_a_running_action_is_stopped_and_goes_on(database: Database, walt: Visit
 
 
 def test_a_reader_sees_no_way_to_act(database: Database, rita: Visitor) -> None:
-    """Who may only look is shown no button that would be refused."""
+    """A viewer is shown no button that would be refused."""
     _partner(database, "p1")
     add(database, numbered(1, partner_id="p1"))
     for page in (

@@ -302,7 +302,7 @@ def test_a_month_stays_pushed_after_the_next_one(connected: Site, database: Data
 
 @on_sqlite
 def test_an_earlier_month_without_results_is_not_said_to_be_next(connected: Site, database: Database) -> None:
-    """Where only a later period's result is kept, the earlier page says that instead of `Not pushed yet`."""
+    """If only a later period's result is kept, the earlier page says that instead of `Not pushed yet`."""
     assert "Not pushed yet" in _status(connected)
     _pushed(database, 22, at=0, month="2025-12")
     assert "A later period was pushed" in _status(connected)

@@ -1,4 +1,4 @@
-"""Who may open which page: the table of rights is the application's own, and this asks for all of it."""
+"""The pages and who may open them: the table of rights is the application's own, and this asks for all of it."""
 
 import httpx2
 import pytest

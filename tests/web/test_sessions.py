@@ -72,7 +72,7 @@ def test_a_page_that_follows_something_hears_nothing_after_signing_out(site: Sit
 
 @on_sqlite
 def test_a_session_has_a_token_of_its_own(site: Site) -> None:
-    """Who has planted a cookie in a browser does not share the session that is begun with it."""
+    """Somebody who has planted a cookie in a browser does not share the session that is begun with it."""
     visitor = Visitor(site)
     visitor.get("/login")
     before = visitor.client.cookies["phin"]

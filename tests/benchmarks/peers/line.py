@@ -37,7 +37,7 @@ class PeerLine:
 
     @property
     def url(self) -> str:
-        """Where its addition is."""
+        """The path of its addition."""
         return f"{SITE_URL}/v2025_1/apis/3.0/finance/agreements/{self.addition_id}/additions/{self.addition_id}"
 
     @property

@@ -1,4 +1,4 @@
-"""Where a server of a test's own runs: as a process of this machine, or in a container. Both keep port and data."""
+"""The place of a server of a test's own: as a process of this machine, or in a container. Both keep port and data."""
 
 import io
 import os
