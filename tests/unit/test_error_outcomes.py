@@ -178,6 +178,16 @@ def test_no_wait_makes_giving_up_late(attempts: int, chance: float, retry_for: i
 
 
 @pytest.mark.parametrize(
+    ("retry_for", "failing", "seconds"),
+    [(3600, 3600, 345), (3600, 3000, 945), (90, 85, 5), (90, 60, 30), (300, 300, 15)],
+)
+def test_a_last_write_is_cut_short_only_to_be_in_time(retry_for: int, failing: int, seconds: float) -> None:
+    """With RETRY_FOR of an hour a slow server has all the time of a call: a line may be late by a tenth."""
+    since = TEN - timedelta(seconds=failing)
+    assert retry.seconds_for_write((None, since), TEN, timedelta(seconds=retry_for)) == seconds
+
+
+@pytest.mark.parametrize(
     ("first_failed_at", "given_up"),
     [(None, False), (minute(0), True), (minute(-1), True), (minute(0.1), False), (minute(60), False)],
 )

@@ -12,8 +12,9 @@ UNEXPECTED_TRIES = 3
 OUR_FAULT_PAUSE = timedelta(minutes=5)
 # A read gets so many seconds beyond the time at which its line is given up.
 LAST_TRY = 10.0
-# A write gets none beyond it, but at least these.
+# A write gets at least these, and what its line may be late by, without the time in which it may begin and a reserve.
 LAST_WRITE = 5.0
+AROUND_WRITE = 15.0
 # The pause after a 429 that names none.
 RATE_LIMIT_PAUSE = timedelta(seconds=30)
 # A server may answer nothing but 429 for so long before its lines are given up.
@@ -48,9 +49,13 @@ def seconds_for_call(failing_since: Sequence[datetime | None], now: datetime, re
 
 
 def seconds_for_write(failing_since: Sequence[datetime | None], now: datetime, retry_for: timedelta) -> float | None:
-    """Return the seconds that a write may take: until its line is given up, then it is read. None = no limit."""
+    """Return the seconds that a write may take, after which it is read. None = no limit.
+
+    A line may be given up late by a tenth of `retry_for`: a slow server may still apply a write that is cut short.
+    """
     left = _seconds_left(failing_since, now, retry_for)
-    return None if left is None else max(left, LAST_WRITE)
+    late = max(0.0, retry_for.total_seconds() / 10 - AROUND_WRITE)
+    return None if left is None else max(left + late, LAST_WRITE)
 
 
 def _seconds_left(failing_since: Sequence[datetime | None], now: datetime, retry_for: timedelta) -> float | None:
