@@ -91,6 +91,19 @@ def test_the_days_of_an_agreement(
     _compared(case, period, reason)
 
 
+def test_a_cancellation_that_was_moved_up_is_seen(case: Case) -> None:
+    """The agreement shows as cancelled from a day to come; the day may be another one by the next push."""
+    case.world.simulator.state.merge(StateDocument(closed_records="accept"))
+    change = case.world.simulator.state.change
+    change("cw-p1", "agreements", 1001, dateCancelled=_day("2035-01-31"), cancelledFlag=True)
+    change("cw-p1", "agreements", 1001, agreementStatus="Cancelled")
+    assert _done(case, case.world.push("p1", {1: 5})).status == "updated"
+    change("cw-p1", "agreements", 1001, dateCancelled=_day("2026-11-20"))
+    answer = _done(case, case.world.push("p1", {1: 6}))
+    assert (answer.status, code(answer)) == ("held", "agreement_cancelled")
+    assert case.world.quantity("p1", 100_001) == 5
+
+
 def test_a_confirmation_lasts_as_long_as_what_it_wrote(case: Case) -> None:
     """Written once as confirmed, it is not asked for again; another period, or what others set, still is."""
     case.world.simulator.state.merge(StateDocument(closed_records="accept"))

@@ -160,10 +160,11 @@ def needs_check(
         if term_of(agreement) != facts.agreement or belongs_elsewhere(agreement, mapping) != was_elsewhere:
             return True
     shown = actual.agreement_status
-    # The day that the check saw may not be the one of this cancellation.
-    is_newly_cancelled = shown == "Cancelled" and facts.agreement.status != shown
+    # While a cancellation is still to come its day may be moved, and the status shows nothing of that.
+    ends = facts.agreement.cancelled_date
+    may_have_moved = shown == "Cancelled" and (ends is None or ends >= today)
     reasons = facts.standing or assess_agreement(facts.agreement, period, today, shown).problems
-    return (is_newly_cancelled or bool(reasons)) and facts.checked_at < since
+    return (may_have_moved or bool(reasons)) and facts.checked_at < since
 
 
 def term_of(agreement: Agreement) -> AgreementTerm:
