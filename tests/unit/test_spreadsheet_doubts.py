@@ -31,6 +31,7 @@ def _file(folder: Path, content: bytes) -> Path:
         "[Red][>1000]#,##0;0",
         "0.00E+00",
         "General;-00;00",
+        '[=1]"one";0',
     ],
 )
 def test_a_number_is_read_in_formats_that_show_it(tmp_path: Path, code: str) -> None:

@@ -84,6 +84,7 @@ def _formats_that_show_another(part: bytes) -> set[str]:
 
 def _shows_another(code: str) -> bool:
     parts = _NO_DIGITS.sub("", code).split(";")
-    shown = parts if _CONDITION.search(code) else parts[:1]
+    if _CONDITION.search(code):
+        return any(map(_SHOWS_ANOTHER.search, parts))
     is_unseen = len(parts) > 1 and not parts[0].strip()
-    return is_unseen or any(map(_SHOWS_ANOTHER.search, shown))
+    return is_unseen or bool(_SHOWS_ANOTHER.search(parts[0]))
