@@ -49,7 +49,7 @@ class Question:
     def __init__(self, connection: Any, text: str, kinds: Sequence[Kind], *, is_sqlite: bool) -> None:  # noqa: ANN401 - the driver's
         self._cursor = connection.cursor()
         self._text, self._kinds, self._is_sqlite = text, kinds, is_sqlite
-        self._seen = self._commits()
+        self._seen = -1  # the first question is asked at once: nobody knows what was committed before
 
     def kinds_due(self) -> list[Kind]:
         """Return the kinds of which there is work that is due."""

@@ -81,6 +81,16 @@ def test_sqlite_tells_of_a_commit_at_once(sqlite_url: str, monkeypatch: pytest.M
         assert database.wakeups.wait("outbox", within(10.0))
 
 
+def test_sqlite_is_asked_at_once_what_was_committed_before(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that begins, or that connects anew, does not wait for a commit to find what is due."""
+    monkeypatch.setattr(due_watch, "ASK_SECONDS", 3600.0)
+    with closing(Database(sqlite_url)) as database, closing(Database(sqlite_url)) as other:
+        with other.begin() as tx:
+            _send(tx)
+        with watched(database):
+            assert database.wakeups.wait("outbox", within(10.0))
+
+
 def test_work_is_due_by_time_alone(database: Database) -> None:
     """A message for later is not looked for before its time, and is then found without any commit."""
     with due_watch.asking(database) as question:
