@@ -157,6 +157,8 @@ _BUSY = re.compile(
     "|(record|object|row|agreement|addition) is (currently |being )?(in use|locked|used|edited|updated|changed)",
     re.IGNORECASE,
 )
+# The name of a record says nothing of what is wrong with it.
+_QUOTED = re.compile(r"""\s*(?<!\w)(?:'[^']*'|"[^"]*"|“[^”]*”)(?!\w)""")
 _VERSION = re.compile(r"(?<![\d.])20\d\d\.\d{1,2}(?!\.?\d)", re.ASCII)
 #: `api-current-version` is known (connectwise-api.md 2.1); Microsoft's web framework has others of the kind.
 _VERSION_HEADER = re.compile("api-([a-z]+-)?versions?")
@@ -183,7 +185,7 @@ def _kind(status: int, said: _ErrorBody, body: bytes) -> type[ConnectWiseError]:
     words = f"{said.code} {said.message}".lower()
     by_text = (kind for text, kind in _BY_TEXT.items() if text in words)
     kind = next(by_text, _BY_STATUS[status])
-    return RecordBusy if kind is RecordRefused and _BUSY.search(_all_words(said)) else kind
+    return RecordBusy if kind is RecordRefused and _BUSY.search(_QUOTED.sub("", _all_words(said))) else kind
 
 
 def _is_of_version(said: _ErrorBody, *, of_record: bool) -> bool:

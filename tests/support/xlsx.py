@@ -46,7 +46,14 @@ class Formatted:
     index: int = 0
 
 
-Value = str | float | bool | date | Formula | Failed | Shared | Formatted | None
+@dataclass(frozen=True)
+class Struck:
+    """A number with a line through it."""
+
+    number: float
+
+
+Value = str | float | bool | date | Formula | Failed | Shared | Formatted | Struck | None
 
 
 @dataclass(frozen=True)
@@ -91,8 +98,9 @@ def workbook(*pages: Page, properties: str = "", shared: Sequence[str] = (), for
         "xl/workbook.xml": f'<workbook xmlns="{_MAIN}" xmlns:r="{_OFFICE}"><sheets>{listed}</sheets>{properties}'
         "</workbook>",
         "xl/_rels/workbook.xml.rels": _links(links + _link("rId0", "styles", "styles.xml") + texts),
-        "xl/styles.xml": f'<styleSheet xmlns="{_MAIN}"><numFmts>{codes}</numFmts><cellXfs><xf numFmtId="0"/>'
-        f'<xf numFmtId="14"/>{cell_formats}</cellXfs></styleSheet>',
+        "xl/styles.xml": f'<styleSheet xmlns="{_MAIN}"><numFmts>{codes}</numFmts><fonts><font>'
+        '<strike val="0"/></font><font><strike/></font></fonts><cellXfs><xf numFmtId="0" fontId="0"/>'
+        f'<xf numFmtId="14" fontId="0"/><xf numFmtId="0" fontId="1"/>{cell_formats}</cellXfs></styleSheet>',
     }
     if shared:
         parts["xl/sharedStrings.xml"] = f'<sst xmlns="{_MAIN}">{"".join(f"<si>{one}</si>" for one in shared)}</sst>'
@@ -130,7 +138,9 @@ def _cell(value: Value) -> str:
         case Failed(error):
             return f'<c t="e"><f>1/0</f><v>{error}</v></c>'
         case Formatted(number, index):
-            return f'<c s="{2 + index}"><v>{number!r}</v></c>'
+            return f'<c s="{3 + index}"><v>{number!r}</v></c>'
+        case Struck(number):
+            return f'<c s="2"><v>{number!r}</v></c>'
         case Shared(index):
             return f'<c t="s"><v>{index}</v></c>'
         case bool():

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.samples import minute
-from tests.support.xlsx import Formatted, Page, workbook
+from tests.support.xlsx import Formatted, Page, Struck, workbook
 from worker.spreadsheet import SpreadsheetError, read_counts, read_mappings
 
 NAMES = ("company_id", "company_name", "billable_users")
@@ -62,6 +62,13 @@ def test_a_number_is_refused_in_a_format_that_shows_another(tmp_path: Path, code
         content = workbook(Page((NAMES, row)), formats=[code])
         with pytest.raises(SpreadsheetError, match=r"row 2, column .*: the format of the cell shows another number"):
             read_counts(_file(tmp_path, content))
+
+
+def test_what_is_struck_out_is_refused(tmp_path: Path) -> None:
+    """A line through a number says that it is not meant any more."""
+    content = workbook(Page((NAMES, ("c-1", "Acme", 21), ("c-2", "Initech", Struck(7)))))
+    with pytest.raises(SpreadsheetError, match="row 3, column billable_users: is struck out; delete the row"):
+        read_counts(_file(tmp_path, content))
 
 
 def test_quantities_that_nobody_sees_are_refused(tmp_path: Path) -> None:

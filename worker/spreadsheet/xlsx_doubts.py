@@ -14,7 +14,6 @@ _NUMBER = re.compile(r"[\s\d.,'\u2019]+")
 _NO_DIGITS = re.compile(r'"[^"]*"|[\\_*].|\[[^\]]*\]')
 # Thousands (a comma behind the last digit), or zeros before the number.
 _SHOWS_ANOTHER = re.compile(r"[0#?],+(?![0#?,])|(?<![0#?.,+\-])0{2,}(?![0#?]*[.,/:])")
-
 # With a condition each part of a format may be for positive numbers, otherwise the first is.
 _CONDITION = re.compile(r"\[[<>=]")
 
@@ -28,7 +27,8 @@ class Doubts:
     def __init__(self, parts: Mapping[str, bytes]) -> None:
         self._is_missing = _is_missing(parts["xl/workbook.xml"])
         self._marked = _marked(parts.get("xl/sharedStrings.xml", b""))
-        self._formats = _formats_that_show_another(parts.get("xl/styles.xml", b"<none/>"))
+        styles = parsed(parts.get("xl/styles.xml", b"<none/>"))
+        self._formats, self._struck = _formats_that_show_another(styles), _struck_out(styles)
 
     def of(self, cell: "ET.Element[str]") -> Unreadable | None:
         """Return why a cell with content is not to be read, None = it is."""
@@ -36,6 +36,8 @@ class Doubts:
         said = None
         if cell.find("{*}f") is not None and self._is_missing(kind, value):
             said = "the formula was not calculated; open the file in Excel or LibreOffice, and save it"
+        elif cell.get("s") in self._struck:
+            said = "is struck out; delete the row if it is no longer meant, or remove the line through it"
         elif (kind == "s" and value in self._marked) or (inline is not None and _is_marked(inline)):
             said = "some of its digits are struck out, raised or lowered; enter the number again"
         elif kind in {None, "n"} and value not in {None, "", "0"} and cell.get("s") in self._formats:
@@ -74,11 +76,17 @@ def _is_marked(text: "ET.Element[str]") -> bool:
     return bool(marks and _NUMBER.fullmatch("".join(one.text or "" for one in text.iterfind("{*}r/{*}t"))))
 
 
-def _formats_that_show_another(part: bytes) -> set[str]:
+def _struck_out(styles: "ET.Element[str]") -> set[str]:
+    """The formats of cells with a line through all of their content, by their index."""
+    lines = [one.find("{*}strike") for one in styles.iterfind("{*}fonts/{*}font")]
+    fonts = {str(index) for index, line in enumerate(lines) if line is not None and line.get("val", "1") in TRUE}
+    return {str(index) for index, one in enumerate(styles.iterfind("{*}cellXfs/{*}xf")) if one.get("fontId") in fonts}
+
+
+def _formats_that_show_another(styles: "ET.Element[str]") -> set[str]:
     """The formats of cells that show 21,000 as 21, 101 as 00101, or no number at all, by their index."""
-    root = parsed(part)
-    codes = {one.get("numFmtId"): one.get("formatCode", "") for one in root.iterfind("{*}numFmts/{*}numFmt")}
-    formats = enumerate(root.iterfind("{*}cellXfs/{*}xf"))
+    codes = {one.get("numFmtId"): one.get("formatCode", "") for one in styles.iterfind("{*}numFmts/{*}numFmt")}
+    formats = enumerate(styles.iterfind("{*}cellXfs/{*}xf"))
     return {str(index) for index, one in formats if _shows_another(codes.get(one.get("numFmtId"), ""))}
 
 
