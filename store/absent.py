@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, bindparam, exists, func, select, true
 
 from store import connections
 from store.any_of import any_of
-from store.database import Tx, now
+from store.database import Tx, db_now
 from store.ledger import last_written_rows
 from store.pushes import chunks
 from store.schema import company_status, mappings, push_lines, syncs
@@ -195,21 +195,21 @@ def _from_check(text: str) -> _Observation:
 
 def _from_results(tx: Tx, partner_id: str, absent: Sequence[Any]) -> list[tuple[str, _Observation]]:
     """The last result of each of these companies, by company id, unless it is older than the mapping."""
-    since, today = {row.company_id: row.changed_at for row in absent}, now(tx).date()
+    since = {row.company_id: row.changed_at for row in absent}
     observations = []
-    for company_id, text in tx.execute(_ANSWERED, {"partner": partner_id, "companies": since.keys()}):
+    for company_id, text, now in tx.execute(_ANSWERED, {"partner": partner_id, "companies": since.keys()}):
         result = json.loads(text)
         at = datetime.fromisoformat(result["time"])
         if at >= since[company_id]:
             after = result["quantity_after"]
             quantity = result["quantity_before"] if after is None else after
             last_day = result["period"]["end"] if result["status"] in WRITTEN else None
-            not_billed = _not_billed_by_result(result, today)
+            not_billed = _not_billed_by_result(result, now.date())
             observations.append((company_id, _Observation(at, quantity, not_billed, last_day)))
     return observations
 
 
-_ANSWERED = select(company_status.c.company_id, company_status.c.result_json).where(
+_ANSWERED = select(company_status.c.company_id, company_status.c.result_json, db_now()).where(
     company_status.c.partner_id == bindparam("partner"), any_of(company_status.c.company_id, "companies")
 )
 

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import literal
 
 from cwclient.simulator import StateDocument
 from messages import BillingPeriod, MappingCheckRequested, PushCompleted, PushRequested
 from store import absent, completions, mappings
+from store.schema import UtcTime
 from tests.support.case import Case
 from tests.support.reverting import carried_out, completion_of, revert_of
 from tests.support.waiting import wait_for
@@ -136,8 +138,11 @@ def test_an_end_that_has_come_since_is_billed_no_more(case: Case, monkeypatch: p
     case.world.simulator.state.change("cw-p1", "agreements", 1002, endDate="2035-01-10T00:00:00Z")
     _check_all(case)
     assert case.push(7, period=BillingPeriod.parse("2035-01"), companies=(2,))["c2"].status == "held"
+    query = absent._ANSWERED
+    company_id, result, _ = query.selected_columns
     for day, counted in ((10, 0), (11, 1)):
-        monkeypatch.setattr(absent, "now", lambda _, day=day: datetime(2035, 1, day, tzinfo=UTC), raising=False)
+        clock = literal(datetime(2035, 1, day, tzinfo=UTC), UtcTime())
+        monkeypatch.setattr(absent, "_ANSWERED", query.with_only_columns(company_id, result, clock))
         ended = _completed(case, case.world.push("p1", {1: 5})).absent
         assert ended is not None
         assert (ended.not_billed, ended.quantity) == (counted, 1 - counted)

@@ -24,6 +24,8 @@ PARTNERS = tuple(f"p{number}" for number in range(1, 31))
 PUSHES = queue_of("push.requested.v1")
 # Every push locks its partner's row; the worker's own word that it lives, and the notes of what it has in hand, do not.
 LOCK = b"INTO leases"
+# A message that is given back takes its note back.
+TAKE_BACK = b"UPDATE in_hand"
 WITHIN = 120.0
 
 
@@ -144,7 +146,7 @@ def test_no_message_is_blamed_for_an_outage(world: World, direct_url: str, line:
 
     Workers that are stopped meanwhile exit in good order.
     """
-    line.cut_at(LOCK)
+    line.cut_at(LOCK, TAKE_BACK)
     (push,) = [world.push("p1", {1: 10})]
     world.publish(push)
     for number in range(1, 5):
