@@ -1,4 +1,7 @@
-"""A publisher's connection to RabbitMQ, by pika. Loaded by the first publisher: whoever only reads needs no pika."""
+"""A publisher's connection to RabbitMQ, by pika, which nothing else imports (an import contract holds that).
+
+Apart from `publisher.py`, and loaded by the first publisher: whoever only reads messages needs no pika.
+"""
 
 import ssl
 import threading

@@ -62,12 +62,12 @@ def test_processes_end_with_the_one_that_started_them(sqlite_url: str, tmp_path:
 
 
 SLOW_TO_BEGIN = """
-import os, sys, time
+import os, sys
 from worker.cli.processes import run_processes, stop_on_signal, wait_for_end
 
 def work(number):
     os.write(1, b"begun\\n")
-    time.sleep(2)
+    os.read(0, 1)  # never comes
     wait_for_end(stop_on_signal())
 
 sys.exit(run_processes(2, work))
@@ -75,9 +75,10 @@ sys.exit(run_processes(2, work))
 
 
 def test_a_signal_while_processes_begin_ends_them() -> None:
-    """On a busy machine it takes a second until a process listens to signals: SIGTERM does not get lost in it."""
+    """A process may take long until it listens to signals: SIGTERM does not get lost meanwhile."""
     command = [sys.executable, "-c", SLOW_TO_BEGIN]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, process_group=0) as running:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, process_group=0) as running:
         try:
             assert running.stdout is not None
             assert [running.stdout.readline() for _ in range(2)] == [b"begun\n"] * 2
