@@ -59,6 +59,11 @@ CALL: ContextVar[Call] = ContextVar("CALL")
 class BudgetSocket(socket.socket):
     """A TCP socket that serves CALL."""
 
+    def settimeout(self, value: float | None) -> None:
+        """Set the timeout of each step. The HTTP libraries set it anew for each call: a system call if it differs."""
+        if value != self.gettimeout():
+            super().settimeout(value)
+
     def recv_into(self, buffer: "WriteableBuffer", nbytes: int | None = None, flags: int = 0) -> int:
         """Receive within the call's time and size."""
         call = CALL.get()
@@ -70,7 +75,7 @@ class BudgetSocket(socket.socket):
         return count
 
     def sendall(self, data: "ReadableBuffer", flags: int = 0) -> None:
-        """Send within the call's time. Headers and body come in two calls; only if both pass has anything been sent."""
+        """Send a request within the call's time. Only if all of it passes has anything been sent."""
         call = CALL.get()
         call.sent = False
         self.settimeout(call.seconds_left(call.budget.read))

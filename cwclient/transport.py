@@ -12,6 +12,7 @@ import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -225,6 +226,7 @@ _REFUSALS: dict[int, type[CertificateRefused]] = {
 class _Connection(HTTPConnection):
     scheme = "http"
     response_class = FramedResponse
+    _pieces: list[bytes] | None = None
 
     def _new_conn(self) -> socket.socket:
         return open_connection(self.scheme, self.host, self.port)
@@ -232,6 +234,22 @@ class _Connection(HTTPConnection):
     @property
     def is_connected(self) -> bool:
         return super().is_connected and not CALL.get().fresh
+
+    def request(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - urllib3's
+        # Head and body in one piece: each piece is a system call, a TLS record and perhaps a packet of its own.
+        self._pieces = []
+        try:
+            super().request(*args, **kwargs)
+            request = b"".join(self._pieces)
+        finally:
+            self._pieces = None
+        super().send(request)
+
+    def send(self, data: Any) -> None:  # noqa: ANN401 - http.client's
+        if self._pieces is None:
+            super().send(data)
+        else:
+            self._pieces.append(data)
 
 
 class _TLSConnection(_Connection, HTTPSConnection):

@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, bindparam, exists, func, select, true
 from store import connections
 from store.any_of import any_of
 from store.database import Tx, db_now
-from store.ledger import last_written_rows
+from store.past_writes import last_written_rows
 from store.pushes import chunks
 from store.schema import company_status, mappings, push_lines, syncs
 

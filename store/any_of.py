@@ -1,10 +1,20 @@
-"""A condition on a list of values whose text is the same however long the list: the statement is prepared once."""
+"""Conditions on a list of values, or of pairs, whose text is the same however long the list: it is prepared once."""
 
 import json
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, Column, Dialect, Integer, String, Text, TypeDecorator, bindparam
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Dialect,
+    Integer,
+    String,
+    Text,
+    TypeDecorator,
+    bindparam,
+)
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -32,6 +42,16 @@ class _Values(TypeDecorator[Collection[Any]]):
         return values if dialect.name == "postgresql" else json.dumps(values)
 
 
+class _Pairs(TypeDecorator[Collection[tuple[int, int]]]):
+    """A JSON array of arrays."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Collection[tuple[int, int]] | None, _dialect: Dialect) -> str:
+        return json.dumps(list(value or ()))
+
+
 class any_of(FunctionElement[bool]):  # noqa: N801 - reads as the SQL operator it is
     """True if the column has one of the values that are given by this name when the statement is executed."""
 
@@ -40,6 +60,16 @@ class any_of(FunctionElement[bool]):  # noqa: N801 - reads as the SQL operator i
 
     def __init__(self, column: Column[Any], name: str) -> None:
         super().__init__(column, bindparam(name, type_=_Values(are_numbers=isinstance(column.type, Integer))))
+
+
+class any_pair(FunctionElement[bool]):  # noqa: N801 - reads as the SQL operator it is
+    """True if two columns of numbers hold one of the pairs that are given by this name at the execution."""
+
+    type = Boolean()
+    inherit_cache = True
+
+    def __init__(self, columns: tuple[Column[Any], Column[Any]], name: str) -> None:
+        super().__init__(*columns, bindparam(name, type_=_Pairs()))
 
 
 @compiles(any_of, "postgresql")
@@ -52,3 +82,17 @@ def _any_of_postgresql(element: any_of, compiler: SQLCompiler, **kw: Any) -> str
 def _any_of_sqlite(element: any_of, compiler: SQLCompiler, **kw: Any) -> str:  # noqa: ANN401 - SQLAlchemy's
     column, values = (compiler.process(clause, **kw) for clause in element.clauses)
     return f"({column} IN (SELECT value FROM json_each({values})))"  # noqa: S608 - both are SQLAlchemy's own text
+
+
+@compiles(any_pair, "postgresql")
+def _any_pair_postgresql(element: any_pair, compiler: SQLCompiler, **kw: Any) -> str:  # noqa: ANN401 - SQLAlchemy's
+    first, second, pairs = (compiler.process(clause, **kw) for clause in element.clauses)
+    given = f"SELECT (pair->>0)::bigint, (pair->>1)::bigint FROM json_array_elements(({pairs})::json) pair"  # noqa: S608 - SQLAlchemy's own text
+    return f"(({first}, {second}) IN ({given}))"
+
+
+@compiles(any_pair, "sqlite")
+def _any_pair_sqlite(element: any_pair, compiler: SQLCompiler, **kw: Any) -> str:  # noqa: ANN401 - SQLAlchemy's
+    first, second, pairs = (compiler.process(clause, **kw) for clause in element.clauses)
+    given = f"SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each({pairs})"  # noqa: S608 - SQLAlchemy's own text
+    return f"(({first}, {second}) IN ({given}))"

@@ -8,8 +8,8 @@ from typing import Any
 from sqlalchemy import select
 
 from store.database import Tx
-from store.ledger import last_written_rows
 from store.mappings import Addition
+from store.past_writes import last_written_rows
 from store.schema import push_lines
 from store.targets import Days
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import (
     URL,
-    BindParameter,
+    ColumnElement,
     Connection,
     Engine,
     Float,
@@ -61,7 +61,7 @@ class db_now(FunctionElement[datetime]):  # noqa: N801 - reads as the SQL functi
     type = UtcTime()
     inherit_cache = True
 
-    def __init__(self, plus_seconds: float | BindParameter[float] = 0.0) -> None:
+    def __init__(self, plus_seconds: float | ColumnElement[float] = 0.0) -> None:
         is_number = isinstance(plus_seconds, int | float)
         super().__init__(literal(float(plus_seconds)) if is_number else type_coerce(plus_seconds, Float))
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import bindparam, case, null, select, tuple_, update
 
 from messages import MappingChanged
-from store.any_of import any_of
+from store.any_of import any_of, any_pair
 from store.database import Tx, upsert
 from store.schema import mappings
 
@@ -124,8 +124,8 @@ def save(tx: Tx, new: Mapping) -> bool:
 
 _OF_PARTNER = select(mappings).where(mappings.c.partner_id == bindparam("partner"))
 _OF_COMPANIES = _OF_PARTNER.where(any_of(mappings.c.company_id, "companies"))
-_ADDITION = tuple_(mappings.c.agreement_id, mappings.c.addition_id)
-_OF_ADDITIONS = _OF_PARTNER.where(_ADDITION.in_(bindparam("additions", expanding=True))).order_by(mappings.c.company_id)
+_ADDITION = (mappings.c.agreement_id, mappings.c.addition_id)
+_OF_ADDITIONS = _OF_PARTNER.where(any_pair(_ADDITION, "additions")).order_by(mappings.c.company_id)
 _DUE_CHECKS = (
     _OF_PARTNER.where(mappings.c.check_due_at <= bindparam("at"))
     .order_by(mappings.c.check_due_at, mappings.c.company_id)
@@ -143,7 +143,7 @@ def of_additions(tx: Tx, partner_id: str, additions: Collection[Addition]) -> li
     """All mappings to one of these additions, by company id: several companies may share one."""
     if not additions:
         return []
-    which = {"partner": partner_id, "additions": list(additions)}
+    which = {"partner": partner_id, "additions": additions}
     return [_mapping(dict(row)) for row in tx.execute(_OF_ADDITIONS, which).mappings()]
 
 

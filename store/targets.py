@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 from sqlalchemy import Row, bindparam, select, tuple_, update
 
 from messages import BillingPeriod
-from store.any_of import any_of
+from store.any_of import any_of, any_pair
 from store.bulk import insert_many, update_many
 from store.database import Tx
 from store.mappings import Addition
@@ -76,7 +76,8 @@ def request(tx: Tx, push: Request, users: Map[str, int], at: datetime) -> list[t
     those of older pushes whose target is replaced before it was settled.
     """
     columns = (syncs.c.company_id, syncs.c.requested_at, syncs.c.push_id, syncs.c.due_at)
-    of_period = (syncs.c.partner_id == push.partner_id, syncs.c.period_key == push.period.key)
+    partner_id, period, period_key = push.partner_id, push.period, push.period.key
+    of_period = (syncs.c.partner_id == partner_id, syncs.c.period_key == period_key)
     stored = {row.company_id: row for row in tx.execute(select(*columns).where(*of_period))}
     version = (push.requested_at, push.push_id)
     superseded: list[tuple[str, str]] = []
@@ -84,7 +85,7 @@ def request(tx: Tx, push: Request, users: Map[str, int], at: datetime) -> list[t
     newer: list[dict[str, object]] = []
     for company_id, count in users.items():
         known = stored.get(company_id)
-        key = {"partner_id": push.partner_id, "company_id": company_id, "period_key": push.period.key}
+        key = {"partner_id": partner_id, "company_id": company_id, "period_key": period_key}
         values = {
             "billable_users": count,
             "requested_at": push.requested_at,
@@ -93,7 +94,7 @@ def request(tx: Tx, push: Request, users: Map[str, int], at: datetime) -> list[t
             "due_at": at,
         }
         if known is None:
-            new.append({**key, "period_start": push.period.start, "period_end": push.period.end, **values})
+            new.append({**key, "period_start": period.start, "period_end": period.end, **values})
         elif (known.requested_at, known.push_id) < version:
             newer.append({**key, **values, "attempts": 0, "first_failed_at": None, "reported_at": None})
             if known.due_at is not None:
@@ -150,7 +151,7 @@ _HELD_PERIODS = (
     .where(
         syncs.c.partner_id == bindparam("partner"),
         syncs.c.settled_tenant == bindparam("tenant"),
-        tuple_(*_HOLDER).in_(bindparam("additions", expanding=True)),
+        any_pair(_HOLDER, "additions"),
     )
     .distinct()
 )
@@ -227,7 +228,7 @@ def held_periods(tx: Tx, partner_id: str, tenant: str, additions: Collection[Add
     """All periods whose quantities these additions were made to hold, each once."""
     if not additions:
         return []
-    which = {"partner": partner_id, "tenant": tenant, "additions": list(additions)}
+    which = {"partner": partner_id, "tenant": tenant, "additions": additions}
     return [HeldPeriod((row[0], row[1]), (row[2], row[3])) for row in tx.execute(_HELD_PERIODS, which)]
 
 

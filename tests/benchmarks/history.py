@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, event, func, insert, literal, select, text
 
-from store import Database, Tx, completions, decided_lines, leases, ledger, outbox, pushes, targets
+from store import Database, Tx, completions, decided_lines, leases, ledger, outbox, past_writes, pushes, targets
 from store.schema import ledger as ledger_table
 from store.schema import push_lines as lines_table
 from store.schema import pushes as pushes_table
@@ -95,7 +95,7 @@ def _plans(ours: OurWorker) -> dict[str, str]:
         "targets that are due": lambda tx: targets.due(tx, PARTNER, at, 100),
         "do lines still hold": lambda tx: decided_lines.now_of_push(tx, push, ["c1", "c2", "c3"]),
         "writes to additions": lambda tx: ledger.still_open(tx, PARTNER, f"cw-{PARTNER}"),
-        "quantities of an addition": lambda tx: ledger.written_quantities(tx, PARTNER, "cw-1", [tuple(addition)]),
+        "quantities of an addition": lambda tx: past_writes.written_quantities(tx, PARTNER, "cw-1", [tuple(addition)]),
         "pushes without open lines": lambda tx: completions.ended(tx, PARTNER, [push.push_id]),
         "pushes that were overlooked": completions.overlooked,
         "messages to be sent": lambda tx: outbox.claim(tx, 500, 60.0),

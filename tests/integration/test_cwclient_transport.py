@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from cwclient import AddressPolicy, CallBudget, ServerTrouble, Unreachable
+from cwclient.sockets import BudgetSocket
 from cwclient.transport import Transport
 from tests.support.raw_server import OK, Server, answers
 from tests.support.waiting import within
@@ -23,6 +24,23 @@ def test_connections_are_kept_and_used_again(start: Start, connect: Connect) -> 
         assert (response.status, response.body, response.json()) == (200, b"{}", {})
     assert server.connections == 1
     assert b"Accept-Encoding: identity\r\n" in server.requests[0]
+
+
+def test_a_request_leaves_in_one_piece(start: Start, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Head and body of a write are one packet and one TLS record: neither arrives without the other."""
+    pieces: list[bytes] = []
+    send = BudgetSocket.sendall
+
+    def noted(self: BudgetSocket, data: bytes, flags: int = 0) -> None:
+        pieces.append(bytes(data))
+        send(self, data, flags)
+
+    monkeypatch.setattr(BudgetSocket, "sendall", noted)
+    server, transport = start(answers(OK)), connect()
+    transport.request("PATCH", server.url, headers={}, json=[{"op": "replace"}])
+    transport.request("GET", server.url, headers={})
+    assert [piece.split()[0] for piece in pieces] == [b"PATCH", b"GET"]
+    assert pieces[0].endswith(b'\r\n\r\n[{"op": "replace"}]')
 
 
 def test_four_threads_share_a_transport(start: Start, connect: Connect) -> None:

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
-from store import Database, ledger, now
+from store import Database, ledger, now, past_writes
 from store.ledger import Closing, LedgerEntry, OpenEntry, Outcome
 from store.mappings import Addition
 from store.schema import ledger as table
@@ -103,9 +103,9 @@ def test_what_a_push_may_have_left_is_known(database: Database) -> None:
         _close(database, _open(database, replace(ENTRY, quantity_wanted=wanted))[7, 11].id, outcome, after)
     _open(database, replace(ENTRY, quantity_wanted=80.0))
     with database.begin() as tx:
-        assert ledger.quantities_left_by(tx, PARTNER, "p-1", TENANT, (7, 11)) == {42.0, 50.0, 48.0, 60.0, 80.0}
-        assert ledger.quantities_left_by(tx, PARTNER, "p-2", TENANT, (7, 11)) == set()
-        assert [one.quantity_wanted for one in ledger.writes_of_push(tx, PARTNER, "p-1")] == [
+        assert past_writes.quantities_left_by(tx, PARTNER, "p-1", TENANT, (7, 11)) == {42.0, 50.0, 48.0, 60.0, 80.0}
+        assert past_writes.quantities_left_by(tx, PARTNER, "p-2", TENANT, (7, 11)) == set()
+        assert [one.quantity_wanted for one in past_writes.writes_of_push(tx, PARTNER, "p-1")] == [
             9.0,
             42.0,
             50.0,
@@ -122,9 +122,9 @@ def test_a_period_counts_only_if_it_was_written(database: Database) -> None:
     _close(database, _open(database, replace(ENTRY, addition=(7, 12)))[7, 12].id, "refused", None)
     _open(database, replace(ENTRY, addition=(7, 13)))
     with database.begin() as tx:
-        traces = ledger.written_quantities(tx, PARTNER, TENANT, [(7, 11), (7, 12), (7, 13)])
-        assert ledger.written_quantities(tx, PARTNER, "other", [(7, 11)]) == []
-        assert ledger.written_quantities(tx, PARTNER, TENANT, []) == []
+        traces = past_writes.written_quantities(tx, PARTNER, TENANT, [(7, 11), (7, 12), (7, 13)])
+        assert past_writes.written_quantities(tx, PARTNER, "other", [(7, 11)]) == []
+        assert past_writes.written_quantities(tx, PARTNER, TENANT, []) == []
     november, october = (NOVEMBER.start, NOVEMBER.end), (OCTOBER.start, OCTOBER.end)
     written = [(trace.addition, trace.days) for trace in traces if trace.is_certain]
     assert written == [((7, 11), november), ((7, 11), october), ((7, 12), october)]

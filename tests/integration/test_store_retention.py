@@ -18,6 +18,7 @@ from store import (
     now,
     operations,
     outbox,
+    past_writes,
     portal,
     portal_requests,
     targets,
@@ -172,14 +173,14 @@ def test_the_ledger_keeps_the_guard_against_older_periods(database: Database) ->
     unfinished = _write(database, month=OCTOBER, addition=13, closed=False)
     additions = [(7, 11), (7, 12), (7, 13)]
     with database.begin() as tx:
-        before = ledger.written_quantities(tx, PARTNER, TENANT, additions)
+        before = past_writes.written_quantities(tx, PARTNER, TENANT, additions)
 
     assert prune(database, Retention(ledger=timedelta(5001))).ledger == 0
     assert prune(database, KEEP, dry_run=True).ledger == 2
     assert prune(database, KEEP) == Pruned(ledger=2)
     assert _ids(database, tables.ledger.c.id) == [newest, confirmed, refused, alone, unfinished]
     with database.begin() as tx:
-        assert set(ledger.written_quantities(tx, PARTNER, TENANT, additions)) == set(before)
+        assert set(past_writes.written_quantities(tx, PARTNER, TENANT, additions)) == set(before)
         assert list(ledger.still_open(tx, PARTNER, TENANT)) == [(7, 13)]
 
 

@@ -143,7 +143,7 @@ def hook(point: str, strike: Callable[[], None]) -> None:
     elif point == "after_get":
         after(ConnectWiseSession, "addition", strike, lambda *_: _is_working())
     elif point == "after_ledger_open":
-        after(Run, "_flush", strike, lambda _result, self: bool(self._to_write))
+        after(Run, "_flush", strike, lambda _result, self: bool(self._calls.to_write))
     elif point == "after_patch":
         after(ConnectWiseSession, "set_quantity", strike)
     elif point == "before_flush_commit":
@@ -167,13 +167,14 @@ def hook(point: str, strike: Callable[[], None]) -> None:
     elif point == "poison":
         before_the_poisonous_push(die)
     elif point == "stall_before_patch":
-        start = Calls.write
+        start = Calls.start_write
 
-        def write(self: Calls, job: Any) -> None:
-            strike()
-            start(self, job)
+        def start_write(self: Calls) -> bool:
+            if self.to_write:
+                strike()
+            return start(self)
 
-        Calls.write = write  # type: ignore[method-assign] # a test may
+        Calls.start_write = start_write  # type: ignore[method-assign] # a test may
     elif not has_bug(point) and point != "none":
         raise SystemExit(f"no such point: {point}")
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from store.ledger import PushWrite
+from store.past_writes import PushWrite
 from store.pushes import Line, Push, Restore
 from tests.support.samples import NOVEMBER, PARTNER, TEN, TENANT
 from worker.rules.quantities import Answer

@@ -55,14 +55,12 @@ class CheckedMapping:
 class ToCheck:
     """A mapping that is to be checked, with the problems and warnings that the store shows.
 
-    `taken`: the additions that the partner's companies are mapped to. `is_foreign`: it was made under another
-    ConnectWise, so its ids mean nothing in this one.
+    `is_foreign`: it was made under another ConnectWise, so its ids mean nothing in this one.
     """
 
     mapping: Mapping
     problems: tuple[Problem, ...] = ()
     warnings: tuple[Problem, ...] = ()
-    taken: frozenset[Addition] = frozenset()
     is_foreign: bool = False
 
     @cached_property
@@ -97,14 +95,19 @@ def with_stored_facts(
     for mapping in mappings.of_additions(tx, partner_id, additions - known.keys()):
         if connections.tenant_at(tenants, mapping.changed_at) == tenant:
             mapped.setdefault(mapping.addition, []).append(mapping)
-    every = mappings.mapped_additions(tx, partner_id) if to_check else ()
-    taken = frozenset(addition for addition, at in every if connections.tenant_at(tenants, at) == tenant)
     return [
-        _to_check(mapping, mapped, held.get(mapping.company_id), taken)
+        _to_check(mapping, mapped, held.get(mapping.company_id))
         if mapping.cw_company_id is None or connections.tenant_at(tenants, mapping.changed_at) == tenant
         else ToCheck(mapping, is_foreign=True)
         for mapping in to_check
     ]
+
+
+def taken_additions(tx: Tx, connection: ConnectionVersion) -> frozenset[Addition]:
+    """Return the additions that the partner's companies are mapped to under the connection's tenant."""
+    tenants = connections.tenant_history(tx, connection.partner_id)
+    every = mappings.mapped_additions(tx, connection.partner_id)
+    return frozenset(addition for addition, at in every if connections.tenant_at(tenants, at) == connection.tenant)
 
 
 def companies_to_recheck(tx: Tx, connection: ConnectionVersion) -> set[str]:
@@ -122,16 +125,15 @@ def _to_check(
     mapping: Mapping,
     mapped: Map[Addition | None, Sequence[Mapping]],
     held: tuple[Addition, str] | None,
-    taken: frozenset[Addition],
 ) -> ToCheck:
     sharing = mapped.get(mapping.addition, ()) if mapping.addition else ()
     counts = {member.company_id: 0 for member in sharing}
     shared = quantities.shared_quantity(sharing, counts) if len(sharing) > 1 else 0
     problems = (shared.problem,) if isinstance(shared, quantities.Answer) else ()
     if held is None or held[0] == mapping.addition or mapped.get(held[0]):
-        return ToCheck(mapping, problems, taken=taken)
+        return ToCheck(mapping, problems)
     warning = problem("old_addition_holds", addition=held[0][1], period=held[1])
-    return ToCheck(mapping, problems, (warning,), taken)
+    return ToCheck(mapping, problems, (warning,))
 
 
 def last_check(mapping: Mapping) -> MappingChecked | None:
@@ -145,15 +147,16 @@ def check_mapping(
     to_check: ToCheck,
     now: datetime,
     before_page: Callable[[], None],
+    read_taken: Callable[[], frozenset[Addition]],
     addition: ActualAddition | None = None,
 ) -> MappingChecked:
     """Read the records that the mapping names, one GET each; not the `addition`, if that was just read.
 
     A mapping that has become invalid costs more, as its successor is searched; `before_page` is called before each
-    page of a list but the first. Raises the session's errors.
+    page of a list but the first, `read_taken` for the additions that are mapped already. Raises the session's errors.
     """
     try:
-        return _compare(session, to_check, now, before_page, addition)
+        return _compare(session, to_check, now, before_page, read_taken, addition)
     except RightRefused as error:
         if to_check.mapping.agreement_id is not None:
             raise
@@ -166,6 +169,7 @@ def _compare(
     to_check: ToCheck,
     now: datetime,
     before_page: Callable[[], None],
+    read_taken: Callable[[], frozenset[Addition]],
     addition: ActualAddition | None,
 ) -> MappingChecked:
     mapping, problems, today = to_check.mapping, list(to_check.problems), now.date()
@@ -218,7 +222,7 @@ def _compare(
         agreement=term,
         time=now,
         warnings=tuple(with_link(found, session.connection, mapping) for found in warnings),
-        successor=likely_successor(session, mapping, to_check.taken, product, now, before_page)
+        successor=likely_successor(session, mapping, read_taken, product, now, before_page)
         if needs_successor
         else None,
     )

@@ -7,6 +7,7 @@ import structlog
 
 from cwclient import ConnectWiseError
 from messages import Successor
+from store import StoreError
 from store.mappings import Addition, Mapping
 from worker.catalog.choices import addition_choice, agreement_choice
 from worker.catalog.suggestions import propose, searched
@@ -22,14 +23,14 @@ NOT_READ = (ConnectWiseError, Unconfirmed, RestrictedAgreement, RightRefused)
 def likely_successor(
     session: ConnectWiseSession,
     mapping: Mapping,
-    taken: frozenset[Addition],
+    read_taken: Callable[[], frozenset[Addition]],
     product: str | None,
     now: datetime,
     before_page: Callable[[], None],
 ) -> Successor | None:
     """Return the only live addition of the company's active agreements that has the product, or looks like Phin's.
 
-    `taken`: the additions that companies are mapped to already; these are left out.
+    `read_taken` reads the additions that companies are mapped to already; these are left out.
     """
     company_id = mapping.cw_company_id
     if company_id is None or mapping.addition is None:
@@ -42,7 +43,8 @@ def likely_successor(
             ]
             for choice in agreements
         }
-    except NOT_READ as error:
+        taken = read_taken()
+    except (*NOT_READ, StoreError) as error:
         # The findings count all the same; a successor is only a help.
         log.info("successor.not_found", company=mapping.company_id, error_type=type(error).__name__)
         return None

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from cwclient import MissingRight
-from store import Tx, ledger
+from store import Tx, past_writes
 from store.connections import ConnectionVersion
 from store.mappings import Addition
 from worker.rules.errors import REFUSED_IN_A_ROW, RecordDenied, Unconfirmed, WriteRefused
@@ -26,7 +26,7 @@ class WriteAnswers:
     def from_ledger(cls, tx: Tx, connection: ConnectionVersion, accepted: Collection[Addition]) -> "WriteAnswers":
         """Read them from the ledger; `accepted`: those of this run, which the ledger may not hold yet."""
         answers = cls()
-        stored = ledger.write_answers(tx, connection.partner_id, connection.tenant or "", connection.changed_at)
+        stored = past_writes.write_answers(tx, connection.partner_id, connection.tenant or "", connection.changed_at)
         for addition, is_accepted in [*stored, *((addition, True) for addition in accepted)]:
             (answers.note_accepted if is_accepted else answers._note_refused)(addition)
         return answers

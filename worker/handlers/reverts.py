@@ -5,7 +5,20 @@ from datetime import datetime
 import structlog
 
 from messages import PushCompleted, RevertRequested, derived_id
-from store import Tx, cancellations, completions, leases, ledger, line_results, now, outbox, pushes, reverts, targets
+from store import (
+    Tx,
+    cancellations,
+    completions,
+    leases,
+    ledger,
+    line_results,
+    now,
+    outbox,
+    past_writes,
+    pushes,
+    reverts,
+    targets,
+)
 from store.pushes import Acceptance, Line, Push, Restore
 from store.replays import Replay
 from store.schema import FINAL_STATUSES, OPEN_STATUSES
@@ -57,7 +70,7 @@ def _accept(tx: Tx, event: RevertRequested, at: datetime) -> Acceptance | None:
     every_status = (*OPEN_STATUSES, *FINAL_STATUSES)
     stored = line_results.lines_with_status(tx, event.partner_id, event.push_id, *every_status)
     reverted_lines = {line.company_id: line for line in stored}
-    written = ledger.writes_of_push(tx, event.partner_id, event.push_id)
+    written = past_writes.writes_of_push(tx, event.partner_id, event.push_id)
     # A push of the same period that was requested after the revert supersedes it; one of another, the run finds.
     newer = reverts.pushed_since(tx, event.partner_id, reverted, before=event.requested_at)
     may_land = {company for company, until in ledger.companies_under_way(tx, event.partner_id).items() if until > at}

@@ -3,8 +3,8 @@
 from collections.abc import Collection, Sequence
 from collections.abc import Mapping as Map
 
-from store.ledger import PushWrite
 from store.mappings import Addition
+from store.past_writes import PushWrite
 from store.pushes import Line, Restore
 from worker.rules.problems import problem
 from worker.rules.quantities import Answer

@@ -7,7 +7,19 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 
-from store import Tx, cancellations, catalog, confirmed_writes, connections, ledger, mappings, pushes, reverts, targets
+from store import (
+    Tx,
+    cancellations,
+    catalog,
+    confirmed_writes,
+    connections,
+    ledger,
+    mappings,
+    past_writes,
+    pushes,
+    reverts,
+    targets,
+)
 from store.catalog import Question
 from store.connections import ConnectionVersion
 from store.leases import DueTimes
@@ -162,7 +174,7 @@ class _Loader:
         """Return the writes to these additions, and the periods that they hold without having been written."""
         tx, partner_id, tenant = self._tx, self._partner_id, self._tenant or ""
         written: dict[Addition, quantities.WriteHistory] = {}
-        for write in ledger.written_quantities(tx, partner_id, tenant, additions):
+        for write in past_writes.written_quantities(tx, partner_id, tenant, additions):
             before = written.get(write.addition, quantities.WriteHistory())
             days, last = before.newest_period, before.last
             written[write.addition] = quantities.WriteHistory(
@@ -220,7 +232,7 @@ class _Loader:
         """Set the quantity that a revert puts back, and what the reverted push may have left."""
         push = job.members[0].line.push
         job.quantity = restore.quantity
-        job.left = ledger.quantities_left_by(
+        job.left = past_writes.quantities_left_by(
             self._tx, self._partner_id, push.reverts or "", restore.tenant, restore.addition
         )
         job.outcome = self._pushed_since(push, restore) or _held_revert(

@@ -19,7 +19,8 @@ class Guard:
     """The reasons for making no call.
 
     `lease_until` is monotonic, 0 once the run has ended. `is_paused`: an operator wants ConnectWise to be left alone.
-    `connection` is called; `is_outdated`: another version of it is stored by now.
+    `slice_until`, monotonic: then it is other partners' turn. `connection` is called; `is_outdated`: another version of
+    it is stored by now. `is_woken`: what came since the due work was loaded, such as a newer push, goes first.
     """
 
     draining: Event
@@ -27,13 +28,21 @@ class Guard:
     budget: RequestBudget
     lease_until: float
     is_paused: bool
+    slice_until: float
     connection: ConnectionVersion | None = None
     is_outdated: bool = False
+    is_woken: bool = False
 
     @property
     def must_stop(self) -> bool:
         """True if nothing new is to be begun: the worker drains, or ConnectWise is to be left alone."""
         return self.draining.is_set() or self.is_paused or self.circuit.is_open
+
+    @property
+    def may_read(self) -> bool:
+        """True if the next addition may be read."""
+        is_current = not self.is_woken and not self.is_outdated
+        return is_current and not self.must_stop and monotonic() <= self.slice_until
 
     def is_current(self, connection: ConnectionVersion | None) -> bool:
         """True if this version of the connection is the one that is called."""

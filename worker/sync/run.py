@@ -1,6 +1,6 @@
 """One run: while its lease holds, make a partner's ConnectWise match its targets, and let the results leave.
 
-Started by `supervisor`, gone on with by `run_threads` whenever one of its calls has ended. It decides and stores:
+Started by `supervisor`, gone on with by `run_threads` when calls have ended. It decides and stores:
 `due_work` loads jobs, `calls` makes their requests in other threads, `transitions` says what an answer makes of a job,
 `commit` stores it. No transaction is open while it waits.
 """
@@ -23,13 +23,13 @@ from worker.connectwise.circuit_breaker import CircuitBreaker
 from worker.connectwise.rate_limit import RequestBudget
 from worker.rules.problems import problem
 from worker.sync import guard, transitions
-from worker.sync.calls import CallResults, Calls, EditRight
+from worker.sync.addition_calls import CallResults, EditRight
+from worker.sync.calls import Calls
 from worker.sync.commit import commit_jobs, log_results, version_of
 from worker.sync.context import RunContext
 from worker.sync.due_work import load_due_work
 from worker.sync.fail_open_lines import Answered, fail_open_lines, refuse_waiting
 from worker.sync.guard import Guard
-from worker.sync.job import Job
 from worker.sync.run_threads import Steps
 
 SLICE_SECONDS = 30.0
@@ -55,23 +55,18 @@ class Run:
 
     def __init__(self, context: RunContext, lease: leases.Lease, lease_until: float, wake: Callable[[], None]) -> None:
         self._context, self._partner_id, self._token = context, lease.partner_id, lease.token
-        self._slice_until = monotonic() + SLICE_SECONDS
         self._load_at = 0.0
         self._next_flush = monotonic() + FLUSH_SECONDS
         self._has_loaded = False
-        # A newer push that has come since the due work was loaded goes first.
         self._woken_at: datetime | None = None
-        self._is_woken = False
-        self._jobs: deque[Job] = deque()
         self._to_check: deque[ToCheck] = deque()
-        self._to_write: deque[Job] = deque()
         self._edit_stored: EditRight | None = None
         self._clock = Clock()
         self._clock.set(lease.at)
         circuit = CircuitBreaker(context.retry_for, lease.health)
         circuit.end_passed_pause(self._clock.now())
         budget = RequestBudget(lease.budget_tokens, lease.budget_age)
-        self._guard = Guard(context.draining, circuit, budget, lease_until, lease.paused)
+        self._guard = Guard(context.draining, circuit, budget, lease_until, lease.paused, monotonic() + SLICE_SECONDS)
         self._calls = Calls(context, self._guard, self._clock.now, wake)
         self._scheduler = Scheduler(context.database, lease.partner_id, self._clock.now)
 
@@ -101,16 +96,17 @@ class Run:
 
     def _slice_is_over(self) -> bool:
         """True if it is other partners' turn. A list begun in time is read to its end; lines need not wait for it."""
-        return monotonic() > self._slice_until and not self._calls.has_question_since_before(self._slice_until)
+        until = self._guard.slice_until
+        return monotonic() > until and not self._calls.has_question_since_before(until)
 
     def _has_work(self) -> bool:
-        begun = self._calls.under_way or self._to_write or self._unstored()
+        begun = self._calls.under_way or self._calls.to_write or self._unstored()
         return bool(begun) or self._may_begin()
 
     def _may_begin(self) -> bool:
         """True if there is anything to be read for a question, a line or a check, and nothing that comes before it."""
-        queued = self._jobs or self._to_check or self._scheduler.has_next
-        is_current = not self._is_woken and not self._guard.is_outdated
+        queued = self._calls.to_read or self._to_check or self._scheduler.has_next
+        is_current = not self._guard.is_woken and not self._guard.is_outdated
         return bool(queued) and is_current and not self._is_ending()
 
     def _unstored(self) -> int:
@@ -119,7 +115,9 @@ class Run:
 
     def _only_questions(self) -> bool:
         """True if nothing but lists is read, which may take long: what is due meanwhile may be loaded beside that."""
-        return self._calls.only_questions and not self._to_write and not self._unstored() and not self._is_ending()
+        return (
+            self._calls.only_questions and not self._calls.to_write and not self._unstored() and not self._is_ending()
+        )
 
     # --- load, call, store
 
@@ -135,9 +133,9 @@ class Run:
                 self._scheduler.forget()
                 self._store_learned(tx, outdated=True)
         self._calls.connect(connection)
-        self._has_loaded, self._is_woken, self._guard.is_outdated = True, False, False
+        self._has_loaded, self._guard.is_woken, self._guard.is_outdated = True, False, False
         self._load_at = monotonic() + LOAD_SECONDS
-        self._jobs.clear()
+        self._calls.to_read.clear()
         self._to_check.clear()
         self._calls.results.finished.extend(due.decided)
         self._scheduler.take(due.questions, connection.tenant if connection else None)
@@ -145,7 +143,7 @@ class Run:
         if self._calls.session is None:
             self._calls.results.checked.extend(mapping_check.not_connected(to_check) for to_check in due.checks)
             return
-        self._jobs.extend(due.jobs)
+        self._calls.to_read.extend(due.jobs)
         self._to_check.extend(due.checks)
         if check_connection:
             self._calls.check_connection(agreements)
@@ -156,7 +154,9 @@ class Run:
         renew_at = self._guard.lease_until - leases.LEASE_SECONDS + RENEW_SECONDS
         until = min(renew_at, self._next_flush) if self._unstored() else renew_at
         until = min(until, self._load_at) if self._only_questions() else until
-        held_back = bool(self._to_write) or self._may_begin()
+        # Until the flush the results of calls need nobody, unless there are enough for it.
+        self._calls.wake_after(FLUSH_JOBS - self._unstored() if self._unstored() else 1)
+        held_back = self._calls.may_write or self._may_begin()
         waits_until = self._calls.waits_until(until, held_back=held_back)
         if waits_until is not None:
             is_over_budget = held_back and self._calls.has_room and self._guard.budget.seconds_to_wait() > 0
@@ -166,23 +166,22 @@ class Run:
                 metrics.BUDGET_WAIT.inc(monotonic() - began)
         self._calls.take_ended()
         at = monotonic()
-        idle = not self._calls.under_way and not self._to_write and not self._may_begin()
+        idle = not self._calls.under_way and not self._calls.to_write and not self._may_begin()
         full = at >= self._next_flush or self._unstored() >= FLUSH_JOBS
         if (self._unstored() and (idle or full)) or at >= renew_at:
             self._flush()
 
     def _start_calls(self) -> None:
         while self._calls.has_room and not self._guard.budget.seconds_to_wait():
-            if self._to_write and self._calls.may_write:
-                self._calls.write(self._to_write.popleft())
-            elif not self._may_begin():
-                return
-            elif (task := self._scheduler.next()) is not None:
+            if self._calls.start_write():
+                continue
+            if not self._may_begin():
+                break
+            if (task := self._scheduler.next()) is not None:
                 self._calls.ask(task)
-            elif self._jobs:
-                self._calls.read(self._jobs.popleft())
-            else:
+            elif not self._calls.start_read() and self._to_check:
                 self._calls.check_mapping(self._to_check.popleft())
+        self._calls.questions_wait = self._scheduler.has_next
 
     def _flush(self) -> None:
         """Store the results of calls; a job whose outcome a bug of ours keeps from being stored fails by itself."""
@@ -247,7 +246,7 @@ class Run:
         self._guard.is_outdated = committed.is_outdated
         for job in committed.to_write:
             job.entry, job.start_by = opened[job.address], started + guard.START_WITHIN
-            self._to_write.append(job)
+            self._calls.to_write.append(job)
         log_results(committed.results)
 
     def _renew_lease(self, tx: Tx) -> leases.Renewed:
@@ -256,7 +255,7 @@ class Run:
         if renewed is None:
             raise LeaseLost
         self._guard.is_paused = renewed.paused
-        self._is_woken = self._is_woken or renewed.woken_at != self._woken_at
+        self._guard.is_woken = self._guard.is_woken or renewed.woken_at != self._woken_at
         return renewed
 
     def _store_learned(self, tx: Tx, *, outdated: bool) -> None:
