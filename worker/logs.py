@@ -2,16 +2,11 @@
 
 import logging
 import sys
-from collections.abc import Callable
-from contextvars import copy_context
-from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import structlog
 
 from worker import tracing
-
-T = TypeVar("T")
 
 SECRET_WORDS = ("password", "private_key", "secret", "authorization", "seal_keys", "box")
 
@@ -39,13 +34,6 @@ def configure(level: str, format_name: str) -> None:
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),
     )
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(name)s %(levelname)s %(message)s")
-
-
-def carried(call: Callable[..., T], **tags: object) -> Callable[..., T]:
-    """Return the call with this thread's logging context and these tags, to be run in another thread."""
-    with structlog.contextvars.bound_contextvars(**tags):
-        context = copy_context()
-    return partial(context.run, call)
 
 
 def name_span(_logger: object, _name: str, event: Any) -> Any:  # noqa: ANN401 - structlog's types

@@ -18,7 +18,7 @@ import structlog
 class Call:
     """A call: a pool's thread makes it with these log `tags`, then the run's own thread calls `done` with it.
 
-    `make` returns its result, or raises its error. The run is told at once of the end of an `urgent` one.
+    `make` returns its result, or raises its error. After an `urgent` one its thread ends, so the run is told at once.
     """
 
     make: Callable[[], Any]
@@ -90,11 +90,12 @@ class CallThreads:
             call.run()
             with self._lock:
                 self._ended.append(call)
-                # What an error means for the other calls is for the run to decide.
+                # What an error means for the other calls is for the run to decide. It also loads anew beside urgent
+                # ones, so nothing may follow these by itself.
                 self.has_failed = self.has_failed or call.error is not None
-                following = None if self.has_failed else self._follow()
+                following = None if self.has_failed or call.urgent else self._follow()
                 self.running -= following is None
-                tells = following is None or call.urgent or len(self._ended) >= self._wake_after
+                tells = following is None or len(self._ended) >= self._wake_after
             if tells:
                 self._wake()
             call = following

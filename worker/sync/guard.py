@@ -42,7 +42,7 @@ class Guard:
     def may_read(self) -> bool:
         """True if the next addition may be read."""
         is_current = not self.is_woken and not self.is_outdated
-        return is_current and not self.must_stop and monotonic() <= self.slice_until
+        return is_current and not self.must_stop and monotonic() <= min(self.slice_until, self.lease_until)
 
     def is_current(self, connection: ConnectionVersion | None) -> bool:
         """True if this version of the connection is the one that is called."""
