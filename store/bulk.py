@@ -1,16 +1,13 @@
-"""Insert and update many rows with few statements: they are sent as JSON, a thousand at a time."""
+"""Insert and update many rows at once. PostgreSQL is sent them as JSON, a thousand a statement."""
 
 import json
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, date, datetime
+from datetime import date
 from functools import cache, lru_cache
 from typing import Any
 
 from sqlalchemy import (
-    FromClause,
     Insert,
-    LargeBinary,
     Table,
     Text,
     Update,
@@ -20,13 +17,14 @@ from sqlalchemy import (
     func,
     insert,
     select,
-    true,
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import JSON
+from sqlalchemy.sql.selectable import TableValuedAlias
 from sqlalchemy.types import TypeEngine
 
+from store.bulk_sqlite import execute_many
 from store.database import Tx, insert_of
 
 AT_ONCE = 1000
@@ -40,12 +38,13 @@ def insert_many(tx: Tx, table: Table, rows: Sequence[Row]) -> None:
     """Insert rows that all have the same columns."""
     if not rows:
         return
-    if _are_sent_singly(tx, table, rows):
+    names = tuple(rows[0])
+    if len(rows) <= FEW:
         tx.execute(insert(table), rows)
-        return
-    statement = _insert_given(tx.dialect.name, table, tuple(rows[0]))
-    for piece in in_pieces(tx, rows):
-        tx.execute(statement, {"rows": piece})
+    elif tx.dialect.name == "sqlite":
+        execute_many(tx, _insert_each(table), _types(table, names), rows)
+    else:
+        _send(tx, _insert_given(table, names), rows)
 
 
 Upsert = postgresql.Insert | sqlite.Insert
@@ -62,12 +61,12 @@ def upsert_many(
     if not rows:
         return
     dialect, names = tx.dialect.name, tuple(rows[0])
-    if _are_sent_singly(tx, table, rows):
+    if len(rows) <= FEW:
         tx.execute(_upsert_each(dialect, table, names, on_conflict), rows)
-        return
-    statement = _upsert_given(dialect, table, names, on_conflict)
-    for piece in in_pieces(tx, rows):
-        tx.execute(statement, {"rows": piece})
+    elif dialect == "sqlite":
+        execute_many(tx, _upsert_each(dialect, table, names, on_conflict), _types(table, names), rows)
+    else:
+        _send(tx, _upsert_given(table, names, on_conflict), rows)
 
 
 def update_many(tx: Tx, table: Table, key: Sequence[str], rows: Sequence[Row]) -> None:
@@ -75,27 +74,33 @@ def update_many(tx: Tx, table: Table, key: Sequence[str], rows: Sequence[Row]) -
     if not rows:
         return
     names = tuple(rows[0])
-    if _are_sent_singly(tx, table, rows):
-        values = [{f"b_{name}": value for name, value in row.items()} for row in rows]
-        tx.execute(_update_each(table, tuple(key), names), values)
+    if len(rows) > FEW and tx.dialect.name == "postgresql":
+        _send(tx, _update_given(table, tuple(key), names), rows)
         return
-    statement = _update_given(tx.dialect.name, table, tuple(key), names)
-    for piece in in_pieces(tx, rows):
+    statement = _update_each(table, tuple(key), names)
+    values = [{f"b_{name}": value for name, value in row.items()} for row in rows]
+    if len(rows) <= FEW:
+        tx.execute(statement, values)
+    else:
+        execute_many(tx, statement, {f"b_{name}": table.c[name].type for name in names}, values)
+
+
+def _send(tx: Tx, statement: Insert | Update, rows: Sequence[Row]) -> None:
+    for piece in in_pieces(rows):
         tx.execute(statement, {"rows": piece})
 
 
-def _are_sent_singly(tx: Tx, table: Table, rows: Sequence[Row]) -> bool:
-    # SQLite reads no bytes from JSON.
-    has_bytes = any(isinstance(table.c[name].type, LargeBinary) for name in rows[0])
-    return len(rows) <= FEW or (has_bytes and tx.dialect.name == "sqlite")
-
-
-# Built once for each dialect, table and set of columns, not at each execution.
+# Built once for each table and set of columns, not at each execution.
 
 
 @cache
-def _insert_given(dialect: str, table: Table, names: tuple[str, ...]) -> Insert:
-    return insert(table).from_select(names, select(_given(dialect, table, names)))
+def _insert_each(table: Table) -> Insert:
+    return insert(table)
+
+
+@cache
+def _insert_given(table: Table, names: tuple[str, ...]) -> Insert:
+    return insert(table).from_select(names, select(_given(table, names)))
 
 
 @cache
@@ -107,11 +112,9 @@ def _upsert_each(
 
 @cache
 def _upsert_given(
-    dialect: str, table: Table, names: tuple[str, ...], on_conflict: Callable[[Upsert, Sequence[str]], Upsert]
+    table: Table, names: tuple[str, ...], on_conflict: Callable[[Upsert, Sequence[str]], Upsert]
 ) -> Upsert:
-    # Without a condition SQLite takes ON CONFLICT for the ON of a join.
-    rows = select(_given(dialect, table, names)).where(true())
-    return on_conflict(insert_of(dialect, table).from_select(names, rows), names)
+    return on_conflict(postgresql.insert(table).from_select(names, select(_given(table, names))), names)
 
 
 @cache
@@ -121,38 +124,31 @@ def _update_each(table: Table, key: tuple[str, ...], names: tuple[str, ...]) -> 
 
 
 @cache
-def _update_given(dialect: str, table: Table, key: tuple[str, ...], names: tuple[str, ...]) -> Update:
-    rows = _given(dialect, table, names)
+def _update_given(table: Table, key: tuple[str, ...], names: tuple[str, ...]) -> Update:
+    rows = _given(table, names)
     which = [table.c[name] == rows.c[name] for name in key]
     return update(table).where(*which).values({name: rows.c[name] for name in names if name not in key})
 
 
-def _given(dialect: str, table: Table, names: Sequence[str]) -> FromClause:
-    return given(dialect, {name: table.c[name].type for name in names})
+def _types(table: Table, names: Sequence[str]) -> dict[str, TypeEngine[Any]]:
+    return {name: table.c[name].type for name in names}
 
 
-def given(dialect: str, types: Mapping[str, TypeEngine[Any]]) -> FromClause:
-    """The parameter `rows`, a piece of `in_pieces`, as a table with columns of these types."""
-    rows = bindparam("rows", type_=Text)
-    if dialect == "sqlite":
-        row = func.json_each(rows).table_valued("value", name="each").c.value
-        return select(*(func.json_extract(row, f"$.{name}").label(name) for name in types)).subquery("given")
+def _given(table: Table, names: Sequence[str]) -> TableValuedAlias:
+    return given(_types(table, names))
+
+
+def given(types: Mapping[str, TypeEngine[Any]]) -> TableValuedAlias:
+    """The parameter `rows`, a piece of `in_pieces`, as a table of PostgreSQL with columns of these types."""
     columns = [column(name, type_) for name, type_ in types.items()]
-    return func.json_to_recordset(cast(rows, JSON)).table_valued(*columns, name="given").render_derived(with_types=True)
+    rows = cast(bindparam("rows", type_=Text), JSON)
+    return func.json_to_recordset(rows).table_valued(*columns, name="given").render_derived(with_types=True)
 
 
-def in_pieces(tx: Tx, rows: Sequence[Row]) -> Iterator[str]:
-    """Rows as JSON, a thousand at a time, as the database reads it. Raises ValueError for a text with a NUL."""
-    as_text = _as_text_of_sqlite if tx.dialect.name == "sqlite" else _as_text
+def in_pieces(rows: Sequence[Row]) -> Iterator[str]:
+    """Rows as JSON for PostgreSQL, a thousand at a time."""
     for start in range(0, len(rows), AT_ONCE):
-        piece = json.dumps(rows[start : start + AT_ONCE], default=as_text)
-        if _NUL.search(piece):
-            # PostgreSQL refuses it; SQLite would end the text there.
-            raise ValueError("a text with a NUL character cannot be stored")
-        yield piece
-
-
-_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+        yield json.dumps(rows[start : start + AT_ONCE], default=_as_text)
 
 
 def _as_text(value: object) -> str:
@@ -164,21 +160,6 @@ def _as_text(value: object) -> str:
     raise TypeError(f"no way to send {type(value).__name__}")
 
 
-def _as_text_of_sqlite(value: object) -> str:
-    """Write a time as the store keeps it in SQLite: text that sorts, in UTC."""
-    return _stored(value) if isinstance(value, datetime) else _as_text(value)
-
-
-# Rows that are stored together mostly have the same times.
-
-
 @lru_cache(maxsize=16)
 def _iso(value: date) -> str:
     return value.isoformat()
-
-
-@lru_cache(maxsize=16)
-def _stored(value: datetime) -> str:
-    if value.tzinfo is None:
-        raise ValueError("a time without a zone cannot be stored")
-    return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}"

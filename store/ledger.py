@@ -105,7 +105,7 @@ def open_entries(
         for entry, seconds in zip(entries, call_seconds, strict=True)
     ]
     if tx.dialect.name == "postgresql":
-        opened = [row for piece in in_pieces(tx, rows) for row in tx.execute(_OPEN_GIVEN, {"rows": piece})]
+        opened = [row for piece in in_pieces(rows) for row in tx.execute(_OPEN_GIVEN, {"rows": piece})]
     else:
         opened = list(tx.execute(_OPEN_EACH, rows))
     return {entry.addition: entry for entry in map(_entry, opened)}
@@ -121,7 +121,7 @@ _OPEN_EACH = (
     .values(opened_at=db_now(), call_until=db_now(bindparam("call_seconds")))
     .returning(ledger, sort_by_parameter_order=True)
 )
-_GIVEN = given("postgresql", {name: ledger.c[name].type for name in _OPENED} | {"call_seconds": Float()})
+_GIVEN = given({name: ledger.c[name].type for name in _OPENED} | {"call_seconds": Float()})
 _OPEN_GIVEN = (
     insert(ledger)
     .from_select(
@@ -130,7 +130,7 @@ _OPEN_GIVEN = (
     )
     .returning(ledger)
 )
-_ENDS = given("postgresql", {"b_id": BigInteger(), "b_outcome": String(), "b_after": Float(), "b_status": Integer()})
+_ENDS = given({"b_id": BigInteger(), "b_outcome": String(), "b_after": Float(), "b_status": Integer()})
 
 
 def _close(columns: Any) -> Update:  # noqa: ANN401 - of one closing
@@ -162,7 +162,7 @@ def close(tx: Tx, closings: Collection[Closing]) -> None:
         if end.outcome != "not_sent"
     ]
     if tx.dialect.name == "postgresql":
-        for piece in in_pieces(tx, rows):
+        for piece in in_pieces(rows):
             tx.execute(_CLOSE_GIVEN, {"rows": piece})
     elif rows:
         tx.execute(_CLOSE_EACH, rows)

@@ -9,7 +9,7 @@ from sqlalchemy import Boolean, Column, Date, Float, Integer, MetaData, String, 
 
 from store import Database
 from store.any_of import any_pair
-from store.bulk import FEW, Upsert, in_pieces, insert_many, update_many, upsert_many
+from store.bulk import FEW, Upsert, insert_many, update_many, upsert_many
 from store.schema import UtcTime, mappings
 from tests.support.samples import PARTNER
 
@@ -106,14 +106,6 @@ def test_known_rows_are_changed_and_others_added(database: Database, number: int
         insert_many(tx, table, [*rows(1, attempts=1), *rows(2, attempts=5)[1:]])
         upsert_many(tx, table, rows(number, attempts=2), _keep_known)
     assert [row["attempts"] for row in stored(database)] == [2, 5, *[2] * (number - 2)]
-
-
-def test_a_text_with_a_nul_is_refused(database: Database) -> None:
-    """A text is stored whole or not at all."""
-    with database.begin() as tx:
-        with pytest.raises(ValueError, match="NUL"):
-            list(in_pieces(tx, [{"name": "a\0b"}]))
-        assert list(in_pieces(tx, [{"name": "a\\u0000b"}]))
 
 
 def test_pairs_are_matched_as_pairs(database: Database) -> None:
