@@ -52,20 +52,27 @@ class _Pairs(TypeDecorator[Collection[tuple[int, int]]]):
         return json.dumps(list(value or ()))
 
 
-class any_of(FunctionElement[bool]):  # noqa: N801 - reads as the SQL operator it is
+class _Condition(FunctionElement[bool]):
+    type = Boolean()
+    inherit_cache = True
+
+    def self_group(self, against: Any = None) -> Any:  # noqa: ANN401, ARG002 - SQLAlchemy's
+        """Return it as it is: SQLAlchemy would compare it with 1 for SQLite, which then uses no index."""
+        return self
+
+
+class any_of(_Condition):  # noqa: N801 - reads as the SQL operator it is
     """True if the column has one of the values that are given by this name when the statement is executed."""
 
-    type = Boolean()
     inherit_cache = True
 
     def __init__(self, column: Column[Any], name: str) -> None:
         super().__init__(column, bindparam(name, type_=_Values(are_numbers=isinstance(column.type, Integer))))
 
 
-class any_pair(FunctionElement[bool]):  # noqa: N801 - reads as the SQL operator it is
+class any_pair(_Condition):  # noqa: N801 - reads as the SQL operator it is
     """True if two columns of numbers hold one of the pairs that are given by this name at the execution."""
 
-    type = Boolean()
     inherit_cache = True
 
     def __init__(self, columns: tuple[Column[Any], Column[Any]], name: str) -> None:

@@ -72,6 +72,45 @@ def test_after_an_error_no_call_follows_until_the_run_has_taken_it(run: Run) -> 
     assert (run.taken, run.threads.has_failed) == ([error, "answered"], False)
 
 
+def test_nothing_follows_while_an_error_is_judged(run: Run) -> None:
+    """What a refusal means may be known only after a look into the store: until then nothing more is asked."""
+    begun, go_on = Event(), Event()
+
+    def answer() -> None:
+        begun.set()
+        assert go_on.wait(within(10))
+
+    def fail() -> None:
+        raise LookupError
+
+    def judge(_: Call) -> None:
+        go_on.set()
+        wait_for(lambda: run.threads.running == 0, "the end of the other call")
+        assert len(run.queue) == 1
+
+    run.threads.start(Call(answer, lambda _: None))
+    assert begun.wait(within(10))
+    run.queue.append(run.call(lambda: "next"))
+    run.threads.start(Call(fail, judge))
+    wait_for(lambda: run.threads.has_failed, "the error")
+    run.threads.take_ended()
+    assert not run.threads.has_failed
+
+
+def test_a_bug_in_the_choice_of_a_call_stops_no_run(run: Run) -> None:
+    """A thread that cannot choose ends, and the run goes on by itself."""
+
+    def follow() -> Call:
+        raise LookupError("a bug of ours")
+
+    with ThreadPoolExecutor(1) as pool:
+        threads = CallThreads(pool, follow, run._wake)
+        threads.start(run.call(lambda: "answered"))
+        wait_for(lambda: run.wakes == 1, "the end of the thread")
+        threads.take_ended()
+        assert (run.taken, threads.under_way) == (["answered"], 0)
+
+
 def test_the_run_is_woken_as_it_asked(run: Run) -> None:
     """Somebody who waits gets an answer at once; results are stored when there are enough of them."""
     goes = [Event() for _ in range(4)]

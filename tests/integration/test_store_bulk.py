@@ -1,6 +1,7 @@
 """Many rows at once are stored as they are one by one, on both databases."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 
@@ -8,9 +9,9 @@ import pytest
 from sqlalchemy import Boolean, Column, Date, Float, Integer, MetaData, String, Table, select
 
 from store import Database
-from store.any_of import any_pair
+from store.any_of import any_of, any_pair
 from store.bulk import FEW, Upsert, insert_many, update_many, upsert_many
-from store.schema import UtcTime, mappings
+from store.schema import UtcTime, ledger, mappings
 from tests.support.samples import PARTNER
 
 MANY = FEW + 5
@@ -106,6 +107,20 @@ def test_known_rows_are_changed_and_others_added(database: Database, number: int
         insert_many(tx, table, [*rows(1, attempts=1), *rows(2, attempts=5)[1:]])
         upsert_many(tx, table, rows(number, attempts=2), _keep_known)
     assert [row["attempts"] for row in stored(database)] == [2, 5, *[2] * (number - 2)]
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [any_pair((ledger.c.agreement_id, ledger.c.addition_id), "wanted"), any_of(ledger.c.agreement_id, "wanted")],
+    ids=["pairs", "values"],
+)
+def test_sqlite_finds_them_by_an_index(sqlite_url: str, condition: Any) -> None:
+    """A partner with years of writes waits no longer for the few that are asked for."""
+    query = select(ledger.c.id).where(ledger.c.partner_id == PARTNER, ledger.c.tenant == "t", condition)
+    with closing(Database(sqlite_url)) as database, database.begin() as tx:
+        text = f"EXPLAIN QUERY PLAN {query.compile(dialect=tx.dialect)}"
+        plan = " ".join(row[3] for row in tx.exec_driver_sql(text, (PARTNER, "t", "[]")))
+    assert "ix_ledger_addition (partner_id=? AND tenant=? AND agreement_id=?" in plan, plan
 
 
 def test_pairs_are_matched_as_pairs(database: Database) -> None:

@@ -13,6 +13,8 @@ from typing import Any
 
 import structlog
 
+log = structlog.get_logger()
+
 
 @dataclass(eq=False)
 class Call:
@@ -81,9 +83,12 @@ class CallThreads:
     def take_ended(self) -> None:
         """Call `done` of the calls that have ended."""
         with self._lock:
-            ended, self._ended, self.has_failed = self._ended, [], False
+            ended, self._ended = self._ended, []
         for call in ended:
             call.done(call)
+        with self._lock:
+            # Not before all of them are judged: only then is it known what may follow.
+            self.has_failed = any(call.error is not None for call in self._ended)
 
     def _work(self, call: Call | None) -> None:
         while call is not None:
@@ -93,9 +98,17 @@ class CallThreads:
                 # What an error means for the other calls is for the run to decide. It also loads anew beside urgent
                 # ones, so nothing may follow these by itself.
                 self.has_failed = self.has_failed or call.error is not None
-                following = None if self.has_failed or call.urgent else self._follow()
+                following = None if self.has_failed or call.urgent else self._choose()
                 self.running -= following is None
                 tells = following is None or len(self._ended) >= self._wake_after
             if tells:
                 self._wake()
             call = following
+
+    def _choose(self) -> Call | None:
+        try:
+            return self._follow()
+        except Exception:
+            # The run chooses in its own thread then, and ends if it meets the same bug.
+            log.exception("call.not_chosen")
+            return None
