@@ -59,7 +59,7 @@ class CallThreads:
         self.running = 0
         """The number of threads that make calls."""
         self.has_failed = False
-        """True if a call has failed whose error was not taken yet."""
+        """True if a call has failed and the run has not judged its error yet."""
 
     @property
     def under_way(self) -> int:
