@@ -73,7 +73,7 @@ def test_after_an_error_no_call_follows_until_the_run_has_taken_it(run: Run) -> 
 
 
 def test_nothing_follows_while_an_error_is_judged(run: Run) -> None:
-    """What a refusal means may be known only after a look into the store: until then nothing more is asked."""
+    """A refusal may be understood only after a look into the store: until then nothing more is asked."""
     begun, go_on = Event(), Event()
 
     def answer() -> None:
