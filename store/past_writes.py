@@ -69,12 +69,13 @@ class WriteAnswer(NamedTuple):
 
 def write_answers(tx: Tx, partner_id: str, tenant: str, since: datetime) -> list[WriteAnswer]:
     """The answers to writes begun since then, in their order: all refusals, and each addition's last acceptance."""
-    which = (ledger.c.agreement_id, ledger.c.addition_id)
     begun = (ledger.c.partner_id == partner_id, ledger.c.tenant == tenant, ledger.c.opened_at >= since)
     is_refused = (ledger.c.outcome == "refused", ledger.c.http_status.in_((401, 403)))
-    taken = select(*which, func.max(ledger.c.closed_at)).where(*begun, ledger.c.outcome.in_(("written", "not_kept")))
-    refused = select(*which, ledger.c.closed_at).where(*begun, *is_refused)
-    answers = [(row[2], True, (row[0], row[1])) for row in tx.execute(taken.group_by(*which))]
+    taken = select(*_ADDITION, func.max(ledger.c.closed_at)).where(
+        *begun, ledger.c.outcome.in_(("written", "not_kept"))
+    )
+    refused = select(*_ADDITION, ledger.c.closed_at).where(*begun, *is_refused)
+    answers = [(row[2], True, (row[0], row[1])) for row in tx.execute(taken.group_by(*_ADDITION))]
     answers += [(row[2], False, (row[0], row[1])) for row in tx.execute(refused)]
     return [WriteAnswer(addition, is_taken) for _, is_taken, addition in sorted(answers)]
 

@@ -79,11 +79,17 @@ class AdditionCalls:
     def _next_write(self, session: ConnectWiseSession) -> Call | None:
         if not self.may_write:
             return None
+        call = self._write(self.to_write[0], session)
+        self.to_write.popleft()
         self._writing += 1
-        return self._write(self.to_write.popleft(), session)
+        return call
 
     def _next_read(self, session: ConnectWiseSession) -> Call | None:
-        return self._read(self.to_read.popleft(), session) if self.to_read else None
+        if not self.to_read:
+            return None
+        call = self._read(self.to_read[0], session)
+        self.to_read.popleft()
+        return call
 
     def _read(self, job: Job, session: ConnectWiseSession) -> Call:
         """Read the job's addition, have its mappings checked if they are in doubt, and decide."""
