@@ -108,14 +108,13 @@ def _absent(tx: Tx, partner_id: str, is_absent: ColumnElement[bool]) -> list[Unp
     with, since the addition also holds those of the others. Nothing is billed if the newest check or result that can
     tell says so.
     """
+    mapped = (mappings.c.partner_id == partner_id, mappings.c.addition_id.is_not(None))
+    found = tx.execute(select(*_OF_MAPPING).where(*mapped, is_absent).order_by(mappings.c.company_id)).all()
+    if not found:
+        return []
     history = connections.tenant_history(tx, partner_id)
     tenant = next((tenant for _, tenant in reversed(history) if tenant), None)
-    mapped = (mappings.c.partner_id == partner_id, mappings.c.addition_id.is_not(None))
-    absent = [
-        row
-        for row in tx.execute(select(*_OF_MAPPING).where(*mapped, is_absent).order_by(mappings.c.company_id))
-        if connections.tenant_at(history, row.changed_at) == tenant
-    ]
+    absent = [row for row in found if connections.tenant_at(history, row.changed_at) == tenant]
     observations = {row.company_id: [_from_check(row.check_json)] if row.check_json else [] for row in absent}
     for company_id, observation in _from_results(tx, partner_id, absent):
         observations[company_id].append(observation)

@@ -54,13 +54,14 @@ class Renewed:
     """A lease that was renewed. `at`: the database's time; `paused`: an operator has paused the partner.
 
     `woken_at`: when something that may be due has last come for the partner. `connection`: the version of the newest
-    connection, None if the partner never connected.
+    connection, None if the partner never connected; `awaits_check`: it is to be checked.
     """
 
     at: datetime
     paused: bool
     woken_at: datetime | None
     connection: Version | None
+    awaits_check: bool
 
 
 def claim(tx: Tx, limit: int) -> list[Lease]:
@@ -123,9 +124,14 @@ def renew(tx: Tx, partner_id: str, token: str, budget_tokens: float) -> Renewed 
     if row is None:
         return None
     # A statement of its own: PostgreSQL reads other tables as they were before it had to wait for the lock.
-    paused, changed_at, message_id = tx.execute(_AROUND, {"partner": partner_id}).one()
-    version = None if changed_at is None else (changed_at, message_id)
-    return Renewed(at=row[0], paused=bool(paused), woken_at=row[1], connection=version)
+    paused, changed_at, message_id, check_due_at = tx.execute(_AROUND, {"partner": partner_id}).one()
+    return Renewed(
+        at=row[0],
+        paused=bool(paused),
+        woken_at=row[1],
+        connection=None if changed_at is None else (changed_at, message_id),
+        awaits_check=check_due_at is not None,
+    )
 
 
 _RENEW = (
@@ -136,7 +142,7 @@ _RENEW = (
 )
 _AROUND = select(
     pauses.paused(bindparam("partner", type_=String)),
-    *(of_current(column) for column in (connections.c.changed_at, connections.c.message_id)),
+    *map(of_current, (connections.c.changed_at, connections.c.message_id, connections.c.check_due_at)),
 )
 
 

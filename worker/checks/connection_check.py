@@ -126,6 +126,13 @@ def not_checkable(
     )
 
 
+def shown_edit_right(version: ConnectionVersion) -> RightState | None:
+    """Return the state of the Edit right that the version's check shows; None = `record_edit_right` may change it."""
+    known = last_check(version)
+    is_away = known is not None and known.problem is not None and known.problem.code in AWAY
+    return None if known is None or is_away else _edit_state(known)
+
+
 def record_edit_right(tx: Tx, version: ConnectionVersion, state: RightState) -> bool:
     """Store the state of the Edit right with the version's check, and send the check anew if the state is new.
 

@@ -116,8 +116,8 @@ def completed(
     """
     counts = {status: tally.lines for status, tally in tallies.items()}
     # What a revert skips was not written; that says nothing about mappings.
-    skipped = () if push.mode == "revert" else ("skipped",)
-    unmapped = line_results.lines_with_status(tx, push.partner_id, push.push_id, *skipped)
+    skips = bool(counts.get("skipped")) and push.mode != "revert"
+    unmapped = line_results.lines_with_status(tx, push.partner_id, push.push_id, "skipped") if skips else []
     return PushCompleted(
         id=derived_id(push.requested_at, "push.completed", push.partner_id, push.push_id, str(push.round)),
         partner_id=push.partner_id,

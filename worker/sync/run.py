@@ -17,6 +17,7 @@ from worker import metrics, tracing
 from worker.catalog import questions
 from worker.catalog.scheduler import Scheduler
 from worker.checks import connection_check, mapping_check
+from worker.checks.connection_check import CheckedConnection
 from worker.checks.mapping_check import ToCheck
 from worker.clock import Clock
 from worker.connectwise.circuit_breaker import CircuitBreaker
@@ -122,7 +123,7 @@ class Run:
     # --- load, call, store
 
     def _load(self) -> None:
-        with self._context.database.begin() as tx:
+        with self._context.database.begin(autocommit=True) as tx:
             times = leases.due_times(tx, self._partner_id)
             self._woken_at = times.woken_at
             due = load_due_work(tx, self._partner_id, times)
@@ -133,6 +134,8 @@ class Run:
                 self._scheduler.forget()
                 self._store_learned(tx, outdated=True)
         self._calls.connect(connection)
+        if self._edit_stored is None and connection and (shown := connection_check.shown_edit_right(connection)):
+            self._edit_stored = EditRight(connection, shown)
         self._has_loaded, self._guard.is_woken, self._guard.is_outdated = True, False, False
         self._load_at = monotonic() + LOAD_SECONDS
         self._calls.to_read.clear()
@@ -229,6 +232,8 @@ class Run:
             )
             for checked in results.checked:
                 checked.save(tx)
+                if isinstance(checked, CheckedConnection):
+                    edit_stored = None  # a write that was taken has a check made again that failed
             if edit and edit != edit_stored and connection_check.record_edit_right(tx, *edit):
                 edit_stored = edit
             tenant = (connection.tenant if connection else None) or ""
@@ -279,12 +284,11 @@ class Run:
         """
         while True:
             with self._context.database.begin() as tx:
-                at = self._renew_lease(tx).at
-                stored = connections.current(tx, self._partner_id)
-                outdated = self._has_loaded and version_of(stored) != version_of(self._guard.connection)
+                renewed = self._renew_lease(tx)
+                at, outdated = renewed.at, self._has_loaded and renewed.connection != version_of(self._guard.connection)
                 answered = Answered([], is_all=True)
                 if not outdated:
-                    if stored is not None and stored.check_due_at is not None:
+                    if renewed.awaits_check:
                         self._guard.circuit.half_open()
                     answered = self._give_up(tx, at)
                 is_cut_short = not answered.is_all and self._context.draining.is_set()
