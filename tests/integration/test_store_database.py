@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import datetime, timedelta, timezone
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -165,3 +166,32 @@ def test_a_url_of_another_kind_is_refused_without_its_password(url: str) -> None
 def _ask(database: Database) -> None:
     with database.begin() as tx:
         now(tx)
+
+
+def test_a_busy_writer_of_sqlite_does_not_shut_others_out(tmp_path: Path) -> None:
+    """A page or a command gets its turn beside a worker that writes nearly all the time."""
+    url, turns = f"sqlite:///{tmp_path / 'store.db'}", count()
+    writes, stop = threading.Event(), threading.Event()
+    # Two of them are like two processes, as each lets only its own transactions take turns.
+    with closing(Database(url)) as worker, closing(Database(url)) as page:
+
+        def write_on_and_on() -> None:
+            while not stop.is_set():
+                with worker.begin():
+                    next(turns)
+                    writes.set()
+                    stop.wait(0.35)
+                    writes.clear()
+                stop.wait(0.015)
+
+        thread = threading.Thread(target=write_on_and_on)
+        thread.start()
+        try:
+            for _ in range(4):
+                writes.wait()
+                with page.begin():
+                    pass
+        finally:
+            stop.set()
+            thread.join()
+    assert next(turns) <= 6, "so many turns of the worker for four of the page"

@@ -65,7 +65,7 @@ class Relay:
         """Relay one batch. Returns False if none was due, or if the next is to be tried after a pause only."""
         claimed = Claim("", [])
         try:
-            with self._database.begin() as tx:
+            with self._database.begin(autocommit=True) as tx:
                 if self._cut_off.ids:
                     # Each is claimed alone now, as one of them may be the cause.
                     outbox.extend(tx, self._cut_off, 0.0)
@@ -116,7 +116,7 @@ class Relay:
         """Read the rows of a committed claim: if reading them kills this worker, that was an attempt."""
         if not claimed.ids:
             return []
-        with self._database.begin() as tx:
+        with self._database.begin(autocommit=True) as tx:
             return outbox.read(tx, claimed)
 
     def _slow_down(self) -> None:
@@ -177,7 +177,9 @@ class Relay:
                 sent.append(row)
             else:
                 refused.append((row, refusal))
-        with self._database.begin() as tx:
+        # A row to an exchange is not for a worker, so no handler will note its replay.
+        replayed = [replay for row in sent if row.exchange and (replay := replays.replay_of(row.properties))]
+        with self._database.begin(autocommit=not (waiting or refused or replayed)) as tx:
             outbox.release(tx, Claim(token, [row.id for row in waiting]))
             for row, refusal in refused:
                 log.warning("outbox.refused", message_id=row.message_id, error=refusal.why, attempts=row.attempts)
@@ -188,11 +190,8 @@ class Relay:
                     # The stored row: a sealed body stays sealed.
                     dead_letter_row(tx, stored[row.id], refusal.why)
             outbox.delete(tx, [row.id for row in sent])
-            for row in sent:
-                # A row to an exchange is not for a worker, so no handler will note its replay.
-                replay = replays.replay_of(row.properties) if row.exchange else None
-                if replay is not None:
-                    replays.note(tx, replay)
+            for replay in replayed:
+                replays.note(tx, replay)
 
 
 def _trace(rows: Sequence[OutboxRow], refusals: Sequence[Refusal | None], seconds: float) -> None:

@@ -64,7 +64,7 @@ class PartnerPool:
         at, room = monotonic(), self._room()
         if room <= 0:
             return
-        with self._context.database.begin() as tx:
+        with self._context.database.begin(autocommit=True) as tx:
             claimed = leases.claim(tx, room)
         for lease in claimed:
             self._claimed_at = at
