@@ -5,6 +5,7 @@ SQLAlchemy's handling of each value takes longer than SQLite with all of them, a
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, lru_cache
+from itertools import repeat
 from typing import Any
 
 from sqlalchemy import Date, Insert, Update
@@ -24,17 +25,17 @@ def execute_many(
 ) -> None:
     """Execute a statement for each of these rows, whose values by parameter name are of these types."""
     text, names, constants = _compiled(statement, tuple(types))
-    columns = [(name, _converter(types[name]) if name in types else None) for name in names]
-    values = [
-        tuple(
-            [
-                constants[name] if name in constants else row[name] if convert is None else convert(row[name])
-                for name, convert in columns
-            ]
-        )
-        for row in rows
+    # Column by column, as Python takes fewer steps for that than row by row.
+    columns = [
+        repeat(constants[name], len(rows)) if name in constants else _column(types[name], [row[name] for row in rows])
+        for name in names
     ]
-    tx.exec_driver_sql(text, values)
+    tx.exec_driver_sql(text, list(zip(*columns, strict=True)))
+
+
+def _column(type_: TypeEngine[Any], values: list[Any]) -> list[Any]:
+    convert = _converter(type_)
+    return values if convert is None else list(map(convert, values))
 
 
 @cache

@@ -61,6 +61,7 @@ def _work(settings: Settings, number: int) -> None:
     app, stop = build(settings), stop_on_signal()
     with _traced(settings), status_of(app.readiness, settings, number):
         app.start()
+        memory.leave_out_program()
         wait_for_end(stop)
         in_time = app.drain(DRAIN_SECONDS)
     if not in_time:
