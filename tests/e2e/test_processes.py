@@ -89,6 +89,29 @@ def test_a_signal_while_processes_begin_ends_them() -> None:
                 os.killpg(running.pid, signal.SIGKILL)
 
 
+CORES = """
+import os, sys
+from worker.cli.processes import run_processes, stop_on_signal, wait_for_end
+
+def work(number):
+    os.write(1, f"{sorted(os.sched_getaffinity(0))}\\n".encode())
+    wait_for_end(stop_on_signal())
+
+sys.exit(run_processes(len(os.sched_getaffinity(0)), work))
+"""
+
+
+def test_each_process_has_a_core_of_its_own() -> None:
+    """As many processes as cores get one each: two on the same one would halve each other's speed."""
+    cores = sorted(os.sched_getaffinity(0))
+    with subprocess.Popen([sys.executable, "-c", CORES], cwd=ROOT, stdout=subprocess.PIPE) as running:
+        assert running.stdout is not None
+        shown = [running.stdout.readline().decode() for _ in cores]
+        running.terminate()
+        assert running.wait(within(10)) == 0
+    assert sorted(shown) == sorted(f"[{core}]\n" for core in cores)
+
+
 def test_what_stops_one_process_stops_the_command(tmp_path: Path) -> None:
     """Tables of another version are told once a process, with the command's own exit code, and not for ever."""
     with World("local:", f"sqlite:///{tmp_path / 'store.db'}", tmp_path) as world:

@@ -1,7 +1,10 @@
 """Several processes of a worker by one command, as Python uses one core a process."""
 
+import os
+import random
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
@@ -43,12 +46,12 @@ def wait_for_end(stop: Event) -> None:
 def run_processes(number: int, work: Callable[[int], None]) -> int:
     """Run `work` in so many processes until SIGTERM or SIGINT, then have them end. Returns the exit code.
 
-    Each gets its number, from 0.
-
-    A process that is killed is started again. One that ends by itself ends all: the others would end like it.
+    Each gets its number, from 0, and a core of its own, if there are as many. A process that is killed is started
+    again. One that ends by itself ends all: the others would end like it.
     """
     stop, codes = stop_on_signal(), list[int]()
-    running = [_start(work, place) for place in range(number)]
+    cores = _cores(number)
+    running = [_start(work, place, cores[place]) for place in range(number)]
     while not stop.is_set() and not any(codes):
         wait([process.sentinel for process in running], LOOK_SECONDS)
         for place, process in enumerate(running):
@@ -59,7 +62,7 @@ def run_processes(number: int, work: Callable[[int], None]) -> int:
             if code >= 0:
                 codes.append(code or 1)
             elif not stop.wait(RESTART_SECONDS):
-                running[place] = _start(work, place)
+                running[place] = _start(work, place, cores[place])
     for process in running:
         process.terminate()
     for process in running:
@@ -69,9 +72,22 @@ def run_processes(number: int, work: Callable[[int], None]) -> int:
     return max(0, *codes)
 
 
-def _start(work: Callable[[int], None], number: int) -> BaseProcess:
+def _cores(number: int) -> Sequence[set[int]]:
+    """Return the core of each process; one serves several if there are more processes. Empty: the system has no say.
+
+    One thread of a process at a time has the interpreter. On one core it finds its data where the last one left it.
+    """
+    if not hasattr(os, "sched_getaffinity"):
+        return [set()] * number
+    cores = sorted(os.sched_getaffinity(0))
+    # In any order: another such command on this machine need not take the same.
+    random.shuffle(cores)
+    return [{cores[place % len(cores)]} for place in range(number)]
+
+
+def _start(work: Callable[[int], None], number: int, cores: set[int]) -> BaseProcess:
     # Forked, before there is any thread: what is loaded is then shared.
-    process = get_context("fork").Process(target=_work, args=(work, number))
+    process = get_context("fork").Process(target=_work, args=(work, number, cores))
     # A signal that comes now waits for `_work`: Python forgets one that a process gets while it is being forked.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
@@ -81,10 +97,13 @@ def _start(work: Callable[[int], None], number: int) -> BaseProcess:
     return process
 
 
-def _work(work: Callable[[int], None], number: int) -> None:
+def _work(work: Callable[[int], None], number: int, cores: set[int]) -> None:
     # Until the process has handlers of its own a signal ends it: of one that its parent's took nobody would hear.
     for each in SIGNALS:
         signal.signal(each, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    if cores:
+        with suppress(OSError):  # a sandbox may forbid it
+            os.sched_setaffinity(0, cores)
     with explain_errors():
         work(number)
