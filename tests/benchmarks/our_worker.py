@@ -47,6 +47,8 @@ class OurWorker(Contestant):
     """An installation whose partners are connected and mapped; `our_worker` makes it."""
 
     name = "ours"
+    is_pinned = False
+    """True: the worker has one core."""
 
     def __init__(self, broker_url: str, database_url: str, folder: Path, processes: int) -> None:
         self._folder, self._processes = folder, processes
@@ -93,13 +95,12 @@ class OurWorker(Contestant):
         with self.database.begin() as tx:
             tx.execute(delete(mappings).where(mine, mappings.c.company_id.not_in(kept)))
 
-    def start(self, *, before: Sequence[str] = ()) -> list[int]:
-        """Start the processes; `before`: a command that runs each of them, as a profiler does."""
-        for number in range(self._processes):
-            with (self._folder / f"{self.name}-{number}.log").open("ab") as log:
-                self._running.append(
-                    subprocess.Popen([*before, *WORKER], env=self._environment, stderr=log, stdout=log, cwd=ROOT)
-                )
+    def start(self) -> list[int]:
+        """Start the worker. Returns its process; it has children if it is to be several."""
+        several = ("--processes", str(self._processes)) if self._processes > 1 else ()
+        command = [*(_on_one_core() if self.is_pinned else ()), *WORKER, *several]
+        with (self._folder / f"{self.name}.log").open("ab") as log:
+            self._running.append(subprocess.Popen(command, env=self._environment, stderr=log, stdout=log, cwd=ROOT))
         return [process.pid for process in self._running]
 
     def send(self, lines: Sequence[Line]) -> None:
@@ -171,6 +172,13 @@ class OurWorker(Contestant):
         )
 
 
+class PinnedWorker(OurWorker):
+    """The same on one core: threads that take turns with the interpreter stay where its data is."""
+
+    name = "pinned"
+    is_pinned = True
+
+
 @contextmanager
 def our_worker(
     broker_url: str,
@@ -191,6 +199,10 @@ def our_worker(
             ours.kill()
             if isinstance(ours.broker, RabbitBroker):
                 ours.broker.delete()
+
+
+def _on_one_core() -> Sequence[str]:
+    return ("taskset", "--cpu-list", str(min(os.sched_getaffinity(0))))
 
 
 def _mapping(partner: int, company: int, at: datetime) -> dict[str, object]:

@@ -11,7 +11,7 @@ from tests.benchmarks.rounds import Round
 from tests.benchmarks.scenario import Scenario
 
 RESULTS = Path(__file__).with_name("results")
-HEADS = ("contestant", "lines/s", "CPU ms/line", "peak MiB", "GET", "PATCH", "connections")
+HEADS = ("contestant", "lines/s", "CPU ms/line", "machine", "peak MiB", "GET", "PATCH", "connections")
 
 
 def show(text: str) -> None:
@@ -25,11 +25,12 @@ def show_table(scenario: Scenario, rounds: Sequence[Round]) -> None:
     for one in rounds:
         by_name.setdefault(one.contestant, []).append(one)
     show(f"\n{scenario}: {len(rounds) // len(by_name)} rounds, medians (least to most)")
-    show("{:<12}{:>22}{:>22}{:>12}{:>8}{:>8}{:>13}".format(*HEADS))
+    show("{:<12}{:>22}{:>22}{:>10}{:>12}{:>8}{:>8}{:>13}".format(*HEADS))
     for name, its in by_name.items():
         show(
             f"{name:<12}{_spread([one.lines_per_second for one in its], 0):>22}"
-            f"{_spread([one.cpu_ms_per_line for one in its], 2):>22}{median(one.peak_mib for one in its):>12.0f}"
+            f"{_spread([one.cpu_ms_per_line for one in its], 2):>22}"
+            f"{median(one.machine_busy for one in its):>10.0%}{median(one.peak_mib for one in its):>12.0f}"
             f"{median(one.gets_per_line for one in its):>8.2f}{median(one.patches_per_line for one in its):>8.2f}"
             f"{median(one.connections for one in its):>13.0f}"
         )

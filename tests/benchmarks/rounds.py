@@ -13,11 +13,15 @@ ROUND_WITHIN = 600.0
 
 @dataclass(frozen=True)
 class Round:
-    """The cost of a round: lines a second, milliseconds of CPU a line, peak memory in MiB, and requests a line."""
+    """The cost of a round: lines a second, milliseconds of CPU a line, peak memory in MiB, and requests a line.
+
+    `machine_busy`: the share of all its cores that was in use, by the contestant or any other process.
+    """
 
     contestant: str
     lines_per_second: float
     cpu_ms_per_line: float
+    machine_busy: float
     peak_mib: float
     gets_per_line: float
     patches_per_line: float
@@ -33,8 +37,10 @@ def run_round(contestant: Contestant, scenario: Scenario, turn: int, stub: StubC
     contestant.rest()
     stub.forget()
     lines, cpu_before, started = list(scenario.work(turn)), usage.cpu_seconds(pids), perf_counter()
+    usage.machine_busy()
     contestant.send(lines)
     seconds = contestant.results.wait(ROUND_WITHIN) - started
+    busy = usage.machine_busy()
     contestant.rest()
     cpu, peak = usage.cpu_seconds(pids) - cpu_before, usage.peak_mebibytes(pids)
     contestant.stop()
@@ -46,6 +52,7 @@ def run_round(contestant: Contestant, scenario: Scenario, turn: int, stub: StubC
         contestant=contestant.name,
         lines_per_second=len(lines) / seconds,
         cpu_ms_per_line=cpu / len(lines) * 1000,
+        machine_busy=busy,
         peak_mib=peak,
         gets_per_line=seen.asked.get("GET", 0) / len(lines),
         patches_per_line=seen.asked.get("PATCH", 0) / len(lines),

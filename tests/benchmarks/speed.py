@@ -6,39 +6,41 @@ from contextlib import AbstractContextManager, ExitStack
 from functools import partial
 from pathlib import Path
 
-from tests.benchmarks import report
+from tests.benchmarks import report, requests_alone
 from tests.benchmarks.alone import ALONE
 from tests.benchmarks.contestant import Contestant
-from tests.benchmarks.our_worker import our_worker
+from tests.benchmarks.our_worker import PinnedWorker, our_worker
 from tests.benchmarks.peer import PEERS, peer
 from tests.benchmarks.report import show
 from tests.benchmarks.rounds import Round, run_round
 from tests.benchmarks.scenario import Scenario
 from tests.benchmarks.servers import durable_database
-from tests.benchmarks.stub import StubConnectWise, ceiling, stub_connectwise
+from tests.benchmarks.stub import StubConnectWise, stub_connectwise
 from tests.benchmarks.traced_worker import traced_worker
 from tests.support.servers import RABBITMQ
 
 Maker = Callable[[str, str, Path, Scenario, StubConnectWise], AbstractContextManager[Contestant]]
 
 PEER_MAKERS: Mapping[str, Maker] = {name: partial(peer, name) for name in PEERS}
-CONTESTANTS: Mapping[str, Maker] = {"ours": our_worker, "traced": traced_worker, **PEER_MAKERS}
+PINNED: Maker = partial(our_worker, make=PinnedWorker)
+CONTESTANTS: Mapping[str, Maker] = {"ours": our_worker, "pinned": PINNED, "traced": traced_worker, **PEER_MAKERS}
 BESIDE_PEERS, BESIDE_TRACED = "100x30@0", "40x30@0"
 LATENT = ("1x50@150", "8x50@150", "64x50@150", "1x400@150")
 SCENARIOS = (BESIDE_PEERS, BESIDE_TRACED, "10x30@0", "256x30@0", *LATENT, *ALONE)
-CLIENTS = 4
 
 
 def main() -> None:
     """Measure what the arguments name, print tables, and write the figures into a file."""
     arguments = _arguments()
-    show(f"stub alone: {ceiling(1):.0f} requests/s of one requests.Session, {ceiling(CLIENTS):.0f} of {CLIENTS}")
     figures: dict[str, object] = {}
     for name in arguments.scenario:
         if name in ALONE:
             figures[name] = ALONE[name]()
             continue
         scenario = Scenario.parse(name)
+        threads = requests_alone.threads_for(scenario)
+        alone = requests_alone.lines_per_second(threads, scenario.latency)
+        show(f"\nrequests alone, {threads} threads, {scenario.latency * 1000:g} ms: {alone:.0f} lines/s")
         rounds = compare(scenario, arguments.only or _contestants_of(name), arguments.rounds)
         report.show_table(scenario, rounds)
         figures[name] = report.figures_of(rounds)

@@ -7,14 +7,8 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing.pool import ThreadPool
 from pathlib import Path
-from time import perf_counter
 from typing import Any
-
-import requests
-
-CEILING_REQUESTS = 400
 
 
 @dataclass(frozen=True)
@@ -56,19 +50,3 @@ def stub_connectwise(latency: float) -> Iterator[StubConnectWise]:
             yield StubConnectWise(f"http://127.0.0.1:{int(process.stdout.readline())}")
         finally:
             process.stdin.close()
-
-
-def ceiling(clients: int) -> float:
-    """Requests a second that a stub answers to so many `requests.Session` clients, threads of this process."""
-    with stub_connectwise(0.0) as stub, ThreadPool(clients) as pool:
-        url = f"{stub.url}/v2025_1/apis/3.0/finance/agreements/1/additions/1"
-
-        def ask(_: int) -> None:
-            with requests.Session() as session:
-                session.trust_env = False
-                for _ in range(CEILING_REQUESTS // clients):
-                    session.get(url, timeout=60)
-
-        started = perf_counter()
-        pool.map(ask, range(clients))
-        return CEILING_REQUESTS // clients * clients / (perf_counter() - started)

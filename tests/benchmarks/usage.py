@@ -12,6 +12,11 @@ def cpu_seconds(pids: Sequence[int]) -> float:
     return float(sum(time.user + time.system for time in times))
 
 
+def machine_busy() -> float:
+    """The share of all cores that was in use since the last call."""
+    return float(psutil.cpu_percent(interval=None)) / 100
+
+
 def peak_mebibytes(pids: Sequence[int]) -> float:
     """The most resident memory that each has had, added up."""
     return sum(_peak_kibibytes(process.pid) for process in _with_children(pids)) / 1024
