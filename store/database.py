@@ -54,7 +54,9 @@ SQLITE_TRY_MS = 20
 PRIMARY_CODE = 0xFF
 # A worker that vanishes inside a transaction must not lock its partner for hours.
 OPTIONS = (
-    "-c timezone=UTC -c idle_in_transaction_session_timeout=60s"
+    # A statement without a transaction has the server's isolation level.
+    r"-c default_transaction_isolation=read\ committed"
+    " -c timezone=UTC -c idle_in_transaction_session_timeout=60s"
     " -c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3"
 )
 
@@ -225,7 +227,7 @@ def _create_engine(url: str, connections: int) -> Engine:
     parsed = check_url(url)
     special: dict[str, Any] = {"connect_args": {"timeout": SQLITE_BUSY_TIMEOUT}}
     if parsed.get_backend_name() == "postgresql":
-        special = {"connect_args": _postgresql_arguments(parsed), "isolation_level": "READ COMMITTED"}
+        special = {"connect_args": _postgresql_arguments(parsed)}
     engine = create_engine(
         parsed,
         hide_parameters=True,  # the text of an error is logged, and must not hold what is stored
@@ -277,15 +279,17 @@ def _sqlite_begin(tx: Tx) -> None:
     # A deferred transaction that reads first fails at once with "database is locked" when another writes. While another
     # process does, SQLite sleeps up to 100 ms between two looks at the lock; within a short try it is 10 ms at most.
     driver, until = cast("sqlite3.Connection", tx.connection.dbapi_connection), monotonic() + SQLITE_BUSY_TIMEOUT
-    driver.execute(f"PRAGMA busy_timeout={SQLITE_TRY_MS}")
-    while not driver.in_transaction:
+    while monotonic() < until:
         try:
+            driver.execute(f"PRAGMA busy_timeout={SQLITE_TRY_MS}")
             driver.execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError as error:
-            is_busy = error.sqlite_errorcode & PRIMARY_CODE == sqlite3.SQLITE_BUSY
-            if not is_busy or monotonic() >= until:
-                tx.exec_driver_sql("BEGIN IMMEDIATE")  # SQLAlchemy makes its own error of it
-    driver.execute(f"PRAGMA busy_timeout={SQLITE_BUSY_TIMEOUT * 1000:.0f}")
+            driver.execute(f"PRAGMA busy_timeout={SQLITE_BUSY_TIMEOUT * 1000:.0f}")
+        except sqlite3.Error as error:
+            if getattr(error, "sqlite_errorcode", 0) & PRIMARY_CODE != sqlite3.SQLITE_BUSY:
+                break
+        else:
+            return
+    tx.exec_driver_sql("BEGIN IMMEDIATE")  # so that SQLAlchemy makes its own error of it
 
 
 def _sqlite_invalidate(dbapi_connection: Any, _record: object, _error: object) -> None:  # noqa: ANN401 - sqlite3's connection

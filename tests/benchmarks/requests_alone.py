@@ -1,4 +1,4 @@
-"""The ceiling of every contestant that calls by `requests`: threads of one process that do nothing else."""
+"""The ceiling of one process that calls by `requests`: threads that do nothing else."""
 
 from collections.abc import Callable
 from multiprocessing.pool import ThreadPool
@@ -10,20 +10,23 @@ import requests
 from tests.benchmarks.scenario import ADDITIONS_PER_PARTNER, Scenario
 from tests.benchmarks.stub import stub_connectwise
 
-LINES = 12
-"""The lines of each thread, after one that opens its connection."""
+LINES = 3072
+"""The lines of all threads, beside one of each that opens its connection."""
 AT_ONCE_OF_PARTNER, AT_ONCE_WITHOUT_LATENCY, AT_ONCE = 4, 4, 256
+LINES_AT_MOST = 50
+"""The lines of a thread that has to wait for each."""
+START_WITHIN = 60.0
 
 
 def threads_for(scenario: Scenario) -> int:
-    """Return the number of threads that serves it best: more are only slower where nothing is to be waited for."""
+    """Return the number of threads: four a partner, and few where nothing is to be waited for."""
     return min(scenario.partners * AT_ONCE_OF_PARTNER, AT_ONCE) if scenario.latency else AT_ONCE_WITHOUT_LATENCY
 
 
 def lines_per_second(threads: int, latency: float) -> float:
     """Have so many threads read and write additions, each with a `requests.Session` of its own; latency in seconds."""
-    lines = LINES if latency else LINES * AT_ONCE
-    start = Barrier(threads + 1)
+    lines = min(LINES // threads, LINES_AT_MOST if latency else LINES)
+    start = Barrier(threads + 1, timeout=START_WITHIN)
     with stub_connectwise(latency) as stub, ThreadPool(threads) as pool:
         url = f"{stub.url}/v2025_1/apis/3.0/finance/agreements"
 

@@ -225,3 +225,23 @@ def test_a_check_that_met_an_outage_is_made_again_once_a_write_is_taken(case: Ca
     assert case.push(7)["c1"].status == "updated"
     wait_for(lambda: (case.check() or {})["status"] == "ok", "the second check")
     assert _edit(case.check()) == "granted"
+
+
+def test_a_check_that_fails_beside_a_push_is_not_made_on_and_on(case: Case) -> None:
+    """A write that was taken before says nothing about it: ConnectWise is left alone, and the platform told once."""
+    case.push(5)
+    before = _lookups(case)
+    slow = faults.Latency(seconds=run.FLUSH_SECONDS * 1.5, match=Match(path="/additions/100002"))
+    case.world.simulator.faults.set([slow, faults.Status(status=503, match=Match(path="/count$"))])
+    push = case.world.push("p1", {1: 7, 2: 1})
+    case.world.publish(push)
+    wait_for(lambda: len(case.world.writes()) == 2, "the write")
+    case.world.publish(_requested())
+    wait_for(lambda: _lookups(case) > before, "the check")
+    wait_for(lambda: case.world.state_of(push) == "completed" and not case.is_running(), "the end of the run")
+    assert _lookups(case) == before + 1
+
+
+def _lookups(case: Case) -> int:
+    """The checks that ConnectWise has met: each looks its base URL up."""
+    return sum("companyinfo" in entry["path"] for entry in case.world.simulator.log)

@@ -97,19 +97,31 @@ def work(number):
     os.write(1, f"{sorted(os.sched_getaffinity(0))}\\n".encode())
     wait_for_end(stop_on_signal())
 
-sys.exit(run_processes(len(os.sched_getaffinity(0)), work))
+sys.exit(run_processes(int(sys.argv[1]), work))
 """
 
 
-def test_each_process_has_a_core_of_its_own() -> None:
-    """As many processes as cores get one each: two on the same one would halve each other's speed."""
-    cores = sorted(os.sched_getaffinity(0))
-    with subprocess.Popen([sys.executable, "-c", CORES], cwd=ROOT, stdout=subprocess.PIPE) as running:
+def _cores_of(number: int) -> list[str]:
+    """Run so many processes; the cores of each."""
+    command = [sys.executable, "-c", CORES, str(number)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as running:
         assert running.stdout is not None
-        shown = [running.stdout.readline().decode() for _ in cores]
+        shown = [running.stdout.readline().decode().strip() for _ in range(number)]
         running.terminate()
         assert running.wait(within(10)) == 0
-    assert sorted(shown) == sorted(f"[{core}]\n" for core in cores)
+    return sorted(shown)
+
+
+def test_as_many_processes_as_cores_have_one_each() -> None:
+    """Bound to the same one they would halve each other's speed."""
+    cores = os.sched_getaffinity(0)
+    assert _cores_of(len(cores)) == sorted(f"[{core}]" for core in cores)
+
+
+def test_fewer_processes_than_cores_are_not_bound() -> None:
+    """Several such commands on one machine would choose the same cores, and leave the others idle."""
+    cores = sorted(os.sched_getaffinity(0))
+    assert _cores_of(len(cores) - 1) == [str(cores)] * (len(cores) - 1)
 
 
 def test_what_stops_one_process_stops_the_command(tmp_path: Path) -> None:

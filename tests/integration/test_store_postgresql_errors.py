@@ -231,3 +231,15 @@ def _url(database: Database, user: str = "") -> str:
 def _is_alive(database: Database, pid: int) -> bool:
     with database.begin() as tx:
         return bool(tx.execute(text("SELECT count(*) FROM pg_stat_activity WHERE pid = :pid"), {"pid": pid}).scalar())
+
+
+def test_a_servers_own_isolation_level_does_not_count(postgresql: Postgresql) -> None:
+    """A server that isolates transactions more has none of them fail for it, nor statements without one."""
+    with postgresql.database() as url:
+        with closing(Database(url)) as database, database.begin() as tx:
+            name = tx.execute(text("SELECT current_database()")).scalar_one()
+            tx.execute(text(f"ALTER DATABASE {name} SET default_transaction_isolation = serializable"))
+        with closing(Database(url)) as database:
+            for autocommit in (False, True):
+                with database.begin(autocommit=autocommit) as tx:
+                    assert tx.exec_driver_sql("SHOW transaction_isolation").scalar_one() == "read committed"

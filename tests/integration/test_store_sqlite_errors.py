@@ -113,6 +113,21 @@ def test_a_damaged_file_is_waited_for(database: Database, file: Path) -> None:
     _run(database, "DELETE FROM numbers")
 
 
+def test_a_file_that_is_spoiled_while_it_is_open_is_waited_for(database: Database, file: Path) -> None:
+    """The connection that had it open is dropped: the next one sees the good file that somebody puts in its place."""
+    with closing(sqlite3.connect(file)) as other:
+        other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    content, good = file.read_bytes(), file.with_suffix(".good")
+    file.write_bytes(b"\xff" * len(content))
+    with pytest.raises(StoreUnavailable):
+        _run(database, "DELETE FROM numbers")
+    good.write_bytes(content)
+    good.replace(file)
+    for left in (file.with_name(f"{file.name}-wal"), file.with_name(f"{file.name}-shm")):
+        left.unlink(missing_ok=True)
+    _run(database, "DELETE FROM numbers")
+
+
 def test_a_file_that_is_no_database_is_waited_for(tmp_path: Path) -> None:
     """It may be half copied."""
     (tmp_path / "store.db").write_bytes(b"nothing of SQLite" * 100)

@@ -127,7 +127,10 @@ def not_checkable(
 
 
 def shown_edit_right(version: ConnectionVersion) -> RightState | None:
-    """Return the state of the Edit right that the version's check shows; None = `record_edit_right` may change it."""
+    """Return the state of the Edit right that the version's check shows: to record the same again changes nothing.
+
+    None = it does, as the check is missing, or failed because ConnectWise was away.
+    """
     known = last_check(version)
     is_away = known is not None and known.problem is not None and known.problem.code in AWAY
     return None if known is None or is_away else _edit_state(known)

@@ -1,7 +1,6 @@
 """Several processes of a worker by one command, as Python uses one core a process."""
 
 import os
-import random
 import signal
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -46,7 +45,7 @@ def wait_for_end(stop: Event) -> None:
 def run_processes(number: int, work: Callable[[int], None]) -> int:
     """Run `work` in so many processes until SIGTERM or SIGINT, then have them end. Returns the exit code.
 
-    Each gets its number, from 0, and a core of its own, if there are as many. A process that is killed is started
+    Each gets its number, from 0, and is bound to a core if that leaves none idle. A process that is killed is started
     again. One that ends by itself ends all: the others would end like it.
     """
     stop, codes = stop_on_signal(), list[int]()
@@ -73,16 +72,18 @@ def run_processes(number: int, work: Callable[[int], None]) -> int:
 
 
 def _cores(number: int) -> Sequence[set[int]]:
-    """Return the core of each process; one serves several if there are more processes. Empty: the system has no say.
+    """Return the core of each process; empty = any, if some cores would be left idle or the system has no say.
 
     One thread of a process at a time has the interpreter. On one core it finds its data where the last one left it.
     """
-    if not hasattr(os, "sched_getaffinity"):
-        return [set()] * number
-    cores = sorted(os.sched_getaffinity(0))
-    # In any order: another such command on this machine need not take the same.
-    random.shuffle(cores)
-    return [{cores[place % len(cores)]} for place in range(number)]
+    try:
+        cores = sorted(os.sched_getaffinity(0))
+    except (AttributeError, OSError):  # another system than Linux, a sandbox
+        cores = []
+    if number < len(cores):
+        # Another such command would choose among them too, and bind its processes to the same.
+        cores = []
+    return [{cores[place % len(cores)]} if cores else set() for place in range(number)]
 
 
 def _start(work: Callable[[int], None], number: int, cores: set[int]) -> BaseProcess:

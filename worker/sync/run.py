@@ -232,8 +232,8 @@ class Run:
             )
             for checked in results.checked:
                 checked.save(tx)
-                if isinstance(checked, CheckedConnection):
-                    edit_stored = None  # a write that was taken has a check made again that failed
+                if isinstance(checked, CheckedConnection) and edit is None:
+                    edit_stored = None  # the first write is to revise this check, whatever the one before it showed
             if edit and edit != edit_stored and connection_check.record_edit_right(tx, *edit):
                 edit_stored = edit
             tenant = (connection.tenant if connection else None) or ""
