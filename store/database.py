@@ -54,7 +54,7 @@ SQLITE_TRY_MS = 20
 PRIMARY_CODE = 0xFF
 # A worker that vanishes inside a transaction must not lock its partner for hours.
 OPTIONS = (
-    # A statement without a transaction has the server's isolation level.
+    # A statement without a transaction would have the server's own level.
     r"-c default_transaction_isolation=read\ committed"
     " -c timezone=UTC -c idle_in_transaction_session_timeout=60s"
     " -c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3"

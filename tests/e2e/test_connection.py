@@ -228,7 +228,7 @@ def test_a_check_that_met_an_outage_is_made_again_once_a_write_is_taken(case: Ca
 
 
 def test_a_check_that_fails_beside_a_push_is_not_made_on_and_on(case: Case) -> None:
-    """A write that was taken before says nothing about it: ConnectWise is left alone, and the platform told once."""
+    """A write that was taken before says nothing about it: ConnectWise is left alone."""
     case.push(5)
     before = _lookups(case)
     slow = faults.Latency(seconds=run.FLUSH_SECONDS * 1.5, match=Match(path="/additions/100002"))

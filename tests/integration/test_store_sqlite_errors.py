@@ -119,8 +119,9 @@ def test_a_file_that_is_spoiled_while_it_is_open_is_waited_for(database: Databas
         other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     content, good = file.read_bytes(), file.with_suffix(".good")
     file.write_bytes(b"\xff" * len(content))
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(StoreUnavailable) as caught:
         _run(database, "DELETE FROM numbers")
+    assert _name_of(caught) == "SQLITE_NOTADB"
     good.write_bytes(content)
     good.replace(file)
     for left in (file.with_name(f"{file.name}-wal"), file.with_name(f"{file.name}-shm")):

@@ -45,7 +45,7 @@ def wait_for_end(stop: Event) -> None:
 def run_processes(number: int, work: Callable[[int], None]) -> int:
     """Run `work` in so many processes until SIGTERM or SIGINT, then have them end. Returns the exit code.
 
-    Each gets its number, from 0, and is bound to a core if that leaves none idle. A process that is killed is started
+    Each gets its number, from 0, and is bound to a core if each core gets as many. A process that is killed is started
     again. One that ends by itself ends all: the others would end like it.
     """
     stop, codes = stop_on_signal(), list[int]()
@@ -72,7 +72,7 @@ def run_processes(number: int, work: Callable[[int], None]) -> int:
 
 
 def _cores(number: int) -> Sequence[set[int]]:
-    """Return the core of each process; empty = any, if some cores would be left idle or the system has no say.
+    """Return the core of each process; empty = any, unless all cores get as many.
 
     One thread of a process at a time has the interpreter. On one core it finds its data where the last one left it.
     """
@@ -80,8 +80,8 @@ def _cores(number: int) -> Sequence[set[int]]:
         cores = sorted(os.sched_getaffinity(0))
     except (AttributeError, OSError):  # another system than Linux, a sandbox
         cores = []
-    if number < len(cores):
-        # Another such command would choose among them too, and bind its processes to the same.
+    if cores and number % len(cores):
+        # Another such command would bind its processes to the same, and leave the others idle.
         cores = []
     return [{cores[place % len(cores)]} if cores else set() for place in range(number)]
 

@@ -62,6 +62,7 @@ class Run:
         self._woken_at: datetime | None = None
         self._to_check: deque[ToCheck] = deque()
         self._edit_stored: EditRight | None = None
+        self._edit_shown: EditRight | None = None
         self._clock = Clock()
         self._clock.set(lease.at)
         circuit = CircuitBreaker(context.retry_for, lease.health)
@@ -134,8 +135,8 @@ class Run:
                 self._scheduler.forget()
                 self._store_learned(tx, outdated=True)
         self._calls.connect(connection)
-        if self._edit_stored is None and connection and (shown := connection_check.shown_edit_right(connection)):
-            self._edit_stored = EditRight(connection, shown)
+        if not self._has_loaded and connection and (shown := connection_check.shown_edit_right(connection)):
+            self._edit_shown = EditRight(connection, shown)
         self._has_loaded, self._guard.is_woken, self._guard.is_outdated = True, False, False
         self._load_at = monotonic() + LOAD_SECONDS
         self._calls.to_read.clear()
@@ -218,7 +219,8 @@ class Run:
     def _store(self, results: CallResults) -> None:
         """One transaction: commit finished jobs, open the ledger rows of those to be written, renew the lease."""
         started = monotonic()
-        connection, edit, edit_stored = self._guard.connection, self._calls.edit, self._edit_stored
+        connection, edit = self._guard.connection, self._calls.edit
+        edit_stored, edit_shown = self._edit_stored, self._edit_shown
         with self._context.database.begin() as tx:
             renewed = self._renew_lease(tx)
             committed = commit_jobs(
@@ -232,10 +234,11 @@ class Run:
             )
             for checked in results.checked:
                 checked.save(tx)
-                if isinstance(checked, CheckedConnection) and edit is None:
-                    edit_stored = None  # the first write is to revise this check, whatever the one before it showed
-            if edit and edit != edit_stored and connection_check.record_edit_right(tx, *edit):
-                edit_stored = edit
+                if isinstance(checked, CheckedConnection):
+                    edit_shown = None
+            # Nothing is to be recorded that the check showed when it was loaded, if no other has come since.
+            if edit and edit != edit_stored and (edit == edit_shown or connection_check.record_edit_right(tx, *edit)):
+                edit_stored, edit_shown = edit, None
             tenant = (connection.tenant if connection else None) or ""
             for job in committed.to_write:
                 job.seconds = self._guard.circuit.seconds_for_write(job.first_failed_at, renewed.at)
@@ -246,7 +249,8 @@ class Run:
                 self._scheduler.forget()
             self._scheduler.save(tx)
             self._store_learned(tx, outdated=committed.is_outdated)
-        self._guard.lease_until, self._edit_stored = started + leases.LEASE_SECONDS, edit_stored
+        self._guard.lease_until = started + leases.LEASE_SECONDS
+        self._edit_stored, self._edit_shown = edit_stored, edit_shown
         # Once another connection is stored, no more requests are made with the keys of this one.
         self._guard.is_outdated = committed.is_outdated
         for job in committed.to_write:
