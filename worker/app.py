@@ -5,7 +5,6 @@ with build(settings) as app:      # starts; drains at the end
 """
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from os import getpid
 from socket import gethostname
@@ -53,6 +52,7 @@ from worker.messaging.store_retry import StoreRetry
 from worker.rules.quantities import JumpLimits
 from worker.settings import Settings
 from worker.sync import completion
+from worker.sync.call_pool import CallPool
 from worker.sync.context import CALLS_AT_ONCE, RunContext
 from worker.sync.partner_pool import PartnerPool
 
@@ -74,11 +74,10 @@ class App:
         self._stop = Event()
         self._clock = Clock()
         self._transports = _Transports(settings, self._clock)
-        calls = ThreadPoolExecutor(settings.partners_at_once * CALLS_AT_ONCE, thread_name_prefix="call")
-        self._calls = calls
+        self._calls = CallPool(settings.partners_at_once * CALLS_AT_ONCE)
         self.tools = RunContext(
             database=database,
-            calls=calls,
+            calls=self._calls,
             connect=self._transports.connect,
             call_budget=self._transports.budget,
             retry_for=settings.retry_for,

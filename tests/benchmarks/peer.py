@@ -63,6 +63,9 @@ class Peer(Contestant):
         with pika.BlockingConnection(pika.URLParameters(self._url)) as connection:
             channel = connection.channel()
             for message in messages:
+                if message is messages[-1]:
+                    # Once it is confirmed those before it are in the queue, too: messages have got lost when not.
+                    channel.confirm_delivery()
                 properties, body = self._encode(self._queue, message)
                 channel.basic_publish("", self._queue, json.dumps(body).encode(), properties)
 

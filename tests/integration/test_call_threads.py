@@ -2,20 +2,20 @@
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 
 import pytest
 import structlog
 
 from tests.support.waiting import wait_for, within
+from worker.sync.call_pool import CallPool
 from worker.sync.call_threads import Call, CallThreads
 
 
 class Run:
     """A run whose calls are taken from a queue: what it was told, and what it took."""
 
-    def __init__(self, pool: ThreadPoolExecutor) -> None:
+    def __init__(self, pool: CallPool) -> None:
         self.queue = deque[Call]()
         self.taken: list[object] = []
         self.wakes = 0
@@ -32,7 +32,7 @@ class Run:
 @pytest.fixture
 def run() -> Iterator[Run]:
     """Make a run on a pool of four threads."""
-    with ThreadPoolExecutor(4) as pool:
+    with CallPool(4) as pool:
         yield Run(pool)
 
 
@@ -103,7 +103,7 @@ def test_a_bug_in_the_choice_of_a_call_stops_no_run(run: Run) -> None:
     def follow() -> Call:
         raise LookupError("a bug of ours")
 
-    with ThreadPoolExecutor(1) as pool:
+    with CallPool(1) as pool:
         threads = CallThreads(pool, follow, run._wake)
         threads.start(run.call(lambda: "answered"))
         wait_for(lambda: run.wakes == 1, "the end of the thread")

@@ -6,8 +6,6 @@ from contextvars import copy_context
 from threading import Event
 from time import monotonic
 
-import pytest
-
 from tests.support.waiting import wait_for, within
 from worker.sync import run_threads
 from worker.sync.run_threads import RunThreads, Steps
@@ -109,9 +107,8 @@ def test_the_time_of_a_run_comes_also_after_a_pause_without_any() -> None:
         wait_for(lambda: ended == ["first", "second"], "the end of the second", timeout=10)
 
 
-def test_the_oldest_run_goes_first_but_nobody_waits_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A busy worker ends the runs that it has begun; one that is late goes before them, so that it keeps its lease."""
-    monkeypatch.setattr(run_threads, "LATE_SECONDS", 0.2)
+def test_no_run_waits_for_ever_beside_others_that_are_always_ready() -> None:
+    """Each goes on in its turn, so that it keeps its lease, and uses its requests a minute."""
     served, stop = Event(), Event()
 
     def busy(wake: Wake) -> Steps:

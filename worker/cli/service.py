@@ -18,6 +18,7 @@ from store.retention import prune as remove_old
 from worker import logs, memory, tracing
 from worker.bootstrap import open_broker, open_database
 from worker.cli.commands import Commands
+from worker.cli.cores import Cores
 from worker.cli.display.output import complain, dump, safe, say, table
 from worker.cli.exits import BROKER, DATABASE, DRAIN_TIMED_OUT
 from worker.cli.options import AsJson, usage
@@ -48,21 +49,23 @@ def worker(
     settings = load(required=NEEDED_TO_WORK)
     logs.configure(settings.log_level, settings.log_format)
     memory.keep_little()
+    work = partial(_work, settings, Cores())
     if processes > 1:
-        sys.exit(run_processes(processes, partial(_work, settings)))
-    _work(settings, 0)
+        sys.exit(run_processes(processes, work))
+    work(0)
 
 
-def _work(settings: Settings, number: int) -> None:
+def _work(settings: Settings, cores: Cores, number: int) -> None:
     """Work as the process of this number, from 0."""
     from worker.app import DRAIN_SECONDS, build
     from worker.status import status_of
 
+    core = cores.keep(number)
     app, stop = build(settings), stop_on_signal()
     with _traced(settings), status_of(app.readiness, settings, number):
         app.start()
         memory.leave_out_program()
-        wait_for_end(stop)
+        wait_for_end(stop, core)
         in_time = app.drain(DRAIN_SECONDS)
     if not in_time:
         # Hanging calls would keep the interpreter from ending.

@@ -5,13 +5,16 @@ many a call.
 """
 
 from collections.abc import Callable, Mapping
-from concurrent.futures import Executor
 from contextvars import copy_context
 from dataclasses import dataclass, field
+from math import inf
 from threading import Lock
+from time import monotonic
 from typing import Any
 
 import structlog
+
+from worker.sync.call_pool import CallPool
 
 log = structlog.get_logger()
 
@@ -51,11 +54,13 @@ class CallThreads:
     `wake` is called when a thread ends, and when the run asked for it.
     """
 
-    def __init__(self, pool: Executor, follow: Callable[[], Call | None], wake: Callable[[], None]) -> None:
+    def __init__(self, pool: CallPool, follow: Callable[[], Call | None], wake: Callable[[], None]) -> None:
         self._pool, self._follow, self._wake = pool, follow, wake
         self._lock = Lock()
         self._ended: list[Call] = []
         self._wake_after = 1
+        # The shortest of the calls until now: those that take longer may have waited for this worker.
+        self._shortest = inf
         self.running = 0
         """The number of threads that make calls."""
         self.has_failed = False
@@ -92,7 +97,7 @@ class CallThreads:
 
     def _work(self, call: Call | None) -> None:
         while call is not None:
-            call.run()
+            self._make(call)
             with self._lock:
                 self._ended.append(call)
                 # What an error means for the other calls is for the run to decide. It also loads anew beside urgent
@@ -104,6 +109,14 @@ class CallThreads:
             if tells:
                 self._wake()
             call = following
+
+    def _make(self, call: Call) -> None:
+        began = monotonic()
+        self._pool.begin(call, self._shortest)
+        call.run()
+        self._pool.end(call)
+        if call.error is None:
+            self._shortest = min(self._shortest, monotonic() - began)
 
     def _choose(self) -> Call | None:
         try:

@@ -1,7 +1,6 @@
 """The context of all runs of a worker: made once, by app.py."""
 
 from collections.abc import Callable
-from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from datetime import timedelta
 from threading import Event
@@ -13,6 +12,7 @@ from worker.connectwise.rate_limit import RequestBudget
 from worker.connectwise.session import ConnectWiseSession
 from worker.rules.quantities import JumpLimits
 from worker.sync import guard
+from worker.sync.call_pool import CallPool
 
 CALLS_AT_ONCE = 4
 
@@ -22,7 +22,7 @@ class RunContext:
     """One for all runs of a worker. `draining` set = start nothing new."""
 
     database: Database
-    calls: Executor
+    calls: CallPool
     connect: Callable[[ConnectionVersion, RequestBudget], ConnectWiseSession]
     call_budget: CallBudget
     retry_for: timedelta

@@ -17,12 +17,13 @@ from worker.sync.supervisor import supervise
 POLL_SECONDS = 0.05
 TROUBLE_SECONDS = 1.0
 # So many partners are always served side by side, and more while the process has CPU left: twice as many at each poll.
-# One that is busy serves as many lines with few partners as with many, but those of few in larger batches.
+# One that is busy serves as many lines with few partners as with many, but those of few in larger batches. So it has
+# no more of them than calls for which it waits: those of slow servers.
 AT_LEAST = 4
 # Leases claimed in one transaction: other workers take their share of many.
 CLAIM_LIMIT = 64
-# The process is busy if it used so much of a core since the last poll, or a run that was ready had to wait so long.
-BUSY_SHARE, BUSY_WAIT = 0.8, 0.03
+# The process is busy if it used so much of a core since the last poll.
+BUSY_SHARE = 0.8
 # One that stays busy takes one more partner after this: nobody waits for ever.
 PATIENCE_SECONDS = 2.0
 
@@ -76,12 +77,12 @@ class PartnerPool:
         active, at, cpu = len(self._threads), monotonic(), process_time()
         share = (cpu - self._cpu) / max(at - self._polled_at, POLL_SECONDS)
         self._polled_at, self._cpu = at, cpu
-        longest_wait = self._threads.longest_wait()
-        if share > BUSY_SHARE or longest_wait > BUSY_WAIT:
+        if share > BUSY_SHARE:
             self._limit = 1 if at > self._claimed_at + PATIENCE_SECONDS else 0
         else:
             self._limit = min(max(1, 2 * self._limit), CLAIM_LIMIT)
-        return min(max(self._limit, AT_LEAST - active), self._size - active)
+        at_least = max(AT_LEAST, self._context.calls.waiting())
+        return min(max(self._limit, at_least - active), self._size - active)
 
     def _note_failure(self, error: Exception) -> None:
         self._readiness.trouble("partners", error, expected=isinstance(error, StoreError))

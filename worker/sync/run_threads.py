@@ -9,13 +9,11 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from itertools import count
 from math import inf
-from queue import PriorityQueue
+from queue import SimpleQueue
 from threading import Condition, Thread
 from time import monotonic
 
 THREADS = 8
-# A run that has been ready for so long goes before all others, so that it keeps its lease.
-LATE_SECONDS, FRONT = 2.0, -1
 
 Steps = Generator[float, None, None]
 """A run: it yields the monotonic time until which it waits. It goes on then, or as soon as it is woken."""
@@ -23,16 +21,13 @@ Steps = Generator[float, None, None]
 
 @dataclass(eq=False)
 class _ActiveRun:
-    """A run under way: ready since a time, or waiting until one, or neither while a thread goes on with it.
+    """A run under way: waiting until a time, or if that is None ready, or a thread goes on with it.
 
-    `turn`: its place in the queue while it is ready. `alarm`: the earliest time at which the clock looks at it.
+    `alarm`: the earliest time at which the clock looks at it.
     """
 
     context: Context
-    number: int
     steps: Steps = field(init=False)
-    ready_since: float = 0.0
-    turn: int | None = None
     waits_until: float | None = None
     is_woken: bool = False
     alarm: float = inf
@@ -47,9 +42,8 @@ class RunThreads:
 
     def __init__(self, failed: Callable[[Exception], None]) -> None:
         self._failed = failed
-        # The oldest run goes first: it ends soon, in large batches, instead of all at once, in small ones.
-        self._ready: PriorityQueue[tuple[float, int, _ActiveRun | None]] = PriorityQueue()
-        self._longest_wait = 0.0
+        # The run that has been ready for longest goes first: none starves beside others, or loses its lease.
+        self._ready: SimpleQueue[_ActiveRun | None] = SimpleQueue()
         self._active: set[_ActiveRun] = set()
         self._alarms: list[tuple[float, int, _ActiveRun]] = []
         self._number = count()
@@ -61,24 +55,18 @@ class RunThreads:
         """Return the number of runs under way."""
         return len(self._active)
 
-    def longest_wait(self) -> float:
-        """Return the seconds that a run which was ready has waited for a thread, at most, since this was last asked."""
-        longest, self._longest_wait = self._longest_wait, 0.0
-        return longest
-
     def start(self, context: Context, begin: Callable[[Callable[[], None]], Steps]) -> None:
         """Start a run in this logging context. `begin` gets the function that wakes it, safe from any thread."""
-        run = _ActiveRun(context, next(self._number))
+        run = _ActiveRun(context)
         run.steps = begin(lambda: self._wake(run))
         with self._changed:
             self._active.add(run)
-            self._changed.notify_all()  # the clock sleeps while there is no run
             if not self._threads:
                 self._threads = [Thread(target=self._watch, name="alarms", daemon=True)]
                 self._threads += [Thread(target=self._work, name=f"run {n}", daemon=True) for n in range(THREADS)]
                 for thread in self._threads:
                     thread.start()
-        self._put(run)
+        self._ready.put(run)
 
     def wake_all(self) -> None:
         """Have every run go on: something that all of them wait for has changed."""
@@ -92,7 +80,7 @@ class RunThreads:
             self._is_stopping = True
             self._changed.notify_all()
         for _ in range(THREADS):
-            self._ready.put((inf, next(self._number), None))
+            self._ready.put(None)
         return in_time
 
     def _wake(self, run: _ActiveRun) -> None:
@@ -101,26 +89,10 @@ class RunThreads:
                 run.is_woken = True
                 return
             run.waits_until = None
-        self._put(run)
-
-    def _put(self, run: _ActiveRun) -> None:
-        run.ready_since = monotonic()
-        self._queue(run, run.number)
-
-    def _queue(self, run: _ActiveRun, rank: int) -> None:
-        run.turn = next(self._number)
-        self._ready.put((rank, run.turn, run))
+        self._ready.put(run)
 
     def _work(self) -> None:
-        while True:
-            _, turn, run = self._ready.get()
-            if run is None:
-                return
-            with self._changed:
-                if run.turn != turn:
-                    continue  # it was late, and has gone on before its turn
-                run.turn = None
-                self._longest_wait = max(self._longest_wait, monotonic() - run.ready_since)
+        while (run := self._ready.get()) is not None:
             self._go_on(run)
 
     def _go_on(self, run: _ActiveRun) -> None:
@@ -139,7 +111,7 @@ class RunThreads:
                 run.waits_until = until
                 self._set_alarm(run, until)
                 return
-        self._put(run)
+        self._ready.put(run)
 
     def _set_alarm(self, run: _ActiveRun, at: float) -> None:
         """Have the clock look at the run at this time, unless it does so sooner anyway."""
@@ -150,26 +122,15 @@ class RunThreads:
                 self._changed.notify_all()
 
     def _watch(self) -> None:
-        """Have runs go on whose time has come, and late ones before all others."""
-        look_at = 0.0
+        """Have runs go on whose time has come."""
         while not self._is_stopping:
             with self._changed:
                 now = monotonic()
                 due = self._due(now)
-                if now >= look_at:
-                    look_at = now + LATE_SECONDS
-                    for run in self._active:
-                        if (
-                            run.turn is not None
-                            and run.ready_since is not None
-                            and run.ready_since < now - LATE_SECONDS
-                        ):
-                            self._queue(run, FRONT)
-                if not due:
-                    at = min(self._alarms[0][0] if self._alarms else inf, look_at)
-                    self._changed.wait(at - now if self._active else None)
+                if not due and not self._is_stopping:
+                    self._changed.wait(self._alarms[0][0] - now if self._alarms else None)
             for run in due:
-                self._put(run)
+                self._ready.put(run)
 
     def _due(self, now: float) -> list[_ActiveRun]:
         """Take the runs that wait no longer."""
