@@ -19,6 +19,7 @@ T = TypeVar("T")
 class ConnectionVersion:
     """One version of a partner's connection; `tenant` is None for a disconnect (a tombstone).
 
+    `check_json`: the `connection.checked` that answered it, None as long as it has not been checked.
     `api_version`: an older version than configured, if the server serves only that. `answered`: the API has answered.
     """
 
@@ -36,9 +37,14 @@ class ConnectionVersion:
     base_url_at: datetime | None = None
     api_version: str | None = None
     answered: bool = False
-    check: dict[str, Any] | None = None
+    check_json: str | None = None
     check_due_at: datetime | None = None
     correlation_id: str | None = None
+
+    @property
+    def check(self) -> dict[str, Any] | None:
+        """The answer to it, as plain JSON values."""
+        return None if self.check_json is None else json.loads(self.check_json)
 
     @property
     def correlation(self) -> str:
@@ -185,6 +191,5 @@ _TENANTS = (
 
 
 def _version(row: dict[str, Any]) -> ConnectionVersion:
-    check = row.pop("check_json")
     row.pop("disconnected")
-    return ConnectionVersion(**row, check=json.loads(check) if check else None)
+    return ConnectionVersion(**row)

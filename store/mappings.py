@@ -37,7 +37,10 @@ Version = tuple[datetime, str]
 
 @dataclass(frozen=True)
 class Mapping:
-    """The newest mapping of one company; all ids None = unmapped (a tombstone)."""
+    """The newest mapping of one company; all ids None = unmapped (a tombstone).
+
+    `check_json`: the `mapping.checked` that answered it, None as long as it has not been checked.
+    """
 
     partner_id: str
     company_id: str
@@ -50,10 +53,15 @@ class Mapping:
     rule: str = "refuse"
     minimum: int | None = None
     allow_not_billable: bool = False
-    check: dict[str, Any] | None = None
+    check_json: str | None = None
     check_due_at: datetime | None = None
     check_attempts: int = 0
     correlation_id: str | None = None
+
+    @property
+    def check(self) -> dict[str, Any] | None:
+        """The answer to it, as plain JSON values."""
+        return None if self.check_json is None else json.loads(self.check_json)
 
     @property
     def correlation(self) -> str:
@@ -136,7 +144,7 @@ _DUE_CHECKS = (
 def of_companies(tx: Tx, partner_id: str, company_ids: Collection[str]) -> dict[str, Mapping]:
     """The mappings of these companies, by company id."""
     which = {"partner": partner_id, "companies": list(company_ids)}
-    return {row["company_id"]: _mapping(dict(row)) for row in tx.execute(_OF_COMPANIES, which).mappings()}
+    return {row["company_id"]: Mapping(**row) for row in tx.execute(_OF_COMPANIES, which).mappings()}
 
 
 def of_additions(tx: Tx, partner_id: str, additions: Collection[Addition]) -> list[Mapping]:
@@ -144,7 +152,7 @@ def of_additions(tx: Tx, partner_id: str, additions: Collection[Addition]) -> li
     if not additions:
         return []
     which = {"partner": partner_id, "additions": additions}
-    return [_mapping(dict(row)) for row in tx.execute(_OF_ADDITIONS, which).mappings()]
+    return [Mapping(**row) for row in tx.execute(_OF_ADDITIONS, which).mappings()]
 
 
 def mapped_additions(tx: Tx, partner_id: str) -> list[MappedAddition]:
@@ -164,13 +172,13 @@ def sharing_additions(tx: Tx, partner_id: str, company_ids: Collection[str]) -> 
 def of_partner(tx: Tx, partner_id: str) -> list[Mapping]:
     """All mappings of a partner, tombstones too, by company id."""
     query = select(mappings).where(mappings.c.partner_id == partner_id).order_by(mappings.c.company_id)
-    return [_mapping(dict(row)) for row in tx.execute(query).mappings()]
+    return [Mapping(**row) for row in tx.execute(query).mappings()]
 
 
 def due_checks(tx: Tx, partner_id: str, at: datetime, limit: int) -> list[Mapping]:
     """Mappings whose check against ConnectWise is due, the longest waiting first."""
     which = {"partner": partner_id, "at": at, "limit": limit}
-    return [_mapping(dict(row)) for row in tx.execute(_DUE_CHECKS, which).mappings()]
+    return [Mapping(**row) for row in tx.execute(_DUE_CHECKS, which).mappings()]
 
 
 def check_now(
@@ -213,11 +221,6 @@ def _is(mapping: Mapping) -> tuple[Any, ...]:
         mappings.c.changed_at == mapping.changed_at,
         mappings.c.message_id == mapping.message_id,
     )
-
-
-def _mapping(row: dict[str, Any]) -> Mapping:
-    check = row.pop("check_json")
-    return Mapping(**row, check=json.loads(check) if check else None)
 
 
 def mapped_since(tx: Tx, partner_id: str, changed_at: datetime) -> MappedCompanies:

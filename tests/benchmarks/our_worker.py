@@ -40,6 +40,8 @@ from worker.settings import load
 
 ROOT = Path(__file__).parents[2]
 WORKER = (sys.executable, "-m", "worker.cli", "worker")
+# Whoever does not know its cores keeps to none.
+UNBOUND = "import os; del os.sched_getaffinity; from worker.cli import main; main()"
 SET_UP_WITHIN = 300.0
 
 
@@ -47,8 +49,7 @@ class OurWorker(Contestant):
     """An installation whose partners are connected and mapped; `our_worker` makes it."""
 
     name = "ours"
-    is_pinned = False
-    """True: the worker has one core."""
+    program: Sequence[str] = WORKER
 
     def __init__(self, broker_url: str, database_url: str, folder: Path, processes: int) -> None:
         self._folder, self._processes = folder, processes
@@ -98,7 +99,7 @@ class OurWorker(Contestant):
     def start(self) -> list[int]:
         """Start the worker. Returns its process; it has children if it is to be several."""
         several = ("--processes", str(self._processes)) if self._processes > 1 else ()
-        command = [*(_on_one_core() if self.is_pinned else ()), *WORKER, *several]
+        command = [*self.program, *several]
         with (self._folder / f"{self.name}.log").open("ab") as log:
             self._running.append(subprocess.Popen(command, env=self._environment, stderr=log, stdout=log, cwd=ROOT))
         return [process.pid for process in self._running]
@@ -172,11 +173,11 @@ class OurWorker(Contestant):
         )
 
 
-class PinnedWorker(OurWorker):
-    """The same on one core: threads that take turns with the interpreter stay where its data is."""
+class UnboundWorker(OurWorker):
+    """The same on whichever cores the system chooses."""
 
-    name = "pinned"
-    is_pinned = True
+    name = "unbound"
+    program = (sys.executable, "-c", UNBOUND, "worker")
 
 
 @contextmanager
@@ -199,10 +200,6 @@ def our_worker(
             ours.kill()
             if isinstance(ours.broker, RabbitBroker):
                 ours.broker.delete()
-
-
-def _on_one_core() -> Sequence[str]:
-    return ("taskset", "--cpu-list", str(min(os.sched_getaffinity(0))))
 
 
 def _mapping(partner: int, company: int, at: datetime) -> dict[str, object]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.benchmarks import report, requests_alone
 from tests.benchmarks.alone import ALONE
 from tests.benchmarks.contestant import Contestant
-from tests.benchmarks.our_worker import PinnedWorker, our_worker
+from tests.benchmarks.our_worker import UnboundWorker, our_worker
 from tests.benchmarks.peer import PEERS, peer
 from tests.benchmarks.report import show
 from tests.benchmarks.rounds import Round, run_round
@@ -22,8 +22,8 @@ from tests.support.servers import RABBITMQ
 Maker = Callable[[str, str, Path, Scenario, StubConnectWise], AbstractContextManager[Contestant]]
 
 PEER_MAKERS: Mapping[str, Maker] = {name: partial(peer, name) for name in PEERS}
-PINNED: Maker = partial(our_worker, make=PinnedWorker)
-CONTESTANTS: Mapping[str, Maker] = {"ours": our_worker, "pinned": PINNED, "traced": traced_worker, **PEER_MAKERS}
+UNBOUND: Maker = partial(our_worker, make=UnboundWorker)
+CONTESTANTS: Mapping[str, Maker] = {"ours": our_worker, "unbound": UNBOUND, "traced": traced_worker, **PEER_MAKERS}
 BESIDE_PEERS, BESIDE_TRACED = "100x30@0", "40x30@0"
 LATENT = ("1x50@150", "8x50@150", "64x50@150", "1x400@150")
 SCENARIOS = (BESIDE_PEERS, BESIDE_TRACED, "10x30@0", "256x30@0", *LATENT, *ALONE)

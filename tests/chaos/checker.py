@@ -117,9 +117,10 @@ def _unchecked(case: _Case) -> Iterator[str]:
 
 
 def _held(case: _Case) -> dict[Place, tuple[float | None, str]]:
-    """The quantity each addition is to hold, and who says so: the newest push of the newest period, the last of a sum.
+    """The quantity each addition is to hold, and who says so: the newest push of the newest period, and of it the last.
 
-    A green check says so, or a write: a newer push may have found its company unmapped since, and changed nothing.
+    A green check says so, or a write. A newer push may have found its company unmapped since, and changed nothing; and
+    of one push several may count: a company that joins the sum later, or one that is mapped elsewhere once it is written.
     """
     claims: dict[Place, list[tuple[Days, datetime, datetime, float | None, str]]] = {}
     for target in case.history.targets:
@@ -128,13 +129,12 @@ def _held(case: _Case) -> dict[Place, tuple[float | None, str]]:
             why = f"{company_of(target)} of push {target.push_id} was told {told.status} to"
             claim = (target.period, told.requested_at, told.time, told.quantity_after, why)
             claims.setdefault((target.partner_id, target.addition_id), []).append(claim)
-    for place, rows in case.rows.items():
-        for row in rows:
-            push = case.pushes.get(row.push_id)
-            if push is not None:
-                written = (row.period, push.requested_at, push.requested_at, row.after, f"push {row.push_id} wrote")
-                claims.setdefault(place, []).append(written)
-    # Of several writes for one push the last counts: a company has joined the sum since.
+    for place, written in case.written.items():
+        for patch, row in ((one.patch, one.entry) for one in written):
+            push = case.pushes.get(row.push_id) if row else None
+            if row is not None and push is not None:
+                claim = (row.period, push.requested_at, patch.time, row.after, f"push {row.push_id} wrote")
+                claims.setdefault(place, []).append(claim)
     newest = {place: max(reversed(some), key=lambda claim: claim[:3]) for place, some in claims.items()}
     return {place: claim[3:] for place, claim in newest.items()}
 

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,7 @@ def applied(record: Mapping[str, Any]) -> Patch | None:
         addition_id=int(found[1]),
         before=float(record["quantity_before"]),
         value=value,
-        time=record["time"],
+        time=datetime.fromisoformat(record["time"]),
         fault=record["fault"],
     )
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 
 from messages import ConnectionChanged, MappingChanged, Message, PushRequested, SyncResult
 
@@ -20,7 +20,7 @@ class Patch:
     addition_id: int
     before: float
     value: float
-    time: str = ""
+    time: datetime = datetime.min.replace(tzinfo=UTC)
     fault: str | None = None
 
     @property

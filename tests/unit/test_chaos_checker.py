@@ -73,12 +73,11 @@ def push(minute: float, users: int, period: BillingPeriod = NOVEMBER, saw: float
 def result(of: PushRequested, status: str = "updated", **changes: Any) -> SyncResult:
     """The answer to the push's line."""
     users = float(of.lines[0].billable_users)
-    fields: dict[str, Any] = {"quantity_wanted": users, "quantity_after": users}
+    fields: dict[str, Any] = {"company_id": "c1", "quantity_wanted": users, "quantity_after": users}
     return SyncResult(
         partner_id="p",
         correlation_id="q",
         push_id=of.push_id,
-        company_id="c1",
         period=of.period,
         requested_at=of.requested_at,
         sequence=0,
@@ -274,6 +273,39 @@ def test_of_one_push_the_last_write_counts() -> None:
     assert check(history) == {name: [] for name in COLUMNS}
 
 
+def test_of_one_push_a_write_counts_after_the_green_check_of_another_company() -> None:
+    """Two companies exchange their additions while they are pushed: the second is written to both, the first only read.
+
+    It was mapped to the first one's addition when it was written, and to another when its line was decided anew.
+    """
+    pushed, line = push(2, 281), OLDER.lines[0]
+    other = line.model_copy(update={"company_id": "c2", "billable_users": 164})
+    pushed = pushed.model_copy(update={"lines": (*pushed.lines, other)})
+    green = result(pushed, time=at(3))
+    moved = result(pushed, time=at(5), company_id="c2", quantity_wanted=164.0, quantity_after=164.0)
+    fields: dict[str, Any] = {"wanted": 164.0, "after": 164.0, "companies": ("c2",)}
+    history = replace(
+        good(),
+        published=[mapping(0), mapping(0, 12, "c2"), mapping(1, 11, "c2"), mapping(2.5, 13, "c2"), pushed],
+        received=[checked(0), checked(2.5, "c2"), green, moved, completed(pushed, updated=2)],
+        patches=[
+            Patch("p", 11, 1.0, 281.0, at(2.2)),
+            Patch("p", 11, 281.0, 164.0, at(4), "lost_response"),
+            Patch("p", 13, 1.0, 164.0, at(4.5)),
+        ],
+        entries=[
+            entry(pushed, 1, 1.0),
+            entry(pushed, 2, 281.0, **fields),
+            entry(pushed, 3, 1.0, addition_id=13, **fields),
+        ],
+        targets=[target(pushed), target(pushed, company_id="c2", addition_id=13)],
+        stored={("p", "c1"): at(0), ("p", "c2"): at(2.5)},
+        quantities={("p", 11): 164.0, ("p", 13): 164.0},
+    )
+    assert check(history) == {name: [] for name in COLUMNS}
+    assert check(replace(history, quantities={("p", 11): 281.0, ("p", 13): 164.0}))["lost"] != []
+
+
 def test_every_column_is_tested() -> None:
     """No column of the judge is without a history that it must find."""
     assert {spoiled.column for spoiled in SPOILED.values()} == set(COLUMNS)
@@ -307,7 +339,7 @@ def test_dead_letter_makes_a_given_up_line_whole() -> None:
 def test_applied_is_what_changed_connectwise(changes: dict[str, Any], *, wrote: bool) -> None:
     """Only a PATCH that changed the addition counts as a write, whether its answer arrived or not."""
     record = {
-        "time": "t",
+        "time": START.isoformat(),
         "tenant": "cw-p",
         "method": "PATCH",
         "path": "/v2025_1/apis/3.0/finance/agreements/7/additions/11",
@@ -318,7 +350,7 @@ def test_applied_is_what_changed_connectwise(changes: dict[str, Any], *, wrote: 
         "body": [{"op": "replace", "path": "quantity", "value": 5}],
     }
     fault = changes.get("fault")
-    assert applied(record | changes) == (Patch("p", 11, 1.0, 5.0, "t", fault) if wrote else None)
+    assert applied(record | changes) == (Patch("p", 11, 1.0, 5.0, START, fault) if wrote else None)
 
 
 SECRET = 'sEcret/0a"f+='

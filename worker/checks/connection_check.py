@@ -4,7 +4,6 @@ Nothing read-only proves the Edit right (connectwise-api.md 4.1): it is `unprove
 the first write under this connection.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -56,9 +55,8 @@ class CheckedConnection:
 
 def last_check(version: ConnectionVersion) -> ConnectionChecked | None:
     """Return the result of a version's check; None as long as it has not been checked."""
-    if version.check is None:
-        return None
-    return ConnectionChecked.model_validate_json(json.dumps(version.check), extra="ignore")
+    text = version.check_json
+    return None if text is None else ConnectionChecked.model_validate_json(text, extra="ignore")
 
 
 def mapped_agreements(tx: Tx, version: ConnectionVersion) -> dict[int, str]:

@@ -1,6 +1,5 @@
 """The check of a mapping: its company, agreement and addition exist and can be billed."""
 
-import json
 from collections.abc import Callable, Sequence
 from collections.abc import Mapping as Map
 from dataclasses import dataclass, replace
@@ -138,8 +137,8 @@ def _to_check(
 
 def last_check(mapping: Mapping) -> MappingChecked | None:
     """Return the result of this version's last check; None as long as it has not been checked."""
-    check = mapping.check
-    return None if check is None else MappingChecked.model_validate_json(json.dumps(check), extra="ignore")
+    text = mapping.check_json
+    return None if text is None else MappingChecked.model_validate_json(text, extra="ignore")
 
 
 def check_mapping(

@@ -59,7 +59,7 @@ def after_checks(job: Job, checked: Sequence[CheckedMapping]) -> None:
     messages = {check.mapping.company_id: check.message for check in checked if check.message is not None}
     for place, shared in enumerate(job.sharing):
         if (message := messages.get(shared.mapping.company_id)) is not None:
-            job.sharing[place] = replace(shared, mapping=replace(shared.mapping, check=message.model_dump(mode="json")))
+            job.sharing[place] = replace(shared, mapping=replace(shared.mapping, check_json=message.model_dump_json()))
 
 
 def after_read(job: Job, actual: Addition, moment: Moment) -> None:
