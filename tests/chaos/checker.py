@@ -120,7 +120,7 @@ def _held(case: _Case) -> dict[Place, tuple[float | None, str]]:
     """The quantity each addition is to hold, and who says so: the newest push of the newest period, and of it the last.
 
     A green check says so, or a write. A newer push may have found its company unmapped since, and changed nothing; and
-    of one push several may count: a company that joins the sum later, or one that is mapped elsewhere once it is written.
+    of one push several may count: a company joins the sum later, or is mapped elsewhere once it is written.
     """
     claims: dict[Place, list[tuple[Days, datetime, datetime, float | None, str]]] = {}
     for target in case.history.targets:

@@ -12,6 +12,9 @@ Place = tuple[str, int]
 Days = tuple[date, date]
 
 
+LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
+
+
 @dataclass(frozen=True)
 class Patch:
     """A PATCH that reached ConnectWise and was applied. `fault`: what happened to its answer, None = it was sent."""
@@ -20,7 +23,7 @@ class Patch:
     addition_id: int
     before: float
     value: float
-    time: datetime = datetime.min.replace(tzinfo=UTC)
+    time: datetime = LONG_AGO
     fault: str | None = None
 
     @property
