@@ -119,21 +119,27 @@ def _unchecked(case: _Case) -> Iterator[str]:
 def _held(case: _Case) -> dict[Place, tuple[float | None, str]]:
     """The quantity each addition is to hold, and who says so: the newest push of the newest period, and of it the last.
 
-    A green check says so, or a write. A newer push may have found its company unmapped since, and changed nothing; and
-    of one push several may count: a company joins the sum later, or is mapped elsewhere once it is written.
+    A green check says so, or a write: a newer push may have found its company unmapped since, and changed nothing. Of
+    one push the last green check counts, unless a company was written later that has no green check there: it was
+    mapped elsewhere once it was written, and its line decided anew.
     """
     claims: dict[Place, list[tuple[Days, datetime, datetime, float | None, str]]] = {}
+    green: dict[tuple[Place, str], set[str]] = {}
     for target in case.history.targets:
         told = case.result(target)
         if target.addition_id is not None and told is not None and told.status in {"updated", "unchanged"}:
             why = f"{company_of(target)} of push {target.push_id} was told {told.status} to"
             claim = (target.period, told.requested_at, told.time, told.quantity_after, why)
-            claims.setdefault((target.partner_id, target.addition_id), []).append(claim)
+            place = (target.partner_id, target.addition_id)
+            claims.setdefault(place, []).append(claim)
+            green.setdefault((place, target.push_id), set()).add(target.company_id)
     for place, written in case.written.items():
         for patch, row in ((one.patch, one.entry) for one in written):
             push = case.pushes.get(row.push_id) if row else None
             if row is not None and push is not None:
-                claim = (row.period, push.requested_at, patch.time, row.after, f"push {row.push_id} wrote")
+                is_told = green.get((place, row.push_id), set()).issuperset(row.companies)
+                at = push.requested_at if is_told else patch.time
+                claim = (row.period, push.requested_at, at, row.after, f"push {row.push_id} wrote")
                 claims.setdefault(place, []).append(claim)
     newest = {place: max(reversed(some), key=lambda claim: claim[:3]) for place, some in claims.items()}
     return {place: claim[3:] for place, claim in newest.items()}

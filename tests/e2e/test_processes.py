@@ -6,7 +6,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -75,6 +74,47 @@ sys.exit(run_processes(2, work))
 """
 
 
+AT_EVERY_LINE = """
+import os, signal, sys
+from worker.cli.processes import stop_on_signal, wait_for_end
+
+def wait_with_a_signal_at_line(number):
+    left = number
+
+    def trace(frame, event, _):
+        nonlocal left
+        if event == "line" and frame.f_code.co_name != "on_signal":
+            left -= 1
+            if not left:
+                sys.settrace(None)
+                os.kill(os.getpid(), signal.SIGTERM)
+        return trace
+
+    stop = stop_on_signal()
+    sys.settrace(trace)
+    try:
+        stop.wait(0.001)
+    finally:
+        sys.settrace(None)
+    if left > 0:
+        return False
+    wait_for_end(stop)
+    return True
+
+number = 1
+while wait_with_a_signal_at_line(number):
+    number += 1
+print(number)
+"""
+
+
+def test_a_signal_ends_the_wait_whenever_it_comes() -> None:
+    """A worker drains, also if SIGTERM comes at the very moment at which it begins to wait for it."""
+    command = [sys.executable, "-c", AT_EVERY_LINE]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=within(30), check=True)
+    assert int(ended.stdout) > 2
+
+
 def test_a_signal_while_processes_begin_ends_them() -> None:
     """A process may take long until it listens to signals: SIGTERM does not get lost meanwhile."""
     command = [sys.executable, "-c", SLOW_TO_BEGIN]
@@ -92,9 +132,11 @@ def test_a_signal_while_processes_begin_ends_them() -> None:
 
 CORES = """
 import os, sys
+import structlog
 from worker.cli.cores import Cores
 from worker.cli.processes import run_processes, stop_on_signal, wait_for_end
 
+structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
 cores = Cores()
 
 def work(number):
@@ -113,11 +155,13 @@ def test_processes_take_the_cores_by_turns(more: int) -> None:
     number = len(cores) + more
     command = [sys.executable, "-c", CORES, str(number)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as running:
-        assert running.stdout is not None
-        lines = (line.decode().strip() for line in running.stdout)
-        shown = list(islice((line for line in lines if line.startswith("[")), number))  # the others are its log
-        running.terminate()
-        assert running.wait(within(10)) == 0
+        try:
+            assert running.stdout is not None
+            shown = [running.stdout.readline().decode().strip() for _ in range(number)]
+            running.terminate()
+            assert running.wait(within(10)) == 0
+        finally:
+            running.kill()
     assert set(shown) == {f"[{core}]" for core in cores}
 
 

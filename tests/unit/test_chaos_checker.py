@@ -306,6 +306,34 @@ def test_of_one_push_a_write_counts_after_the_green_check_of_another_company() -
     assert check(replace(history, quantities={("p", 11): 281.0, ("p", 13): 164.0}))["lost"] != []
 
 
+@pytest.mark.parametrize("written_again", [41.0, 8.0], ids=["another value", "a part of the sum"])
+def test_a_write_for_companies_that_were_told_otherwise_is_lost(written_again: float) -> None:
+    """A green check holds until a newer push, whatever is written for the same companies of the same push after it."""
+    both: dict[str, Any] = {"wanted": 42.0, "after": 42.0, "companies": ("c1", "c2")}
+    pushed, line = push(2, 8), OLDER.lines[0]
+    other = line.model_copy(update={"company_id": "c2", "billable_users": 34})
+    pushed = pushed.model_copy(update={"lines": (*pushed.lines, other)})
+    told_both = [result(pushed, time=at(3), company_id=company, quantity_after=42.0) for company in ("c1", "c2")]
+    history = replace(
+        good(),
+        published=[mapping(0), mapping(0, company="c2"), pushed],
+        received=[checked(0), checked(0, "c2"), *told_both, completed(pushed, updated=2)],
+        patches=[Patch("p", 11, 1.0, 42.0, at(2.5))],
+        entries=[entry(pushed, 1, 1.0, **both)],
+        targets=[target(pushed), target(pushed, company_id="c2")],
+        stored={("p", "c1"): at(0), ("p", "c2"): at(0)},
+        quantities={("p", 11): 42.0},
+    )
+    assert check(history) == {name: [] for name in COLUMNS}
+    spoiled = replace(
+        history,
+        patches=[*history.patches, Patch("p", 11, 42.0, written_again, at(4))],
+        entries=[*history.entries, entry(pushed, 2, 42.0, wanted=written_again, after=written_again)],
+        quantities={("p", 11): written_again},
+    )
+    assert check(spoiled)["lost"] != []
+
+
 def test_every_column_is_tested() -> None:
     """No column of the judge is without a history that it must find."""
     assert {spoiled.column for spoiled in SPOILED.values()} == set(COLUMNS)

@@ -5,6 +5,7 @@ several each thread has to be woken from one core to the other, and waits longer
 """
 
 import os
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -14,10 +15,12 @@ from time import monotonic, process_time
 import structlog
 
 LOOK_SECONDS = 2.0
-# A process moves if others take so much more of its core than of another.
-MUCH = 0.25
+# A process moves if its core is full, others take much of it, and another core has more room than it has here.
+FULL, MUCH = 0.9, 0.25
 # Not every process moves that could: of two on one core one is to stay.
 CHANCE = 0.5
+
+_STAT, _CORE = Path("/proc/stat"), re.compile(r"cpu\d+ ")
 
 Seconds = Mapping[int, float]
 """For each core how long it was in use."""
@@ -63,7 +66,7 @@ class Core:
         (at, own, used), self._seen = self._seen, self._look()
         now, own_now, used_now = self._seen
         share = {core: (used_now[core] - used[core]) / (now - at) for core in used_now.keys() & used.keys()}
-        better = less_used(share, self.number, (own_now - own) / (now - at))
+        better = roomier(share, self.number, (own_now - own) / (now - at))
         if better is not None and random() < CHANCE and self._keep_to(better):  # noqa: S311 - no secret
             self.number = better
 
@@ -85,23 +88,25 @@ class Core:
         return True
 
 
-def less_used(share: Mapping[int, float], mine: int, own: float) -> int | None:
-    """Return a core that others use less than `mine`, which this process uses by its `own` share; None = stay."""
-    if mine not in share:
+def roomier(share: Mapping[int, float], mine: int, own: float) -> int | None:
+    """Return a core with more room than the `own` share that this process has of its core, `mine`; None = stay.
+
+    `share`: how much of each core is in use, from 0 to 1.
+    """
+    if share.get(mine, 0.0) < FULL or share[mine] - own < MUCH:
         return None
     least = min(share.keys() - {mine}, key=lambda core: share[core], default=mine)
-    return least if share[least] + MUCH < share[mine] - own else None
+    return least if 1.0 - share[least] > own else None
 
 
 def seconds_in_use() -> Seconds:
     """Read for how long each core was in use, by any process; empty if the system does not tell."""
     try:
-        lines = Path("/proc/stat").read_text(encoding="ascii").splitlines()
-    except OSError:
+        return dict(_core_line(line.split()) for line in _STAT.read_text().splitlines() if _CORE.match(line))
+    except (OSError, ValueError):
         return {}
-    used = {}
-    for name, *ticks in (line.split() for line in lines):
-        if name.startswith("cpu") and name != "cpu":
-            # user, nice, system; then idle and iowait; then irq, softirq, steal
-            used[int(name[3:])] = sum(map(int, [*ticks[:3], *ticks[5:8]])) / os.sysconf("SC_CLK_TCK")
-    return used
+
+
+def _core_line(words: list[str]) -> tuple[int, float]:
+    # The name, then ticks: user, nice, system; idle and iowait; irq, softirq, steal.
+    return int(words[0][3:]), sum(map(int, [*words[1:4], *words[6:9]])) / os.sysconf("SC_CLK_TCK")

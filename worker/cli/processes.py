@@ -2,10 +2,11 @@
 
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
-from threading import Event
+from queue import Empty, SimpleQueue
 from types import FrameType
 
 import structlog
@@ -20,9 +21,33 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 log = structlog.get_logger()
 
 
-def stop_on_signal() -> Event:
+class Stop:
+    """An event that a signal may set while its own thread begins to wait for it, where threading's would block."""
+
+    def __init__(self) -> None:
+        self._is_set = False
+        self._told: SimpleQueue[None] = SimpleQueue()
+
+    def set(self) -> None:
+        """Set it, for ever."""
+        self._is_set = True
+        self._told.put(None)
+
+    def is_set(self) -> bool:
+        """Return True if it is set."""
+        return self._is_set
+
+    def wait(self, seconds: float | None) -> bool:
+        """Wait until it is set, or for so long; None = for ever. One thread may wait. Returns True if it is set."""
+        if not self._is_set:
+            with suppress(Empty):
+                self._told.get(timeout=seconds)
+        return self._is_set
+
+
+def stop_on_signal() -> Stop:
     """Return an event that SIGTERM and SIGINT set. A second signal ends the process at once."""
-    stop = Event()
+    stop = Stop()
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
         signal.signal(number, signal.SIG_DFL)
@@ -33,7 +58,7 @@ def stop_on_signal() -> Event:
     return stop
 
 
-def wait_for_end(stop: Event, core: Core | None = None) -> None:
+def wait_for_end(stop: Stop, core: Core | None = None) -> None:
     """Keep to a core until `stop`, or until the process that started this one has vanished."""
     parent = parent_process()
     while not stop.wait(LOOK_SECONDS if parent or core else None):

@@ -22,8 +22,9 @@ TROUBLE_SECONDS = 1.0
 AT_LEAST = 4
 # Leases claimed in one transaction: other workers take their share of many.
 CLAIM_LIMIT = 64
-# The process is busy if it used so much of a core since the last poll.
-BUSY_SHARE = 0.8
+# The process is busy if it used so much of a core since the last poll, or a run that was ready had to wait so long:
+# one that shares its core, or has a quota, never uses so much.
+BUSY_SHARE, BUSY_WAIT = 0.8, 0.03
 # One that stays busy takes one more partner after this: nobody waits for ever.
 PATIENCE_SECONDS = 2.0
 
@@ -77,12 +78,13 @@ class PartnerPool:
         active, at, cpu = len(self._threads), monotonic(), process_time()
         share = (cpu - self._cpu) / max(at - self._polled_at, POLL_SECONDS)
         self._polled_at, self._cpu = at, cpu
-        if share > BUSY_SHARE:
+        longest_wait = self._threads.longest_wait()
+        if share > BUSY_SHARE or longest_wait > BUSY_WAIT:
             self._limit = 1 if at > self._claimed_at + PATIENCE_SECONDS else 0
         else:
             self._limit = min(max(1, 2 * self._limit), CLAIM_LIMIT)
         at_least = max(AT_LEAST, self._context.calls.waiting())
-        return min(max(self._limit, at_least - active), self._size - active)
+        return min(max(self._limit, at_least - active), self._size - active, CLAIM_LIMIT)
 
     def _note_failure(self, error: Exception) -> None:
         self._readiness.trouble("partners", error, expected=isinstance(error, StoreError))

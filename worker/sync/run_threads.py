@@ -21,13 +21,14 @@ Steps = Generator[float, None, None]
 
 @dataclass(eq=False)
 class _ActiveRun:
-    """A run under way: waiting until a time, or if that is None ready, or a thread goes on with it.
+    """A run under way: waiting until a time, or if that is None ready since a time, or a thread goes on with it.
 
     `alarm`: the earliest time at which the clock looks at it.
     """
 
     context: Context
     steps: Steps = field(init=False)
+    ready_since: float = 0.0
     waits_until: float | None = None
     is_woken: bool = False
     alarm: float = inf
@@ -44,6 +45,7 @@ class RunThreads:
         self._failed = failed
         # The run that has been ready for longest goes first: none starves beside others, or loses its lease.
         self._ready: SimpleQueue[_ActiveRun | None] = SimpleQueue()
+        self._longest_wait = 0.0
         self._active: set[_ActiveRun] = set()
         self._alarms: list[tuple[float, int, _ActiveRun]] = []
         self._number = count()
@@ -54,6 +56,11 @@ class RunThreads:
     def __len__(self) -> int:
         """Return the number of runs under way."""
         return len(self._active)
+
+    def longest_wait(self) -> float:
+        """Return the seconds that a run which was ready has waited for a thread, at most, since this was last asked."""
+        longest, self._longest_wait = self._longest_wait, 0.0
+        return longest
 
     def start(self, context: Context, begin: Callable[[Callable[[], None]], Steps]) -> None:
         """Start a run in this logging context. `begin` gets the function that wakes it, safe from any thread."""
@@ -66,7 +73,7 @@ class RunThreads:
                 self._threads += [Thread(target=self._work, name=f"run {n}", daemon=True) for n in range(THREADS)]
                 for thread in self._threads:
                     thread.start()
-        self._ready.put(run)
+        self._put(run)
 
     def wake_all(self) -> None:
         """Have every run go on: something that all of them wait for has changed."""
@@ -89,10 +96,15 @@ class RunThreads:
                 run.is_woken = True
                 return
             run.waits_until = None
+        self._put(run)
+
+    def _put(self, run: _ActiveRun) -> None:
+        run.ready_since = monotonic()
         self._ready.put(run)
 
     def _work(self) -> None:
         while (run := self._ready.get()) is not None:
+            self._longest_wait = max(self._longest_wait, monotonic() - run.ready_since)
             self._go_on(run)
 
     def _go_on(self, run: _ActiveRun) -> None:
@@ -111,7 +123,7 @@ class RunThreads:
                 run.waits_until = until
                 self._set_alarm(run, until)
                 return
-        self._ready.put(run)
+        self._put(run)
 
     def _set_alarm(self, run: _ActiveRun, at: float) -> None:
         """Have the clock look at the run at this time, unless it does so sooner anyway."""
@@ -130,7 +142,7 @@ class RunThreads:
                 if not due and not self._is_stopping:
                     self._changed.wait(self._alarms[0][0] - now if self._alarms else None)
             for run in due:
-                self._ready.put(run)
+                self._put(run)
 
     def _due(self, now: float) -> list[_ActiveRun]:
         """Take the runs that wait no longer."""
