@@ -20,27 +20,27 @@ def _held(world: World) -> int:
         return tx.execute(select(func.count()).where(leases.c.token.is_not(None))).scalar_one()
 
 
-def test_a_busy_worker_leaves_partners_to_others(
-    sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("companies", "served"), [(1, partner_pool.AT_LEAST), (8, len(PARTNERS))])
+def test_a_busy_worker_serves_no_more_partners_than_calls_wait_for_their_servers(
+    sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, companies: int, served: int
 ) -> None:
-    """Few are served side by side while the CPU is used up; the others have their turn, too."""
+    """While the CPU is used up few are served side by side, more where servers are slow; the others have their turn."""
     monkeypatch.setattr(partner_pool, "BUSY_SHARE", -1.0)
     monkeypatch.setattr(partner_pool, "PATIENCE_SECONDS", 3600.0)
-    with World("local:", sqlite_url, tmp_path, partners=PARTNERS, companies=1, call_timeout=60.0) as world:
+    with World("local:", sqlite_url, tmp_path, partners=PARTNERS, companies=companies, call_timeout=60.0) as world:
         world.simulator.faults.set([faults.Latency(seconds=0.5)])
-        pushes = []
+        pushes, numbers = [], range(1, companies + 1)
         for partner in PARTNERS:
-            connection, mapped = world.connected(partner), world.mapped(partner, 1)
-            push = world.push(partner, {1: 5}, connection=connection, mappings=[mapped])
-            world.publish(connection, mapped, push)
+            connection, mapped = world.connected(partner), [world.mapped(partner, number) for number in numbers]
+            push = world.push(partner, dict.fromkeys(numbers, 5), connection=connection, mappings=mapped)
+            world.publish(connection, *mapped, push)
             pushes.append(push)
         with app.build(world.settings):
-            wait_for(lambda: _held(world) == partner_pool.AT_LEAST, "as many as a worker always serves")
             held: list[int] = []
 
             def are_completed() -> bool:
                 held.append(_held(world))
                 return all(world.state_of(push) == "completed" for push in pushes)
 
-            wait_for(are_completed, "all pushes", timeout=60)
-        assert max(held) == partner_pool.AT_LEAST
+            wait_for(are_completed, "all pushes", timeout=120)
+        assert max(held) == served
