@@ -11,7 +11,7 @@ from types import FrameType
 
 import structlog
 
-from worker.cli.cores import Core
+from worker.cli import cores
 from worker.cli.exits import explain_errors
 
 RESTART_SECONDS = 1.0
@@ -58,10 +58,11 @@ def stop_on_signal() -> Stop:
     return stop
 
 
-def wait_for_end(stop: Stop, core: Core | None = None) -> None:
+def wait_for_end(stop: Stop, core: cores.Core | None = None) -> None:
     """Keep to a core until `stop`, or until the process that started this one has vanished."""
     parent = parent_process()
-    while not stop.wait(LOOK_SECONDS if parent or core else None):
+    seconds = LOOK_SECONDS if parent else cores.LOOK_SECONDS if core else None
+    while not stop.wait(seconds):
         if parent is not None and not parent.is_alive():
             return
         if core is not None:
