@@ -120,8 +120,8 @@ def _held(case: _Case) -> dict[Place, tuple[float | None, str]]:
     """The quantity each addition is to hold, and who says so: the newest push of the newest period, and of it the last.
 
     A green check says so, or a write: a newer push may have found its company unmapped since, and changed nothing. Of
-    one push the last green check counts, unless a company was written later that has no green check there: it was
-    mapped elsewhere once it was written, and its line decided anew.
+    one push, the newest of its companies, the last green check counts, unless a company was written later that has none
+    there: it was mapped elsewhere once it was written, and its line decided anew.
     """
     claims: dict[Place, list[tuple[Days, datetime, datetime, float | None, str]]] = {}
     green: dict[tuple[Place, str], set[str]] = {}
@@ -137,9 +137,9 @@ def _held(case: _Case) -> dict[Place, tuple[float | None, str]]:
         for patch, row in ((one.patch, one.entry) for one in written):
             push = case.pushes.get(row.push_id) if row else None
             if row is not None and push is not None:
-                is_told = green.get((place, row.push_id), set()).issuperset(row.companies)
-                at = push.requested_at if is_told else patch.time
-                claim = (row.period, push.requested_at, at, row.after, f"push {row.push_id} wrote")
+                if row.companies and green.get((place, row.push_id), set()).issuperset(row.companies):
+                    continue  # their green check says it
+                claim = (row.period, push.requested_at, patch.time, row.after, f"push {row.push_id} wrote")
                 claims.setdefault(place, []).append(claim)
     newest = {place: max(reversed(some), key=lambda claim: claim[:3]) for place, some in claims.items()}
     return {place: claim[3:] for place, claim in newest.items()}

@@ -1,5 +1,6 @@
 """A worker that is busy takes no more partners than it must; other workers take the rest."""
 
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -20,12 +21,21 @@ def _held(world: World) -> int:
         return tx.execute(select(func.count()).where(leases.c.token.is_not(None))).scalar_one()
 
 
-@pytest.mark.parametrize(("companies", "served"), [(1, partner_pool.AT_LEAST), (8, len(PARTNERS))])
+@pytest.mark.parametrize(
+    ("busy_by", "companies", "served"),
+    [
+        ("BUSY_SHARE", 1, partner_pool.AT_LEAST),
+        ("BUSY_WAIT", 1, partner_pool.AT_LEAST),
+        ("BUSY_SHARE", 8, len(PARTNERS)),
+    ],
+)
 def test_a_busy_worker_serves_no_more_partners_than_calls_wait_for_their_servers(
-    sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, companies: int, served: int
+    sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, busy_by: str, companies: int, served: int
 ) -> None:
     """While the CPU is used up few are served side by side, more where servers are slow; the others have their turn."""
-    monkeypatch.setattr(partner_pool, "BUSY_SHARE", -1.0)
+    for limit in ("BUSY_SHARE", "BUSY_WAIT"):
+        monkeypatch.setattr(partner_pool, limit, -1.0 if limit == busy_by else inf)
+    monkeypatch.setattr(partner_pool, "CLAIM_LIMIT", 3)
     monkeypatch.setattr(partner_pool, "PATIENCE_SECONDS", 3600.0)
     with World("local:", sqlite_url, tmp_path, partners=PARTNERS, companies=companies, call_timeout=60.0) as world:
         world.simulator.faults.set([faults.Latency(seconds=0.5)])

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -14,6 +15,7 @@ from store import workers
 from tests.support.forked import ROOT
 from tests.support.waiting import wait_for, within
 from tests.support.world import World
+from worker.cli.processes import Stop
 
 
 @contextmanager
@@ -83,7 +85,7 @@ def wait_with_a_signal_at_line(number):
 
     def trace(frame, event, _):
         nonlocal left
-        if event == "line" and frame.f_code.co_name != "on_signal":
+        if event == "line":
             left -= 1
             if not left:
                 sys.settrace(None)
@@ -113,6 +115,17 @@ def test_a_signal_ends_the_wait_whenever_it_comes() -> None:
     command = [sys.executable, "-c", AT_EVERY_LINE]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=within(30), check=True)
     assert int(ended.stdout) > 2
+
+
+def test_a_wait_without_a_limit_ends_when_it_is_told() -> None:
+    """A worker with one core, and no other process to look after, drains at once."""
+    stop = Stop()
+    waits = Thread(target=stop.wait, args=(None,), daemon=True)
+    waits.start()
+    assert not stop.is_set()
+    stop.set()
+    waits.join(within(10))
+    assert not waits.is_alive()
 
 
 def test_a_signal_while_processes_begin_ends_them() -> None:

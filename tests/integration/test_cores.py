@@ -3,27 +3,28 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from tests.support.forked import ROOT
 from tests.support.waiting import within
-from worker.cli.cores import roomier
+from worker.cli import cores
+from worker.cli.cores import less_used
 
 MOVES = """
 import os, threading, time
-from worker.cli.cores import Cores
+from worker.cli import cores
 
 threading.Thread(target=time.sleep, args=(3600,), daemon=True).start()
-core = Cores().keep(0)
-before = core.number
-print(before, flush=True)
-while core.number == before:
+full = cores.Cores().keep(0)
+before = full.number
+cores.seconds_in_use = lambda: {core: time.monotonic() * (core == before) for core in full._choice}
+while full.number == before:
     time.sleep(0.1)
-    core.look()
-print({tuple(os.sched_getaffinity(int(thread))) for thread in os.listdir("/proc/self/task")} == {(core.number,)})
+    full.look()
+print({tuple(os.sched_getaffinity(int(thread))) for thread in os.listdir("/proc/self/task")} == {(full.number,)})
 """
-BUSY = "import os, sys; os.sched_setaffinity(0, {int(sys.argv[1])}); [None for _ in iter(int, 1)]"
 
 
 @pytest.mark.parametrize(
@@ -34,6 +35,8 @@ BUSY = "import os, sys; os.sched_setaffinity(0, {int(sys.argv[1])}); [None for _
         ({0: 1.0, 1: 0.9, 2: 0.2}, 0.5, 2),
         ({0: 1.0, 1: 0.4}, 0.5, 1),
         ({0: 1.0, 1: 0.6}, 0.5, None),
+        ({0: 0.9, 1: 0.3}, 0.65, None),
+        ({0: 1.0, 1: 0.29}, 0.7, None),
         ({0: 0.7, 1: 0.1}, 0.3, None),
         ({0: 1.0, 1: 1.0}, 0.5, None),
         ({0: 1.0}, 0.1, None),
@@ -45,7 +48,9 @@ BUSY = "import os, sys; os.sched_setaffinity(0, {int(sys.argv[1])}); [None for _
         "another on it",
         "the least used",
         "a database on the other",
-        "less room",
+        "more used",
+        "hardly less used, with room here",
+        "hardly less used",
         "room for both",
         "all in use",
         "one core",
@@ -53,25 +58,29 @@ BUSY = "import os, sys; os.sched_setaffinity(0, {int(sys.argv[1])}); [None for _
         "system does not tell",
     ],
 )
-def test_a_process_leaves_a_core_that_others_need_more_than_another(
+def test_a_process_leaves_a_full_core_of_which_others_take_more_than_of_another(
     share: dict[int, float], own: float, better: int | None
 ) -> None:
     """Two workers that have met on one core part, if another has room for one; one with a core to itself stays."""
-    assert roomier(share, 0, own) == better
+    assert less_used(share, 0, own) == better
 
 
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="a machine with one core")
 def test_a_process_moves_with_all_its_threads() -> None:
     """A worker beside something else that is bound to its core moves to another, and leaves no thread behind."""
-    with subprocess.Popen([sys.executable, "-c", MOVES], cwd=ROOT, stdout=subprocess.PIPE) as moves:
-        try:
-            assert moves.stdout is not None
-            number = next(line for line in moves.stdout if line.strip().isdigit()).decode().strip()
-            with subprocess.Popen([sys.executable, "-c", BUSY, number]) as busy:
-                try:
-                    assert moves.wait(within(60)) == 0
-                finally:
-                    busy.kill()
-            assert moves.stdout.read().splitlines()[-1] == b"True"
-        finally:
-            moves.kill()
+    moved = subprocess.run([sys.executable, "-c", MOVES], cwd=ROOT, capture_output=True, timeout=within(60), check=True)
+    assert moved.stdout.splitlines()[-1] == b"True"
+
+
+@pytest.mark.parametrize(
+    "text", [b"", b"cpu0 1 2\n", b"cpu0 1 2 three 4 5 6 7 8\n", b"\xff\n", b"cpu0 1 2\xff\n", None]
+)
+def test_a_system_that_does_not_tell_stops_no_worker(
+    text: bytes | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sandbox may show its own /proc/stat, or none."""
+    stat = tmp_path / "stat"
+    if text is not None:
+        stat.write_bytes(text)
+    monkeypatch.setattr(cores, "_STAT", stat)
+    assert set(cores.seconds_in_use()) <= {0}

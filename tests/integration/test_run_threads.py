@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import copy_context
-from threading import Event
+from threading import Event, Semaphore
 from time import monotonic
 
 from tests.support.waiting import wait_for, within
@@ -127,6 +127,31 @@ def test_no_run_waits_for_ever_beside_others_that_are_always_ready() -> None:
         running.start(copy_context(), late)
         assert served.wait(within(10))
         stop.set()
+
+
+def test_the_wait_of_a_ready_run_for_a_thread_is_told_once() -> None:
+    """A worker that has more runs than it can go on with takes no more partners."""
+    begun, go_on = Semaphore(0), Event()
+
+    def blocks(_: Wake) -> Steps:
+        begun.release()
+        go_on.wait(within(10))
+        yield monotonic()
+
+    with threads() as running:
+        for _ in range(run_threads.THREADS):
+            running.start(copy_context(), blocks)
+            assert begun.acquire(timeout=within(10))
+        running.take_longest_wait()
+        running.start(copy_context(), blocks)
+        since = monotonic()
+        wait_for(lambda: monotonic() > since + 0.1, "a while")
+        go_on.set()
+        assert begun.acquire(timeout=within(10))
+        assert running.take_longest_wait() >= 0.1
+        wait_for(lambda: not len(running), "the end of all")
+        running.take_longest_wait()
+        assert running.take_longest_wait() == 0.0
 
 
 def test_an_error_that_a_run_lets_pass_is_told_and_ends_only_that_run() -> None:

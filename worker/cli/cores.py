@@ -1,4 +1,4 @@
-"""Cores: a worker process keeps to one of them, and leaves it if others need it.
+"""Cores: a worker process keeps to one of them, and moves to another that others use less.
 
 One thread of a process at a time has the interpreter. On one core it finds its data where the last one left it; on
 several each thread has to be woken from one core to the other, and waits longer for that than it then works.
@@ -15,8 +15,8 @@ from time import monotonic, process_time
 import structlog
 
 LOOK_SECONDS = 2.0
-# A process moves if its core is full, others take much of it, and another core has more room than it has here.
-FULL, MUCH = 0.9, 0.25
+# A process moves if its core is full, others take much of it, and less of another core is in use.
+FULL, MUCH, LESS = 0.9, 0.25, 0.05
 # Not every process moves that could: of two on one core one is to stay.
 CHANCE = 0.5
 
@@ -31,7 +31,7 @@ log = structlog.get_logger()
 class Cores:
     """The cores that this process may use when it starts: all of a machine, or those of its cpuset.
 
-    Made before other processes are forked, which take one after the other. Elsewhere than on Linux it is empty.
+    Made before the processes of a command are forked: they then take one core after the other. Empty but on Linux.
     """
 
     def __init__(self) -> None:
@@ -56,17 +56,16 @@ class Core:
     def __init__(self, choice: list[int], number: int) -> None:
         self._choice, self.number = choice, number
         self.is_kept = self._keep_to(number)
-        self._look_at = 0.0
         self._seen = self._look()
 
     def look(self) -> None:
-        """Move if others take this core, and another has room. Looks every two seconds, however often it is called."""
+        """Move if others take this core and not another. Looks every two seconds at most."""
         if monotonic() < self._look_at:
             return
         (at, own, used), self._seen = self._seen, self._look()
         now, own_now, used_now = self._seen
         share = {core: (used_now[core] - used[core]) / (now - at) for core in used_now.keys() & used.keys()}
-        better = roomier(share, self.number, (own_now - own) / (now - at))
+        better = less_used(share, self.number, (own_now - own) / (now - at))
         if better is not None and random() < CHANCE and self._keep_to(better):  # noqa: S311 - no secret
             self.number = better
 
@@ -88,15 +87,16 @@ class Core:
         return True
 
 
-def roomier(share: Mapping[int, float], mine: int, own: float) -> int | None:
-    """Return a core with more room than the `own` share that this process has of its core, `mine`; None = stay.
+def less_used(share: Mapping[int, float], mine: int, own: float) -> int | None:
+    """Return a core that is less in use than others use `mine`, of which this process has the share `own`; None = stay.
 
     `share`: how much of each core is in use, from 0 to 1.
     """
-    if share.get(mine, 0.0) < FULL or share[mine] - own < MUCH:
+    others = share.get(mine, 0.0) - own
+    if share.get(mine, 0.0) < FULL or others < MUCH:
         return None
     least = min(share.keys() - {mine}, key=lambda core: share[core], default=mine)
-    return least if 1.0 - share[least] > own else None
+    return least if share[least] + LESS < others else None
 
 
 def seconds_in_use() -> Seconds:

@@ -15,14 +15,14 @@ from worker.cli import cores
 from worker.cli.exits import explain_errors
 
 RESTART_SECONDS = 1.0
-LOOK_SECONDS = 0.5
+LOOK_SECONDS, PARENT_SECONDS = 0.5, 0.5
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 log = structlog.get_logger()
 
 
 class Stop:
-    """An event that a signal may set while its own thread begins to wait for it, where threading's would block."""
+    """An event that a signal may set while its own thread begins to wait; that of `threading` could deadlock."""
 
     def __init__(self) -> None:
         self._is_set = False
@@ -46,7 +46,7 @@ class Stop:
 
 
 def stop_on_signal() -> Stop:
-    """Return an event that SIGTERM and SIGINT set. A second signal ends the process at once."""
+    """Return an event that SIGTERM and SIGINT set. The same signal again ends the process at once."""
     stop = Stop()
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
@@ -61,7 +61,7 @@ def stop_on_signal() -> Stop:
 def wait_for_end(stop: Stop, core: cores.Core | None = None) -> None:
     """Keep to a core until `stop`, or until the process that started this one has vanished."""
     parent = parent_process()
-    seconds = LOOK_SECONDS if parent else cores.LOOK_SECONDS if core else None
+    seconds = PARENT_SECONDS if parent else cores.LOOK_SECONDS if core else None
     while not stop.wait(seconds):
         if parent is not None and not parent.is_alive():
             return

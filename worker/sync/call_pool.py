@@ -8,21 +8,21 @@ from time import monotonic
 
 
 class CallPool(ThreadPoolExecutor):
-    """At most so many `threads`."""
+    """A pool of at most so many `threads`, which knows how many calls it is ConnectWise alone that keeps under way."""
 
     def __init__(self, threads: int) -> None:
         super().__init__(threads, thread_name_prefix="call")
-        self._answered_at: dict[object, float] = {}
+        self._earliest_answer: dict[object, float] = {}
 
     def begin(self, call: object, seconds: float) -> None:
         """Note that a call begins to which its ConnectWise alone takes so many seconds; infinite = not known."""
-        self._answered_at[call] = monotonic() + seconds
+        self._earliest_answer[call] = monotonic() + seconds
 
     def end(self, call: object) -> None:
         """Note that the call has ended."""
-        del self._answered_at[call]
+        del self._earliest_answer[call]
 
     def waiting(self) -> int:
-        """Return the number of calls that ConnectWise cannot have answered yet."""
+        """Return the number of calls that ConnectWise cannot have answered yet; those of unknown length count, too."""
         now = monotonic()
-        return sum(at > now for at in list(self._answered_at.values()))
+        return sum(at > now for at in list(self._earliest_answer.values()))

@@ -57,8 +57,8 @@ class RunThreads:
         """Return the number of runs under way."""
         return len(self._active)
 
-    def longest_wait(self) -> float:
-        """Return the seconds that a run which was ready has waited for a thread, at most, since this was last asked."""
+    def take_longest_wait(self) -> float:
+        """Return the longest wait of a ready run for a thread since this was last asked, in seconds, roughly."""
         longest, self._longest_wait = self._longest_wait, 0.0
         return longest
 
