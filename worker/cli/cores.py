@@ -1,7 +1,7 @@
 """Cores: a worker process keeps to one of them, and moves to another that others use less.
 
 One thread of a process at a time has the interpreter. On one core it finds its data where the last one left it; on
-several each thread has to be woken from one core to the other, and waits longer for that than it then works.
+several each has to be woken from one core to the other.
 """
 
 import os
