@@ -136,11 +136,12 @@ def _held(case: _Case) -> dict[Place, tuple[float | None, str]]:
     for place, written in case.written.items():
         for patch, row in ((one.patch, one.entry) for one in written):
             push = case.pushes.get(row.push_id) if row else None
-            if row is not None and push is not None:
-                if row.companies and green.get((place, row.push_id), set()).issuperset(row.companies):
-                    continue  # their green check says it
-                claim = (row.period, push.requested_at, patch.time, row.after, f"push {row.push_id} wrote")
-                claims.setdefault(place, []).append(claim)
+            if row is None or push is None:
+                continue
+            if row.companies and green.get((place, row.push_id), set()).issuperset(row.companies):
+                continue  # their green check says it
+            claim = (row.period, push.requested_at, patch.time, row.after, f"push {row.push_id} wrote")
+            claims.setdefault(place, []).append(claim)
     newest = {place: max(reversed(some), key=lambda claim: claim[:3]) for place, some in claims.items()}
     return {place: claim[3:] for place, claim in newest.items()}
 

@@ -11,8 +11,8 @@ Place = tuple[str, int]
 
 Days = tuple[date, date]
 
-
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
+"""A time before every push, for a PATCH whose own does not matter."""
 
 
 @dataclass(frozen=True)

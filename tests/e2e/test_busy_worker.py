@@ -35,7 +35,6 @@ def test_a_busy_worker_serves_no_more_partners_than_calls_wait_for_their_servers
     """While the CPU is used up few are served side by side, more where servers are slow; the others have their turn."""
     for limit in ("BUSY_SHARE", "BUSY_WAIT"):
         monkeypatch.setattr(partner_pool, limit, -1.0 if limit == busy_by else inf)
-    monkeypatch.setattr(partner_pool, "CLAIM_LIMIT", 3)
     monkeypatch.setattr(partner_pool, "PATIENCE_SECONDS", 3600.0)
     with World("local:", sqlite_url, tmp_path, partners=PARTNERS, companies=companies, call_timeout=60.0) as world:
         world.simulator.faults.set([faults.Latency(seconds=0.5)])

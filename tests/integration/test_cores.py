@@ -15,14 +15,15 @@ from worker.cli.cores import less_used
 MOVES = """
 import os, threading, time
 from worker.cli import cores
+from worker.cli.processes import Stop, wait_for_end
 
-threading.Thread(target=time.sleep, args=(3600,), daemon=True).start()
-full = cores.Cores().keep(0)
-before = full.number
+threading.Thread(target=threading.Event().wait, daemon=True).start()
+cores.LOOK_SECONDS = 0.05
+full, stop = cores.Cores().keep(0), Stop()
+before, look = full.number, full.look
 cores.seconds_in_use = lambda: {core: time.monotonic() * (core == before) for core in full._choice}
-while full.number == before:
-    time.sleep(0.1)
-    full.look()
+full.look = lambda: (look(), full.number == before or stop.set())
+wait_for_end(stop, full)
 print({tuple(os.sched_getaffinity(int(thread))) for thread in os.listdir("/proc/self/task")} == {(full.number,)})
 """
 

@@ -6,6 +6,8 @@ from contextvars import copy_context
 from threading import Event, Semaphore
 from time import monotonic
 
+import pytest
+
 from tests.support.waiting import wait_for, within
 from worker.sync import run_threads
 from worker.sync.run_threads import RunThreads, Steps
@@ -129,28 +131,27 @@ def test_no_run_waits_for_ever_beside_others_that_are_always_ready() -> None:
         stop.set()
 
 
-def test_the_wait_of_a_ready_run_for_a_thread_is_told_once() -> None:
+def test_the_wait_of_a_ready_run_for_a_thread_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker that has more runs than it can go on with takes no more partners."""
-    begun, go_on = Semaphore(0), Event()
+    times, begun, go_on = [0.0], Semaphore(0), Event()
+    monkeypatch.setattr(run_threads, "monotonic", lambda: times[-1])
 
     def blocks(_: Wake) -> Steps:
         begun.release()
         go_on.wait(within(10))
-        yield monotonic()
+        yield 0.0
 
     with threads() as running:
         for _ in range(run_threads.THREADS):
             running.start(copy_context(), blocks)
             assert begun.acquire(timeout=within(10))
-        running.take_longest_wait()
         running.start(copy_context(), blocks)
-        since = monotonic()
-        wait_for(lambda: monotonic() > since + 0.1, "a while")
+        assert running.take_longest_wait() == 0.0
+        times.append(100.0)
         go_on.set()
         assert begun.acquire(timeout=within(10))
-        assert running.take_longest_wait() >= 0.1
+        assert running.take_longest_wait() == 100.0
         wait_for(lambda: not len(running), "the end of all")
-        running.take_longest_wait()
         assert running.take_longest_wait() == 0.0
 
 

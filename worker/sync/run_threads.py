@@ -58,8 +58,9 @@ class RunThreads:
         return len(self._active)
 
     def take_longest_wait(self) -> float:
-        """Return the longest wait of a ready run for a thread since this was last asked, in seconds, roughly."""
-        longest, self._longest_wait = self._longest_wait, 0.0
+        """Return the longest wait of a ready run for a thread since this was last asked, in seconds."""
+        with self._changed:
+            longest, self._longest_wait = self._longest_wait, 0.0
         return longest
 
     def start(self, context: Context, begin: Callable[[Callable[[], None]], Steps]) -> None:
@@ -104,7 +105,8 @@ class RunThreads:
 
     def _work(self) -> None:
         while (run := self._ready.get()) is not None:
-            self._longest_wait = max(self._longest_wait, monotonic() - run.ready_since)
+            with self._changed:
+                self._longest_wait = max(self._longest_wait, monotonic() - run.ready_since)
             self._go_on(run)
 
     def _go_on(self, run: _ActiveRun) -> None:
